@@ -1,0 +1,58 @@
+# The few commands a person types. All tools are installed below .venv, none anywhere else.
+
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+# What the functions are built for here. `make deploy` builds for what the template says (arm64).
+MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+SOURCES := $(shell find functions shared/src -name '*.rs') $(wildcard functions/*/Cargo.toml) \
+           shared/Cargo.toml Cargo.toml Cargo.lock template.yaml rust-toolchain.toml
+BUILT := .aws-sam/build/template.yaml
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: run
+run: $(BUILT) ## Show the main job on an embedded AWS, then stay up (ARGS=--once: show it and end)
+	@cargo build --quiet --package e2e --package sandbox
+	@exec target/debug/local run $(ARGS)
+
+.PHONY: watch
+watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda invoke`
+	@cargo build --quiet --package e2e --package sandbox
+	@exec target/debug/local watch
+
+.PHONY: test
+test: $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
+	cargo test --workspace
+
+.PHONY: lint
+lint: .venv/tools ## Format, clippy and template checks, as CI does them
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	sam validate --lint
+
+.PHONY: build
+build: $(BUILT) ## Build the functions for this machine
+
+.PHONY: deploy
+deploy: .venv/tools ## Build for AWS and deploy, with questions
+	sam build && sam deploy --guided
+
+.PHONY: tools
+tools: .venv/tools ## Install SAM, cargo-lambda and the emulator below .venv
+
+.PHONY: clean
+clean: ## Remove everything that was built and installed
+	rm -rf .aws-sam .venv target
+
+$(BUILT): $(SOURCES) | .venv/tools
+	@tests/tools/room-for-a-build
+	sam build --parameter-overrides Architecture=$(MACHINE)
+	@touch $@
+
+.venv/tools: tests/tools/deploy.txt tests/tools/emulator.txt
+	@tests/tools/install
+	@touch $@

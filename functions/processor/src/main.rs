@@ -1,0 +1,36 @@
+//! The consumer of the webhook queue: folds events into account records.
+
+mod handler;
+
+use aws_lambda_events::sqs::SqsEvent;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_sqs::Client as Sqs;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mono_sync::config::Environment;
+use mono_sync::queue::DeadLetterQueue;
+use mono_sync::store::AccountStore;
+use mono_sync::{aws, telemetry};
+
+use handler::Processor;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let environment = Environment::of_process();
+    telemetry::start(&environment);
+    let sdk = aws::sdk_config(&environment)?;
+    let processor = &Processor {
+        accounts: AccountStore::new(
+            DynamoDb::new(&sdk),
+            environment.required("ACCOUNTS_TABLE")?,
+            environment.refresh_policy()?,
+        ),
+        dead_letters: DeadLetterQueue::new(
+            Sqs::new(&sdk),
+            environment.required("WEBHOOK_DEAD_LETTER_QUEUE_URL")?,
+        ),
+    };
+    run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
+        processor.work(event).await
+    }))
+    .await
+}

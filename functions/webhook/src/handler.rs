@@ -1,0 +1,90 @@
+//! What the function does with a call. It decides nothing about events: whatever is authentic is
+//! queued as it came, so that nothing is lost to a shape that this version does not know.
+
+use lambda_http::http::{HeaderMap, HeaderValue};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Error, Request, RequestExt, Response};
+use mono_sync::problem::{self, Problem};
+use mono_sync::queue::WebhookQueue;
+use mono_sync::secret::{SECRET_HEADERS, UnverifiedBody};
+use mono_sync::secret_cache::{SecretCache, VerificationError};
+use mono_sync::timestamp::Timestamp;
+use mono_sync::webhook_body::{UnusableBody, WebhookBody};
+use serde_json::json;
+use tracing::{debug, error, warn};
+
+/// What the function is wired to.
+pub(crate) struct Webhook {
+    pub(crate) secrets: SecretCache,
+    pub(crate) queue: WebhookQueue,
+}
+
+impl Webhook {
+    /// Answers a call. Anything but 200 makes Mono send it again, for 48 hours.
+    pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
+        let request_id = request.lambda_context().request_id;
+        let response = match self.accept(&request, &request_id).await {
+            Ok(()) => problem::ok(&json!({ "status": "accepted" })),
+            Err(problem) => {
+                let length = request.body().len();
+                warn!(
+                    request_id,
+                    code = problem.code(),
+                    length,
+                    "webhook not accepted"
+                );
+                Response::from(&problem)
+            }
+        };
+        Ok(problem::with_request_id(response, &request_id))
+    }
+
+    async fn accept(&self, request: &Request, request_id: &str) -> Result<(), Problem> {
+        let presented = presented_secrets(request.headers());
+        let body = UnverifiedBody::new(request.body());
+        let verified = self
+            .secrets
+            .verify(&presented, body, Timestamp::now())
+            .await;
+        let verified = verified.map_err(|error| match error {
+            VerificationError::Refused(_) => Problem::WebhookSecretInvalid,
+            VerificationError::Unreadable(_) => {
+                error!(request_id, %error, "nothing can be verified");
+                Problem::StoreUnavailable
+            }
+        })?;
+        let body = WebhookBody::try_from(verified).map_err(|error| match error {
+            UnusableBody::TooLarge => Problem::WebhookBodyTooLarge,
+            UnusableBody::NotAJsonObject => Problem::WebhookBodyInvalid,
+        })?;
+        let message_id = self
+            .queue
+            .send(&body, requested_at(request))
+            .await
+            .map_err(|error| {
+                error!(request_id, %error, "an authentic event was not queued");
+                Problem::QueueUnavailable
+            })?;
+        debug!(request_id, message_id, "queued");
+        Ok(())
+    }
+}
+
+fn presented_secrets(headers: &HeaderMap) -> Vec<&[u8]> {
+    let values = SECRET_HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(*name));
+    values.map(HeaderValue::as_bytes).collect()
+}
+
+/// When the call arrived at API Gateway.
+fn requested_at(request: &Request) -> Timestamp {
+    let epoch = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.time_epoch,
+        _ => 0,
+    };
+    match u64::try_from(epoch) {
+        Ok(millis) if millis > 0 => Timestamp::from_millis(millis),
+        _ => Timestamp::now(),
+    }
+}

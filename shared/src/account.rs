@@ -1,0 +1,385 @@
+//! The account record: what is known of one linked bank account, and how a fact changes it.
+//!
+//! A record is made of *registers*. Each is replaced whole or left alone, keeps the value with the
+//! greatest [`OrderKey`] it has seen, and is never cleared. So any order and any number of repeats
+//! of the same facts end in the same record, and what changes nothing on an old version of it
+//! changes nothing on any later one: a stale read is harmless.
+
+mod fact;
+mod order;
+mod refresh;
+mod status;
+#[cfg(test)]
+pub(crate) mod tests;
+mod view;
+
+pub use fact::{
+    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, SettledStatus,
+    SyncAttempt, SyncError, SyncOutcome, SyncStatus, Update, Webhook,
+};
+pub use order::{Evidence, OrderKey, Rank, ShortHash};
+pub use refresh::RefreshPolicy;
+pub use status::{Standing, Status};
+pub use view::AccountView;
+
+use crate::account_id::AccountId;
+use crate::money::MinorUnits;
+use crate::timestamp::Timestamp;
+
+/// One linked bank account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Mono's id of it.
+    pub id: AccountId,
+    /// What the facts say.
+    pub registers: Registers,
+    /// Set while a sync of ours runs. A lock, not a fact: no fact writes it.
+    pub lease: Option<Lease>,
+    /// No sync of ours before this time. Written with the lease, not by a fact.
+    pub cooldown_until: Option<Timestamp>,
+}
+
+/// The right to sync an account, held by one caller for a limited time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// When it was taken: the time of the attempt whose fact ends it.
+    pub started_at: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// What the facts say of an account. The order of any two registers can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// The account was linked.
+    pub linked: Option<Mark>,
+    /// The account was unlinked.
+    pub unlinked: Option<Mark>,
+    /// Mono's id of the customer.
+    pub customer: Option<Register<String>>,
+    /// The fintech's own reference, which names the owner. The one that came with a connected wins
+    /// over any other, and among others the earliest: a re-authorisation never changes it.
+    pub reference: Option<Register<String>>,
+    /// The bank wants the customer.
+    pub demand: Option<Mark>,
+    /// The customer has re-authorised.
+    pub reauthorised: Option<Mark>,
+    /// A confirmed pull: Mono had fresh data from the bank.
+    pub synced: Option<Mark>,
+    /// A confirmed pull that brought transactions: what an import has to catch up with.
+    pub transactions: Option<Mark>,
+    /// What Mono holds of the account.
+    pub availability: Option<Register<Availability>>,
+    /// What the newest pull came to.
+    pub pull: Option<Register<Pull>>,
+    /// Whose account it is and where.
+    pub details: Option<Register<Details>>,
+    /// The balance, in minor units of the currency of `details`.
+    pub balance: Option<Register<MinorUnits>>,
+    /// The newest job at Mono.
+    pub job: Option<Register<Job>>,
+    /// The newest sync of ours and the word for what it came to.
+    pub attempt: Option<Register<String>>,
+    /// The newest sync of ours that reached Mono.
+    pub reached: Option<Mark>,
+    /// The time of the earliest fact.
+    pub first_seen: Option<Timestamp>,
+    /// The time of the latest webhook.
+    pub last_event: Option<Timestamp>,
+}
+
+/// A value and the place of the fact that it came from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Register<T> {
+    /// The place of the fact.
+    pub order: OrderKey,
+    /// The value; it settles what the order leaves open.
+    pub value: T,
+}
+
+/// A register of which only the place counts.
+pub type Mark = Register<()>;
+
+/// The last result that Mono gave of what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Availability {
+    /// `data_status`.
+    pub data_status: SettledStatus,
+    /// `retrieved_data`: some of `identity`, `balance`, `transactions`.
+    pub retrieved_data: Option<Vec<String>>,
+    /// The reference that Mono's support asks for.
+    pub data_request_id: Option<String>,
+}
+
+/// What a pull of data from the bank came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pull {
+    /// Absent when nothing was said of a sync.
+    pub sync_status: Option<SyncStatus>,
+    /// Why it failed, where a sync of ours was told.
+    pub error: Option<SyncError>,
+    /// Mono's job, where named.
+    pub job_id: Option<String>,
+}
+
+impl Account {
+    /// An account of which nothing is known yet.
+    #[must_use]
+    pub fn new(id: AccountId) -> Self {
+        Self {
+            id,
+            registers: Registers::default(),
+            lease: None,
+            cooldown_until: None,
+        }
+    }
+
+    /// The record after one more fact. Reads no clock and does no I/O; never fails.
+    #[must_use]
+    pub fn apply(&self, fact: &Fact) -> Self {
+        Self {
+            registers: self.registers.apply(fact),
+            ..self.clone()
+        }
+    }
+}
+
+impl Fact {
+    /// Whether the fact says anything that a record holds. One that does creates the record of an
+    /// account never seen before; any other is acknowledged and forgotten.
+    #[must_use]
+    pub fn writes_a_register(&self) -> bool {
+        let blank = Registers::default();
+        blank.apply(self) != blank
+    }
+}
+
+impl Registers {
+    fn apply(&self, fact: &Fact) -> Self {
+        let mut writer = Writer {
+            registers: self.clone(),
+            wrote: false,
+        };
+        let (at, is_webhook) = match fact {
+            Fact::Webhook(webhook) => {
+                writer.webhook(webhook);
+                (webhook.order.at, true)
+            }
+            Fact::Attempt(attempt) => {
+                writer.attempt(attempt);
+                (attempt.started_at, false)
+            }
+        };
+        let Writer {
+            mut registers,
+            wrote,
+        } = writer;
+        if wrote {
+            registers.first_seen = Some(registers.first_seen.map_or(at, |first| first.min(at)));
+        }
+        if wrote && is_webhook {
+            registers.last_event = registers.last_event.max(Some(at));
+        }
+        registers
+    }
+}
+
+/// Applies one fact, and notes whether it spoke to any register: that must not depend on whether it
+/// won there, or the order of arrival would show.
+struct Writer {
+    registers: Registers,
+    wrote: bool,
+}
+
+impl Writer {
+    fn put<T: Ord>(
+        &mut self,
+        slot: impl FnOnce(&mut Registers) -> &mut Option<Register<T>>,
+        order: OrderKey,
+        value: T,
+    ) {
+        self.wrote = true;
+        let held = slot(&mut self.registers);
+        let candidate = Register { order, value };
+        if held.as_ref().is_none_or(|held| candidate > *held) {
+            *held = Some(candidate);
+        }
+    }
+
+    fn mark(&mut self, slot: impl FnOnce(&mut Registers) -> &mut Option<Mark>, order: OrderKey) {
+        self.put(slot, order, ());
+    }
+
+    fn webhook(&mut self, webhook: &Webhook) {
+        let order = webhook.order;
+        if let Some(reference) = &webhook.reference {
+            self.reference(order, reference);
+        }
+        match &webhook.news {
+            News::Connected {
+                customer_id,
+                processing,
+            } => {
+                self.mark(|r| &mut r.linked, order);
+                if let Some(customer_id) = customer_id {
+                    self.put(|r| &mut r.customer, order, customer_id.clone());
+                }
+                if *processing {
+                    self.put(
+                        |r| &mut r.job,
+                        order,
+                        Job {
+                            id: None,
+                            state: JobState::Running,
+                        },
+                    );
+                }
+            }
+            News::Updated(update) => self.update(order, update),
+            News::ReauthorisationRequired => self.mark(|r| &mut r.demand, order),
+            News::Reauthorized => self.mark(|r| &mut r.reauthorised, order),
+            News::Unlinked => self.mark(|r| &mut r.unlinked, order),
+            News::Job(job, demand) => {
+                self.put(|r| &mut r.job, order, job.clone());
+                if *demand == JobDemand::Reauthorisation {
+                    self.mark(|r| &mut r.demand, order);
+                }
+            }
+            News::SyncFailed => {
+                let pull = Pull {
+                    sync_status: Some(SyncStatus::Failed),
+                    ..Pull::default()
+                };
+                self.put(|r| &mut r.pull, order, pull);
+            }
+        }
+    }
+
+    fn update(&mut self, order: OrderKey, update: &Update) {
+        if update.is_confirmed_pull() {
+            self.mark(|r| &mut r.synced, order);
+            if update.brought_transactions() {
+                self.mark(|r| &mut r.transactions, order);
+            }
+        }
+        if update.sync_status == Some(SyncStatus::ReauthorisationRequired) {
+            self.mark(|r| &mut r.demand, order);
+        }
+        match &update.data_status {
+            Some(DataStatus::Processing) => {
+                let job = Job {
+                    id: update.job_id.clone(),
+                    state: JobState::Running,
+                };
+                self.put(|r| &mut r.job, order, job);
+            }
+            Some(DataStatus::Settled(data_status)) => {
+                let availability = Availability {
+                    data_status: data_status.clone(),
+                    retrieved_data: update.retrieved_data.clone(),
+                    data_request_id: update.data_request_id.clone(),
+                };
+                self.put(|r| &mut r.availability, order, availability);
+            }
+            None => {}
+        }
+        let settled = matches!(update.data_status, Some(DataStatus::Settled(_)));
+        if settled || update.sync_status.is_some() {
+            let sync_status = update.sync_status.clone();
+            self.pull(order, sync_status, None, update.job_id.as_ref());
+        }
+        if let Some(details) = &update.details {
+            self.put(|r| &mut r.details, order, details.clone());
+        }
+        if let Some(balance) = update.balance {
+            self.put(|r| &mut r.balance, order, balance);
+        }
+    }
+
+    fn attempt(&mut self, attempt: &SyncAttempt) {
+        let started = attempt.order();
+        self.put(
+            |r| &mut r.attempt,
+            started,
+            attempt.outcome.as_str().to_owned(),
+        );
+        if attempt.outcome.reached_mono() {
+            self.mark(|r| &mut r.reached, started);
+        }
+        let order = attempt.outcome_order();
+        match &attempt.outcome {
+            SyncOutcome::Successful {
+                has_new_data,
+                balance,
+                job_id,
+            } => {
+                self.mark(|r| &mut r.synced, order);
+                if *has_new_data {
+                    self.mark(|r| &mut r.transactions, order);
+                }
+                if let Some(balance) = balance {
+                    self.put(|r| &mut r.balance, order, *balance);
+                }
+                self.pull(order, Some(SyncStatus::Successful), None, job_id.as_ref());
+            }
+            SyncOutcome::Processing { job_id } => {
+                let job = Job {
+                    id: job_id.clone(),
+                    state: JobState::Running,
+                };
+                self.put(|r| &mut r.job, order, job);
+            }
+            SyncOutcome::ReauthorisationRequired { job_id } => {
+                self.mark(|r| &mut r.demand, order);
+                let sync_status = Some(SyncStatus::ReauthorisationRequired);
+                self.pull(order, sync_status, None, job_id.as_ref());
+            }
+            SyncOutcome::Failed { error, job_id } => {
+                let sync_status = Some(SyncStatus::Failed);
+                self.pull(order, sync_status, Some(error), job_id.as_ref());
+            }
+            SyncOutcome::TimedOut
+            | SyncOutcome::Unavailable
+            | SyncOutcome::Unusable
+            | SyncOutcome::RateLimited
+            | SyncOutcome::NotConnected => {}
+        }
+    }
+
+    fn pull(
+        &mut self,
+        order: OrderKey,
+        sync_status: Option<SyncStatus>,
+        error: Option<&SyncError>,
+        job_id: Option<&String>,
+    ) {
+        let pull = Pull {
+            sync_status,
+            error: error.cloned(),
+            job_id: job_id.cloned(),
+        };
+        self.put(|r| &mut r.pull, order, pull);
+    }
+
+    fn reference(&mut self, order: OrderKey, reference: &str) {
+        self.wrote = true;
+        let held = &mut self.registers.reference;
+        let candidate = Register {
+            order,
+            value: reference.to_owned(),
+        };
+        let wins = held.as_ref().is_none_or(|held| {
+            match (
+                candidate.order.rank == Rank::Connected,
+                held.order.rank == Rank::Connected,
+            ) {
+                (true, true) => candidate > *held,
+                (false, false) => candidate < *held,
+                (connected, _) => connected,
+            }
+        });
+        if wins {
+            *held = Some(candidate);
+        }
+    }
+}

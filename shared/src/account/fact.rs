@@ -1,0 +1,455 @@
+//! What the system can learn about an account, from a webhook or from a sync of its own.
+
+use serde::Serialize;
+
+use super::order::{Evidence, OrderKey, Rank, ShortHash};
+use crate::money::MinorUnits;
+use crate::timestamp::Timestamp;
+
+/// One thing learnt about one account. The only input of
+/// [`Account::apply`](super::Account::apply).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Mono called.
+    Webhook(Webhook),
+    /// This system called Mono to have the account refreshed.
+    Attempt(SyncAttempt),
+}
+
+/// A webhook event that says something about an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// The event's place among all facts.
+    pub order: OrderKey,
+    /// `meta.ref`: the fintech's own reference, as it gave it to Mono when linking.
+    pub reference: Option<String>,
+    /// What the event says.
+    pub news: News,
+}
+
+/// What a webhook event says, by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// `account_connected`.
+    Connected {
+        /// Mono's id of the customer.
+        customer_id: Option<String>,
+        /// Whether it says that Mono is still fetching (`data_status` `PROCESSING`).
+        processing: bool,
+    },
+    /// `account_updated`.
+    Updated(Box<Update>),
+    /// `reauthorisation_required`.
+    ReauthorisationRequired,
+    /// `account_reauthorized`.
+    Reauthorized,
+    /// `account_unlinked`.
+    Unlinked,
+    /// `jobs.update`.
+    Job(Job, JobDemand),
+    /// `sync_failed`.
+    SyncFailed,
+}
+
+/// Whether a job's status says that the bank wants the customer (`REAUTHORISATION_REQUIRED`, in
+/// Mono's changelog of September 2024).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobDemand {
+    /// It does.
+    Reauthorisation,
+    /// It does not.
+    Nothing,
+}
+
+/// The content of an `account_updated`. Everything is optional: older and partial events leave out
+/// most of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// `meta.data_status`.
+    pub data_status: Option<DataStatus>,
+    /// `meta.sync_status`: absent on events that no sync caused.
+    pub sync_status: Option<SyncStatus>,
+    /// `meta.retrieved_data`: some of `identity`, `balance`, `transactions`.
+    pub retrieved_data: Option<Vec<String>>,
+    /// `meta.data_request_id`: the reference that Mono's support asks for.
+    pub data_request_id: Option<String>,
+    /// `meta.job_id`.
+    pub job_id: Option<String>,
+    /// `meta.has_new_data`.
+    pub has_new_data: Option<bool>,
+    /// Present when the event carries a name or an account number.
+    pub details: Option<Details>,
+    /// Present when a balance was sent.
+    pub balance: Option<MinorUnits>,
+}
+
+impl Update {
+    /// Whether it proves that Mono has fresh data from the bank: `AVAILABLE` or `PARTIAL`, and no
+    /// `sync_status` beside it that says otherwise. `AVAILABLE` beside a failed sync is Mono's stale
+    /// cache and proves nothing.
+    #[must_use]
+    pub fn is_confirmed_pull(&self) -> bool {
+        let available = matches!(
+            self.data_status,
+            Some(DataStatus::Settled(
+                SettledStatus::Available | SettledStatus::Partial
+            ))
+        );
+        available && matches!(self.sync_status, None | Some(SyncStatus::Successful))
+    }
+
+    /// Whether transactions came with the confirmed pull that may not have been imported yet. What
+    /// the event leaves open counts as yes, since reading them is free; but beside a `sync_status`
+    /// Mono leaves `has_new_data` out exactly when there is none.
+    #[must_use]
+    pub fn brought_transactions(&self) -> bool {
+        let retrieved = self
+            .retrieved_data
+            .as_ref()
+            .is_none_or(|parts| parts.iter().any(|part| part == "transactions"));
+        retrieved && self.has_new_data.unwrap_or(self.sync_status.is_none())
+    }
+}
+
+/// `data_status`: what Mono holds of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataStatus {
+    /// Mono is still fetching: progress, not a result.
+    Processing,
+    /// A result.
+    Settled(SettledStatus),
+}
+
+/// The results among the values of `data_status`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SettledStatus {
+    /// Balance and transactions.
+    Available,
+    /// One of the two.
+    Partial,
+    /// Neither: the bank has an issue, or has no data.
+    Unavailable,
+    /// Neither, by a failure on Mono's side.
+    Failed,
+    /// A value this version does not know, as it came.
+    Other(String),
+}
+
+impl SettledStatus {
+    /// Mono's word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Available => "AVAILABLE",
+            Self::Partial => "PARTIAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Failed => "FAILED",
+            Self::Other(word) => word,
+        }
+    }
+
+    /// Whether it says that there is no data for a reason that is not the bank's.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed | Self::Other(_))
+    }
+}
+
+impl DataStatus {
+    /// Reads Mono's word, in any case.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        Self::Settled(match word.to_ascii_uppercase().as_str() {
+            "PROCESSING" => return Self::Processing,
+            "AVAILABLE" => SettledStatus::Available,
+            "PARTIAL" => SettledStatus::Partial,
+            "UNAVAILABLE" => SettledStatus::Unavailable,
+            "FAILED" => SettledStatus::Failed,
+            _ => SettledStatus::Other(word.to_owned()),
+        })
+    }
+}
+
+/// `sync_status`: what the newest pull of the account came to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyncStatus {
+    /// `SUCCESSFUL`; `SUCCESS` is met in use as well.
+    Successful,
+    /// `FAILED`.
+    Failed,
+    /// `REAUTHORISATION_REQUIRED`.
+    ReauthorisationRequired,
+    /// A value this version does not know, as it came.
+    Other(String),
+}
+
+impl SyncStatus {
+    /// Reads Mono's word, in any case.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word.to_ascii_uppercase().as_str() {
+            "SUCCESSFUL" | "SUCCESS" => Self::Successful,
+            "FAILED" => Self::Failed,
+            "REAUTHORISATION_REQUIRED" => Self::ReauthorisationRequired,
+            _ => Self::Other(word.to_owned()),
+        }
+    }
+
+    /// Mono's word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Successful => "SUCCESSFUL",
+            Self::Failed => "FAILED",
+            Self::ReauthorisationRequired => "REAUTHORISATION_REQUIRED",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+/// A job at Mono and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job {
+    /// Mono's id of it, where known.
+    pub id: Option<String>,
+    /// How far it is.
+    pub state: JobState,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobState {
+    /// `processing`, or `RUNNING`.
+    Running,
+    /// `finished`, or `SUCCESSFUL` by Mono's changelog.
+    Finished,
+    /// `failed`.
+    Failed,
+    /// A value this version does not know, as it came.
+    Other(String),
+}
+
+impl JobState {
+    /// Reads Mono's word, in any case. A job that ended because the bank wants the customer has
+    /// failed.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word.to_ascii_uppercase().as_str() {
+            "PROCESSING" | "RUNNING" => Self::Running,
+            "FINISHED" | "SUCCESSFUL" | "SUCCESS" => Self::Finished,
+            "FAILED" | "REAUTHORISATION_REQUIRED" => Self::Failed,
+            _ => Self::Other(word.to_owned()),
+        }
+    }
+
+    /// The word it is stored as.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Running => "processing",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+/// Whose account it is and where. Never logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Details {
+    /// The holder's name.
+    pub name: Option<String>,
+    /// The account's number at the bank.
+    pub account_number: Option<String>,
+    /// The bank's own words for the type of account (`Tier 3 Savings Account`).
+    pub kind: Option<String>,
+    /// ISO 4217 where it can be told (`Naira` is `NGN`), else as it came.
+    pub currency: Option<String>,
+    /// The bank.
+    pub institution: Option<Institution>,
+}
+
+/// A bank, as Mono names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Institution {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its code (`058`), which is text: zeros in front count.
+    pub bank_code: Option<String>,
+    /// `PERSONAL_BANKING` or `BUSINESS_BANKING`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+}
+
+/// One call of this system to Mono to have an account refreshed, and what it came to.
+///
+/// Both times are fixed before anything is written, and kept when a write has to be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncAttempt {
+    /// When the lease was taken: the time of the attempt.
+    pub started_at: Timestamp,
+    /// When the answer was there: the time of what it says of the account.
+    pub ended_at: Timestamp,
+    /// What it came to.
+    pub outcome: SyncOutcome,
+}
+
+/// What a sync came to, by what it says of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyncOutcome {
+    /// Mono has refreshed the account.
+    Successful {
+        /// Whether there is data that was not there before.
+        has_new_data: bool,
+        /// The balance, where the answer carried one.
+        balance: Option<MinorUnits>,
+        /// Mono's job, where named.
+        job_id: Option<String>,
+    },
+    /// Mono is still at it.
+    Processing {
+        /// Mono's job, where named.
+        job_id: Option<String>,
+    },
+    /// The bank wants the customer.
+    ReauthorisationRequired {
+        /// Mono's job, where named.
+        job_id: Option<String>,
+    },
+    /// Mono says that it could not be done.
+    Failed {
+        /// Why, in Mono's words.
+        error: SyncError,
+        /// Mono's job, where named.
+        job_id: Option<String>,
+    },
+    /// No answer in time. Mono may have done it: the webhook will tell.
+    TimedOut,
+    /// Mono answered with a server error, or the connection broke. Says nothing of the account.
+    Unavailable,
+    /// Mono's answer could not be read, or it refused the key. Says nothing of the account.
+    Unusable,
+    /// Mono asked to slow down (429): the sync was not begun.
+    RateLimited,
+    /// The connection never opened: the sync was not begun.
+    NotConnected,
+}
+
+/// Why a sync failed, in Mono's words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SyncError {
+    /// Mono's code (`SYNC_ERROR`).
+    pub code: String,
+    /// Mono's sentence, where it gave one.
+    pub message: Option<String>,
+}
+
+impl SyncOutcome {
+    /// The word under which an attempt is stored.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Successful { .. } => "successful",
+            Self::Processing { .. } => "processing",
+            Self::ReauthorisationRequired { .. } => "reauthorisation_required",
+            Self::Failed { .. } => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Unavailable => "unavailable",
+            Self::Unusable => "unusable",
+            Self::RateLimited => "rate_limited",
+            Self::NotConnected => "not_connected",
+        }
+    }
+
+    /// Whether Mono may have begun the sync, and charged for it.
+    #[must_use]
+    pub const fn reached_mono(&self) -> bool {
+        !matches!(self, Self::RateLimited | Self::NotConnected)
+    }
+}
+
+impl SyncAttempt {
+    /// The place of the attempt itself among all facts.
+    #[must_use]
+    pub fn order(&self) -> OrderKey {
+        self.order_at(self.started_at, Rank::Sync)
+    }
+
+    /// The place of what it says of the account.
+    #[must_use]
+    pub fn outcome_order(&self) -> OrderKey {
+        let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
+        self.order_at(
+            self.ended_at,
+            if demands { Rank::Demand } else { Rank::Sync },
+        )
+    }
+
+    fn order_at(&self, at: Timestamp, rank: Rank) -> OrderKey {
+        let name = format!(
+            "{} {} {}",
+            self.started_at,
+            self.ended_at,
+            self.outcome.as_str()
+        );
+        OrderKey {
+            at,
+            rank,
+            evidence: Evidence::Strong,
+            event: ShortHash::of(&name),
+        }
+    }
+}
+
+impl Webhook {
+    /// Gives the event its place: by Mono's `timestamp` where it carries one that is not ahead of
+    /// the receipt by more than [`CLOCK_SKEW`](Self::CLOCK_SKEW), else, as weak evidence, by the
+    /// receipt. `event_key` is what tells it from other events.
+    #[must_use]
+    pub fn new(
+        timestamp: Option<Timestamp>,
+        received_at: Timestamp,
+        event_key: &str,
+        reference: Option<String>,
+        news: News,
+    ) -> Self {
+        let believable = timestamp.filter(|at| *at <= received_at + Self::CLOCK_SKEW);
+        let order = OrderKey {
+            at: believable.unwrap_or(received_at),
+            rank: news.rank(),
+            evidence: if believable.is_some() {
+                Evidence::Strong
+            } else {
+                Evidence::Weak
+            },
+            event: ShortHash::of(event_key),
+        };
+        Self {
+            order,
+            reference,
+            news,
+        }
+    }
+
+    /// How far Mono's clock may run ahead of ours.
+    pub const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_mins(5);
+}
+
+impl News {
+    fn rank(&self) -> Rank {
+        match self {
+            Self::Connected { .. } => Rank::Connected,
+            Self::Updated(update) => match update.sync_status {
+                Some(SyncStatus::ReauthorisationRequired) => Rank::Demand,
+                _ => Rank::Updated,
+            },
+            Self::ReauthorisationRequired | Self::Job(_, JobDemand::Reauthorisation) => {
+                Rank::Demand
+            }
+            Self::Reauthorized => Rank::Reauthorized,
+            Self::Unlinked => Rank::Unlinked,
+            Self::Job(_, JobDemand::Nothing) => Rank::Job,
+            Self::SyncFailed => Rank::SyncFailed,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What settles which of two facts is the newer one.
+
+use sha2::{Digest, Sha256};
+
+use crate::timestamp::Timestamp;
+
+/// The place of a fact among all facts about an account: a total order that depends on nothing but
+/// the facts, so that any order of arrival ends in the same record.
+///
+/// Fields are compared from the top. Stored as eleven bytes whose own order is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderKey {
+    /// When it happened, as far as known.
+    pub at: Timestamp,
+    /// Settles facts of the same millisecond.
+    pub rank: Rank,
+    /// Whether `at` is Mono's word or only the receipt.
+    pub evidence: Evidence,
+    /// Settles facts of the same millisecond and rank.
+    pub event: ShortHash,
+}
+
+/// Which of two facts of the same millisecond counts as the later. Bad news wins over good news:
+/// it is wrong more cheaply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is named after the fact that has it")]
+pub enum Rank {
+    Connected,
+    Job,
+    SyncFailed,
+    Reauthorized,
+    Updated,
+    Sync,
+    /// Any fact that says that the bank wants the customer.
+    Demand,
+    Unlinked,
+}
+
+/// How well the time of a fact is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Evidence {
+    /// The time is the receipt, since the event carried none that could be believed: a retry may
+    /// have brought it up to 48 hours late.
+    Weak,
+    /// The time is that of the event.
+    Strong,
+}
+
+/// Four bytes of SHA-256: enough to tell two events of one account and one millisecond apart, and
+/// where it is not, the value itself settles it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShortHash([u8; 4]);
+
+impl ShortHash {
+    /// Hashes a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
+        Self([digest[0], digest[1], digest[2], digest[3]])
+    }
+
+    /// Where the hash lies between 0 (inclusive) and 1 (exclusive).
+    #[must_use]
+    pub fn fraction(self) -> f64 {
+        f64::from(u32::from_be_bytes(self.0)) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+impl OrderKey {
+    /// Six bytes of milliseconds, one of rank and evidence, four of hash; big-endian, so that the
+    /// bytes compare as the keys do.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 11] {
+        let [_, _, millis @ ..] = self.at.millis().to_be_bytes();
+        let mut bytes = [0; 11];
+        bytes[..6].copy_from_slice(&millis);
+        bytes[6] = (self.rank as u8) << 1 | self.evidence as u8;
+        bytes[7..].copy_from_slice(&self.event.0);
+        bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: [u8; 11] = bytes.try_into().ok()?;
+        let [m0, m1, m2, m3, m4, m5, flags, event @ ..] = bytes;
+        let millis = u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]);
+        let evidence = if flags & 1 == 1 {
+            Evidence::Strong
+        } else {
+            Evidence::Weak
+        };
+        let key = Self {
+            at: Timestamp::from_millis(millis),
+            rank: Rank::ALL
+                .into_iter()
+                .find(|rank| *rank as u8 == flags >> 1)?,
+            evidence,
+            event: ShortHash(event),
+        };
+        (key.to_bytes() == bytes).then_some(key)
+    }
+}
+
+impl Rank {
+    const ALL: [Self; 8] = [
+        Self::Connected,
+        Self::Job,
+        Self::SyncFailed,
+        Self::Reauthorized,
+        Self::Updated,
+        Self::Sync,
+        Self::Demand,
+        Self::Unlinked,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys() -> impl Strategy<Value = OrderKey> {
+        let evidence = prop_oneof![Just(Evidence::Weak), Just(Evidence::Strong)];
+        (
+            any::<u64>(),
+            proptest::sample::select(&Rank::ALL[..]),
+            evidence,
+            any::<[u8; 4]>(),
+        )
+            .prop_map(|(millis, rank, evidence, event)| OrderKey {
+                at: Timestamp::from_millis(millis),
+                rank,
+                evidence,
+                event: ShortHash(event),
+            })
+    }
+
+    #[test]
+    fn the_ranks_stand_in_the_order_that_settles_a_millisecond() {
+        assert!(Rank::ALL.is_sorted());
+        assert!(Rank::Updated < Rank::Sync && Rank::Sync < Rank::Demand);
+    }
+
+    #[test]
+    fn a_hash_lies_in_the_unit_interval() {
+        assert!((ShortHash([0; 4]).fraction()).abs() < f64::EPSILON);
+        assert!(ShortHash([255; 4]).fraction() < 1.0);
+    }
+
+    #[test]
+    fn bytes_that_no_key_wrote_are_refused() {
+        assert_eq!(OrderKey::from_bytes(&[]), None);
+        assert_eq!(OrderKey::from_bytes(&[0; 10]), None);
+        assert_eq!(OrderKey::from_bytes(&[0xff; 11]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_return_to_the_same_key(key in keys()) {
+            prop_assert_eq!(OrderKey::from_bytes(&key.to_bytes()), Some(key));
+        }
+
+        #[test]
+        fn bytes_compare_as_the_keys_do(a in keys(), b in keys()) {
+            prop_assert_eq!(a.to_bytes().cmp(&b.to_bytes()), a.cmp(&b));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! When an account is to be refreshed next, if nothing happens before.
+
+use std::time::Duration;
+
+use super::{Account, Evidence, ShortHash, Status};
+use crate::timestamp::Timestamp;
+
+/// How often accounts are refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshPolicy {
+    /// How old a healthy account may grow. `None`: no automatic refresh.
+    pub interval: Option<Duration>,
+    /// How long after one sync of an account no other is made.
+    pub cooldown: Duration,
+}
+
+/// Both events of a recovery can be lost: an account that waits for its customer is looked at
+/// again after this time.
+const REAUTHORISATION_CHECK: Duration = Duration::from_hours(7 * 24);
+const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
+const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
+
+impl Account {
+    /// When the next refresh is due; `None` is never. Follows the status without
+    /// [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
+    ///
+    /// "Attempt" below is the newest sync of ours that reached Mono.
+    #[must_use]
+    pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
+        let interval = policy.interval?;
+        let standing = self.settled_standing();
+        if standing.status == Status::Unlinked {
+            return self.unlinking_in_doubt_since();
+        }
+        if let Some(at) = self.weak_bad_news() {
+            return Some(
+                self.attempted_at()
+                    .map_or(at, |attempt| at.max(attempt + interval)),
+            );
+        }
+        Some(match standing.status {
+            Status::ReauthorisationRequired => {
+                self.attempted_at().unwrap_or(standing.at).max(standing.at) + REAUTHORISATION_CHECK
+            }
+            Status::Healthy | Status::Partial => {
+                let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
+                newest + interval - interval.mul_f64(self.spread() / 10.0)
+            }
+            _ => self.backed_off(interval, policy.cooldown),
+        })
+    }
+
+    /// Since when an unlinking wants checking, by a plain read of the account, which is free: it is
+    /// weak, or a confirmed pull or a re-authorisation is newer than it. Any other is final.
+    fn unlinking_in_doubt_since(&self) -> Option<Timestamp> {
+        let unlinked = self.registers.unlinked.as_ref()?.order;
+        let signs_of_life = [&self.registers.synced, &self.registers.reauthorised];
+        let contradicted = signs_of_life
+            .into_iter()
+            .flatten()
+            .map(|mark| mark.order)
+            .filter(|o| *o > unlinked);
+        let weak = (unlinked.evidence == Evidence::Weak).then_some(unlinked);
+        contradicted.chain(weak).map(|order| order.at).max()
+    }
+
+    /// The time of bad news that only weak facts tell, newer than the last confirmed pull, where no
+    /// attempt has reached Mono since that pull. A retry may have brought them up to two days late,
+    /// so one sync settles them; but only one, or the echo of each sync would beget the next.
+    fn weak_bad_news(&self) -> Option<Timestamp> {
+        let synced_at = self.synced().map(|synced| synced.at);
+        if self.attempted_at() > synced_at {
+            return None;
+        }
+        let news = match self.settled_standing().status {
+            Status::ReauthorisationRequired => self.standing_demand().into_iter().collect(),
+            Status::Failed => self.failures().collect::<Vec<_>>(),
+            _ => return None,
+        };
+        let all_weak = news.iter().all(|order| order.evidence == Evidence::Weak);
+        news.into_iter()
+            .max()
+            .filter(|_| all_weak)
+            .map(|order| order.at)
+    }
+
+    /// Each failing attempt doubles the time since the account was last well, within bounds.
+    fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
+        let epoch = Timestamp::from_millis(0);
+        let first_seen = self.registers.first_seen.unwrap_or(epoch);
+        let Some(attempt) = self.attempted_at() else {
+            return self.registers.last_event.unwrap_or(first_seen) + cooldown;
+        };
+        match self.synced() {
+            Some(synced) if synced.at > attempt => attempt + interval,
+            synced => {
+                let well_at = synced.map_or(first_seen, |synced| synced.at);
+                attempt
+                    + attempt
+                        .since(well_at)
+                        .clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
+            }
+        }
+    }
+
+    fn attempted_at(&self) -> Option<Timestamp> {
+        self.registers
+            .reached
+            .as_ref()
+            .map(|reached| reached.order.at)
+    }
+
+    /// Between 0 and 1, by the account's id: spreads the refreshes of accounts that were all
+    /// refreshed at once, a little more each time.
+    fn spread(&self) -> f64 {
+        ShortHash::of(self.id.as_str()).fraction()
+    }
+}

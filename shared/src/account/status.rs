@@ -1,0 +1,211 @@
+//! The status of an account: never stored as truth, always derived from the registers.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Account, Job, JobState, Lease, OrderKey, Register, SettledStatus, SyncStatus};
+use crate::timestamp::Timestamp;
+
+/// What a fintech can tell its customer about an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The link was ended. Nothing more will come.
+    Unlinked,
+    /// The bank wants the customer: the data is as old as the last pull until they re-authorise.
+    ReauthorisationRequired,
+    /// The customer has re-authorised, and no fresh data has proved it yet.
+    ReauthorisationPending,
+    /// A pull is under way.
+    Syncing,
+    /// The bank gives no data at present.
+    BankUnavailable,
+    /// The newest pull failed.
+    Failed,
+    /// Linked, and nothing pulled yet.
+    Pending,
+    /// Fresh, but with the balance or the transactions alone.
+    Partial,
+    /// Fresh.
+    Healthy,
+}
+
+/// A status and the time of the newest fact that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The status.
+    pub status: Status,
+    /// Since when, by the facts.
+    pub at: Timestamp,
+}
+
+impl Standing {
+    const fn new(status: Status, at: Timestamp) -> Self {
+        Self { status, at }
+    }
+}
+
+impl Account {
+    /// How long a job counts as running after the fact that said so. A job that nothing settles by
+    /// then is over.
+    pub const JOB_LIFETIME: Duration = Duration::from_mins(30);
+
+    /// The status at a time.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        self.urgent()
+            .or_else(|| {
+                self.syncing_since(now)
+                    .map(|at| Standing::new(Status::Syncing, at))
+            })
+            .unwrap_or_else(|| self.resting())
+    }
+
+    /// The status without [`Syncing`](Status::Syncing), for which no clock is needed.
+    #[must_use]
+    pub fn settled_standing(&self) -> Standing {
+        self.urgent().unwrap_or_else(|| self.resting())
+    }
+
+    /// The time of the demand that stands: newer than the last confirmed pull and than the last
+    /// re-authorisation.
+    #[must_use]
+    pub fn reauthorisation_required_at(&self) -> Option<Timestamp> {
+        self.standing_demand().map(|order| order.at)
+    }
+
+    /// Whether a sync of ours holds the account: until the lease ends, or the fact of the attempt
+    /// that took it is there.
+    #[must_use]
+    pub fn held_lease(&self, now: Timestamp) -> Option<Lease> {
+        let ended_by_fact = |lease: &Lease| {
+            let attempt = self.registers.attempt.as_ref();
+            attempt.is_some_and(|attempt| attempt.order.at >= lease.started_at)
+        };
+        self.lease
+            .filter(|lease| now < lease.until && !ended_by_fact(lease))
+    }
+
+    /// The job at Mono that is still running, as far as can be told.
+    #[must_use]
+    pub fn running_job(&self, now: Timestamp) -> Option<&Register<Job>> {
+        let job = self.registers.job.as_ref()?;
+        let running =
+            job.value.state == JobState::Running && now.since(job.order.at) < Self::JOB_LIFETIME;
+        let settled = self.registers.pull.as_ref().is_some_and(|pull| {
+            let same_job = job.value.id.is_some() && job.value.id == pull.value.job_id;
+            same_job || pull.order > job.order
+        });
+        (running && !settled).then_some(job)
+    }
+
+    /// Unlinked, or waiting for the customer: nothing that runs can hide it.
+    fn urgent(&self) -> Option<Standing> {
+        let registers = &self.registers;
+        if let Some(unlinked) = order(registers.unlinked.as_ref())
+            && order(registers.linked.as_ref()) < Some(unlinked)
+        {
+            return Some(Standing::new(Status::Unlinked, unlinked.at));
+        }
+        if let Some(demand) = self.standing_demand() {
+            return Some(Standing::new(Status::ReauthorisationRequired, demand.at));
+        }
+        let reauthorised = self.counted(registers.reauthorised.as_ref())?;
+        (Some(reauthorised) > self.synced())
+            .then(|| Standing::new(Status::ReauthorisationPending, reauthorised.at))
+    }
+
+    fn syncing_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let lease = self.held_lease(now).map(|lease| lease.started_at);
+        let job = self.running_job(now).map(|job| job.order.at);
+        lease.max(job)
+    }
+
+    fn resting(&self) -> Standing {
+        let availability = self.registers.availability.as_ref();
+        if let Some(availability) = availability
+            && availability.value.data_status == SettledStatus::Unavailable
+            && let Some(at) = self.since_synced(Some(availability))
+        {
+            return Standing::new(Status::BankUnavailable, at.at);
+        }
+        if let Some(failure) = self.failures().max() {
+            return Standing::new(Status::Failed, failure.at);
+        }
+        let relinked = self.relinked();
+        let Some(synced) = self.synced().filter(|synced| Some(*synced) > relinked) else {
+            let first_seen = self
+                .registers
+                .first_seen
+                .unwrap_or(Timestamp::from_millis(0));
+            return Standing::new(Status::Pending, relinked.map_or(first_seen, |link| link.at));
+        };
+        let lacks_a_part = availability.is_some_and(|availability| {
+            matches!(
+                availability.value.data_status,
+                SettledStatus::Partial | SettledStatus::Failed | SettledStatus::Unavailable
+            )
+        });
+        let status = if lacks_a_part {
+            Status::Partial
+        } else {
+            Status::Healthy
+        };
+        Standing::new(status, synced.at)
+    }
+
+    /// The places of the facts newer than the last confirmed pull that say that it failed.
+    pub(super) fn failures(&self) -> impl Iterator<Item = OrderKey> {
+        let registers = &self.registers;
+        let pull = registers
+            .pull
+            .as_ref()
+            .filter(|pull| !matches!(pull.value.sync_status, None | Some(SyncStatus::Successful)));
+        let availability = registers
+            .availability
+            .as_ref()
+            .filter(|availability| availability.value.data_status.is_failure());
+        let job = registers
+            .job
+            .as_ref()
+            .filter(|job| job.value.state == JobState::Failed);
+        [
+            self.since_synced(pull),
+            self.since_synced(availability),
+            self.since_synced(job),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    pub(super) fn standing_demand(&self) -> Option<OrderKey> {
+        let demand = self.since_synced(self.registers.demand.as_ref())?;
+        (Some(demand) > order(self.registers.reauthorised.as_ref())).then_some(demand)
+    }
+
+    pub(super) fn synced(&self) -> Option<OrderKey> {
+        order(self.registers.synced.as_ref())
+    }
+
+    /// The link that followed an unlinking, if the newest of the two is a link.
+    fn relinked(&self) -> Option<OrderKey> {
+        let unlinked = order(self.registers.unlinked.as_ref())?;
+        order(self.registers.linked.as_ref()).filter(|linked| *linked > unlinked)
+    }
+
+    /// A fact older than a link that followed an unlinking is about the former link, and does not
+    /// count.
+    fn counted<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
+        order(register).filter(|order| Some(*order) > self.relinked())
+    }
+
+    fn since_synced<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
+        self.counted(register)
+            .filter(|order| Some(*order) > self.synced())
+    }
+}
+
+fn order<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
+    register.map(|register| register.order)
+}

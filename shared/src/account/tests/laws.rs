@@ -1,0 +1,220 @@
+//! Laws that hold for any facts: the order of arrival, repeats and stale reads leave no trace.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+
+/// Few times, names and values, so that ties, repeats and contradictions are the rule.
+fn news() -> impl Strategy<Value = News> {
+    let data_status = proptest::option::of(select(vec![
+        "AVAILABLE",
+        "PARTIAL",
+        "UNAVAILABLE",
+        "FAILED",
+        "PROCESSING",
+        "NEW_WORD",
+    ]));
+    let sync_status = proptest::option::of(select(vec![
+        "SUCCESSFUL",
+        "FAILED",
+        "REAUTHORISATION_REQUIRED",
+        "NEW_WORD",
+    ]));
+    let job_id = proptest::option::of(select(vec!["job-1".to_owned(), "job-2".to_owned()]));
+    let details = proptest::option::of(select(vec!["Ada Example", "Bola Example"]).prop_map(
+        |name| Details {
+            name: Some(name.to_owned()),
+            ..Details::default()
+        },
+    ));
+    let balance = proptest::option::of((0..3_i64).prop_map(MinorUnits));
+    let updated = (
+        data_status,
+        sync_status,
+        job_id.clone(),
+        details,
+        balance,
+        any::<Option<bool>>(),
+    )
+        .prop_map(
+            |(data_status, sync_status, job_id, details, balance, has_new_data)| {
+                News::Updated(Box::new(Update {
+                    data_status: data_status.map(DataStatus::from_word),
+                    sync_status: sync_status.map(SyncStatus::from_word),
+                    job_id,
+                    details,
+                    balance,
+                    has_new_data,
+                    ..Update::default()
+                }))
+            },
+        );
+    let connected = (
+        proptest::option::of(select(vec!["c1".to_owned(), "c2".to_owned()])),
+        any::<bool>(),
+    )
+        .prop_map(|(customer_id, processing)| News::Connected {
+            customer_id,
+            processing,
+        });
+    let state = select(vec![
+        JobState::Running,
+        JobState::Finished,
+        JobState::Failed,
+        JobState::Other("odd".to_owned()),
+    ]);
+    let demand = select(vec![JobDemand::Nothing, JobDemand::Reauthorisation]);
+    let job = (job_id, state, demand)
+        .prop_map(|(id, state, demand)| News::Job(Job { id, state }, demand));
+    prop_oneof![
+        4 => updated,
+        2 => connected,
+        2 => job,
+        1 => Just(News::ReauthorisationRequired),
+        1 => Just(News::Reauthorized),
+        1 => Just(News::Unlinked),
+        1 => Just(News::SyncFailed),
+    ]
+}
+
+fn webhook() -> impl Strategy<Value = Fact> {
+    let timestamp = proptest::option::of(0..20_u32);
+    let key = select(vec!["event-1", "event-2", "event-3"]);
+    let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
+    (timestamp, 0..20_u32, key, reference, news()).prop_map(
+        |(timestamp, received, key, reference, news)| {
+            Fact::Webhook(Webhook::new(
+                timestamp.map(at),
+                at(received),
+                key,
+                reference,
+                news,
+            ))
+        },
+    )
+}
+
+fn sync_attempt() -> impl Strategy<Value = Fact> {
+    let job_id = proptest::option::of(Just("job-1".to_owned()));
+    let outcome =
+        (0..9_u8, any::<bool>(), job_id).prop_map(|(kind, has_new_data, job_id)| match kind {
+            0 => SyncOutcome::Successful {
+                has_new_data,
+                balance: Some(MinorUnits(9)),
+                job_id,
+            },
+            1 => SyncOutcome::Processing { job_id },
+            2 => SyncOutcome::ReauthorisationRequired { job_id },
+            3 => failure(),
+            4 => SyncOutcome::TimedOut,
+            5 => SyncOutcome::Unavailable,
+            6 => SyncOutcome::Unusable,
+            7 => SyncOutcome::RateLimited,
+            _ => SyncOutcome::NotConnected,
+        });
+    (0..20_u32, 0..3_u32, outcome).prop_map(|(start, length, outcome)| {
+        Fact::Attempt(SyncAttempt {
+            started_at: at(start),
+            ended_at: at(start + length),
+            outcome,
+        })
+    })
+}
+
+pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
+    vec(prop_oneof![5 => webhook(), 1 => sync_attempt()], 1..12)
+}
+
+/// The facts in another order, some of them more than once.
+fn facts_and_a_redelivery() -> impl Strategy<Value = (Vec<Fact>, Vec<Fact>)> {
+    facts().prop_flat_map(|facts| {
+        let repeats = subsequence(facts.clone(), 0..=facts.len());
+        let everything = repeats.prop_map({
+            let facts = facts.clone();
+            move |repeats| [facts.clone(), repeats].concat()
+        });
+        (Just(facts), everything.prop_shuffle())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn any_order_and_any_repeats_end_in_the_same_record((facts, redelivery) in facts_and_a_redelivery()) {
+        prop_assert_eq!(record(facts), record(redelivery));
+    }
+
+    #[test]
+    fn derived_values_follow_from_the_facts_alone(
+        (facts, redelivery) in facts_and_a_redelivery(),
+        now in 0..200_u32,
+    ) {
+        let (one, other) = (record(facts), record(redelivery));
+        prop_assert_eq!(one.standing(at(now)), other.standing(at(now)));
+        prop_assert_eq!(one.next_refresh_at(POLICY), other.next_refresh_at(POLICY));
+        prop_assert_eq!(one.view(at(now), POLICY), other.view(at(now), POLICY));
+    }
+
+    #[test]
+    fn what_changes_nothing_on_an_old_version_changes_nothing_on_a_later_one(
+        facts in facts(),
+        more in facts(),
+        others in facts(),
+    ) {
+        let old = record(facts.clone());
+        let later = more.iter().fold(old.clone(), |account, fact| account.apply(fact));
+        for fact in facts.iter().chain(&others).filter(|fact| old.apply(fact) == old) {
+            prop_assert_eq!(later.apply(fact), later.clone());
+        }
+    }
+
+    #[test]
+    fn a_fact_leaves_the_record_alone_or_is_counted_in_first_seen(facts in facts(), fact in webhook()) {
+        let before = record(facts);
+        let after = before.apply(&fact);
+        if fact.writes_a_register() {
+            let Fact::Webhook(webhook) = fact else { unreachable!() };
+            prop_assert!(after.registers.first_seen <= Some(webhook.order.at));
+            prop_assert!(after.registers.last_event >= Some(webhook.order.at));
+        } else {
+            prop_assert_eq!(after, before);
+        }
+    }
+
+    /// Three workers fold batches on versions that may be stale, write only on the version they
+    /// read, and lose their work to crashes; what was lost is delivered again.
+    #[test]
+    fn stale_reads_conflicts_and_crashes_lose_nothing(
+        facts in facts(),
+        schedule in vec((0..3_usize, any::<bool>(), any::<bool>()), 0..60),
+    ) {
+        let mut history = vec![Account::new(id())];
+        let mut queue: Vec<Fact> = facts.clone();
+        for (batch, stale, crash) in schedule {
+            let batch: Vec<Fact> = queue.drain(..(batch + 1).min(queue.len())).collect();
+            let newest = history.len() - 1;
+            let read = if stale { newest.saturating_sub(1) } else { newest };
+            let folded = batch.iter().fold(history[read].clone(), |account, fact| account.apply(fact));
+            let changed = folded != history[read];
+            let conflict = changed && read != newest;
+            if changed && !conflict {
+                history.push(folded);
+            }
+            if conflict || crash {
+                queue.extend(batch);
+            }
+        }
+        let rest = history.last().unwrap().clone();
+        let end = queue.iter().fold(rest, |account, fact| account.apply(fact));
+        prop_assert_eq!(end, record(facts));
+    }
+
+    #[test]
+    fn no_account_syncs_for_longer_than_a_job_or_a_lease(facts in facts()) {
+        let account = record(facts);
+        prop_assert_ne!(account.standing(at(30 + 23 + 5)).status, Status::Syncing);
+    }
+}

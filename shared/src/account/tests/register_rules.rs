@@ -1,0 +1,221 @@
+use super::*;
+
+fn with_reference(minutes: u32, reference: &str, news: News) -> Fact {
+    let reference = Some(reference.to_owned());
+    Fact::Webhook(Webhook::new(
+        Some(at(minutes)),
+        at(minutes),
+        reference.as_ref().unwrap(),
+        reference.clone(),
+        news,
+    ))
+}
+
+fn reference(facts: impl IntoIterator<Item = Fact>) -> Option<String> {
+    record(facts).registers.reference.map(|held| held.value)
+}
+
+#[test]
+fn a_late_event_never_overwrites_a_newer_one() {
+    let account = record([strong(9, balance_of(900)), strong(5, balance_of(500))]);
+    assert_eq!(account.registers.balance.unwrap().value, MinorUnits(900));
+}
+
+#[test]
+fn a_balance_that_was_not_sent_leaves_the_last_one() {
+    let account = record([strong(5, balance_of(500)), strong(9, fresh())]);
+    assert_eq!(account.registers.balance.unwrap().value, MinorUnits(500));
+}
+
+#[test]
+fn details_are_replaced_whole() {
+    let details = |number: &str, kind: Option<&str>| {
+        let details = Details {
+            account_number: Some(number.to_owned()),
+            kind: kind.map(str::to_owned),
+            ..Details::default()
+        };
+        News::Updated(Box::new(Update {
+            details: Some(details),
+            ..Update::default()
+        }))
+    };
+    let account = record([
+        strong(1, details("0000000001", Some("CURRENT"))),
+        strong(2, details("0000000002", None)),
+    ]);
+    let held = account.registers.details.unwrap().value;
+    assert_eq!(
+        (held.account_number.as_deref(), held.kind),
+        (Some("0000000002"), None)
+    );
+}
+
+#[test]
+fn details_and_balance_move_apart() {
+    let named = Details {
+        name: Some("Ada Example".to_owned()),
+        ..Details::default()
+    };
+    let named = News::Updated(Box::new(Update {
+        details: Some(named),
+        ..Update::default()
+    }));
+    let account = record([strong(1, named), strong(2, balance_of(7))]);
+    assert!(
+        account
+            .registers
+            .details
+            .is_some_and(|held| held.order.at == at(1))
+    );
+    assert!(
+        account
+            .registers
+            .balance
+            .is_some_and(|held| held.order.at == at(2))
+    );
+}
+
+#[test]
+fn the_reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
+    let facts = [
+        with_reference(1, "early", fresh()),
+        with_reference(5, "link", connected()),
+        with_reference(9, "reauthorisation", fresh()),
+    ];
+    assert_eq!(reference(facts).as_deref(), Some("link"));
+}
+
+#[test]
+fn before_a_link_the_earliest_reference_stands() {
+    let facts = [
+        with_reference(9, "second", fresh()),
+        with_reference(5, "first", News::Reauthorized),
+    ];
+    assert_eq!(reference(facts).as_deref(), Some("first"));
+}
+
+#[test]
+fn of_two_links_the_newer_one_names_the_owner() {
+    let facts = [
+        with_reference(9, "new", connected()),
+        with_reference(5, "old", connected()),
+    ];
+    assert_eq!(reference(facts).as_deref(), Some("new"));
+}
+
+#[test]
+fn first_seen_is_the_earliest_fact_and_last_event_the_latest_webhook() {
+    let account = record([
+        strong(5, fresh()),
+        attempt(3, success()),
+        strong(2, connected()),
+        attempt(9, success()),
+    ]);
+    assert_eq!(account.registers.first_seen, Some(at(2)));
+    assert_eq!(account.registers.last_event, Some(at(5)));
+}
+
+#[test]
+fn a_fact_that_loses_everywhere_still_counts_for_first_seen() {
+    let account = record([strong(5, balance_of(5)), strong(2, balance_of(2))]);
+    assert_eq!(account.registers.first_seen, Some(at(2)));
+}
+
+#[test]
+fn an_update_without_content_writes_nothing() {
+    assert!(!strong(1, News::Updated(Box::default())).writes_a_register());
+    assert!(strong(1, balance_of(0)).writes_a_register());
+}
+
+#[test]
+fn the_newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
+    let account = record([attempt(1, success()), attempt(9, SyncOutcome::RateLimited)]);
+    assert_eq!(account.registers.attempt.unwrap().value, "rate_limited");
+    assert_eq!(account.registers.reached.unwrap().order.at, at(1));
+}
+
+#[test]
+fn an_attempt_counts_from_its_start_and_its_outcome_from_its_end() {
+    let account = record([attempt(5, success())]);
+    assert_eq!(account.registers.attempt.unwrap().order.at, at(5));
+    assert_eq!(account.registers.synced.unwrap().order.at, at(6));
+}
+
+#[test]
+fn a_failed_sync_keeps_monos_code() {
+    let pull = record([attempt(5, failure())])
+        .registers
+        .pull
+        .unwrap()
+        .value;
+    assert_eq!(pull.error.unwrap().code, "SYNC_ERROR");
+}
+
+#[test]
+fn a_sync_that_still_runs_is_a_job() {
+    let processing = SyncOutcome::Processing {
+        job_id: Some("j".to_owned()),
+    };
+    let account = record([attempt(5, processing)]);
+    assert_eq!(account.standing(at(7)).status, Status::Syncing);
+    assert_eq!(account.registers.pull, None);
+}
+
+#[test]
+fn transactions_are_pulled_when_retrieved_and_where_told_new() {
+    let pulled = |retrieved: Option<&[&str]>, sync_status: Option<&str>, has_new_data| {
+        let update = Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: sync_status.map(SyncStatus::from_word),
+            retrieved_data: retrieved
+                .map(|parts| parts.iter().map(|part| (*part).to_owned()).collect()),
+            has_new_data,
+            ..Update::default()
+        };
+        record([strong(1, News::Updated(Box::new(update)))])
+            .registers
+            .transactions
+            .is_some()
+    };
+    assert!(
+        pulled(None, None, None),
+        "nothing is known: reading is free"
+    );
+    assert!(pulled(Some(&["balance", "transactions"]), None, None));
+    assert!(!pulled(Some(&["balance"]), None, None));
+    assert!(pulled(
+        Some(&["transactions"]),
+        Some("SUCCESSFUL"),
+        Some(true)
+    ));
+    assert!(
+        !pulled(Some(&["transactions"]), Some("SUCCESSFUL"), None),
+        "left out means none"
+    );
+    assert!(!pulled(Some(&["transactions"]), None, Some(false)));
+    assert!(
+        !pulled(Some(&["transactions"]), Some("FAILED"), Some(true)),
+        "no confirmed pull"
+    );
+}
+
+#[test]
+fn a_timestamp_far_ahead_of_the_receipt_is_not_believed() {
+    let event = |ahead: Duration| {
+        let order = Webhook::new(Some(at(10) + ahead), at(10), "e", None, connected()).order;
+        (order.at, order.evidence)
+    };
+    let five_minutes = Duration::from_mins(5);
+    assert_eq!(event(five_minutes), (at(15), Evidence::Strong));
+    assert_eq!(
+        event(five_minutes + Duration::from_millis(1)),
+        (at(10), Evidence::Weak)
+    );
+}
+
+#[test]
+fn an_event_without_a_timestamp_is_timed_by_its_receipt() {
+    let order = Webhook::new(None, at(10), "e", None, connected()).order;
+    assert_eq!((order.at, order.evidence), (at(10), Evidence::Weak));
+}

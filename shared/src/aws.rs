@@ -1,0 +1,70 @@
+//! How the functions reach AWS: one HTTP client, one TLS stack, bounded in time.
+
+use std::error::Error;
+use std::iter::successors;
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{SharedAsyncSleep, SharedCredentialsProvider};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+
+use crate::config::{ConfigError, Environment};
+
+/// Longer than a healthy answer ever takes, and short enough that three tries fit into every
+/// function's time, so that a caller gets an answer of ours and not a time-out of the platform's.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// The configuration of every AWS client.
+///
+/// Lambda hands credentials and region over in the environment, and nothing else is looked at: the
+/// default chain's other providers (profiles, SSO, container and instance metadata) would add a
+/// seventh to each binary and time to each cold start.
+///
+/// # Errors
+///
+/// [`ConfigError::Missing`] if there is no `AWS_REGION`.
+pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
+    let http_client = Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(environment.required("AWS_REGION")?.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(
+            EnvironmentVariableCredentialsProvider::new(),
+        ))
+        .http_client(http_client)
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .time_source(SharedTimeSource::new(SystemTimeSource::new()))
+        .retry_config(RetryConfig::standard())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build(),
+        );
+    // The SDK's own variable for another endpoint, which its own loader would have read.
+    if let Some(endpoint) = environment.optional("AWS_ENDPOINT_URL") {
+        config = config.endpoint_url(endpoint);
+    }
+    Ok(config.build())
+}
+
+/// The messages of an error and its causes, fit to be logged. The SDK's own display of an error
+/// chain adds the raw answer, in which there may be bank data.
+#[must_use]
+pub fn describe(error: &(dyn Error + 'static)) -> String {
+    let chain = successors(Some(error), |error| (*error).source());
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -1,0 +1,137 @@
+//! What a function is told by its environment. Read once, when it starts.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::account::RefreshPolicy;
+
+/// The environment variables of the process.
+#[derive(Clone, Default)]
+pub struct Environment(HashMap<String, String>);
+
+/// A variable that the template sets is not usable. The function cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not set, or blank.
+    #[error("the environment variable {0} is missing")]
+    Missing(&'static str),
+    /// Set to something that cannot be read.
+    #[error("the environment variable {name} must be {expected}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl Environment {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self(
+            std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+        )
+    }
+
+    /// A variable that may be left out.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`] with its name.
+    pub fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
+        self.optional(name).ok_or(ConfigError::Missing(name))
+    }
+
+    /// `REFRESH_INTERVAL_HOURS` (0 is off) and `SYNC_COOLDOWN_SECONDS`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if either is missing or no whole number.
+    pub fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
+        let hours: u32 = self.number("REFRESH_INTERVAL_HOURS")?;
+        let seconds: u32 = self.number("SYNC_COOLDOWN_SECONDS")?;
+        Ok(RefreshPolicy {
+            interval: (hours > 0).then(|| Duration::from_hours(hours.into())),
+            cooldown: Duration::from_secs(seconds.into()),
+        })
+    }
+
+    fn number<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
+        let expected = "a whole number";
+        self.required(name)?
+            .parse()
+            .map_err(|_| ConfigError::Invalid { name, expected })
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(
+            variables
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_blank_variable_is_named() {
+        for environment in [
+            Environment::default(),
+            Environment::from([("ACCOUNTS_TABLE", " ")]),
+        ] {
+            let error = environment.required("ACCOUNTS_TABLE").unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the environment variable ACCOUNTS_TABLE is missing"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unreadable_variable_is_named_with_what_it_should_be() {
+        let environment = Environment::from([
+            ("REFRESH_INTERVAL_HOURS", "daily"),
+            ("SYNC_COOLDOWN_SECONDS", "1"),
+        ]);
+        let error = environment.refresh_policy().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the environment variable REFRESH_INTERVAL_HOURS must be a whole number"
+        );
+    }
+
+    #[test]
+    fn an_interval_of_zero_hours_is_off() {
+        let policy = |hours| {
+            Environment::from([
+                ("REFRESH_INTERVAL_HOURS", hours),
+                ("SYNC_COOLDOWN_SECONDS", "300"),
+            ])
+            .refresh_policy()
+            .unwrap()
+        };
+        assert_eq!(policy("0").interval, None);
+        assert_eq!(policy("24").interval, Some(Duration::from_hours(24)));
+        assert_eq!(policy("24").cooldown, Duration::from_mins(5));
+    }
+}

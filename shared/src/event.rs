@@ -1,0 +1,288 @@
+//! Mono's webhook events: from the body of a call to a [`Fact`] about an account.
+//!
+//! Mono has changed its events over the years, and old shapes are still met, so this reads all of
+//! them and is lenient: unknown kinds, unknown values and missing fields never fail. Facts about
+//! Mono in this file are from docs.mono.co (webhooks, connect-link, reauth-link, realtime-data,
+//! account-update, unlink, data-sync-tokenization, changelog) as of April 2026; where a shape was
+//! seen only in the code of Mono's users, it says so.
+//!
+//! A BVN is never read, so it cannot leave this module.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::account::{
+    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, SyncStatus, Update,
+    Webhook,
+};
+use crate::account_id::AccountId;
+use crate::money::MinorUnits;
+use crate::timestamp::Timestamp;
+
+/// A webhook event, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What tells it from every other event.
+    pub label: Label,
+    /// What it means for an account.
+    pub meaning: Meaning,
+}
+
+/// What an event means for an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Something to be applied.
+    Fact(AccountId, Box<Fact>),
+    /// Nothing that a record holds: an unknown kind, another product's event, or one without
+    /// content. To be acknowledged.
+    Nothing,
+}
+
+/// The name and identity of an event, safe to be logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The event's name without `mono.events.` or `mono.`, at most 64 characters of those that names
+    /// are made of; empty when it has none.
+    pub kind: String,
+    /// Mono's `event_id`, the same on every retry. Older and some newer events carry none.
+    pub event_id: Option<String>,
+}
+
+/// Why an event can never be applied, however often it is tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Inapplicable {
+    /// The body is not JSON, or nested more than 128 deep.
+    #[error("the body is not readable JSON (line {line}, column {column})")]
+    NotJson {
+        /// Line of the first fault.
+        line: usize,
+        /// Column of the first fault.
+        column: usize,
+    },
+    /// The body is JSON, but not an object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// The event would change a record, but does not say which.
+    #[error("{} names no account", .0.kind)]
+    NoAccount(Label),
+    /// The event would change a record, but what names the account cannot be an id.
+    #[error("{} names an account by something that is no account id", .0.kind)]
+    UnusableAccount(Label),
+}
+
+/// Reads one event. `received_at` is when Mono's call arrived.
+///
+/// # Errors
+///
+/// [`Inapplicable`] says why the event can never be applied. Its text holds nothing of the body but
+/// the event's name.
+pub fn read(body: &str, received_at: Timestamp) -> Result<Event, Inapplicable> {
+    let value: Value = serde_json::from_str(body).map_err(|error| Inapplicable::NotJson {
+        line: error.line(),
+        column: error.column(),
+    })?;
+    let Value::Object(envelope) = value else {
+        return Err(Inapplicable::NotAnObject);
+    };
+    let name = text(&envelope, &["event"]).unwrap_or_default();
+    let event_id = text(&envelope, &["event_id"]);
+    let label = Label {
+        kind: loggable(name),
+        event_id: event_id.map(str::to_owned),
+    };
+    let data = envelope.get("data").unwrap_or(&Value::Null);
+    let Some((news, reference)) = news(name, data) else {
+        return Ok(Event {
+            label,
+            meaning: Meaning::Nothing,
+        });
+    };
+    let timestamp = text(&envelope, &["timestamp"]).and_then(Timestamp::parse_rfc3339);
+    let event_key = event_id.map_or_else(|| body_key(body), str::to_owned);
+    let webhook = Webhook::new(timestamp, received_at, &event_key, reference, news);
+    let fact = Fact::Webhook(webhook);
+    if !fact.writes_a_register() {
+        return Ok(Event {
+            label,
+            meaning: Meaning::Nothing,
+        });
+    }
+    let account = account_text(name, data).ok_or_else(|| Inapplicable::NoAccount(label.clone()))?;
+    let account: AccountId = account
+        .parse()
+        .map_err(|_| Inapplicable::UnusableAccount(label.clone()))?;
+    Ok(Event {
+        label,
+        meaning: Meaning::Fact(account, Box::new(fact)),
+    })
+}
+
+const JOB_UPDATE: &str = "mono.accounts.jobs.update";
+
+/// What the event says, and the fintech's reference where it carries one; `None` for a kind that
+/// says nothing of a record.
+fn news(name: &str, data: &Value) -> Option<(News, Option<String>)> {
+    let empty = Map::new();
+    let data = data.as_object().unwrap_or(&empty);
+    let meta = data
+        .get("meta")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    let news = match name {
+        "mono.events.account_connected" => News::Connected {
+            customer_id: owned(data, &["customer"]),
+            processing: data_status(meta) == Some(DataStatus::Processing),
+        },
+        // The second name stands in the prose of Mono's page on real-time data.
+        "mono.events.account_updated" | "mono.accounts.account_updated" => {
+            News::Updated(Box::new(update(data, meta)))
+        }
+        "mono.events.reauthorisation_required" => News::ReauthorisationRequired,
+        "mono.events.account_reauthorized" => News::Reauthorized,
+        "mono.events.account_unlinked" => News::Unlinked,
+        "mono.events.sync_failed" => News::SyncFailed,
+        JOB_UPDATE => {
+            let word = text(data, &["status"])?;
+            let demand = match SyncStatus::from_word(word) {
+                SyncStatus::ReauthorisationRequired => JobDemand::Reauthorisation,
+                _ => JobDemand::Nothing,
+            };
+            let id = owned(data, &["id", "job_id"]);
+            News::Job(
+                Job {
+                    id,
+                    state: JobState::from_word(word),
+                },
+                demand,
+            )
+        }
+        _ => return None,
+    };
+    Some((news, owned(meta, &["ref"])))
+}
+
+fn update(data: &Map<String, Value>, meta: &Map<String, Value>) -> Update {
+    let empty = Map::new();
+    let account = data
+        .get("account")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    Update {
+        data_status: data_status(meta),
+        sync_status: text(meta, &["sync_status"]).map(SyncStatus::from_word),
+        retrieved_data: meta
+            .get("retrieved_data")
+            .and_then(Value::as_array)
+            .map(|parts| {
+                parts
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect()
+            }),
+        data_request_id: owned(meta, &["data_request_id"]),
+        job_id: owned(meta, &["job_id"]),
+        has_new_data: meta.get("has_new_data").and_then(Value::as_bool),
+        details: details(account),
+        balance: account.get("balance").and_then(MinorUnits::from_json),
+    }
+}
+
+fn data_status(meta: &Map<String, Value>) -> Option<DataStatus> {
+    text(meta, &["data_status"]).map(DataStatus::from_word)
+}
+
+/// Webhooks are in camelCase with `_id`, Mono's REST answers in `snake_case` with `id`, and its
+/// samples mix the two.
+fn details(account: &Map<String, Value>) -> Option<Details> {
+    let name = owned(account, &["name"]);
+    let account_number = owned(account, &["accountNumber", "account_number"]);
+    (name.is_some() || account_number.is_some()).then(|| Details {
+        name,
+        account_number,
+        kind: owned(account, &["type"]),
+        currency: text(account, &["currency"]).map(currency),
+        institution: account
+            .get("institution")
+            .and_then(Value::as_object)
+            .map(|bank| Institution {
+                name: owned(bank, &["name"]),
+                bank_code: owned(bank, &["bankCode", "bank_code"]),
+                kind: owned(bank, &["type"]),
+            }),
+    })
+}
+
+/// ISO 4217, where it can be told: Mono's samples say `NGN`, `ngn` and, in 2020, `Naira`.
+fn currency(word: &str) -> String {
+    let is_code = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    match word {
+        _ if word.eq_ignore_ascii_case("naira") => "NGN".to_owned(),
+        _ if is_code => word.to_ascii_uppercase(),
+        _ => word.to_owned(),
+    }
+}
+
+/// What names the account. Mono puts it in a different place in almost every event; the first
+/// place that holds a text decides, since a guess could change another customer's record.
+fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
+    if let Value::String(id) = data {
+        return filled(id);
+    }
+    let data = data.as_object()?;
+    match data.get("account") {
+        Some(Value::String(id)) => return filled(id),
+        Some(Value::Object(account)) => {
+            if let Some(id) = text(account, &["_id", "id"]) {
+                return Some(id);
+            }
+        }
+        _ => {}
+    }
+    // The id beside a job's account is the job's own. `account_id` was seen in code, for unlinked.
+    let places: &[&str] = if name == JOB_UPDATE {
+        &["account_id"]
+    } else {
+        &["id", "_id", "account_id"]
+    };
+    text(data, places)
+}
+
+/// The first of these fields that holds a text.
+fn text<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
+    names
+        .iter()
+        .find_map(|name| object.get(*name)?.as_str().and_then(filled))
+}
+
+fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
+    text(object, names).map(str::to_owned)
+}
+
+fn filled(text: &str) -> Option<&str> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// Stands in for a missing `event_id`: Mono repeats the body byte for byte.
+fn body_key(body: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(body.as_bytes()).into();
+    let (half, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    format!("{:032x}", u128::from_be_bytes(*half))
+}
+
+fn loggable(name: &str) -> String {
+    let short = name
+        .strip_prefix("mono.events.")
+        .or_else(|| name.strip_prefix("mono."));
+    let allowed =
+        |character: &char| character.is_ascii_alphanumeric() || "._-".contains(*character);
+    short
+        .unwrap_or(name)
+        .chars()
+        .filter(allowed)
+        .take(64)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,480 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::account::{Account, Evidence, RefreshPolicy, SettledStatus, Status};
+
+const ID: &str = "697926f050b9c321c1451dda";
+
+fn received() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-01-27T21:00:40.000Z").unwrap()
+}
+
+fn read_json(body: &Value) -> Result<Event, Inapplicable> {
+    read(&body.to_string(), received())
+}
+
+#[track_caller]
+fn fact(body: &Value) -> (AccountId, Fact) {
+    match read_json(body).unwrap().meaning {
+        Meaning::Fact(account_id, fact) => (account_id, *fact),
+        Meaning::Nothing => panic!("means nothing: {body}"),
+    }
+}
+
+#[track_caller]
+fn account(body: &Value) -> Account {
+    let (account_id, fact) = fact(body);
+    Account::new(account_id).apply(&fact)
+}
+
+#[track_caller]
+fn webhook(body: &Value) -> Webhook {
+    match fact(body).1 {
+        Fact::Webhook(webhook) => webhook,
+        Fact::Attempt(_) => panic!("an event is no attempt"),
+    }
+}
+
+fn full_update() -> Value {
+    json!({
+        "event": "mono.events.account_updated",
+        "event_id": "tDZCfxYASzx75YtXe3zbrgNzQtohDd6AE2BwWRvKf4",
+        "timestamp": "2026-01-27T21:00:38.856Z",
+        "data": {
+            "account": {
+                "_id": ID, "name": "Ada Example", "accountNumber": "0000000001", "currency": "NGN",
+                "balance": 22967, "type": "Tier 3 Savings Account", "bvn": "9422",
+                "authMethod": "internet_banking",
+                "institution": { "name": "ALAT by WEMA", "bankCode": "035", "type": "PERSONAL_BANKING" },
+            },
+            "meta": {
+                "data_status": "AVAILABLE", "auth_method": "internet_banking", "sync_status": "SUCCESSFUL",
+                "job_id": "68c9928e2f51b0693d5fffeb", "has_new_data": true,
+                "retrieved_data": ["identity", "balance", "transactions"], "ref": "4055877-T",
+                "data_request_id": "ALFI0PBHD2E2",
+            },
+        },
+    })
+}
+
+#[test]
+fn a_full_update_fills_the_record() {
+    let account = account(&full_update());
+    let policy = RefreshPolicy {
+        interval: None,
+        cooldown: std::time::Duration::ZERO,
+    };
+    assert_eq!(
+        serde_json::to_value(account.view(received(), policy)).unwrap(),
+        json!({
+            "account_id": ID, "customer_id": null, "ref": "4055877-T",
+            "name": "Ada Example", "account_number": "0000000001", "type": "Tier 3 Savings Account",
+            "currency": "NGN", "balance": 22967,
+            "institution": { "name": "ALAT by WEMA", "bank_code": "035", "type": "PERSONAL_BANKING" },
+            "status": "healthy", "status_at": "2026-01-27T21:00:38.856Z", "data_status": "AVAILABLE",
+            "sync_status": "SUCCESSFUL", "retrieved_data": ["identity", "balance", "transactions"],
+            "last_event_at": "2026-01-27T21:00:38.856Z", "last_sync_attempt_at": null,
+            "last_synced_at": "2026-01-27T21:00:38.856Z", "reauthorisation_required_at": null,
+            "next_refresh_at": null, "next_sync_allowed_at": null,
+        })
+    );
+    let registers = account.registers;
+    let availability = registers.availability.unwrap().value;
+    assert_eq!(
+        availability.data_request_id.as_deref(),
+        Some("ALFI0PBHD2E2")
+    );
+    assert_eq!(
+        registers.pull.unwrap().value.job_id.as_deref(),
+        Some("68c9928e2f51b0693d5fffeb")
+    );
+    assert!(registers.transactions.is_some());
+}
+
+#[test]
+fn the_oldest_update_is_read_as_well() {
+    let account = account(&json!({
+        "event": "mono.events.account_updated",
+        "data": {
+            "meta": { "data_status": "AVAILABLE" },
+            "account": {
+                "_id": ID, "institution": { "name": "GTBank", "bankCode": "058" },
+                "accountNumber": "0000000001", "name": "TEST CUSTOMER", "type": "SAVINGS_ACCOUNT",
+                "currency": "Naira", "bvn": "9422", "balance": 3_033_984, "__v": 0,
+                "scope": ["financial_data"], "liveMode": true, "accessType": "PERSISTENT",
+            },
+        },
+    }));
+    let details = account.registers.details.clone().unwrap().value;
+    assert_eq!(details.currency.as_deref(), Some("NGN"));
+    assert_eq!(
+        account.registers.balance.clone().unwrap().value,
+        MinorUnits(3_033_984)
+    );
+    assert_eq!(account.settled_standing().status, Status::Healthy);
+}
+
+#[test]
+fn an_update_named_as_in_monos_prose_is_an_update() {
+    let mut body = full_update();
+    body["event"] = "mono.accounts.account_updated".into();
+    assert!(account(&body).registers.synced.is_some());
+}
+
+#[test]
+fn the_bvn_is_nowhere_in_what_was_read() {
+    let mut body = full_update();
+    body["data"]["account"]["bvn"] = "22212345678".into();
+    let read = format!("{:?}", read_json(&body).unwrap());
+    assert!(!read.contains("22212345678") && read.contains("0000000001"));
+}
+
+#[test]
+fn the_account_is_found_at_each_place_that_mono_uses() {
+    let places = [
+        ("mono.events.account_connected", json!({ "id": ID })),
+        ("mono.events.account_connected", json!({ "_id": ID })),
+        (
+            "mono.events.reauthorisation_required",
+            json!({ "account": { "_id": ID } }),
+        ),
+        (
+            "mono.events.account_reauthorized",
+            json!({ "account": { "_id": ID } }),
+        ),
+        (
+            "mono.events.sync_failed",
+            json!({ "account": { "_id": ID } }),
+        ),
+        (
+            "mono.events.account_unlinked",
+            json!({ "account": { "id": ID } }),
+        ),
+        (
+            "mono.events.account_unlinked",
+            json!({ "account": { "_id": ID } }),
+        ),
+        ("mono.events.account_unlinked", json!({ "account": ID })),
+        ("mono.events.account_unlinked", json!({ "account_id": ID })),
+        ("mono.events.reauthorisation_required", json!(ID)),
+        (
+            "mono.accounts.jobs.update",
+            json!({ "account": ID, "id": "job", "status": "finished" }),
+        ),
+        (
+            "mono.accounts.jobs.update",
+            json!({ "account": { "_id": ID }, "job_id": "job", "status": "RUNNING" }),
+        ),
+    ];
+    for (event, data) in places {
+        assert_eq!(
+            fact(&json!({ "event": event, "data": data })).0.as_str(),
+            ID,
+            "{event} {data}"
+        );
+    }
+}
+
+#[test]
+fn the_id_of_a_job_is_never_taken_for_an_account() {
+    let body = json!({ "event": "mono.accounts.jobs.update", "data": { "id": "job", "status": "failed" } });
+    assert!(matches!(read_json(&body), Err(Inapplicable::NoAccount(_))));
+}
+
+#[test]
+fn what_would_change_a_record_but_names_no_account_cannot_be_applied() {
+    for data in [
+        json!({}),
+        json!(null),
+        json!([]),
+        json!({ "account": "" }),
+        json!({ "account": { "_id": 7 } }),
+    ] {
+        let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
+        assert!(
+            matches!(read_json(&body), Err(Inapplicable::NoAccount(_))),
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn an_account_that_is_no_id_is_not_replaced_by_a_guess() {
+    let data = json!({ "account": { "_id": "not an id!" }, "id": ID });
+    let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
+    let refused = read_json(&body).unwrap_err();
+    assert!(matches!(refused, Inapplicable::UnusableAccount(_)));
+    assert!(
+        !refused.to_string().contains("not an id"),
+        "the reason holds nothing of the body"
+    );
+}
+
+#[test]
+fn kinds_that_say_nothing_of_a_record_are_nothing() {
+    let kinds = [
+        "mono.events.account_synced",
+        "mono.events.account_income",
+        "mono.events.account_credit_worthiness",
+        "mono.events.transaction_categorisation",
+        "mono.events.webhook_test",
+        "direct_debit.payment_successful",
+        "events.mandates.created",
+        "mono.events.account_reauthorised",
+        "",
+    ];
+    for kind in kinds {
+        let body = json!({ "event": kind, "data": { "account": { "_id": ID } } });
+        assert_eq!(
+            read_json(&body).unwrap().meaning,
+            Meaning::Nothing,
+            "{kind}"
+        );
+    }
+    for odd in [
+        json!({}),
+        json!({ "event": 7 }),
+        json!({ "event": null, "data": [] }),
+        json!({ "data": { "event": "mono.transaction.dispute_initiated", "data": {} } }),
+    ] {
+        assert_eq!(read_json(&odd).unwrap().meaning, Meaning::Nothing, "{odd}");
+    }
+}
+
+#[test]
+fn an_update_without_content_is_nothing_even_without_an_account() {
+    for data in [
+        json!({}),
+        json!(null),
+        json!({ "account": {}, "meta": {} }),
+        json!({ "meta": "x", "account": 7 }),
+    ] {
+        let body = json!({ "event": "mono.events.account_updated", "data": data });
+        assert_eq!(
+            read_json(&body).unwrap().meaning,
+            Meaning::Nothing,
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn a_job_without_a_status_is_nothing() {
+    let body =
+        json!({ "event": "mono.accounts.jobs.update", "data": { "account": ID, "id": "job" } });
+    assert_eq!(read_json(&body).unwrap().meaning, Meaning::Nothing);
+}
+
+#[test]
+fn the_label_is_safe_to_log() {
+    let body =
+        json!({ "event": format!("mono.events.a\n\"b\" {}", "x".repeat(99)), "event_id": "e1" });
+    let label = read_json(&body).unwrap().label;
+    assert_eq!(label.kind, format!("ab{}", "x".repeat(62)));
+    assert_eq!(label.event_id.as_deref(), Some("e1"));
+}
+
+#[test]
+fn a_connected_carries_customer_reference_and_progress() {
+    let account = account(&json!({
+        "event": "mono.events.account_connected",
+        "event_id": "jU4ixom09P6eX2arBA3AmeiPyYalMk4WPdCaQ",
+        "timestamp": "2026-01-27T21:00:39.588Z",
+        "data": {
+            "id": ID, "customer": "6961439d7716b67eba2d068a", "app": "a", "business": "b",
+            "meta": { "data_status": "PROCESSING", "auth_method": "internet_banking", "ref": "4055877-T" },
+        },
+    }));
+    assert_eq!(account.standing(received()).status, Status::Syncing);
+    let registers = account.registers;
+    assert_eq!(
+        registers.customer.unwrap().value,
+        "6961439d7716b67eba2d068a"
+    );
+    assert_eq!(registers.reference.unwrap().value, "4055877-T");
+}
+
+#[test]
+fn a_job_that_wants_the_customer_is_a_demand() {
+    let body = json!({ "event": "mono.accounts.jobs.update",
+        "data": { "account": ID, "id": "job", "status": "REAUTHORISATION_REQUIRED" } });
+    assert_eq!(
+        account(&body).settled_standing().status,
+        Status::ReauthorisationRequired
+    );
+}
+
+#[test]
+fn unknown_values_are_kept_as_they_came() {
+    let mut body = full_update();
+    body["data"]["meta"]["data_status"] = "Processing_Failed".into();
+    let availability = account(&body).registers.availability.unwrap().value;
+    assert_eq!(
+        availability.data_status,
+        SettledStatus::Other("Processing_Failed".to_owned())
+    );
+}
+
+#[test]
+fn a_balance_that_is_null_missing_or_no_integer_is_not_sent() {
+    for balance in [json!(null), json!("22967"), json!(229.67), json!({})] {
+        let mut body = full_update();
+        body["data"]["account"]["balance"] = balance;
+        assert_eq!(account(&body).registers.balance, None);
+    }
+}
+
+#[test]
+fn currencies_are_iso_4217_where_they_can_be_told() {
+    for (word, code) in [
+        ("Naira", "NGN"),
+        ("ngn", "NGN"),
+        ("USD", "USD"),
+        ("Cedi", "Cedi"),
+    ] {
+        assert_eq!(currency(word), code);
+    }
+}
+
+#[test]
+fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
+    assert_eq!(webhook(&full_update()).order.evidence, Evidence::Strong);
+    for timestamp in [
+        json!(null),
+        json!("yesterday"),
+        json!(1_769_547_638),
+        json!("2026-01-27T21:05:40.001Z"),
+    ] {
+        let mut body = full_update();
+        body["timestamp"] = timestamp;
+        let order = webhook(&body).order;
+        assert_eq!((order.at, order.evidence), (received(), Evidence::Weak));
+    }
+}
+
+#[test]
+fn a_retry_of_a_strong_event_is_the_same_fact() {
+    let body = full_update().to_string();
+    let later = received() + std::time::Duration::from_hours(48);
+    assert_eq!(
+        read(&body, received()).unwrap(),
+        read(&body, later).unwrap()
+    );
+}
+
+#[test]
+fn without_an_event_id_the_body_tells_events_apart() {
+    let body = |id: &str| json!({ "event": "mono.events.sync_failed", "data": { "account": { "_id": ID } }, "x": id });
+    assert_eq!(webhook(&body("1")), webhook(&body("1")));
+    assert_ne!(webhook(&body("1")).order, webhook(&body("2")).order);
+}
+
+#[test]
+fn what_is_not_a_json_object_cannot_be_applied() {
+    for body in ["", "{", "nonsense", "{\"event\":}", "\u{feff}{}"] {
+        assert!(
+            matches!(read(body, received()), Err(Inapplicable::NotJson { .. })),
+            "{body}"
+        );
+    }
+    for body in ["null", "[]", "7", "\"text\""] {
+        assert_eq!(
+            read(body, received()),
+            Err(Inapplicable::NotAnObject),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn nesting_of_ten_thousand_is_refused_without_a_panic() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let inner = if open == "[" {
+            String::new()
+        } else {
+            "1".to_owned()
+        };
+        let deep = format!("{}{inner}{}", open.repeat(10_000), close.repeat(10_000));
+        let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{deep}}}");
+        assert!(matches!(
+            read(&body, received()),
+            Err(Inapplicable::NotJson { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_body_of_256_kib_is_read() {
+    let mut body = full_update();
+    body["padding"] = "x".repeat(256 * 1024 - body.to_string().len() - 13).into();
+    assert_eq!(body.to_string().len(), 256 * 1024);
+    assert!(account(&body).registers.synced.is_some());
+}
+
+/// JSON of any shape, with the words that the reader looks for strewn in.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        proptest::sample::select(vec![
+            "event",
+            "data",
+            "account",
+            "_id",
+            "id",
+            "meta",
+            "data_status",
+            "sync_status",
+            "balance",
+            "timestamp",
+            "mono.events.account_updated",
+            "mono.events.account_connected",
+            "mono.accounts.jobs.update",
+            "status",
+            "AVAILABLE",
+            "institution",
+            "retrieved_data",
+            ID,
+        ])
+        .prop_map(str::to_owned),
+        ".{0,8}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map(word.clone(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = read(&String::from_utf8_lossy(&bytes), received());
+    }
+
+    #[test]
+    fn no_json_makes_the_reader_panic(data in any_json(), kind in any_json()) {
+        let _ = read_json(&json!({ "event": kind, "data": data.clone() }));
+        let _ = read_json(&json!({ "event": "mono.events.account_updated", "data": data }));
+    }
+
+    #[test]
+    fn no_damage_to_a_real_event_makes_the_reader_panic(at in 0..900_usize, byte in any::<u8>()) {
+        let mut body = full_update().to_string().into_bytes();
+        let at = at % body.len();
+        body[at] = byte;
+        let _ = read(&String::from_utf8_lossy(&body), received());
+        body.truncate(at);
+        let _ = read(&String::from_utf8_lossy(&body), received());
+    }
+}

@@ -1,0 +1,24 @@
+//! What the functions of mono-sync share.
+//!
+//! The domain is pure — no AWS types, no I/O, no clock: [`event`] reads what Mono sends,
+//! [`account`] is the record and its rules, [`secret`] and [`webhook_body`] decide what is let in,
+//! and [`account_id`], [`money`] and [`timestamp`] are the values they are made of.
+//!
+//! The rest are thin adapters: [`secret_cache`] to Secrets Manager, [`queue`] and [`batch`] to SQS,
+//! [`store`] to `DynamoDB`, [`problem`] to HTTP, [`config`], [`aws`] and [`telemetry`] to Lambda.
+
+pub mod account;
+pub mod account_id;
+pub mod aws;
+pub mod batch;
+pub mod config;
+pub mod event;
+pub mod money;
+pub mod problem;
+pub mod queue;
+pub mod secret;
+pub mod secret_cache;
+pub mod store;
+pub mod telemetry;
+pub mod timestamp;
+pub mod webhook_body;

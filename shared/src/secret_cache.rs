@@ -1,0 +1,151 @@
+//! The webhook secrets as Secrets Manager holds them, read seldom.
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValueError, GetSecretValueOutput,
+};
+use tokio::sync::Mutex;
+
+use crate::aws::describe;
+use crate::secret::{PREVIOUS_ACCEPTED_FOR, Refused, UnverifiedBody, VerifiedBody, WebhookSecrets};
+use crate::timestamp::Timestamp;
+
+/// Verifies bodies against the stored secret, and notices a rotation without a redeploy.
+pub struct SecretCache {
+    client: Client,
+    secret_arn: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    secrets: Option<(WebhookSecrets, Timestamp)>,
+    failed_at: Option<Timestamp>,
+}
+
+/// Why a body was not vouched for.
+#[derive(Debug, thiserror::Error)]
+pub enum VerificationError {
+    /// The secret presented is not right.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The secret could not be read, so nothing can be said.
+    #[error("the webhook secret cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl SecretCache {
+    /// How long a secret is used before it is read again.
+    const MAX_AGE: Duration = Duration::from_hours(1);
+    /// How often at most a wrong secret may cause a read: a rotation is noticed within a minute, and
+    /// a stranger gains no calls.
+    const MISMATCH_PAUSE: Duration = Duration::from_mins(1);
+    /// How often at most a read that failed is tried again.
+    const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+    /// A cache of one secret, with nothing read yet.
+    #[must_use]
+    pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
+        Self {
+            client,
+            secret_arn: secret_arn.into(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Passes the body on if one of the presented values is right. Fails closed.
+    ///
+    /// # Errors
+    ///
+    /// [`VerificationError`].
+    pub async fn verify<'a>(
+        &self,
+        presented: &[&'a [u8]],
+        body: UnverifiedBody<'a>,
+        now: Timestamp,
+    ) -> Result<VerifiedBody<'a>, VerificationError> {
+        let mut state = self.state.lock().await;
+        let (secrets, read_at) = self.at_most(Self::MAX_AGE, &mut state, now).await?;
+        let refused = match secrets.verify(presented.iter().copied(), body, now) {
+            Ok(verified) => return Ok(verified),
+            Err(refused) => refused,
+        };
+        let might_be_newer = presented.iter().any(|value| !value.is_empty());
+        if !might_be_newer || now.since(read_at) < Self::MISMATCH_PAUSE {
+            return Err(refused.into());
+        }
+        let (secrets, _) = self.at_most(Duration::ZERO, &mut state, now).await?;
+        Ok(secrets.verify(presented.iter().copied(), body, now)?)
+    }
+
+    /// The secrets, read no longer ago than `age`.
+    async fn at_most(
+        &self,
+        age: Duration,
+        state: &mut State,
+        now: Timestamp,
+    ) -> Result<(WebhookSecrets, Timestamp), VerificationError> {
+        if let Some((secrets, read_at)) = &state.secrets
+            && now.since(*read_at) < age
+        {
+            return Ok((secrets.clone(), *read_at));
+        }
+        if state
+            .failed_at
+            .is_some_and(|failed_at| now.since(failed_at) < Self::FAILURE_PAUSE)
+        {
+            let reason = "it could not be read a moment ago".to_owned();
+            return Err(VerificationError::Unreadable(reason));
+        }
+        let read = self.read(now).await;
+        state.failed_at = read.is_err().then_some(now);
+        let secrets = read?;
+        state.secrets = Some((secrets.clone(), now));
+        Ok((secrets, now))
+    }
+
+    async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, VerificationError> {
+        let Some(current) = self.version("AWSCURRENT").await? else {
+            return Ok(WebhookSecrets::default());
+        };
+        let since = current
+            .created_date()
+            .and_then(|date| date.to_millis().ok());
+        let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
+        // In the steady state one read does: the previous version matters for three days only.
+        let previous = if now.since(since) < PREVIOUS_ACCEPTED_FOR {
+            self.version("AWSPREVIOUS").await?
+        } else {
+            None
+        };
+        let previous = previous
+            .as_ref()
+            .and_then(|version| version.secret_string());
+        Ok(WebhookSecrets::new(
+            current.secret_string(),
+            previous,
+            since,
+        ))
+    }
+
+    /// A version of the secret, or nothing where there is none.
+    async fn version(
+        &self,
+        stage: &str,
+    ) -> Result<Option<GetSecretValueOutput>, VerificationError> {
+        let request = self.client.get_secret_value().secret_id(&self.secret_arn);
+        match request.version_stage(stage).send().await {
+            Ok(version) => Ok(Some(version)),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(VerificationError::Unreadable(describe(&error))),
+        }
+    }
+}

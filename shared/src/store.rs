@@ -1,0 +1,253 @@
+//! Account records in DynamoDB, and the one door through which they change.
+//!
+//! A record is one item, replaced whole on the condition that its `version` is still the one that
+//! was read. Reads are eventually consistent at first, at half the price: what is stale is found
+//! out by the condition, and what changes nothing on a stale record changes nothing on the newest.
+
+mod item;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use tokio::time::sleep;
+
+pub use item::{CorruptItem, Stored};
+
+use crate::account::{Account, Fact, RefreshPolicy};
+use crate::account_id::AccountId;
+use crate::aws::describe;
+use item::{ACCOUNT_ID, VERSION, Version};
+
+/// The table of account records.
+#[derive(Clone)]
+pub struct AccountStore {
+    client: Client,
+    table: String,
+    policy: RefreshPolicy,
+}
+
+/// What a fact found when it was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It changed the record.
+    Applied,
+    /// Everything it says was known, or is older than what is known.
+    NoChange,
+}
+
+/// A record could not be read or written. Nothing is lost as long as the facts are kept.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB refused, or could not be reached.
+    #[error("DynamoDB does not answer: {0}")]
+    Unavailable(String),
+    /// DynamoDB left the key unprocessed, however often it was asked.
+    #[error("DynamoDB left the record unread")]
+    Unprocessed,
+    /// Others wrote the record each time it was about to be written.
+    #[error("the record was changed by others {MOST_CONFLICTS} times in a row")]
+    Contended,
+    /// What is stored is no record of this system.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptItem),
+}
+
+/// The most keys that one `BatchGetItem` takes.
+const MOST_KEYS: usize = 100;
+/// How often unprocessed keys are asked for again, with growing pauses.
+const MOST_ROUNDS: u32 = 6;
+/// How often a record is folded anew after a conflict.
+const MOST_CONFLICTS: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+impl AccountStore {
+    /// The records in this table. The policy decides the time of the next refresh, which is stored
+    /// with each record.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>, policy: RefreshPolicy) -> Self {
+        Self {
+            client,
+            table: table.into(),
+            policy,
+        }
+    }
+
+    /// The policy that decides the time of the next refresh.
+    #[must_use]
+    pub const fn policy(&self) -> RefreshPolicy {
+        self.policy
+    }
+
+    /// One record, eventually consistent. One request.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn get(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
+        self.read(id, false).await
+    }
+
+    /// The records of up to any number of accounts, eventually consistent, a request for each 100.
+    /// Each account has its own result, so that one corrupt item or one throttled key stands in
+    /// nobody else's way.
+    pub async fn get_all(
+        &self,
+        ids: &BTreeSet<AccountId>,
+    ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
+        let mut results = HashMap::new();
+        for chunk in ids.iter().collect::<Vec<_>>().chunks(MOST_KEYS) {
+            match self.get_chunk(chunk).await {
+                Ok(found) => results.extend(found),
+                Err(error) => {
+                    results.extend(chunk.iter().map(|id| ((*id).clone(), Err(error.clone()))));
+                }
+            }
+        }
+        results
+    }
+
+    /// Folds facts into a record and stores it. `seen` is the record as it was read before, however
+    /// stale. No request if the facts change nothing; one if they do and nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the facts must be kept and brought again.
+    pub async fn apply(
+        &self,
+        id: &AccountId,
+        seen: Option<Stored>,
+        facts: &[&Fact],
+    ) -> Result<Vec<Effect>, StoreError> {
+        let mut seen = seen;
+        for conflicts in 0..MOST_CONFLICTS {
+            let before = seen
+                .as_ref()
+                .map_or_else(|| Account::new(id.clone()), |s| s.account.clone());
+            let (after, effects) = fold(&before, facts);
+            if after == before || self.replace(seen.as_ref(), &after).await? {
+                return Ok(effects);
+            }
+            sleep(pause(conflicts)).await;
+            seen = self.read(id, true).await?;
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn read(&self, id: &AccountId, consistent: bool) -> Result<Option<Stored>, StoreError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .consistent_read(consistent);
+        let answer = request
+            .key(ACCOUNT_ID, AttributeValue::S(id.to_string()))
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        Ok(answer.item.map(Stored::from_item).transpose()?)
+    }
+
+    async fn get_chunk(
+        &self,
+        ids: &[&AccountId],
+    ) -> Result<HashMap<AccountId, Result<Option<Stored>, StoreError>>, StoreError> {
+        let mut results: HashMap<_, _> = ids.iter().map(|id| ((*id).clone(), Ok(None))).collect();
+        let mut keys: Vec<_> = ids
+            .iter()
+            .map(|id| HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(id.to_string()))]))
+            .collect();
+        for round in 0..MOST_ROUNDS {
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+            let wanted = wanted.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, wanted)
+                .send()
+                .await
+                .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                if let Some(id) = item::account_id(&item) {
+                    results.insert(id, Stored::from_item(item).map(Some).map_err(Into::into));
+                }
+            }
+            let unprocessed = answer
+                .unprocessed_keys
+                .unwrap_or_default()
+                .remove(&self.table);
+            keys = unprocessed
+                .map(|unprocessed| unprocessed.keys)
+                .unwrap_or_default();
+            if keys.is_empty() {
+                return Ok(results);
+            }
+            sleep(pause(round)).await;
+        }
+        for id in keys.iter().filter_map(item::account_id) {
+            results.insert(id, Err(StoreError::Unprocessed));
+        }
+        Ok(results)
+    }
+
+    /// Puts the record in the place of the version that was seen; `false` if that is not the newest.
+    async fn replace(&self, seen: Option<&Stored>, account: &Account) -> Result<bool, StoreError> {
+        let next = item::to_item(account, Version::fresh(), self.policy, seen);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(next));
+        let put = match seen {
+            Some(seen) => put
+                .condition_expression("#version = :version")
+                .expression_attribute_names("#version", VERSION)
+                .expression_attribute_values(":version", seen.version.to_attribute()),
+            None => put
+                .condition_expression("attribute_not_exists(#id)")
+                .expression_attribute_names("#id", ACCOUNT_ID),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::Unavailable(describe(&error))),
+        }
+    }
+}
+
+/// The record after all facts, and what each of them found.
+fn fold(account: &Account, facts: &[&Fact]) -> (Account, Vec<Effect>) {
+    let mut account = account.clone();
+    let effects = facts
+        .iter()
+        .map(|fact| {
+            let next = account.apply(fact);
+            let effect = if next == account {
+                Effect::NoChange
+            } else {
+                Effect::Applied
+            };
+            account = next;
+            effect
+        })
+        .collect();
+    (account, effects)
+}
+
+/// Doubles with each round, and differs between workers that got in each other's way.
+fn pause(round: u32) -> Duration {
+    let longest = FIRST_PAUSE * 2_u32.pow(round.min(5));
+    let random = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
+    longest.mul_f64(0.5 + random / 2.0)
+}

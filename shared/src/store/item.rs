@@ -1,0 +1,425 @@
+//! An account record as a DynamoDB item.
+//!
+//! Registers' values are top-level attributes with the names of the API, so that an operator can
+//! read an item. Their places are eleven bytes each in the one map `order`: the item made of Mono's
+//! fullest events stays under 1 KiB, so that a write is one unit.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::account::{
+    Account, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark, OrderKey,
+    Pull, RefreshPolicy, Register, Registers, SyncError, SyncStatus,
+};
+use crate::account_id::AccountId;
+use crate::money::MinorUnits;
+use crate::timestamp::Timestamp;
+
+pub(super) const ACCOUNT_ID: &str = "account_id";
+pub(super) const VERSION: &str = "version";
+const ORDER: &str = "order";
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The record.
+    pub account: Account,
+    pub(super) version: Version,
+    /// Attributes and places of registers that this version of the system does not know. They are
+    /// written back, so that two versions can work side by side during a deployment, and a rollback
+    /// loses nothing.
+    unknown: Item,
+    unknown_order: Item,
+}
+
+/// An item is not a record as this system writes them. Nothing overwrites it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored record is corrupt at the attribute {0}")]
+pub struct CorruptItem(pub(super) &'static str);
+
+/// Fresh for every write. Random, never a counter: a record that was deleted and made again must
+/// not pass for the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version([u8; 8]);
+
+impl Version {
+    pub(super) fn fresh() -> Self {
+        // The system's source of randomness cannot fail once the process runs.
+        Self(
+            getrandom::u64()
+                .expect("the system gives random bytes")
+                .to_be_bytes(),
+        )
+    }
+
+    pub(super) fn to_attribute(self) -> AttributeValue {
+        AttributeValue::B(Blob::new(self.0))
+    }
+}
+
+pub(super) fn account_id(item: &Item) -> Option<AccountId> {
+    item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
+}
+
+/// The item of a record that takes the place of `seen`.
+pub(super) fn to_item(
+    account: &Account,
+    version: Version,
+    policy: RefreshPolicy,
+    seen: Option<&Stored>,
+) -> Item {
+    let mut writer = Writer {
+        item: seen.map(|seen| seen.unknown.clone()).unwrap_or_default(),
+        order: seen
+            .map(|seen| seen.unknown_order.clone())
+            .unwrap_or_default(),
+    };
+    writer.text(ACCOUNT_ID, account.id.as_str());
+    writer
+        .item
+        .insert(VERSION.to_owned(), version.to_attribute());
+    writer.registers(&account.registers);
+    writer.time(
+        "lease_started_at",
+        account.lease.map(|lease| lease.started_at),
+    );
+    writer.time("lease_until", account.lease.map(|lease| lease.until));
+    writer.time("next_sync_allowed_at", account.cooldown_until);
+    writer.time("next_refresh_at", account.next_refresh_at(policy));
+    let Writer { mut item, order } = writer;
+    item.insert(ORDER.to_owned(), AttributeValue::M(order));
+    item
+}
+
+struct Writer {
+    item: Item,
+    order: Item,
+}
+
+impl Writer {
+    fn registers(&mut self, registers: &Registers) {
+        self.order("linked", registers.linked.as_ref());
+        self.order("unlinked", registers.unlinked.as_ref());
+        self.order("demand", registers.demand.as_ref());
+        self.order("reauthorised", registers.reauthorised.as_ref());
+        self.order("synced", registers.synced.as_ref());
+        self.order("transactions", registers.transactions.as_ref());
+        self.order("reached", registers.reached.as_ref());
+        if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
+            self.text("customer_id", customer);
+        }
+        if let Some(reference) = self.order("ref", registers.reference.as_ref()) {
+            self.text("ref", reference);
+        }
+        if let Some(availability) = self.order("availability", registers.availability.as_ref()) {
+            self.availability(availability);
+        }
+        if let Some(pull) = self.order("pull", registers.pull.as_ref()) {
+            self.pull(pull);
+        }
+        if let Some(details) = self.order("details", registers.details.as_ref()) {
+            self.details(details);
+        }
+        if let Some(balance) = self.order("balance", registers.balance.as_ref()) {
+            self.number("balance", &balance.0);
+        }
+        if let Some(job) = self.order("job", registers.job.as_ref()) {
+            self.optional("job_id", job.id.as_deref());
+            self.text("job_state", job.state.as_str());
+        }
+        if let Some(outcome) = self.order("attempt", registers.attempt.as_ref()) {
+            self.text("attempt_outcome", outcome);
+        }
+        self.time("first_seen_at", registers.first_seen);
+        self.time("last_event_at", registers.last_event);
+    }
+
+    fn availability(&mut self, availability: &Availability) {
+        self.text("data_status", availability.data_status.as_str());
+        if let Some(parts) = &availability.retrieved_data {
+            let parts = parts.iter().cloned().map(AttributeValue::S).collect();
+            self.item
+                .insert("retrieved_data".to_owned(), AttributeValue::L(parts));
+        }
+        self.optional("data_request_id", availability.data_request_id.as_deref());
+    }
+
+    fn pull(&mut self, pull: &Pull) {
+        self.optional(
+            "sync_status",
+            pull.sync_status.as_ref().map(SyncStatus::as_str),
+        );
+        self.optional(
+            "sync_error_code",
+            pull.error.as_ref().map(|error| error.code.as_str()),
+        );
+        let message = pull
+            .error
+            .as_ref()
+            .and_then(|error| error.message.as_deref());
+        self.optional("sync_error_message", message);
+        self.optional("pull_job_id", pull.job_id.as_deref());
+    }
+
+    fn details(&mut self, details: &Details) {
+        self.optional("name", details.name.as_deref());
+        self.optional("account_number", details.account_number.as_deref());
+        self.optional("type", details.kind.as_deref());
+        self.optional("currency", details.currency.as_deref());
+        if let Some(institution) = &details.institution {
+            let Institution {
+                name,
+                bank_code,
+                kind,
+            } = institution;
+            let fields = [("name", name), ("bank_code", bank_code), ("type", kind)];
+            let fields = fields.into_iter().filter_map(|(field, value)| {
+                Some((field.to_owned(), AttributeValue::S(value.clone()?)))
+            });
+            let fields = AttributeValue::M(fields.collect());
+            self.item.insert("institution".to_owned(), fields);
+        }
+    }
+
+    fn order<'a, T>(&mut self, name: &str, register: Option<&'a Register<T>>) -> Option<&'a T> {
+        let register = register?;
+        let bytes = Blob::new(register.order.to_bytes());
+        self.order.insert(name.to_owned(), AttributeValue::B(bytes));
+        Some(&register.value)
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.item
+            .insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    fn number(&mut self, name: &str, value: &impl ToString) {
+        self.item
+            .insert(name.to_owned(), AttributeValue::N(value.to_string()));
+    }
+
+    fn time(&mut self, name: &str, value: Option<Timestamp>) {
+        if let Some(value) = value {
+            self.number(name, &value.millis());
+        }
+    }
+}
+
+impl Stored {
+    /// Reads an item.
+    ///
+    /// # Errors
+    ///
+    /// [`CorruptItem`] names the first attribute that is not as it is written.
+    pub fn from_item(item: HashMap<String, AttributeValue>) -> Result<Self, CorruptItem> {
+        let mut reader = Reader {
+            item,
+            order: HashMap::new(),
+        };
+        reader.order = match reader.item.remove(ORDER) {
+            Some(AttributeValue::M(order)) => order,
+            _ => return Err(CorruptItem(ORDER)),
+        };
+        let id = reader
+            .required(ACCOUNT_ID)?
+            .parse()
+            .map_err(|_| CorruptItem(ACCOUNT_ID))?;
+        let version = reader.version()?;
+        let account = Account {
+            id,
+            registers: reader.registers()?,
+            lease: reader.lease()?,
+            cooldown_until: reader.time("next_sync_allowed_at")?,
+        };
+        // Derived, and written anew each time.
+        reader.item.remove("next_refresh_at");
+        Ok(Self {
+            account,
+            version,
+            unknown: reader.item,
+            unknown_order: reader.order,
+        })
+    }
+}
+
+struct Reader {
+    item: Item,
+    order: Item,
+}
+
+impl Reader {
+    fn registers(&mut self) -> Result<Registers, CorruptItem> {
+        Ok(Registers {
+            linked: self.mark("linked")?,
+            unlinked: self.mark("unlinked")?,
+            demand: self.mark("demand")?,
+            reauthorised: self.mark("reauthorised")?,
+            synced: self.mark("synced")?,
+            transactions: self.mark("transactions")?,
+            reached: self.mark("reached")?,
+            customer: self.register("customer", |r| r.required("customer_id"))?,
+            reference: self.register("ref", |r| r.required("ref"))?,
+            availability: self.register("availability", Self::availability)?,
+            pull: self.register("pull", Self::pull)?,
+            details: self.register("details", Self::details)?,
+            balance: self.register("balance", |r| r.number("balance").map(MinorUnits))?,
+            job: self.register("job", |r| {
+                let state = JobState::from_word(&r.required("job_state")?);
+                Ok(Job {
+                    id: r.text("job_id")?,
+                    state,
+                })
+            })?,
+            attempt: self.register("attempt", |r| r.required("attempt_outcome"))?,
+            first_seen: self.time("first_seen_at")?,
+            last_event: self.time("last_event_at")?,
+        })
+    }
+
+    fn availability(&mut self) -> Result<Availability, CorruptItem> {
+        let word = self.required("data_status")?;
+        let data_status = match DataStatus::from_word(&word) {
+            DataStatus::Settled(settled) => settled,
+            DataStatus::Processing => return Err(CorruptItem("data_status")),
+        };
+        Ok(Availability {
+            data_status,
+            retrieved_data: self.texts("retrieved_data")?,
+            data_request_id: self.text("data_request_id")?,
+        })
+    }
+
+    fn pull(&mut self) -> Result<Pull, CorruptItem> {
+        let message = self.text("sync_error_message")?;
+        Ok(Pull {
+            sync_status: self
+                .text("sync_status")?
+                .as_deref()
+                .map(SyncStatus::from_word),
+            error: self
+                .text("sync_error_code")?
+                .map(|code| SyncError { code, message }),
+            job_id: self.text("pull_job_id")?,
+        })
+    }
+
+    fn details(&mut self) -> Result<Details, CorruptItem> {
+        Ok(Details {
+            name: self.text("name")?,
+            account_number: self.text("account_number")?,
+            kind: self.text("type")?,
+            currency: self.text("currency")?,
+            institution: self.institution()?,
+        })
+    }
+
+    fn institution(&mut self) -> Result<Option<Institution>, CorruptItem> {
+        let fields = match self.item.remove("institution") {
+            None => return Ok(None),
+            Some(AttributeValue::M(fields)) => fields,
+            Some(_) => return Err(CorruptItem("institution")),
+        };
+        let mut fields = Self {
+            item: fields,
+            order: HashMap::new(),
+        };
+        Ok(Some(Institution {
+            name: fields.text("name")?,
+            bank_code: fields.text("bank_code")?,
+            kind: fields.text("type")?,
+        }))
+    }
+
+    fn lease(&mut self) -> Result<Option<Lease>, CorruptItem> {
+        match (self.time("lease_started_at")?, self.time("lease_until")?) {
+            (Some(started_at), Some(until)) => Ok(Some(Lease { started_at, until })),
+            (None, None) => Ok(None),
+            _ => Err(CorruptItem("lease_until")),
+        }
+    }
+
+    fn version(&mut self) -> Result<Version, CorruptItem> {
+        match self.item.remove(VERSION) {
+            Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().ok().map(Version),
+            _ => None,
+        }
+        .ok_or(CorruptItem(VERSION))
+    }
+
+    fn mark(&mut self, name: &'static str) -> Result<Option<Mark>, CorruptItem> {
+        self.register(name, |_| Ok(()))
+    }
+
+    /// A register is there when its place is; then its value must be, too.
+    fn register<T>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Self) -> Result<T, CorruptItem>,
+    ) -> Result<Option<Register<T>>, CorruptItem> {
+        let order = match self.order.remove(name) {
+            None => return Ok(None),
+            Some(AttributeValue::B(bytes)) => OrderKey::from_bytes(bytes.as_ref()),
+            Some(_) => None,
+        };
+        let order = order.ok_or(CorruptItem(name))?;
+        Ok(Some(Register {
+            order,
+            value: value(self)?,
+        }))
+    }
+
+    fn required(&mut self, name: &'static str) -> Result<String, CorruptItem> {
+        self.text(name)?.ok_or(CorruptItem(name))
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, CorruptItem> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(CorruptItem(name)),
+        }
+    }
+
+    fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, CorruptItem> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::L(values)) => values
+                .into_iter()
+                .map(|value| match value {
+                    AttributeValue::S(text) => Ok(text),
+                    _ => Err(CorruptItem(name)),
+                })
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(_) => Err(CorruptItem(name)),
+        }
+    }
+
+    fn number(&mut self, name: &'static str) -> Result<i64, CorruptItem> {
+        match self.item.remove(name) {
+            Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| CorruptItem(name)),
+            _ => Err(CorruptItem(name)),
+        }
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, CorruptItem> {
+        if !self.item.contains_key(name) {
+            return Ok(None);
+        }
+        let millis = self
+            .number(name)?
+            .try_into()
+            .map_err(|_| CorruptItem(name))?;
+        Ok(Some(Timestamp::from_millis(millis)))
+    }
+}

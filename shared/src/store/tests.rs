@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+
+use super::item::{CorruptItem, Item, Stored, to_item};
+use super::*;
+use crate::account::tests::{POLICY, facts, record};
+use crate::event::{self, Meaning};
+use crate::timestamp::Timestamp;
+
+fn written(account: &Account, seen: Option<&Stored>) -> Item {
+    to_item(account, Version::fresh(), POLICY, seen)
+}
+
+proptest! {
+    #[test]
+    fn a_record_is_read_as_it_was_written(facts in facts()) {
+        let account = record(facts);
+        let stored = Stored::from_item(written(&account, None)).unwrap();
+        prop_assert_eq!(stored.account, account);
+    }
+
+    #[test]
+    fn an_item_without_any_one_attribute_is_read_or_refused_but_never_panics(
+        facts in facts(),
+        index in any::<prop::sample::Index>(),
+    ) {
+        let mut item = written(&record(facts), None);
+        let mut names: Vec<_> = item.keys().cloned().collect();
+        names.sort();
+        item.remove(index.get(&names));
+        let _ = Stored::from_item(item);
+    }
+}
+
+#[test]
+fn a_lease_and_a_cooldown_are_kept() {
+    let mut account = Account::new("a".parse().unwrap());
+    let at = Timestamp::from_millis;
+    account.lease = Some(crate::account::Lease {
+        started_at: at(1),
+        until: at(2),
+    });
+    account.cooldown_until = Some(at(3));
+    assert_eq!(
+        Stored::from_item(written(&account, None)).unwrap().account,
+        account
+    );
+}
+
+#[test]
+fn what_another_version_of_the_system_wrote_is_written_back() {
+    let account = Account::new("a".parse().unwrap());
+    let later = AttributeValue::S("of a later version".to_owned());
+    let mut item = written(&account, None);
+    item.insert("invented_later".to_owned(), later.clone());
+    let Some(AttributeValue::M(order)) = item.get_mut("order") else {
+        panic!("no order")
+    };
+    order.insert("register_invented_later".to_owned(), later.clone());
+
+    let seen = Stored::from_item(item).unwrap();
+    let next = written(&seen.account, Some(&seen));
+    assert_eq!(next["invented_later"], later);
+    assert_eq!(
+        next["order"].as_m().unwrap()["register_invented_later"],
+        later
+    );
+}
+
+#[test]
+fn a_corrupt_item_is_refused_with_the_attribute() {
+    let account = record([]);
+    let odd = [
+        ("order", AttributeValue::S("x".to_owned())),
+        ("version", AttributeValue::N("7".to_owned())),
+        ("account_id", AttributeValue::S("not an id".to_owned())),
+        ("last_event_at", AttributeValue::N("-1".to_owned())),
+    ];
+    for (name, value) in odd {
+        let mut item = written(&account, None);
+        item.insert(name.to_owned(), value);
+        let CorruptItem(attribute) = Stored::from_item(item).unwrap_err();
+        assert_eq!(attribute, name);
+    }
+}
+
+#[test]
+fn the_item_of_monos_fullest_events_is_under_one_kib() {
+    let size = size_of_item(&written(&fullest(), None));
+    assert!(size <= 1024, "{size} bytes: a write would cost two units");
+    println!("the item of Mono's fullest events has {size} bytes");
+}
+
+/// An account after everything that Mono's documentation shows, in its fullest form.
+fn fullest() -> Account {
+    let connected = serde_json::json!({
+        "event": "mono.events.account_connected",
+        "event_id": "jU4ixom09P6eX2arBA3AmeiPyYalMk4WPdCaQ",
+        "timestamp": "2026-01-27T21:00:39.588Z",
+        "data": {
+            "id": "697926f050b9c321c1451dda", "customer": "6961439d7716b67eba2d068a",
+            "meta": { "data_status": "PROCESSING", "ref": "4055877-T" },
+        },
+    });
+    let updated = serde_json::json!({
+        "event": "mono.events.account_updated",
+        "event_id": "tDZCfxYASzx75YtXe3zbrgNzQtohDd6AE2BwWRvKf4",
+        "timestamp": "2026-01-27T21:10:38.856Z",
+        "data": {
+            "account": {
+                "_id": "697926f050b9c321c1451dda", "name": "Samuel Olamide",
+                "accountNumber": "0131883461", "currency": "NGN", "balance": 22967,
+                "type": "Tier 3 Savings Account", "bvn": "9422",
+                "institution": { "name": "ALAT by WEMA", "bankCode": "035", "type": "PERSONAL_BANKING" },
+            },
+            "meta": {
+                "data_status": "AVAILABLE", "sync_status": "SUCCESSFUL", "has_new_data": true,
+                "job_id": "68c9928e2f51b0693d5fffeb", "data_request_id": "ALFI0PBHD2E2",
+                "retrieved_data": ["identity", "balance", "transactions"], "ref": "1804008877TEST",
+            },
+        },
+    });
+    let reauthorized = serde_json::json!({
+        "event": "mono.events.account_reauthorized",
+        "event_id": "klB7u33NMmWqAcfZ0V424IgXpN1FcRJFhF62r8Y6oY",
+        "timestamp": "2026-01-27T21:00:38.850Z",
+        "data": { "account": { "_id": "697926f050b9c321c1451dda" } },
+    });
+    let job = serde_json::json!({
+        "event": "mono.accounts.jobs.update",
+        "data": {
+            "account": "697926f050b9c321c1451dda", "id": "68c9928e2f51b0693d5fffeb",
+            "name": "jobs.accounts.sync_statement", "status": "finished",
+        },
+    });
+    let received_at = Timestamp::parse_rfc3339("2026-01-27T21:10:39Z").unwrap();
+    let events = [connected, updated, reauthorized, job];
+    events.iter().fold(
+        Account::new("697926f050b9c321c1451dda".parse().unwrap()),
+        |account, body| match event::read(&body.to_string(), received_at).unwrap().meaning {
+            Meaning::Fact(_, fact) => account.apply(&fact),
+            Meaning::Nothing => panic!("a sample means nothing"),
+        },
+    )
+}
+
+/// DynamoDB's own count: names and values, a number of n digits as 1 + n/2 bytes, three bytes for a
+/// list or map and one for each of its elements.
+fn size_of_item(item: &Item) -> usize {
+    item.iter()
+        .map(|(name, value)| name.len() + size_of_value(value))
+        .sum()
+}
+
+fn size_of_value(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::L(values) => 3 + values.iter().map(|v| 1 + size_of_value(v)).sum::<usize>(),
+        AttributeValue::M(item) => 3 + item.len() + size_of_item(item),
+        other => panic!("no record has a value such as {other:?}"),
+    }
+}

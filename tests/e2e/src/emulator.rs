@@ -1,0 +1,141 @@
+//! The embedded AWS: `ministack`, on loopback and a free port.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use mono_sync::aws;
+use mono_sync::config::Environment;
+use reqwest::Client;
+use tokio::time::sleep;
+
+use crate::process::Companion;
+use crate::project;
+
+/// The region everything is deployed to.
+pub const REGION: &str = "eu-west-1";
+
+/// The access key that may do everything.
+pub(crate) const OPERATOR: &str = "test";
+
+/// A running emulator. Ends with this handle.
+#[derive(Debug)]
+pub struct Emulator {
+    port: u16,
+    process: Companion,
+}
+
+/// Why there is no local AWS.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// A tool that `make` installs is not there.
+    #[error("{0} is not installed: run `make tools`")]
+    NotInstalled(PathBuf),
+    /// `sam build` has not been run.
+    #[error("the functions are not built: run `make build`")]
+    NotBuilt,
+    /// The emulator did not start.
+    #[error("the emulator did not start, see {0}")]
+    NotStarted(PathBuf),
+    /// The stack was not deployed.
+    #[error("the stack was not deployed:\n{0}")]
+    NotDeployed(String),
+    /// A port, a file or a process could not be had.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Emulator {
+    /// Starts an emulator. The deployed functions reach it at `endpoint`, or directly.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub async fn start(port: u16, endpoint: Option<&str>) -> Result<Self, LocalError> {
+        let program = project().join(".venv/emulator/bin/ministack");
+        if !program.exists() {
+            return Err(LocalError::NotInstalled(program));
+        }
+        let folder = project().join("target/local");
+        std::fs::create_dir_all(&folder)?;
+        let log = folder.join(format!("emulator-{port}.log"));
+        let direct = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(program);
+        command
+            .current_dir(&folder)
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("AWS_ENDPOINT_URL", endpoint.unwrap_or(&direct))
+            // Functions may do what their roles allow and no more, as at AWS.
+            .env("AUTH", "true")
+            // Protocols that are not needed, on ports that may be another's.
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SFTP_ENABLED", "0");
+        let mut emulator = Self {
+            port,
+            process: Companion::start(&mut command, &log)?,
+        };
+        if emulator.answers().await {
+            Ok(emulator)
+        } else {
+            Err(LocalError::NotStarted(log))
+        }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    async fn answers(&mut self) -> bool {
+        let (client, end) = (Client::new(), Instant::now() + Duration::from_mins(1));
+        while Instant::now() < end && !self.process.has_ended() {
+            if client
+                .get(format!("{}/_ministack/health", self.endpoint()))
+                .send()
+                .await
+                .is_ok()
+            {
+                return true;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+}
+
+/// The SDK's configuration for an emulator at this address; the same HTTP client as the functions'.
+///
+/// # Panics
+///
+/// Never: the region is given.
+#[must_use]
+pub fn sdk_config(endpoint: &str) -> SdkConfig {
+    let environment = Environment::from([("AWS_REGION", REGION), ("AWS_ENDPOINT_URL", endpoint)]);
+    let credentials = Credentials::new(OPERATOR, OPERATOR, None, None, "local");
+    aws::sdk_config(&environment)
+        .expect("the region is given")
+        .into_builder()
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+/// A port that is free at this moment.
+///
+/// # Errors
+///
+/// When the system has none.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

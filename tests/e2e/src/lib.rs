@@ -1,0 +1,20 @@
+//! mono-sync on this machine, without AWS: the emulator, the deployed template, and what the
+//! end-to-end tests and the demonstration of `make run` do with them.
+
+pub mod emulator;
+pub mod process;
+pub mod proxy;
+pub mod samples;
+pub mod shared_stack;
+pub mod stack;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the project.
+#[must_use]
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap_or_default()
+}

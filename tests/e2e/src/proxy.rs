@@ -1,0 +1,228 @@
+//! A proxy between the functions and the emulator, that counts requests and can make them fail.
+//!
+//! The AWS services spoken here name the operation in `x-amz-target`
+//! (`DynamoDB_20120810.PutItem`), so that requests can be told apart.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// A running proxy.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: String,
+    client: Client,
+    state: Mutex<Traffic>,
+}
+
+#[derive(Debug, Default)]
+struct Traffic {
+    requests: Vec<Call>,
+    faults: VecDeque<Fault>,
+}
+
+/// A request that came through.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The operation, such as `PutItem`.
+    pub operation: String,
+    /// The request's body.
+    pub body: String,
+}
+
+/// Something that goes wrong, once, with the next request that fits.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The operation, such as `PutItem`.
+    pub operation: &'static str,
+    /// A text that the request's body has in it; tests that share a stack name their account here.
+    pub containing: String,
+    /// What happens.
+    pub failure: Failure,
+}
+
+/// What can happen to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Refused: too many requests.
+    Throttle,
+    /// Refused: a failure of the service.
+    ServerError,
+    /// Refused: no right to it.
+    AccessDenied,
+    /// Done, but the answer is a failure of the service: what a crash right after looks like.
+    AnswerLost,
+    /// Answered as if nothing had been processed (`BatchGetItem`).
+    Unprocessed,
+    /// Never answered.
+    Hang,
+}
+
+impl Proxy {
+    /// Starts a proxy in front of an emulator at `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// When no port can be had.
+    pub async fn start(upstream: String) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            upstream,
+            client: Client::new(),
+            state: Mutex::default(),
+        });
+        let router = Router::new()
+            .fallback(forward)
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { port, shared })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes the next requests fail, each fault once.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.traffic().faults.extend(faults);
+    }
+
+    /// The requests so far whose body has this text in it.
+    #[must_use]
+    pub fn calls(&self, containing: &str) -> Vec<Call> {
+        let traffic = self.shared.traffic();
+        traffic
+            .requests
+            .iter()
+            .filter(|call| call.body.contains(containing))
+            .cloned()
+            .collect()
+    }
+
+    /// How many requests for this operation had this text in their body.
+    #[must_use]
+    pub fn count(&self, operation: &str, containing: &str) -> usize {
+        self.calls(containing)
+            .iter()
+            .filter(|call| call.operation == operation)
+            .count()
+    }
+
+    /// The faults that no request has met yet.
+    #[must_use]
+    pub fn pending_faults(&self, containing: &str) -> usize {
+        let traffic = self.shared.traffic();
+        traffic
+            .faults
+            .iter()
+            .filter(|fault| fault.containing == containing)
+            .count()
+    }
+}
+
+impl Shared {
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the call, and takes the first fault that fits it.
+    fn meet(&self, call: Call) -> Option<Failure> {
+        let mut traffic = self.traffic();
+        let fits = |fault: &Fault| {
+            fault.operation == call.operation && call.body.contains(&fault.containing)
+        };
+        let fault = traffic.faults.iter().position(fits);
+        let fault = fault.and_then(|index| traffic.faults.remove(index));
+        traffic.requests.push(call);
+        fault.map(|fault| fault.failure)
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let failure = shared.meet(Call {
+        operation: operation(&parts.headers),
+        body: text.clone(),
+    });
+    match failure {
+        Some(Failure::Throttle) => return failing(400, "ThrottlingException"),
+        Some(Failure::AccessDenied) => return failing(400, "AccessDeniedException"),
+        Some(Failure::ServerError) => return failing(500, "InternalServerError"),
+        Some(Failure::Unprocessed) => return unprocessed(&text),
+        Some(Failure::Hang) => tokio::time::sleep(Duration::from_mins(1)).await,
+        Some(Failure::AnswerLost) | None => {}
+    }
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut headers = parts.headers;
+    headers.remove(header::HOST);
+    let answer = shared
+        .client
+        .request(parts.method, format!("{}{path}", shared.upstream))
+        .headers(headers)
+        .body(body)
+        .send()
+        .await;
+    match answer {
+        Ok(_) if failure == Some(Failure::AnswerLost) => failing(500, "InternalServerError"),
+        Ok(answer) => relay(answer).await,
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+async fn relay(answer: reqwest::Response) -> Response {
+    let (status, mut headers) = (answer.status(), answer.headers().clone());
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::CONTENT_LENGTH);
+    let body: Bytes = answer.bytes().await.unwrap_or_default();
+    (status, headers, Body::from(body)).into_response()
+}
+
+fn operation(headers: &HeaderMap) -> String {
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok());
+    target
+        .and_then(|target| target.rsplit('.').next())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn failing(status: u16, error: &str) -> Response {
+    let body = json!({ "__type": error, "message": "made to fail by a test" }).to_string();
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/x-amz-json-1.0")],
+        body,
+    )
+        .into_response()
+}
+
+fn unprocessed(request: &str) -> Response {
+    let request: Value = serde_json::from_str(request).unwrap_or_default();
+    let body = json!({ "Responses": {}, "UnprocessedKeys": request["RequestItems"] }).to_string();
+    ([(header::CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
+}

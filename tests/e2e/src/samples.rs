@@ -1,0 +1,139 @@
+//! The sample events of `events/`: what each function is handed, for every kind of event that Mono
+//! sends, in its old and new wording.
+//!
+//! They are made from the sandbox's events, so that there is one place where Mono's wording is
+//! written down: `cargo run -p e2e --bin samples` writes them, and a test finds out when they are
+//! out of date.
+
+use std::collections::BTreeMap;
+
+use sandbox::Event;
+use serde_json::{Value, json};
+
+/// The webhook secret of everything that runs on this machine.
+pub const LOCAL_SECRET: &str = "local-webhook-secret";
+
+const RECEIVED_AT: &str = "2026-01-05T09:00:01.000Z";
+const RECEIVED_AT_MILLIS: u64 = 1_767_603_601_000;
+
+/// The samples by their paths below `events/`.
+#[must_use]
+pub fn all() -> BTreeMap<String, Value> {
+    let mut samples = BTreeMap::new();
+    let events = Event::samples();
+    for event in &events {
+        let name = format!("{}.{}.json", event.kind(), event.dialect());
+        let body = event.body().to_string();
+        samples.insert(format!("webhook/{name}"), webhook(LOCAL_SECRET, &body));
+        samples.insert(format!("processor/{name}"), batch(&[&body]));
+    }
+    samples.insert(
+        "webhook/wrong_secret.json".to_owned(),
+        webhook("wrong", "{}"),
+    );
+    samples.insert(
+        "webhook/not_json.json".to_owned(),
+        webhook(LOCAL_SECRET, "event=account"),
+    );
+    let nameless = json!({ "event": "mono.events.reauthorisation_required", "data": {} });
+    samples.insert(
+        "processor/no_account.json".to_owned(),
+        batch(&[&nameless.to_string()]),
+    );
+    let bodies: Vec<_> = events
+        .iter()
+        .take(10)
+        .map(|event| event.body().to_string())
+        .collect();
+    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
+    samples.insert("processor/batch_of_ten.json".to_owned(), batch(&bodies));
+    let account_id = events.first().map(Event::account_id).unwrap_or_default();
+    samples.insert(
+        "accounts/get_account.json".to_owned(),
+        get_account(account_id),
+    );
+    samples.insert(
+        "accounts/get_unknown_account.json".to_owned(),
+        get_account("unknown"),
+    );
+    samples
+}
+
+/// A call of Mono's, as an HTTP API hands it over (payload format 2.0).
+#[must_use]
+pub fn webhook(secret: &str, body: &str) -> Value {
+    let mut request = request("POST", "POST /webhooks/mono", "/webhooks/mono");
+    request["headers"]["content-type"] = json!("application/json");
+    request["headers"]["mono-webhook-secret"] = json!(secret);
+    request["body"] = json!(body);
+    request
+}
+
+/// A read of one account.
+#[must_use]
+pub fn get_account(account_id: &str) -> Value {
+    let path = format!("/accounts/{account_id}");
+    let mut request = request("GET", "GET /accounts/{account_id}", &path);
+    request["pathParameters"] = json!({ "account_id": account_id });
+    request
+}
+
+/// Messages of the webhook queue, as SQS hands them over.
+#[must_use]
+pub fn batch(bodies: &[&str]) -> Value {
+    let records = bodies.iter().enumerate().map(|(number, body)| {
+        json!({
+            "messageId": format!("00000000-0000-4000-8000-{number:012}"),
+            "receiptHandle": "receipt",
+            "body": body,
+            "attributes": {
+                "ApproximateReceiveCount": "1",
+                "SentTimestamp": RECEIVED_AT_MILLIS.to_string(),
+                "SenderId": "local",
+                "ApproximateFirstReceiveTimestamp": RECEIVED_AT_MILLIS.to_string(),
+            },
+            "messageAttributes": {
+                "received_at": {
+                    "stringValue": RECEIVED_AT,
+                    "stringListValues": [],
+                    "binaryListValues": [],
+                    "dataType": "String",
+                },
+            },
+            "md5OfBody": "",
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:mono-sync-WebhookQueue",
+            "awsRegion": "eu-west-1",
+        })
+    });
+    json!({ "Records": records.collect::<Vec<_>>() })
+}
+
+fn request(method: &str, route: &str, path: &str) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": { "host": "local.execute-api.eu-west-1.amazonaws.com" },
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "local",
+            "domainName": "local.execute-api.eu-west-1.amazonaws.com",
+            "domainPrefix": "local",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": "sample",
+            },
+            "requestId": "sample",
+            "routeKey": route,
+            "stage": "$default",
+            "time": "05/Jan/2026:09:00:01 +0000",
+            "timeEpoch": RECEIVED_AT_MILLIS,
+        },
+        "isBase64Encoded": false,
+    })
+}

@@ -1,0 +1,210 @@
+//! The real template, deployed to an emulator.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+
+use aws_config::SdkConfig;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
+use crate::project;
+
+/// A deployed stack.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    endpoint: String,
+    port: u16,
+    outputs: HashMap<String, String>,
+    resources: HashMap<String, String>,
+    http: Client,
+}
+
+impl Stack {
+    /// Deploys what `sam build` has built, with these parameters, and reads what came of it.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub async fn deploy(
+        emulator: &Emulator,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self, LocalError> {
+        let template = project().join(".aws-sam/build/template.yaml");
+        if !template.exists() {
+            return Err(LocalError::NotBuilt);
+        }
+        let architecture = if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "x86_64"
+        };
+        let architecture = [("Architecture", architecture)];
+        let parameters = architecture.iter().chain(parameters);
+        let parameters = parameters.map(|(name, value)| format!("{name}={value}"));
+        let mut deploy = sam(emulator)?;
+        deploy.arg("deploy").arg("--template-file").arg(template);
+        deploy.args([
+            "--stack-name",
+            name,
+            "--resolve-s3",
+            "--capabilities",
+            "CAPABILITY_IAM",
+        ]);
+        deploy.args([
+            "--no-confirm-changeset",
+            "--no-fail-on-empty-changeset",
+            "--no-progressbar",
+        ]);
+        deploy.arg("--parameter-overrides").args(parameters);
+        output(deploy).await?;
+        let outputs = list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await?;
+        let resources = list(
+            emulator,
+            name,
+            "resources",
+            "LogicalResourceId",
+            "PhysicalResourceId",
+        )
+        .await?;
+        Ok(Self {
+            endpoint: emulator.endpoint(),
+            port: emulator.port(),
+            outputs,
+            resources,
+            http: Client::new(),
+        })
+    }
+
+    /// An output of the template.
+    ///
+    /// # Panics
+    ///
+    /// When the template has none of that name.
+    #[must_use]
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs
+            .get(name)
+            .unwrap_or_else(|| panic!("the stack has no output {name}"))
+    }
+
+    /// The physical id of a resource.
+    ///
+    /// # Panics
+    ///
+    /// When the stack has none of that name.
+    #[must_use]
+    pub fn resource(&self, name: &str) -> &str {
+        self.resources
+            .get(name)
+            .unwrap_or_else(|| panic!("the stack has no resource {name}"))
+    }
+
+    /// The webhook's URL as it is on this machine: the API has a name of its own below `localhost`.
+    #[must_use]
+    pub fn webhook_url(&self) -> String {
+        format!("http://{}/webhooks/mono", self.api_host())
+    }
+
+    /// The API's URL as it is on this machine.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.api_host())
+    }
+
+    /// A request to the API. It connects to loopback whatever the system makes of the API's name.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.endpoint))
+            .header("host", self.api_host())
+    }
+
+    /// The account as the API shows it to a caller that signed its request, and the status.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn account(&self, account_id: &str) -> reqwest::Result<(StatusCode, Value)> {
+        let request = self.request(Method::GET, &format!("/accounts/{account_id}"));
+        // The emulator asks for a signature and verifies none.
+        let answer = request
+            .header("authorization", "AWS4-HMAC-SHA256 local")
+            .send()
+            .await?;
+        let status = answer.status();
+        Ok((status, answer.json().await?))
+    }
+
+    /// Invokes a function with an event, past the API. Answers what it returned.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn invoke(&self, function: &str, event: &Value) -> reqwest::Result<Value> {
+        let name = self.resource(function);
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoint);
+        self.http.post(url).json(event).send().await?.json().await
+    }
+
+    /// The SDK's configuration for the emulator that the stack is on.
+    #[must_use]
+    pub fn sdk(&self) -> SdkConfig {
+        sdk_config(&self.endpoint)
+    }
+
+    fn api_host(&self) -> String {
+        let url = self.output("ApiUrl").trim_start_matches("https://");
+        let api_id = url.split('.').next().unwrap_or_default();
+        format!("{api_id}.execute-api.localhost:{}", self.port)
+    }
+}
+
+/// What `sam list` knows of the stack, by name.
+async fn list(
+    emulator: &Emulator,
+    name: &str,
+    what: &str,
+    key: &str,
+    value: &str,
+) -> Result<HashMap<String, String>, LocalError> {
+    let mut list = sam(emulator)?;
+    list.args(["list", what, "--stack-name", name, "--output", "json"]);
+    let printed = output(list).await?;
+    let rows: Vec<Value> = serde_json::from_str(&printed).unwrap_or_default();
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    Ok(rows
+        .iter()
+        .map(|row| (text(row, key), text(row, value)))
+        .collect())
+}
+
+fn sam(emulator: &Emulator) -> Result<Command, LocalError> {
+    let program = project().join(".venv/bin/sam");
+    if !program.exists() {
+        return Err(LocalError::NotInstalled(program));
+    }
+    let mut sam = Command::new(program);
+    sam.current_dir(project())
+        .env("AWS_ENDPOINT_URL", emulator.endpoint())
+        .env("AWS_ACCESS_KEY_ID", OPERATOR)
+        .env("AWS_SECRET_ACCESS_KEY", OPERATOR)
+        .env("AWS_REGION", REGION)
+        .env("AWS_DEFAULT_REGION", REGION)
+        .env("SAM_CLI_TELEMETRY", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    Ok(sam)
+}
+
+async fn output(mut command: Command) -> Result<String, LocalError> {
+    let output = command.output().await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let printed = [output.stdout, output.stderr].concat();
+    Err(LocalError::NotDeployed(
+        String::from_utf8_lossy(&printed).into_owned(),
+    ))
+}

@@ -1,0 +1,648 @@
+//! Holds `template.yaml` to the deployment contract.
+//!
+//! A rule walks all resources of its kind, so that what is added later falls under it by itself, and
+//! answers with what breaks it. Each is tried on the template, and on templates that break it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+#[path = "template/contract.rs"]
+mod contract;
+#[path = "template/document.rs"]
+mod document;
+
+use contract::{ALLOWED, LOG, OUTPUTS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults};
+use document::*;
+
+const DAY: i64 = 86_400;
+
+fn functions_are_rust_on_al2023(template: &Template) -> Vec<String> {
+    let shape = json!({
+        "Metadata": { "BuildMethod": "rust-cargolambda" },
+        "Properties": {
+            "Runtime": "provided.al2023",
+            "Handler": "bootstrap",
+            "Architectures": [{ "Ref": "Architecture" }],
+        },
+    });
+    template.differences(template.all(FUNCTION), &shape)
+}
+
+/// Platform lines below WARN would be most of what logs cost.
+fn functions_are_traced_and_log_lean_json(template: &Template) -> Vec<String> {
+    let shape = json!({
+        "Properties": {
+            "Tracing": "Active",
+            "LoggingConfig": {
+                "LogFormat": "JSON",
+                "ApplicationLogLevel": { "Ref": "LogLevel" },
+                "SystemLogLevel": "WARN",
+            },
+        },
+    });
+    template.differences(template.all(FUNCTION), &shape)
+}
+
+fn functions_share_no_folder_role_or_log_group(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut taken = BTreeSet::new();
+    for (id, function) in template.each(FUNCTION) {
+        let folder = function["CodeUri"].as_str().unwrap_or_default();
+        if !root().join(folder).join("Cargo.toml").is_file() {
+            found.push(format!("{id}: no package in {folder:?}"));
+        }
+        let group = &function["LoggingConfig"]["LogGroup"];
+        for (reference, kind) in [(&function["Role"], ROLE), (group, LOG_GROUP)] {
+            if !template.is_a(reference, kind) {
+                found.push(format!("{id}: {reference} is no {kind} of the template"));
+            }
+        }
+        for own in [&function["CodeUri"], &function["Role"], group] {
+            if !taken.insert(own.to_string()) {
+                found.push(format!("{id}: {own} belongs to another function"));
+            }
+        }
+    }
+    found
+}
+
+fn log_groups_keep_logs_as_long_as_the_parameter_says(template: &Template) -> Vec<String> {
+    let shape = json!({ "Properties": { "RetentionInDays": { "Ref": "LogRetentionDays" } } });
+    template.differences(template.all(LOG_GROUP), &shape)
+}
+
+fn nothing_is_granted_or_opened_out_of_sight(template: &Template) -> Vec<String> {
+    let shape = json!({ "Properties": { "FunctionUrlConfig": null, "Policies": null } });
+    let mut found = template.differences(template.all(FUNCTION), &shape);
+    for kind in SIDE_DOORS {
+        found.extend(template.all(kind).map(|id| format!("{id}: a {kind}")));
+    }
+    for (id, function) in template.each(FUNCTION) {
+        for event in values(&function["Events"]) {
+            if !["SQS", "Schedule", "ScheduleV2"]
+                .iter()
+                .any(|known| event["Type"] == *known)
+            {
+                found.push(format!("{id}: triggered by {}", event["Type"]));
+            }
+        }
+    }
+    found
+}
+
+fn only_lambda_assumes_roles(template: &Template) -> Vec<String> {
+    let shape = json!({
+        "Properties": {
+            "AssumeRolePolicyDocument": {
+                "Statement": [{
+                    "Effect": "Allow",
+                    "Principal": { "Service": "lambda.amazonaws.com" },
+                    "Action": "sts:AssumeRole",
+                }],
+            },
+            "ManagedPolicyArns": null,
+        },
+    });
+    template.differences(template.all(ROLE), &shape)
+}
+
+fn roles_name_each_action_and_resource(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for id in template.all(ROLE) {
+        for statement in template.statements(id) {
+            let actions = strings(&statement["Action"]);
+            let named = !actions.is_empty() && !actions.iter().any(|action| action.contains('*'));
+            if statement["Effect"] != "Allow" || !named {
+                found.push(format!(
+                    "{id}: not a plain list of allowed actions: {statement}"
+                ));
+            }
+            let tracing = actions.iter().all(|action| TRACE.contains(action));
+            for resource in one_or_many(&statement["Resource"]) {
+                let narrow = referent(resource).is_some() && !resource.to_string().contains('*');
+                if !narrow && !tracing {
+                    found.push(format!("{id}: {actions:?} on {resource}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn functions_may_do_only_what_the_contract_lists(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, function) in template.each(FUNCTION) {
+        let folder = function["CodeUri"].as_str().unwrap_or_default();
+        let name = folder.trim_start_matches("functions/");
+        if !ALLOWED.iter().any(|(listed, ..)| *listed == name) {
+            found.push(format!("{id}: the contract does not know {name}"));
+        }
+        let group = referent(&function["LoggingConfig"]["LogGroup"]).unwrap_or_default();
+        let own = [(name, group, LOG), (name, "*", TRACE)];
+        let allows = |resource: &str, action: &str| {
+            ALLOWED.iter().chain(&own).any(|(function, on, actions)| {
+                *function == name && *on == resource && actions.contains(&action)
+            })
+        };
+        for statement in template.statements(referent(&function["Role"]).unwrap_or_default()) {
+            for resource in one_or_many(&statement["Resource"]) {
+                let resource = referent(resource).or(resource.as_str()).unwrap_or_default();
+                for action in strings(&statement["Action"]) {
+                    if !allows(resource, action) {
+                        found.push(format!("{id}: {action} on {resource}"));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn queues_are_encrypted(template: &Template) -> Vec<String> {
+    let shape = json!({ "Properties": { "SqsManagedSseEnabled": true } });
+    template.differences(template.all(QUEUE), &shape)
+}
+
+fn queues_hand_over_to_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
+    let shape = json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": 5 } } });
+    let mut found = template.differences(template.source_queues(), &shape);
+    let mut taken = BTreeSet::new();
+    for id in template.source_queues() {
+        let target = &template.properties(id)["RedrivePolicy"]["deadLetterTargetArn"];
+        if !template.is_a(target, QUEUE) || !taken.insert(target.to_string()) {
+            found.push(format!("{id}: no dead-letter queue of its own"));
+        }
+    }
+    found
+}
+
+/// A message keeps its age when it moves: the difference is what it has left among the dead letters.
+fn dead_letters_stay_for_fourteen_days_and_longer_than_their_source(
+    template: &Template,
+) -> Vec<String> {
+    let shape = json!({ "Properties": { "MessageRetentionPeriod": 14 * DAY } });
+    let mut found = template.differences(template.dead_letter_queues(), &shape);
+    for id in template.source_queues() {
+        // SQS defaults to four days.
+        let retention = template.properties(id)["MessageRetentionPeriod"].as_i64();
+        if retention.unwrap_or(4 * DAY) >= 14 * DAY {
+            found.push(format!(
+                "{id}: keeps messages as long as its dead-letter queue"
+            ));
+        }
+    }
+    found
+}
+
+fn each_queue_has_a_consumer_with_time_for_six_tries(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for id in template.source_queues() {
+        let mine = template
+            .consumers()
+            .filter(|(_, event)| referent(&event["Queue"]) == Some(id));
+        let mine: Vec<_> = mine.collect();
+        if mine.len() != 1 {
+            found.push(format!("{id}: {} consumers", mine.len()));
+        }
+        for (consumer, _) in mine {
+            // SQS defaults to 30 seconds, Lambda to 3.
+            let visibility = template.properties(id)["VisibilityTimeout"]
+                .as_i64()
+                .unwrap_or(30);
+            let timeout = template.properties(consumer)["Timeout"]
+                .as_i64()
+                .unwrap_or(3);
+            if visibility < 6 * timeout {
+                found.push(format!(
+                    "{id}: {visibility} s, and {consumer} takes {timeout} s"
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn consumers_report_the_items_that_failed(template: &Template) -> Vec<String> {
+    let expected = json!(["ReportBatchItemFailures"]);
+    template
+        .consumers()
+        .filter(|(_, event)| event["FunctionResponseTypes"] != expected)
+        .map(|(id, _)| format!("{id}: fails whole batches"))
+        .collect()
+}
+
+fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -> Vec<String> {
+    let shape = json!({
+        "DeletionPolicy": "Retain",
+        "UpdateReplacePolicy": "Retain",
+        "Properties": {
+            "BillingMode": "PAY_PER_REQUEST",
+            "PointInTimeRecoverySpecification": { "PointInTimeRecoveryEnabled": true },
+            "SSESpecification": { "SSEEnabled": true },
+        },
+    });
+    template.differences(template.all(TABLE), &shape)
+}
+
+fn secret_parameters_reach_secrets_manager_and_nothing_else(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, parameter) in entries(&template.0["Parameters"]) {
+        let secret = SECRET_PARAMETERS.contains(&id);
+        if secret != (parameter["NoEcho"] == true) {
+            found.push(format!("{id}: secret parameters are NoEcho, and only they"));
+        }
+        if !secret {
+            continue;
+        }
+        for section in ["Conditions", "Outputs", "Resources"] {
+            for (place, body) in entries(&template.0[section]) {
+                let mut body = body.clone();
+                if body["Type"] == "AWS::SecretsManager::Secret" {
+                    body["Properties"]["SecretString"].take();
+                }
+                if mentions(&body, id) {
+                    found.push(format!("{place}: holds {id}"));
+                }
+            }
+        }
+    }
+    if template.0.to_string().contains("{{resolve:") {
+        found.push("a secret is copied out of where it is kept".to_owned());
+    }
+    found
+}
+
+fn parameters_and_outputs_are_those_of_the_contract(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    let defaults = defaults();
+    for (id, parameter) in entries(&template.0["Parameters"]) {
+        let known = defaults
+            .get(id)
+            .is_some_and(|default| *default == parameter["Default"]);
+        if !known || !parameter["Description"].is_string() {
+            found.push(format!(
+                "{id}: not of the contract, or another default, or undescribed"
+            ));
+        }
+    }
+    for (id, output) in entries(&template.0["Outputs"]) {
+        if !OUTPUTS.contains(&id) || !output["Description"].is_string() {
+            found.push(format!("{id}: not of the contract, or undescribed"));
+        }
+    }
+    found
+}
+
+fn only_the_webhook_route_is_open(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, route) in template.each(ROUTE) {
+        let webhook = route["RouteKey"] == "POST /webhooks/mono";
+        let authorization = &route["AuthorizationType"];
+        let right = if webhook {
+            authorization == "NONE"
+        } else {
+            template.closed(authorization)
+        };
+        if !right {
+            found.push(format!("{id}: {authorization}"));
+        }
+    }
+    found
+}
+
+fn each_route_has_a_throttle_of_its_own(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, stage) in template.each(STAGE) {
+        let settings = &stage["RouteSettings"];
+        // API Gateway refuses settings for a route that is not there yet.
+        let waits_for = strings(&template.resource(id)["DependsOn"]);
+        for (route, properties) in template.each(ROUTE) {
+            let key = properties["RouteKey"].as_str().unwrap_or_default();
+            for limit in ["ThrottlingRateLimit", "ThrottlingBurstLimit"] {
+                if settings[key][limit].as_i64() <= Some(0) {
+                    found.push(format!("{route}: no {limit}"));
+                }
+            }
+            if !waits_for.contains(&route) {
+                found.push(format!("{id}: may be made before {route}"));
+            }
+        }
+        if values(settings).count() != template.all(ROUTE).count() {
+            found.push(format!("{id}: settings for routes that are not"));
+        }
+    }
+    found
+}
+
+fn the_api_may_invoke_each_function_on_its_routes_alone(template: &Template) -> Vec<String> {
+    let granted: BTreeSet<String> = template
+        .each("AWS::Lambda::Permission")
+        .map(|(_, permission)| {
+            let function = referent(&permission["FunctionName"]).unwrap_or("any function");
+            let source = permission["SourceArn"]["Fn::Sub"].as_str();
+            let route = source.and_then(|arn| arn.split_once("${HttpApi}/*/"));
+            format!(
+                "{function} on {}",
+                route.map_or("anything", |(_, path)| path)
+            )
+        })
+        .collect();
+    let needed: BTreeSet<String> = template
+        .each(ROUTE)
+        .map(|(_, route)| {
+            let target = route["Target"]["Fn::Sub"].as_str().unwrap_or_default();
+            let integration = target
+                .trim_start_matches("integrations/${")
+                .trim_end_matches('}');
+            let uri = &template.properties(integration)["IntegrationUri"];
+            let key = route["RouteKey"].as_str().unwrap_or_default();
+            format!(
+                "{} on {}",
+                referent(uri).unwrap_or("nothing"),
+                source_path(key)
+            )
+        })
+        .collect();
+    granted.symmetric_difference(&needed).cloned().collect()
+}
+
+fn alarms_are_plain_and_go_to_the_topic(template: &Template) -> Vec<String> {
+    let topic = template.all(TOPIC).next().unwrap_or_default();
+    let shape = json!({
+        "Properties": {
+            "AlarmActions": [{ "Ref": topic }],
+            "TreatMissingData": "notBreaching",
+            // One metric each, without arithmetic, which the local emulator refuses.
+            "Metrics": null,
+        },
+    });
+    template.differences(template.all(ALARM), &shape)
+}
+
+fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
+    let dead_letters: Vec<_> = template.dead_letter_queues().collect();
+    let sources: Vec<_> = template.source_queues().collect();
+    let functions: Vec<_> = template.all(FUNCTION).collect();
+    let apis: Vec<_> = template.all("AWS::ApiGatewayV2::Api").collect();
+    let watched = [
+        (&functions, "AWS/Lambda", "Errors", "FunctionName"),
+        (&functions, "AWS/Lambda", "Throttles", "FunctionName"),
+        (
+            &dead_letters,
+            "AWS/SQS",
+            "ApproximateNumberOfMessagesVisible",
+            "QueueName",
+        ),
+        (
+            &sources,
+            "AWS/SQS",
+            "ApproximateAgeOfOldestMessage",
+            "QueueName",
+        ),
+        (&apis, "AWS/ApiGateway", "5xx", "ApiId"),
+    ];
+    let mut found = Vec::new();
+    for (ids, namespace, metric, dimension) in watched {
+        for id in ids {
+            let alarmed = template.each(ALARM).any(|(_, alarm)| {
+                let [of] = one_or_many(&alarm["Dimensions"])[..] else {
+                    return false;
+                };
+                alarm["Namespace"] == namespace
+                    && alarm["MetricName"] == metric
+                    && of["Name"] == dimension
+                    && referent(&of["Value"]) == Some(id)
+            });
+            if !alarmed {
+                found.push(format!("{id}: no alarm on {metric}"));
+            }
+        }
+    }
+    found
+}
+
+fn refused_webhooks_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
+    let webhook = template
+        .each(FUNCTION)
+        .find(|(_, function)| function["CodeUri"] == "functions/webhook");
+    let group = webhook.map(|(_, function)| &function["LoggingConfig"]["LogGroup"]);
+    let counted = template.each("AWS::Logs::MetricFilter").any(|(_, filter)| {
+        let metric = &filter["MetricTransformations"][0];
+        filter["FilterPattern"] == r#"{ $.code = "WEBHOOK_SECRET_INVALID" }"#
+            && Some(&filter["LogGroupName"]) == group
+            && template.each(ALARM).any(|(_, alarm)| {
+                alarm["Namespace"] == metric["MetricNamespace"]
+                    && alarm["MetricName"] == metric["MetricName"]
+            })
+    });
+    if counted {
+        Vec::new()
+    } else {
+        vec!["refused webhooks go unnoticed".to_owned()]
+    }
+}
+
+fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, dashboard) in template.each(DASHBOARD) {
+        let body = dashboard["DashboardBody"]["Fn::Sub"]
+            .as_str()
+            .unwrap_or_default();
+        if serde_json::from_str::<Value>(body).is_err() {
+            found.push(format!("{id}: not JSON"));
+        }
+        for kind in [FUNCTION, QUEUE, TABLE] {
+            let shown = |id: &str| {
+                body.contains(&format!("${{{id}}}")) || body.contains(&format!("${{{id}."))
+            };
+            found.extend(
+                template
+                    .all(kind)
+                    .filter(|id| !shown(id))
+                    .map(|id| format!("no {id}")),
+            );
+        }
+    }
+    found
+}
+
+/// Tests that the rule holds for the template, and that it notices each change that breaks it (see
+/// [`Template::with`]).
+macro_rules! rules {
+    ($($rule:ident { $($pointer:literal => $value:expr,)+ })+) => {
+        $(mod $rule {
+            use super::*;
+
+            #[test]
+            fn holds() {
+                assert_eq!($rule(&Template::load()), Vec::<String>::new());
+            }
+
+            #[test]
+            fn can_fail() {
+                for (pointer, value) in [$(($pointer, $value)),+] {
+                    let template = Template::load().with(pointer, value);
+                    assert!(!$rule(&template).is_empty(), "nothing noticed at {pointer}");
+                }
+            }
+        })+
+    };
+}
+
+rules! {
+    functions_are_rust_on_al2023 {
+        "/WebhookFunction/Properties/Runtime" => json!("provided.al2"),
+        "/WebhookFunction/Properties/Architectures" => Value::Null,
+        "/WebhookFunction/Metadata/BuildMethod" => json!("makefile"),
+    }
+    functions_are_traced_and_log_lean_json {
+        "/AccountsFunction/Properties/Tracing" => Value::Null,
+        "/AccountsFunction/Properties/LoggingConfig/LogFormat" => json!("Text"),
+        "/AccountsFunction/Properties/LoggingConfig/SystemLogLevel" => json!("INFO"),
+    }
+    functions_share_no_folder_role_or_log_group {
+        "/WebhookFunction/Properties/CodeUri" => json!("functions/nowhere"),
+        "/WebhookFunction/Properties/CodeUri" => json!("functions/accounts"),
+        "/WebhookFunction/Properties/Role" => Value::Null,
+        "/WebhookFunction/Properties/Role" => get_att("ProcessorRole"),
+        "/WebhookFunction/Properties/LoggingConfig/LogGroup" => json!({ "Ref": "AccountsLogGroup" }),
+    }
+    log_groups_keep_logs_as_long_as_the_parameter_says {
+        "/AccountsLogGroup/Properties/RetentionInDays" => Value::Null,
+    }
+    nothing_is_granted_or_opened_out_of_sight {
+        "/AlarmTopic/Type" => json!("AWS::IAM::Policy"),
+        "/WebhookFunction/Properties/Events" => json!({ "Any": { "Type": "HttpApi" } }),
+        "/WebhookFunction/Properties/FunctionUrlConfig" => json!({ "AuthType": "NONE" }),
+        "/WebhookFunction/Properties/Policies" => json!(["AmazonSQSFullAccess"]),
+    }
+    only_lambda_assumes_roles {
+        "/WebhookRole/Properties/AssumeRolePolicyDocument/Statement/0/Principal" => json!("*"),
+        "/WebhookRole/Properties/ManagedPolicyArns" => json!(["arn:aws:iam::aws:policy/AdministratorAccess"]),
+    }
+    roles_name_each_action_and_resource {
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => json!("*"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("sqs:*"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => Value::Null,
+    }
+    functions_may_do_only_what_the_contract_lists {
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("dynamodb:Scan"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => get_att("AccountsTable"),
+        "/WebhookFunction/Properties/CodeUri" => json!("functions/newcomer"),
+    }
+    queues_are_encrypted {
+        "/WebhookQueue/Properties/SqsManagedSseEnabled" => Value::Null,
+        "/WebhookDeadLetterQueue/Properties/SqsManagedSseEnabled" => json!(false),
+    }
+    queues_hand_over_to_a_dead_letter_queue_after_five_receives {
+        "/WebhookQueue/Properties/RedrivePolicy" => Value::Null,
+        "/WebhookQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(1000),
+        "/WebhookQueue/Properties/RedrivePolicy/deadLetterTargetArn" => get_att("NoQueue"),
+    }
+    dead_letters_stay_for_fourteen_days_and_longer_than_their_source {
+        "/WebhookDeadLetterQueue/Properties/MessageRetentionPeriod" => Value::Null,
+        "/WebhookQueue/Properties/MessageRetentionPeriod" => json!(14 * DAY),
+    }
+    each_queue_has_a_consumer_with_time_for_six_tries {
+        "/ProcessorFunction/Properties/Timeout" => json!(60),
+        "/ProcessorFunction/Properties/Events" => Value::Null,
+        "/WebhookQueue/Properties/VisibilityTimeout" => Value::Null,
+    }
+    consumers_report_the_items_that_failed {
+        "/ProcessorFunction/Properties/Events/WebhookQueue/Properties/FunctionResponseTypes" => Value::Null,
+    }
+    tables_are_on_demand_encrypted_restorable_and_retained {
+        "/AccountsTable/DeletionPolicy" => json!("Delete"),
+        "/AccountsTable/UpdateReplacePolicy" => Value::Null,
+        "/AccountsTable/Properties/BillingMode" => json!("PROVISIONED"),
+        "/AccountsTable/Properties/SSESpecification" => Value::Null,
+        "/AccountsTable/Properties/PointInTimeRecoverySpecification" => Value::Null,
+    }
+    secret_parameters_reach_secrets_manager_and_nothing_else {
+        "//Parameters/MonoWebhookSecret/NoEcho" => Value::Null,
+        "//Outputs/ApiUrl/Value" => json!({ "Fn::Sub": "${ApiUrl}?${MonoWebhookSecret}" }),
+        "/WebhookSecret/Properties/Description" => json!({ "Ref": "MonoWebhookSecret" }),
+        "/WebhookFunction/Properties/Environment/Variables/SECRET" => json!({ "Ref": "MonoWebhookSecret" }),
+        "/WebhookFunction/Properties/Environment/Variables/SECRET" => json!("{{resolve:secretsmanager:mono}}"),
+    }
+    parameters_and_outputs_are_those_of_the_contract {
+        "//Parameters/LogRetention" => json!({}),
+        "//Parameters/SyncCooldownSeconds/Default" => json!(60),
+        "//Outputs/QueueUrl" => json!({}),
+    }
+    only_the_webhook_route_is_open {
+        "/AccountRoute/Properties/AuthorizationType" => Value::Null,
+        "/AccountRoute/Properties/AuthorizationType" => json!("NONE"),
+        "/AccountRoute/Properties/AuthorizationType" => json!({ "Fn::If": ["Jwt", "JWT", "NONE"] }),
+        "/AccountRoute/Properties/AuthorizationType" => json!({ "Ref": "AlarmEmail" }),
+    }
+    each_route_has_a_throttle_of_its_own {
+        "/HttpApiStage/DependsOn" => json!(["WebhookRoute"]),
+        "/HttpApiStage/Properties/RouteSettings/POST ~1webhooks~1mono" => Value::Null,
+        "/HttpApiStage/Properties/RouteSettings/GET ~1nowhere" => json!({}),
+    }
+    the_api_may_invoke_each_function_on_its_routes_alone {
+        "/WebhookPermission/Properties/SourceArn" => Value::Null,
+        "/WebhookPermission/Properties/SourceArn" => json!({ "Fn::Sub": "arn:aws:execute-api:${HttpApi}/*" }),
+        "/WebhookPermission/Properties/FunctionName" => json!({ "Ref": "AccountsFunction" }),
+    }
+    alarms_are_plain_and_go_to_the_topic {
+        "/ApiServerErrorsAlarm/Properties/AlarmActions" => json!([]),
+        "/ApiServerErrorsAlarm/Properties/TreatMissingData" => Value::Null,
+        "/ApiServerErrorsAlarm/Properties/Metrics" => json!([]),
+    }
+    everything_that_can_fail_has_an_alarm {
+        "/WebhookErrorsAlarm/Properties/MetricName" => json!("Duration"),
+        "/WebhookThrottlesAlarm/Properties/Namespace" => json!("AWS/SQS"),
+        "/WebhookDeadLettersAlarm/Properties/Dimensions/0/Value" => get_att("WebhookQueue"),
+        "/WebhookQueueAgeAlarm/Properties/MetricName" => json!("NumberOfMessagesSent"),
+        "/ApiServerErrorsAlarm/Properties/MetricName" => json!("4xx"),
+    }
+    refused_webhooks_are_counted_and_raise_an_alarm {
+        "/WebhooksRejectedAlarm/Properties/Namespace" => json!("AWS/Lambda"),
+        "/WebhookRejectedFilter/Properties/FilterPattern" => json!("WEBHOOK_SECRET_INVALID"),
+        "/WebhookRejectedFilter/Properties/LogGroupName" => json!({ "Ref": "AccountsLogGroup" }),
+    }
+    the_dashboard_shows_every_function_queue_and_table {
+        "/Dashboard/Properties/DashboardBody" => json!({ "Fn::Sub": "{}" }),
+    }
+}
+
+/// Or a misspelt type would let its rules pass.
+#[test]
+fn the_template_has_something_of_every_kind_the_rules_are_about() {
+    let template = Template::load();
+    for kind in [
+        FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC, DASHBOARD,
+    ] {
+        assert!(template.all(kind).next().is_some(), "no {kind}");
+    }
+    assert!(
+        template.dead_letter_queues().next().is_some(),
+        "no dead-letter queue"
+    );
+    assert!(
+        template.source_queues().next().is_some(),
+        "no queue with a consumer"
+    );
+    assert!(template.consumers().next().is_some(), "no consumer");
+}
+
+#[test]
+fn a_route_may_be_closed_by_condition_or_parameter() {
+    let by_condition = json!({ "Fn::If": ["Jwt", "JWT", "AWS_IAM"] });
+    let by_parameter = json!({ "Ref": "ApiAuthorization" });
+    for authorization in [by_condition, by_parameter] {
+        let template = Template::load()
+            .with(
+                "//Parameters/ApiAuthorization",
+                json!({ "AllowedValues": ["AWS_IAM", "JWT"] }),
+            )
+            .with("/AccountRoute/Properties/AuthorizationType", authorization);
+        assert_eq!(
+            only_the_webhook_route_is_open(&template),
+            Vec::<String>::new()
+        );
+    }
+}

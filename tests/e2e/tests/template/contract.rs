@@ -1,0 +1,120 @@
+//! The names and permissions of the deployment contract.
+
+use serde_json::{Value, json};
+
+pub(crate) const READ: &[&str] = &[
+    "dynamodb:GetItem",
+    "dynamodb:BatchGetItem",
+    "dynamodb:Query",
+];
+pub(crate) const WRITE: &[&str] = &[
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:BatchWriteItem",
+];
+pub(crate) const DELETE: &[&str] = &["dynamodb:DeleteItem"];
+pub(crate) const PLAN: &[&str] = &["dynamodb:Scan", "dynamodb:UpdateItem"];
+pub(crate) const SEND: &[&str] = &["sqs:SendMessage"];
+pub(crate) const CONSUME: &[&str] = &[
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibility",
+    "sqs:GetQueueAttributes",
+];
+pub(crate) const SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
+pub(crate) const LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
+pub(crate) const TRACE: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
+
+/// What each function may do to which resource, its own logs and traces apart: the most, since
+/// functions grow into it.
+pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
+    ("webhook", "WebhookQueue", SEND),
+    ("webhook", "WebhookSecret", SECRET),
+    ("processor", "WebhookQueue", CONSUME),
+    ("processor", "AccountsTable", READ),
+    ("processor", "AccountsTable", WRITE),
+    ("processor", "EventsTable", WRITE),
+    ("processor", "ImportQueue", SEND),
+    ("processor", "WebhookDeadLetterQueue", SEND),
+    ("manual-sync", "AccountsTable", READ),
+    ("manual-sync", "AccountsTable", WRITE),
+    ("manual-sync", "AccountsTable", DELETE),
+    ("manual-sync", "ImportQueue", SEND),
+    ("manual-sync", "MonoKey", SECRET),
+    ("accounts", "AccountsTable", READ),
+    ("accounts", "TransactionsTable", READ),
+    ("accounts", "EventsTable", READ),
+    ("accounts", "MonoKey", SECRET),
+    ("importer", "ImportQueue", CONSUME),
+    ("importer", "ImportQueue", SEND),
+    ("importer", "TransactionsTable", READ),
+    ("importer", "TransactionsTable", WRITE),
+    ("importer", "TransactionsTable", DELETE),
+    ("importer", "AccountsTable", READ),
+    ("importer", "AccountsTable", WRITE),
+    ("importer", "MonoKey", SECRET),
+    ("refresh-planner", "AccountsTable", PLAN),
+    ("refresh-planner", "RefreshQueue", SEND),
+    ("refresh-worker", "RefreshQueue", CONSUME),
+    ("refresh-worker", "AccountsTable", READ),
+    ("refresh-worker", "AccountsTable", WRITE),
+    ("refresh-worker", "AccountsTable", DELETE),
+    ("refresh-worker", "ImportQueue", SEND),
+    ("refresh-worker", "MonoKey", SECRET),
+];
+
+pub(crate) const SECRET_PARAMETERS: &[&str] = &["MonoSecretKey", "MonoWebhookSecret"];
+
+/// Every other parameter the stack may have, and both kinds' defaults; null where there is none.
+pub(crate) fn defaults() -> Value {
+    json!({
+        "MonoSecretKey": null,
+        "MonoWebhookSecret": "unset",
+        "MonoApiBaseUrl": "https://api.withmono.com",
+        "MonoApiVersion": "v2",
+        "Architecture": "arm64",
+        "ApiAuthorization": "AWS_IAM",
+        "JwtIssuer": "",
+        "JwtAudience": "",
+        "JwtOwnerClaim": "",
+        "CorsAllowOrigin": "",
+        "RefreshIntervalHours": 24,
+        "RefreshMaximumConcurrency": 10,
+        "SyncCooldownSeconds": 300,
+        "ImportHistoryDays": 365,
+        "EventRetentionDays": 30,
+        "LogRetentionDays": 30,
+        "LogLevel": "INFO",
+        "AlarmEmail": "",
+    })
+}
+
+pub(crate) const OUTPUTS: &[&str] = &[
+    "WebhookUrl",
+    "ApiUrl",
+    "AccountsTableName",
+    "TransactionsTableName",
+    "EventsTableName",
+    "WebhookQueueUrl",
+    "ImportQueueUrl",
+    "RefreshQueueUrl",
+    "WebhookDeadLetterQueueUrl",
+    "ImportDeadLetterQueueUrl",
+    "RefreshDeadLetterQueueUrl",
+    "RefreshPlannerFunctionName",
+    "DashboardUrl",
+];
+
+/// Resources that would grant or open something out of sight of the rules.
+pub(crate) const SIDE_DOORS: &[&str] = &[
+    "AWS::IAM::Group",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Policy",
+    "AWS::IAM::RolePolicy",
+    "AWS::IAM::User",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::Function",
+    "AWS::Lambda::Url",
+    "AWS::Serverless::Api",
+    "AWS::Serverless::HttpApi",
+];

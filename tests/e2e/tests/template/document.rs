@@ -1,0 +1,259 @@
+//! Reading the template.
+
+use std::fs;
+use std::path::PathBuf;
+
+use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
+use serde_json::{Value, json};
+
+pub(crate) const ALARM: &str = "AWS::CloudWatch::Alarm";
+pub(crate) const DASHBOARD: &str = "AWS::CloudWatch::Dashboard";
+pub(crate) const FUNCTION: &str = "AWS::Serverless::Function";
+pub(crate) const LOG_GROUP: &str = "AWS::Logs::LogGroup";
+pub(crate) const QUEUE: &str = "AWS::SQS::Queue";
+pub(crate) const ROLE: &str = "AWS::IAM::Role";
+pub(crate) const ROUTE: &str = "AWS::ApiGatewayV2::Route";
+pub(crate) const STAGE: &str = "AWS::ApiGatewayV2::Stage";
+pub(crate) const TABLE: &str = "AWS::DynamoDB::Table";
+pub(crate) const TOPIC: &str = "AWS::SNS::Topic";
+
+/// The template as JSON: intrinsic functions in their long form, `Globals` merged into functions.
+pub(crate) struct Template(pub(crate) Value);
+
+impl Template {
+    pub(crate) fn load() -> Self {
+        let text = fs::read_to_string(root().join("template.yaml")).expect("a readable template");
+        let documents = YamlOwned::load_from_str(&text).expect("a template in YAML");
+        let mut template = to_json(&documents[0]);
+        let globals = template["Globals"]["Function"].take();
+        for resource in template["Resources"]
+            .as_object_mut()
+            .expect("resources")
+            .values_mut()
+        {
+            if resource["Type"] == FUNCTION {
+                inherit(&mut resource["Properties"], &globals);
+            }
+        }
+        Self(template)
+    }
+
+    /// This template with one value changed: a JSON pointer into the resources, or with `//` into the
+    /// template, and the value to put there.
+    pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
+        let pointer = match pointer.strip_prefix("//") {
+            Some(pointer) => format!("/{pointer}"),
+            None => format!("/Resources{pointer}"),
+        };
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer has slashes");
+        match self
+            .0
+            .pointer_mut(parent)
+            .unwrap_or_else(|| panic!("no {parent}"))
+        {
+            Value::Array(items) => items[key.parse::<usize>().expect("an index")] = value,
+            parent => parent[key.replace("~1", "/")] = value,
+        }
+        self
+    }
+
+    /// The logical ids of the resources of a type.
+    pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &str> {
+        entries(&self.0["Resources"])
+            .filter(move |(_, resource)| resource["Type"] == kind)
+            .map(|(id, _)| id)
+    }
+
+    /// The resources of a type: logical ids and properties.
+    pub(crate) fn each(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
+        self.all(kind).map(|id| (id, self.properties(id)))
+    }
+
+    pub(crate) fn resource(&self, id: &str) -> &Value {
+        &self.0["Resources"][id]
+    }
+
+    pub(crate) fn properties(&self, id: &str) -> &Value {
+        &self.resource(id)["Properties"]
+    }
+
+    /// Where resources differ from what the shape tells of them; null stands for absence.
+    pub(crate) fn differences<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a str>,
+        shape: &Value,
+    ) -> Vec<String> {
+        ids.flat_map(|id| differences(id, self.resource(id), shape))
+            .collect()
+    }
+
+    pub(crate) fn is_a(&self, reference: &Value, kind: &str) -> bool {
+        referent(reference).is_some_and(|id| self.resource(id)["Type"] == kind)
+    }
+
+    pub(crate) fn statements(&self, role: &str) -> impl Iterator<Item = &Value> {
+        one_or_many(&self.properties(role)["Policies"])
+            .into_iter()
+            .flat_map(|policy| one_or_many(&policy["PolicyDocument"]["Statement"]))
+    }
+
+    fn is_dead_letter_queue(&self, id: &str) -> bool {
+        self.all(QUEUE).any(|queue| {
+            let target = &self.properties(queue)["RedrivePolicy"]["deadLetterTargetArn"];
+            referent(target) == Some(id)
+        })
+    }
+
+    pub(crate) fn dead_letter_queues(&self) -> impl Iterator<Item = &str> {
+        self.all(QUEUE).filter(|id| self.is_dead_letter_queue(id))
+    }
+
+    pub(crate) fn source_queues(&self) -> impl Iterator<Item = &str> {
+        self.all(QUEUE).filter(|id| !self.is_dead_letter_queue(id))
+    }
+
+    /// The functions that a queue triggers, and how.
+    pub(crate) fn consumers(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.all(FUNCTION).flat_map(|id| {
+            values(&self.properties(id)["Events"])
+                .filter(|event| event["Type"] == "SQS")
+                .map(move |event| (id, &event["Properties"]))
+        })
+    }
+
+    /// Whether a route is closed, whichever way its condition or parameter goes.
+    pub(crate) fn closed(&self, authorization: &Value) -> bool {
+        let parameter = authorization["Ref"].as_str().unwrap_or_default();
+        let branches = authorization["Fn::If"]
+            .as_array()
+            .map(|branches| &branches[1..]);
+        let choices = self.0["Parameters"][parameter]["AllowedValues"].as_array();
+        match branches.or(choices.map(Vec::as_slice)) {
+            Some(all) => all.iter().all(|each| self.closed(each)),
+            None => authorization == "AWS_IAM" || authorization == "JWT",
+        }
+    }
+}
+
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn to_json(node: &YamlOwned) -> Value {
+    match node {
+        YamlOwned::Value(ScalarOwned::Null) => Value::Null,
+        YamlOwned::Value(ScalarOwned::Boolean(value)) => json!(value),
+        YamlOwned::Value(ScalarOwned::Integer(value)) => json!(value),
+        YamlOwned::Value(ScalarOwned::FloatingPoint(value)) => json!(value.into_inner()),
+        YamlOwned::Value(ScalarOwned::String(value)) => json!(value),
+        YamlOwned::Sequence(items) => items.iter().map(to_json).collect(),
+        YamlOwned::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.as_str().expect("keys are strings"), to_json(value)))
+            .collect(),
+        YamlOwned::Tagged(tag, argument) => intrinsic(&tag.suffix, to_json(argument)),
+        other => panic!("unexpected in a template: {other:?}"),
+    }
+}
+
+fn intrinsic(name: &str, argument: Value) -> Value {
+    match (name, argument) {
+        ("GetAtt", Value::String(path)) => {
+            json!({ "Fn::GetAtt": path.split('.').collect::<Vec<_>>() })
+        }
+        ("Ref" | "Condition", argument) => json!({ name: argument }),
+        (_, argument) => json!({ format!("Fn::{name}"): argument }),
+    }
+}
+
+/// Fills in what `own` leaves out, as SAM does with `Globals`.
+fn inherit(own: &mut Value, globals: &Value) {
+    for (key, global) in entries(globals) {
+        match &mut own[key] {
+            absent @ Value::Null => *absent = global.clone(),
+            own @ Value::Object(_) => inherit(own, global),
+            _ => {}
+        }
+    }
+}
+
+fn differences(at: &str, value: &Value, shape: &Value) -> Vec<String> {
+    match shape {
+        Value::Object(shape) if value.is_object() => shape
+            .iter()
+            .flat_map(|(key, shape)| differences(&format!("{at}.{key}"), &value[key], shape))
+            .collect(),
+        shape if shape == value => Vec::new(),
+        shape => vec![format!("{at}: {value} instead of {shape}")],
+    }
+}
+
+/// The resource or parameter that `!Ref`, `!GetAtt` or the start of a `!Sub` names.
+pub(crate) fn referent(value: &Value) -> Option<&str> {
+    let substituted = || {
+        value["Fn::Sub"]
+            .as_str()?
+            .strip_prefix("${")?
+            .split(['.', '}'])
+            .next()
+    };
+    let attribute = || value["Fn::GetAtt"][0].as_str();
+    value["Ref"]
+        .as_str()
+        .or_else(attribute)
+        .or_else(substituted)
+}
+
+pub(crate) fn get_att(id: &str) -> Value {
+    json!({ "Fn::GetAtt": [id, "Arn"] })
+}
+
+/// Whether a value refers to a parameter, at any depth.
+pub(crate) fn mentions(value: &Value, parameter: &str) -> bool {
+    match value {
+        Value::String(text) => text.contains(&format!("${{{parameter}}}")),
+        Value::Array(items) => items.iter().any(|item| mentions(item, parameter)),
+        Value::Object(_) => {
+            value["Ref"] == parameter || values(value).any(|entry| mentions(entry, parameter))
+        }
+        _ => false,
+    }
+}
+
+/// The route as the source of an invocation: `GET /accounts/{account_id}` is `GET/accounts/*`.
+pub(crate) fn source_path(route_key: &str) -> String {
+    let parameter = |segment: &str| segment.starts_with('{');
+    let segments = route_key.split('/').map(str::trim_end);
+    segments
+        .map(|segment| if parameter(segment) { "*" } else { segment })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+pub(crate) fn entries(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    object
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value))
+}
+
+pub(crate) fn values(object: &Value) -> impl Iterator<Item = &Value> {
+    entries(object).map(|(_, value)| value)
+}
+
+/// Lists of one may be written without the list.
+pub(crate) fn one_or_many(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items.iter().collect(),
+        one => vec![one],
+    }
+}
+
+pub(crate) fn strings(value: &Value) -> Vec<&str> {
+    one_or_many(value)
+        .into_iter()
+        .filter_map(Value::as_str)
+        .collect()
+}

@@ -1,0 +1,171 @@
+//! Fictional linked accounts.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::event::Dialect;
+use crate::mint::Mint;
+
+const NAMES: [&str; 4] = [
+    "Adaeze Fictional",
+    "Babatunde Invented",
+    "Chiamaka Placeholder",
+    "Danladi Nobody",
+];
+
+const INSTITUTIONS: [Institution; 3] = [
+    Institution::new("First Sandbox Bank", "901"),
+    Institution::new("Pretend Trust Bank", "902"),
+    Institution::new("Bank of Make-Believe", "903"),
+];
+
+/// A bank that does not exist.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Institution {
+    /// What it calls itself.
+    pub name: &'static str,
+    /// Its number among banks.
+    pub bank_code: &'static str,
+}
+
+impl Institution {
+    const fn new(name: &'static str, bank_code: &'static str) -> Self {
+        Self { name, bank_code }
+    }
+}
+
+/// How much of an account's data Mono holds, in Mono's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DataStatus {
+    /// Still being fetched.
+    Processing,
+    /// Balance and transactions.
+    Available,
+    /// One of the two.
+    Partial,
+    /// Neither: the bank is down, or has nothing.
+    Unavailable,
+    /// Neither: Mono is at fault.
+    Failed,
+}
+
+impl DataStatus {
+    /// What a successful fetch makes of it: one fetch mends one half, so a lost account is partial
+    /// first.
+    #[must_use]
+    pub fn after_fetch(self) -> Self {
+        match self {
+            Self::Unavailable | Self::Failed => Self::Partial,
+            Self::Processing | Self::Partial | Self::Available => Self::Available,
+        }
+    }
+
+    /// The matching `retrieved_data`.
+    #[must_use]
+    pub fn retrieved_data(self) -> &'static [&'static str] {
+        match self {
+            Self::Available => &["identity", "balance", "transactions"],
+            Self::Partial => &["identity", "balance"],
+            Self::Processing | Self::Unavailable | Self::Failed => &[],
+        }
+    }
+}
+
+/// What the caller decides about an account to be linked; the rest is made up.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Link {
+    /// The fintech's own reference, which Mono hands back as `meta.ref`.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// Which wording Mono uses for this account.
+    pub dialect: Option<Dialect>,
+    /// The first balance, in kobo.
+    pub balance: Option<i64>,
+}
+
+/// A linked account as Mono remembers it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Account {
+    /// Mono's id of the link.
+    pub account_id: String,
+    /// Mono's id of the person.
+    pub customer_id: String,
+    /// The fintech's own reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Which wording Mono uses for it.
+    pub dialect: Dialect,
+    /// Who holds it.
+    pub name: String,
+    /// Ten digits that belong to nobody.
+    pub account_number: String,
+    /// Where it is held.
+    pub institution: Institution,
+    /// In kobo.
+    pub balance: i64,
+    /// How much Mono holds of it.
+    pub data_status: DataStatus,
+    /// The newest job that fetched it.
+    pub job_id: String,
+    /// Mono's reference for its support desk.
+    pub data_request_id: String,
+    /// Whether the link is gone.
+    pub unlinked: bool,
+    /// Eleven digits that belong to nobody. A receiver must never keep nor log it.
+    #[serde(skip)]
+    pub bvn: String,
+    /// When it was linked.
+    #[serde(skip)]
+    pub created_at: OffsetDateTime,
+}
+
+impl Account {
+    /// The `number`th account of a sandbox.
+    pub(crate) fn fictional(number: usize, link: Link, dialect: Dialect, mint: &mut Mint) -> Self {
+        Self {
+            account_id: mint.object_id(),
+            customer_id: mint.object_id(),
+            reference: link
+                .reference
+                .unwrap_or_else(|| format!("customer-{number}")),
+            dialect: link.dialect.unwrap_or(dialect),
+            name: NAMES[number % NAMES.len()].to_owned(),
+            account_number: format!("{number:010}"),
+            institution: INSTITUTIONS[number % INSTITUTIONS.len()],
+            balance: link.balance.unwrap_or(1_000_000),
+            data_status: DataStatus::Processing,
+            job_id: mint.object_id(),
+            data_request_id: mint.data_request_id(),
+            unlinked: false,
+            bvn: format!("{:011}", 990_000 + number),
+            created_at: mint.now(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_caller_decides_is_kept() {
+        let link = Link {
+            reference: Some("owner-1".to_owned()),
+            dialect: Some(Dialect::V1),
+            balance: Some(5),
+        };
+        let account = Account::fictional(1, link, Dialect::V2, &mut Mint::new(1));
+        assert_eq!(account.reference, "owner-1");
+        assert_eq!(account.dialect, Dialect::V1);
+        assert_eq!(account.balance, 5);
+    }
+
+    #[test]
+    fn a_fetch_after_an_outage_is_partial_and_the_next_one_complete() {
+        let once = DataStatus::Unavailable.after_fetch();
+        assert_eq!(once, DataStatus::Partial);
+        assert_eq!(once.after_fetch(), DataStatus::Available);
+    }
+}

@@ -1,0 +1,179 @@
+//! The control API: what a test does by calling methods, a person does with curl.
+//!
+//! | route | body | does |
+//! | --- | --- | --- |
+//! | `POST /control/accounts` | `{"ref"?, "dialect"?, "balance"?}` | links one; `{"account_id"}` |
+//! | `GET /control/accounts` | | every account ever linked |
+//! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
+//! | `POST /control/accounts/{id}/reauthorise` | | |
+//! | `POST /control/accounts/{id}/unlink` | | |
+//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`Fate`]; `{"number", "body"}` |
+//! | `PUT /control/network` | see [`Network`] | what is left out is as in a good network |
+//! | `PUT /control/webhook` | `{"url", "secret"}` | |
+//! | `GET /control/deliveries` | | the log |
+//! | `GET /control/settled` | | the log, once every delivery has ended |
+//!
+//! It is ours, not Mono's. Bodies are JSON whatever their content type says, and an empty one is
+//! `{}`, so that `curl -d` works as it is. What is refused is answered 4xx and `{"error": "…"}`.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::account::{Account, Link};
+use crate::delivery::Delivery;
+use crate::event::Kind;
+use crate::network::{Fate, Network};
+use crate::refusal::Refusal;
+use crate::scenario::{Mono, Refresh};
+
+type Control = State<Arc<Mono>>;
+
+pub(crate) fn routes(mono: Arc<Mono>) -> Router {
+    Router::new()
+        .route("/accounts", get(accounts).post(link))
+        .route("/accounts/{account_id}/refresh", post(refresh))
+        .route("/accounts/{account_id}/reauthorise", post(reauthorise))
+        .route("/accounts/{account_id}/unlink", post(unlink))
+        .route("/accounts/{account_id}/events", post(send_event))
+        .route("/network", put(set_network))
+        .route("/webhook", put(set_webhook))
+        .route("/deliveries", get(deliveries))
+        .route("/settled", get(settled))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(mono)
+}
+
+async fn accounts(State(mono): Control) -> Json<Vec<Account>> {
+    Json(mono.accounts())
+}
+
+async fn link(State(mono): Control, body: Bytes) -> Answer {
+    let link: Link = parse(&body)?;
+    Ok(Json(json!({ "account_id": mono.link(link) })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefreshRequest {
+    outcome: Refresh,
+}
+
+async fn refresh(State(mono): Control, Path(account_id): Path<String>, body: Bytes) -> Answer {
+    let request: RefreshRequest = parse(&body)?;
+    mono.refresh(&account_id, request.outcome)?;
+    done()
+}
+
+async fn reauthorise(State(mono): Control, Path(account_id): Path<String>) -> Answer {
+    mono.reauthorise(&account_id)?;
+    done()
+}
+
+async fn unlink(State(mono): Control, Path(account_id): Path<String>) -> Answer {
+    mono.unlink(&account_id)?;
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventRequest {
+    event: Kind,
+    event_id: Option<String>,
+    timestamp: Option<String>,
+    fate: Option<Fate>,
+}
+
+async fn send_event(State(mono): Control, Path(account_id): Path<String>, body: Bytes) -> Answer {
+    let request: EventRequest = parse(&body)?;
+    let mut event = mono.event(request.event, &account_id)?;
+    if let Some(event_id) = request.event_id {
+        event = event.with_event_id(&event_id);
+    }
+    if let Some(timestamp) = request.timestamp {
+        event = event.with_timestamp(&timestamp);
+    }
+    let number = match request.fate {
+        Some(fate) => mono.send_with(&event, fate),
+        None => mono.send(&event),
+    };
+    Ok(Json(json!({ "number": number, "body": event.body() })))
+}
+
+async fn set_network(State(mono): Control, body: Bytes) -> Answer {
+    let network: Network = parse(&body)?;
+    mono.set_network(network)?;
+    Ok(Json(json!(network)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebhookRequest {
+    url: String,
+    secret: String,
+}
+
+async fn set_webhook(State(mono): Control, body: Bytes) -> Answer {
+    let request: WebhookRequest = parse(&body)?;
+    mono.set_webhook(&request.url, &request.secret)?;
+    done()
+}
+
+async fn deliveries(State(mono): Control) -> Json<Vec<Delivery>> {
+    Json(mono.deliveries())
+}
+
+async fn settled(State(mono): Control) -> Json<Vec<Delivery>> {
+    Json(mono.settled().await)
+}
+
+async fn no_such_route() -> Problem {
+    Problem(StatusCode::NOT_FOUND, "no such route".to_owned())
+}
+
+async fn no_such_method() -> Problem {
+    let message = "no such method on this route".to_owned();
+    Problem(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+type Answer = Result<Json<Value>, Problem>;
+
+#[expect(clippy::unnecessary_wraps, reason = "it ends handlers that can fail")]
+fn done() -> Answer {
+    Ok(Json(json!({})))
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| Problem(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// Answered as `{"error": "…"}`.
+struct Problem(StatusCode, String);
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::UnknownAccount(_) => StatusCode::NOT_FOUND,
+            Refusal::Unlinked(_) => StatusCode::CONFLICT,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self(status, refusal.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}

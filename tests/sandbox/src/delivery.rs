@@ -1,0 +1,311 @@
+//! Posting webhooks and trying again, as Mono does, and the log of it.
+//!
+//! `POST`, `content-type: application/json`, `mono-webhook-secret: <the secret>`. Any answer but
+//! 200 is a failure. The body is the same, byte for byte, at every attempt.
+
+mod client;
+mod log;
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use reqwest::{Client, Response, Url};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub use log::{Attempt, Delivery, Outcome};
+
+use self::client::client;
+use self::log::Log;
+use crate::event::{Event, Kind};
+use crate::lock;
+use crate::network::Fate;
+use crate::refusal::Refusal;
+use crate::schedule;
+
+const SECRET_HEADER: HeaderName = HeaderName::from_static("mono-webhook-secret");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How many posts are under way at once.
+const MOST_POSTS: usize = 16;
+/// How long an overtaken event waits for another to overtake it, in Mono's time.
+const OVERTAKING_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Where webhooks go and what proves them. Not printable: it holds the secret.
+#[derive(Clone)]
+pub(crate) struct Webhook {
+    url: Url,
+    secret: HeaderValue,
+}
+
+impl Webhook {
+    pub(crate) fn new(url: &str, secret: &str) -> Result<Self, Refusal> {
+        let url = Url::parse(url)
+            .ok()
+            .filter(|parsed| parsed.scheme() == "http")
+            .ok_or_else(|| Refusal::WebhookUrl(url.to_owned()))?;
+        let mut secret = HeaderValue::from_str(secret).map_err(|_| Refusal::WebhookSecret)?;
+        secret.set_sensitive(true);
+        Ok(Self { url, secret })
+    }
+}
+
+/// What is posted, and what the log says of it.
+pub(crate) struct Parcel {
+    kind: Option<Kind>,
+    event_id: Option<String>,
+    account_id: Option<String>,
+    body: Bytes,
+    /// Instead of Mono's own.
+    headers: Option<HeaderMap>,
+}
+
+impl Parcel {
+    pub(crate) fn of(event: &Event) -> Self {
+        Self {
+            kind: Some(event.kind()),
+            event_id: event.event_id().map(str::to_owned),
+            account_id: Some(event.account_id().to_owned()),
+            body: event.body().to_string().into(),
+            headers: None,
+        }
+    }
+
+    pub(crate) fn raw(body: Vec<u8>, headers: &[(&str, &str)]) -> Result<Self, Refusal> {
+        let headers = headers.iter().map(|(name, value)| header(name, value));
+        Ok(Self {
+            kind: None,
+            event_id: None,
+            account_id: None,
+            body: body.into(),
+            headers: Some(headers.collect::<Result<_, _>>()?),
+        })
+    }
+
+    fn headers(&self, secret: HeaderValue) -> HeaderMap {
+        self.headers.clone().unwrap_or_else(|| {
+            HeaderMap::from_iter([(header::CONTENT_TYPE, JSON), (SECRET_HEADER, secret)])
+        })
+    }
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let refusal = || Refusal::Header(name.to_owned());
+    let header = HeaderName::try_from(name).map_err(|_| refusal())?;
+    let value = HeaderValue::from_str(value).map_err(|_| refusal())?;
+    Ok((header, value))
+}
+
+/// Carries parcels to the webhook URL, each in a task of its own.
+pub(crate) struct Courier {
+    client: Client,
+    webhook: Mutex<Option<Webhook>>,
+    time_scale: f64,
+    posts: Semaphore,
+    lanes: Mutex<HashMap<String, Lane>>,
+    log: Log,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Courier {
+    pub(crate) fn new(time_scale: f64) -> Result<Self, Refusal> {
+        if !(time_scale.is_finite() && time_scale > 0.0) {
+            return Err(Refusal::TimeScale);
+        }
+        Ok(Self {
+            client: client(),
+            webhook: Mutex::default(),
+            time_scale,
+            posts: Semaphore::new(MOST_POSTS),
+            lanes: Mutex::default(),
+            log: Log::default(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn set_webhook(&self, webhook: Webhook) {
+        *lock(&self.webhook) = Some(webhook);
+    }
+
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        self.log.deliveries()
+    }
+
+    pub(crate) async fn settled(&self) -> Vec<Delivery> {
+        self.log.settled().await;
+        self.log.deliveries()
+    }
+
+    pub(crate) fn abandon(&self) {
+        lock(&self.tasks).abort_all();
+    }
+
+    pub(crate) fn send(self: &Arc<Self>, parcel: Parcel, fate: Fate) -> usize {
+        let copies = match fate {
+            Fate::Duplicated(copies) => copies.max(1),
+            _ => 1,
+        };
+        let (number, entries) = self.log.open(&parcel, copies);
+        if fate == Fate::Lost {
+            self.log.close(entries.start, Outcome::Lost);
+        } else if lock(&self.webhook).is_none() {
+            entries.for_each(|entry| self.log.close(entry, Outcome::Unaddressed));
+        } else {
+            self.dispatch(entries, parcel, fate);
+        }
+        number
+    }
+
+    fn dispatch(self: &Arc<Self>, entries: Range<usize>, parcel: Parcel, fate: Fate) {
+        let (start, departure) = self.queue(&parcel, fate);
+        let parcel = Arc::new(parcel);
+        let mut tasks = lock(&self.tasks);
+        for entry in entries {
+            let courier = Arc::clone(self);
+            let parcel = Arc::clone(&parcel);
+            tasks.spawn(courier.carry(entry, parcel, start.clone(), departure.clone()));
+        }
+        // Ended tasks would pile up otherwise.
+        while tasks.try_join_next().is_some() {}
+    }
+
+    /// When a parcel sets out, and what tells those behind it that it has.
+    fn queue(&self, parcel: &Parcel, fate: Fate) -> (Start, Option<Departure>) {
+        if let Fate::Delayed(delay) = fate {
+            return (Start::After(delay), None);
+        }
+        let Some(account_id) = &parcel.account_id else {
+            return (Start::Now, None);
+        };
+        let mut lanes = lock(&self.lanes);
+        let lane = lanes.entry(account_id.clone()).or_default();
+        if fate == Fate::Overtaken {
+            return (Start::BehindNext(lane.next.subscribe()), None);
+        }
+        let (ahead, departure) = lane.take_turn();
+        let start = ahead.map_or(Start::Now, Start::Behind);
+        (start, Some(Arc::new(departure)))
+    }
+
+    async fn carry(
+        self: Arc<Self>,
+        entry: usize,
+        parcel: Arc<Parcel>,
+        start: Start,
+        departure: Option<Departure>,
+    ) {
+        self.wait_for(start).await;
+        let mut delivered = self.post(entry, &parcel).await;
+        drop(departure);
+        for wait in schedule::waits() {
+            if delivered {
+                break;
+            }
+            sleep(self.scaled(wait)).await;
+            delivered = self.post(entry, &parcel).await;
+        }
+        let outcome = if delivered {
+            Outcome::Delivered
+        } else {
+            Outcome::GivenUp
+        };
+        self.log.close(entry, outcome);
+    }
+
+    async fn wait_for(&self, start: Start) {
+        match start {
+            Start::Now => {}
+            Start::After(delay) => sleep(self.scaled(delay)).await,
+            Start::Behind(ahead) => departed(ahead).await,
+            Start::BehindNext(next) => {
+                // Nobody has to come: late is good enough then.
+                let _ = timeout(self.scaled(OVERTAKING_TIMEOUT), departed(next)).await;
+            }
+        }
+    }
+
+    fn scaled(&self, wait: Duration) -> Duration {
+        // A scale too small for a Duration means a wait without end.
+        Duration::try_from_secs_f64(wait.as_secs_f64() / self.time_scale).unwrap_or(Duration::MAX)
+    }
+
+    /// One attempt; whether the receiver has accepted it.
+    async fn post(&self, entry: usize, parcel: &Parcel) -> bool {
+        let attempt = match self.answer(parcel).await {
+            Ok(status) => Attempt::Status(status),
+            Err(error) => Attempt::Error(innermost(&error)),
+        };
+        let accepted = attempt == Attempt::Status(200);
+        self.log.record(entry, attempt);
+        accepted
+    }
+
+    async fn answer(&self, parcel: &Parcel) -> reqwest::Result<u16> {
+        let _permit = self.posts.acquire().await;
+        let webhook = lock(&self.webhook).clone();
+        let webhook = webhook.expect("parcels are only dispatched to an address");
+        let request = self
+            .client
+            .post(webhook.url)
+            .headers(parcel.headers(webhook.secret))
+            .body(parcel.body.clone());
+        let response = request.send().await?;
+        Ok(read_out(response).await)
+    }
+}
+
+/// The status. What the body says is of no interest, but a connection is only used again once it
+/// has been read.
+async fn read_out(response: Response) -> u16 {
+    let status = response.status().as_u16();
+    let _ = response.bytes().await;
+    status
+}
+
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// When a parcel sets out.
+#[derive(Clone)]
+enum Start {
+    Now,
+    After(Duration),
+    /// Behind the one that is already ahead.
+    Behind(watch::Receiver<()>),
+    /// Behind the one that is yet to come.
+    BehindNext(watch::Receiver<()>),
+}
+
+/// Held by every copy of a parcel until its first attempt has ended.
+type Departure = Arc<watch::Sender<()>>;
+
+/// The parcels of one account, one behind the other.
+#[derive(Default)]
+struct Lane {
+    last: Option<watch::Receiver<()>>,
+    next: watch::Sender<()>,
+}
+
+impl Lane {
+    fn take_turn(&mut self) -> (Option<watch::Receiver<()>>, watch::Sender<()>) {
+        let departure = std::mem::take(&mut self.next);
+        let ahead = self.last.replace(departure.subscribe());
+        (ahead, departure)
+    }
+}
+
+/// Returns when the last holder of the departure has let go of it.
+async fn departed(mut departure: watch::Receiver<()>) {
+    while departure.changed().await.is_ok() {}
+}

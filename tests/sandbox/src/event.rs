@@ -1,0 +1,341 @@
+//! Mono's webhooks: every kind, in every wording.
+//!
+//! ```json
+//! { "event": "mono.events.<name>", "event_id": "…", "timestamp": "…", "data": {} }
+//! ```
+//!
+//! Only the newest wording of three events carries `event_id` and `timestamp`. The account id hides
+//! in a different place of `data` from event to event.
+
+mod kind;
+mod payload;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+pub use kind::Kind;
+
+use crate::account::{Account, DataStatus, Link};
+use crate::mint::{Mint, iso};
+
+/// Mono's two generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Data Sync: re-authorisation has an event of its own.
+    V1,
+    /// Real-Time Data: re-authorisation is a `sync_status`.
+    V2,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        })
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "v1" => Ok(Self::V1),
+            "v2" => Ok(Self::V2),
+            _ => Err("must be v1 or v2".to_owned()),
+        }
+    }
+}
+
+/// What makes one event different from all others.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// The same on every retry.
+    pub event_id: String,
+    /// When it happened.
+    pub at: OffsetDateTime,
+}
+
+/// One webhook, ready to be sent or to be tampered with.
+#[derive(Clone, Debug)]
+pub struct Event {
+    kind: Kind,
+    dialect: Dialect,
+    account_id: String,
+    body: Value,
+}
+
+impl Event {
+    /// What Mono says of this account, in the account's dialect.
+    #[must_use]
+    pub fn new(kind: Kind, account: &Account, stamp: &Stamp) -> Self {
+        let dialect = kind.shape_for(account.dialect);
+        let data = payload::data(kind, dialect, account, stamp);
+        let mut body = if kind == Kind::TransactionDispute {
+            Map::from_iter([("data".to_owned(), data)])
+        } else {
+            envelope(kind, data)
+        };
+        if dialect == Dialect::V2 && kind.is_stamped() {
+            body.insert("event_id".to_owned(), json!(stamp.event_id));
+            body.insert("timestamp".to_owned(), json!(iso(stamp.at)));
+        }
+        Self {
+            kind,
+            dialect,
+            account_id: account.account_id.clone(),
+            body: Value::Object(body),
+        }
+    }
+
+    /// One of every kind in each of its dialects, of one account; the same at every call.
+    #[must_use]
+    pub fn samples() -> Vec<Self> {
+        let mut mint = Mint::new(0);
+        let mut account = Account::fictional(1, Link::default(), Dialect::V2, &mut mint);
+        let at = datetime!(2026-01-05 09:00 UTC);
+        account.data_status = DataStatus::Available;
+        account.created_at = at - time::Duration::minutes(2);
+        let shapes = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| kind.dialects().iter().map(move |dialect| (kind, *dialect)));
+        shapes
+            .map(|(kind, dialect)| {
+                account.dialect = dialect;
+                let stamp = Stamp { at, ..mint.stamp() };
+                Self::new(kind, &account, &stamp)
+            })
+            .collect()
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Which of its shapes it has.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whom it is about.
+    #[must_use]
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
+
+    /// The id it carries, if it carries one.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.body.get("event_id")?.as_str()
+    }
+
+    /// Its JSON.
+    #[must_use]
+    pub fn body(&self) -> &Value {
+        &self.body
+    }
+
+    /// The same event under another id.
+    #[must_use]
+    pub fn with_event_id(self, event_id: &str) -> Self {
+        self.with("/event_id", event_id)
+    }
+
+    /// The same event at another time, written as Mono does or not at all so.
+    #[must_use]
+    pub fn with_timestamp(self, timestamp: &str) -> Self {
+        self.with("/timestamp", timestamp)
+    }
+
+    /// The same event with the field at this JSON pointer set, made if need be.
+    ///
+    /// # Panics
+    ///
+    /// When the pointer leads through something that is no object.
+    #[must_use]
+    pub fn with(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        let keys = pointer.split('/').skip(1);
+        *keys.fold(&mut self.body, |at, key| &mut at[key]) = value.into();
+        self
+    }
+
+    /// The same event without the field at this JSON pointer.
+    #[must_use]
+    pub fn without(mut self, pointer: &str) -> Self {
+        let (parent, key) = pointer.rsplit_once('/').unwrap_or(("", pointer));
+        let parent = self.body.pointer_mut(parent);
+        if let Some(object) = parent.and_then(Value::as_object_mut) {
+            object.remove(key);
+        }
+        self
+    }
+}
+
+fn envelope(kind: Kind, data: Value) -> Map<String, Value> {
+    Map::from_iter([
+        ("event".to_owned(), json!(kind.wire_name())),
+        ("data".to_owned(), data),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Where each event hides the account id; `None` where it is not about an account.
+    fn account_id_place(event: &Event) -> Option<&'static str> {
+        match event.kind().wire_name() {
+            "mono.events.account_connected" => Some("/data/id"),
+            "mono.events.account_unlinked" => Some("/data/account/id"),
+            "mono.accounts.jobs.update"
+            | "mono.events.account_income"
+            | "mono.events.account_credit_worthiness"
+            | "mono.events.transaction_categorisation"
+            | "mono.events.transaction_metadata"
+            | "mono.events.statement_insights" => Some("/data/account"),
+            "mono.events.account_synced" if event.kind() == Kind::AccountSynced => {
+                Some("/data/account")
+            }
+            "mono.events.webhook_test"
+            | "direct_debit.payment_successful"
+            | "mono.transaction.dispute_initiated" => None,
+            _ => Some("/data/account/_id"),
+        }
+    }
+
+    fn sample(kind: Kind, dialect: Dialect) -> Event {
+        let wanted = |event: &Event| event.kind() == kind && event.dialect() == dialect;
+        Event::samples().into_iter().find(wanted).expect("a sample")
+    }
+
+    fn meta(kind: Kind, field: &str) -> Value {
+        sample(kind, Dialect::V2).body()["data"]["meta"][field].clone()
+    }
+
+    #[test]
+    fn every_event_has_the_account_id_where_mono_puts_it() {
+        for event in Event::samples() {
+            if let Some(place) = account_id_place(&event) {
+                let found = event.body().pointer(place).and_then(Value::as_str);
+                assert_eq!(found, Some(event.account_id()), "{}", event.kind());
+            }
+        }
+    }
+
+    #[test]
+    fn samples_hold_every_kind_and_dialect_once_and_never_change() {
+        let samples = Event::samples();
+        let shapes: HashSet<_> = samples
+            .iter()
+            .map(|event| (event.kind(), event.dialect().to_string()))
+            .collect();
+        assert_eq!(shapes.len(), samples.len());
+        assert!(
+            Kind::ALL
+                .iter()
+                .all(|kind| samples.iter().any(|event| event.kind() == *kind))
+        );
+        let bodies = |events: &[Event]| events.iter().map(|e| e.body().clone()).collect::<Vec<_>>();
+        assert_eq!(bodies(&samples), bodies(&Event::samples()));
+    }
+
+    #[test]
+    fn only_v2_connected_updated_and_reauthorized_carry_an_id_and_a_time() {
+        for event in Event::samples() {
+            let stamped = event.kind().is_stamped() && event.dialect() == Dialect::V2;
+            assert_eq!(event.event_id().is_some(), stamped, "{}", event.kind());
+            assert_eq!(event.body()["timestamp"].is_string(), stamped);
+        }
+    }
+
+    #[test]
+    fn every_body_names_its_event_and_the_dispute_does_so_inside_data() {
+        for event in Event::samples() {
+            let envelope = match event.kind() {
+                Kind::TransactionDispute => &event.body()["data"],
+                _ => event.body(),
+            };
+            assert_eq!(envelope["event"], event.kind().wire_name());
+        }
+    }
+
+    #[test]
+    fn v1_connected_is_the_id_alone() {
+        let event = sample(Kind::AccountConnected, Dialect::V1);
+        assert_eq!(event.body()["data"], json!({ "id": event.account_id() }));
+    }
+
+    #[test]
+    fn a_job_and_the_update_that_follows_share_the_job_id() {
+        let job = sample(Kind::JobFinished, Dialect::V2);
+        assert_eq!(
+            job.body()["data"]["id"],
+            meta(Kind::AccountUpdatedBySync, "job_id")
+        );
+    }
+
+    #[test]
+    fn new_data_is_announced_only_when_there_is_some() {
+        assert_eq!(meta(Kind::AccountUpdatedBySync, "has_new_data"), true);
+        assert_eq!(
+            meta(Kind::AccountUpdatedNothingNew, "has_new_data"),
+            Value::Null
+        );
+        assert_eq!(meta(Kind::AccountUpdated, "sync_status"), Value::Null);
+    }
+
+    #[test]
+    fn a_failed_refresh_still_calls_the_stale_cache_available() {
+        let stale = [
+            (Kind::AccountUpdatedSyncFailed, "FAILED"),
+            (
+                Kind::AccountUpdatedReauthorisationRequired,
+                "REAUTHORISATION_REQUIRED",
+            ),
+        ];
+        for (kind, sync_status) in stale {
+            assert_eq!(meta(kind, "data_status"), "AVAILABLE");
+            assert_eq!(meta(kind, "sync_status"), sync_status);
+        }
+    }
+
+    #[test]
+    fn a_failed_update_has_the_balance_alone() {
+        assert_eq!(meta(Kind::AccountUpdatedFailed, "data_status"), "FAILED");
+        assert_eq!(
+            meta(Kind::AccountUpdatedFailed, "retrieved_data"),
+            json!(["balance"])
+        );
+    }
+
+    #[test]
+    fn any_field_can_be_set_or_taken_away() {
+        let event = sample(Kind::AccountUpdated, Dialect::V2)
+            .with_event_id("mine")
+            .with_timestamp("yesterday")
+            .with("/data/novelty/depth", 2)
+            .without("/data/meta");
+        assert_eq!(event.event_id(), Some("mine"));
+        assert_eq!(event.body()["timestamp"], "yesterday");
+        assert_eq!(event.body()["data"]["novelty"]["depth"], 2);
+        assert!(event.body()["data"].get("meta").is_none());
+    }
+
+    #[test]
+    fn kinds_are_written_and_read_in_snake_case() {
+        let kind: Kind = serde_json::from_str("\"account_updated_by_sync\"").expect("a kind");
+        assert_eq!(kind.to_string(), "account_updated_by_sync");
+    }
+}

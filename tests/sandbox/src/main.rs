@@ -1,0 +1,79 @@
+//! The sandbox as a program: serves until it is told to end, and is driven under `/control/`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use sandbox::{Dialect, Sandbox, Settings};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A stand-in for Mono: links fictional bank accounts and sends Mono's webhooks.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to serve; port 0 takes a free one.
+    #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where webhooks go; can be set later through PUT /control/webhook.
+    #[arg(long, env = "SANDBOX_WEBHOOK_URL", default_value = "")]
+    webhook_url: String,
+    /// What the header mono-webhook-secret says.
+    #[arg(
+        long,
+        env = "SANDBOX_WEBHOOK_SECRET",
+        default_value = "",
+        hide_env_values = true
+    )]
+    webhook_secret: String,
+    /// What Mono's waits are divided by.
+    #[arg(long, env = "SANDBOX_TIME_SCALE", default_value_t = 1.0)]
+    time_scale: f64,
+    /// Mono's wording: v1 or v2.
+    #[arg(long, env = "SANDBOX_DIALECT", default_value_t = Dialect::V2)]
+    dialect: Dialect,
+    /// Decides every id and every accident; a fresh one if left out.
+    #[arg(long, env = "SANDBOX_SEED")]
+    seed: Option<u64>,
+}
+
+impl From<Arguments> for Settings {
+    fn from(arguments: Arguments) -> Self {
+        let defaults = Self::default();
+        Self {
+            listen: arguments.listen,
+            webhook_url: arguments.webhook_url,
+            webhook_secret: arguments.webhook_secret,
+            time_scale: arguments.time_scale,
+            dialect: arguments.dialect,
+            seed: arguments.seed.unwrap_or(defaults.seed),
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match serve(Arguments::parse().into()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sandbox: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let sandbox = Sandbox::start(settings).await?;
+    println!(
+        "{}",
+        json!({ "url": sandbox.url(), "seed": sandbox.seed() })
+    );
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    sandbox.stop().await;
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! What Mono does when something happens to an account: it remembers, and it sends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+
+use crate::account::{Account, DataStatus, Link};
+use crate::delivery::{Courier, Delivery, Parcel, Webhook};
+use crate::event::{Dialect, Event, Kind};
+use crate::lock;
+use crate::mint::Mint;
+use crate::network::{Chance, Fate, Network, Order};
+use crate::refusal::Refusal;
+use crate::settings::Settings;
+
+/// What a refresh comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refresh {
+    /// The balance has changed.
+    NewData,
+    /// All is as it was.
+    NothingNew,
+    /// The bank wants the customer.
+    ReauthorisationRequired,
+    /// It failed at Mono; the old data is still served.
+    Failed,
+    /// The bank is down.
+    BankUnavailable,
+    /// The balance came, the transactions did not.
+    Partial,
+}
+
+impl Refresh {
+    /// What Mono holds of the account afterwards.
+    fn leaves(self, before: DataStatus) -> DataStatus {
+        match self {
+            Self::NewData | Self::NothingNew => before.after_fetch(),
+            Self::ReauthorisationRequired | Self::Failed => before,
+            Self::BankUnavailable => DataStatus::Unavailable,
+            Self::Partial => DataStatus::Partial,
+        }
+    }
+
+    fn events(self, dialect: Dialect) -> &'static [Kind] {
+        match dialect {
+            Dialect::V1 => self.events_v1(),
+            Dialect::V2 => self.events_v2(),
+        }
+    }
+
+    /// v1 knows neither PARTIAL nor UNAVAILABLE, and says nothing about jobs.
+    fn events_v1(self) -> &'static [Kind] {
+        match self {
+            Self::NewData | Self::NothingNew => &[Kind::AccountUpdatedBySync],
+            Self::ReauthorisationRequired => &[Kind::ReauthorisationRequired],
+            Self::Failed | Self::Partial => &[Kind::SyncFailed],
+            Self::BankUnavailable => &[Kind::AccountUpdatedFailed],
+        }
+    }
+
+    fn events_v2(self) -> &'static [Kind] {
+        match self {
+            Self::NewData => &[Kind::JobFinished, Kind::AccountUpdatedBySync],
+            Self::NothingNew => &[Kind::JobFinished, Kind::AccountUpdatedNothingNew],
+            Self::ReauthorisationRequired => {
+                &[Kind::JobFailed, Kind::AccountUpdatedReauthorisationRequired]
+            }
+            Self::Failed => &[Kind::JobFailed, Kind::AccountUpdatedSyncFailed],
+            Self::BankUnavailable => &[Kind::JobFailed, Kind::AccountUpdatedUnavailable],
+            Self::Partial => &[Kind::JobFinished, Kind::AccountUpdatedPartial],
+        }
+    }
+}
+
+/// The stand-in itself: the accounts it remembers and the courier that carries its webhooks.
+///
+/// Sending returns at once; [`settled`](Mono::settled) waits for what has been sent.
+pub struct Mono {
+    accounts: Mutex<BTreeMap<String, Account>>,
+    mint: Mutex<Mint>,
+    chance: Mutex<Chance>,
+    courier: Arc<Courier>,
+    dialect: Dialect,
+    seed: u64,
+}
+
+impl Mono {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Refusal> {
+        let courier = Courier::new(settings.time_scale)?;
+        if !settings.webhook_url.is_empty() {
+            courier.set_webhook(Webhook::new(
+                &settings.webhook_url,
+                &settings.webhook_secret,
+            )?);
+        }
+        Ok(Self {
+            accounts: Mutex::default(),
+            mint: Mutex::new(Mint::new(settings.seed)),
+            chance: Mutex::new(Chance::new(settings.seed)),
+            courier: Arc::new(courier),
+            dialect: settings.dialect,
+            seed: settings.seed,
+        })
+    }
+
+    /// The seed everything follows from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Has the webhooks sent elsewhere, or with another secret, from the next attempt on, retries
+    /// included.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is no http:// URL, or the secret no header value.
+    pub fn set_webhook(&self, url: &str, secret: &str) -> Result<(), Refusal> {
+        self.courier.set_webhook(Webhook::new(url, secret)?);
+        Ok(())
+    }
+
+    /// Has the network behave like this from the next event on.
+    ///
+    /// # Errors
+    ///
+    /// When a number is out of range.
+    pub fn set_network(&self, network: Network) -> Result<(), Refusal> {
+        lock(&self.chance).set_network(network.checked()?);
+        Ok(())
+    }
+
+    /// A customer links an account: connected, and the first data after it. Returns its id.
+    pub fn link(&self, link: Link) -> String {
+        let mut accounts = lock(&self.accounts);
+        let number = accounts.len() + 1;
+        let mut account = Account::fictional(number, link, self.dialect, &mut lock(&self.mint));
+        account.data_status = DataStatus::Available;
+        self.tell(&account, &[Kind::AccountConnected, Kind::AccountUpdated]);
+        let account_id = account.account_id.clone();
+        accounts.insert(account_id.clone(), account);
+        account_id
+    }
+
+    /// Mono fetches the account again: in v2 a job ends first, the update follows.
+    ///
+    /// # Errors
+    ///
+    /// When the account is unknown or unlinked.
+    pub fn refresh(&self, account_id: &str, outcome: Refresh) -> Result<(), Refusal> {
+        self.change(account_id, |account| {
+            account.job_id = lock(&self.mint).object_id();
+            account.data_status = outcome.leaves(account.data_status);
+            if outcome == Refresh::NewData {
+                account.balance += 12_345;
+            }
+            outcome.events(account.dialect)
+        })
+    }
+
+    /// The customer satisfies the bank: reauthorized, and the data after it.
+    ///
+    /// # Errors
+    ///
+    /// When the account is unknown or unlinked.
+    pub fn reauthorise(&self, account_id: &str) -> Result<(), Refusal> {
+        self.change(account_id, |account| {
+            account.data_status = DataStatus::Available;
+            &[Kind::AccountReauthorized, Kind::AccountUpdated]
+        })
+    }
+
+    /// The link is gone, and with it everything but the memory of the account.
+    ///
+    /// # Errors
+    ///
+    /// When the account is unknown or already unlinked.
+    pub fn unlink(&self, account_id: &str) -> Result<(), Refusal> {
+        self.change(account_id, |account| {
+            account.unlinked = true;
+            &[Kind::AccountUnlinked]
+        })
+    }
+
+    /// An event about an account as it is now, not yet sent.
+    ///
+    /// # Errors
+    ///
+    /// When the account is unknown. An unlinked one is allowed: Mono's events can be late.
+    pub fn event(&self, kind: Kind, account_id: &str) -> Result<Event, Refusal> {
+        let accounts = lock(&self.accounts);
+        let account = accounts
+            .get(account_id)
+            .ok_or_else(|| unknown(account_id))?;
+        Ok(Event::new(kind, account, &lock(&self.mint).stamp()))
+    }
+
+    /// Sends an event through the network as it is set. Returns the number it has in the log.
+    pub fn send(&self, event: &Event) -> usize {
+        let fate = lock(&self.chance).fate();
+        self.send_with(event, fate)
+    }
+
+    /// Sends an event to a fate of the caller's choice. Returns the number it has in the log.
+    pub fn send_with(&self, event: &Event, fate: Fate) -> usize {
+        self.courier.send(Parcel::of(event), fate)
+    }
+
+    /// Sends many events, each through the network as it is set. Those of one account arrive in
+    /// the order asked for.
+    pub fn send_all(&self, mut events: Vec<Event>, order: Order) {
+        lock(&self.chance).arrange(&mut events, order);
+        for event in &events {
+            self.send(event);
+        }
+    }
+
+    /// Posts these bytes with these headers and no others. Returns the number it has in the log.
+    ///
+    /// # Errors
+    ///
+    /// When a header cannot be sent.
+    pub fn send_raw(
+        &self,
+        body: impl Into<Vec<u8>>,
+        headers: &[(&str, &str)],
+    ) -> Result<usize, Refusal> {
+        let parcel = Parcel::raw(body.into(), headers)?;
+        Ok(self.courier.send(parcel, Fate::Prompt))
+    }
+
+    /// One account.
+    #[must_use]
+    pub fn account(&self, account_id: &str) -> Option<Account> {
+        lock(&self.accounts).get(account_id).cloned()
+    }
+
+    /// Every account ever linked, in the order of their ids.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Account> {
+        lock(&self.accounts).values().cloned().collect()
+    }
+
+    /// Everything sent so far, in the order it was sent.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.courier.deliveries()
+    }
+
+    /// Waits until every delivery has ended, well or badly; the log then.
+    pub async fn settled(&self) -> Vec<Delivery> {
+        self.courier.settled().await
+    }
+
+    pub(crate) fn abandon_deliveries(&self) {
+        self.courier.abandon();
+    }
+
+    /// Changes a linked account and sends what the change calls for. The accounts stay locked
+    /// meanwhile, so that two changes are never told in the other order.
+    fn change(
+        &self,
+        account_id: &str,
+        change: impl FnOnce(&mut Account) -> &'static [Kind],
+    ) -> Result<(), Refusal> {
+        let mut accounts = lock(&self.accounts);
+        let account = accounts
+            .get_mut(account_id)
+            .ok_or_else(|| unknown(account_id))?;
+        if account.unlinked {
+            return Err(Refusal::Unlinked(account_id.to_owned()));
+        }
+        let kinds = change(account);
+        self.tell(account, kinds);
+        Ok(())
+    }
+
+    fn tell(&self, account: &Account, kinds: &[Kind]) {
+        for kind in kinds {
+            let stamp = lock(&self.mint).stamp();
+            self.send(&Event::new(*kind, account, &stamp));
+        }
+    }
+}
+
+fn unknown(account_id: &str) -> Refusal {
+    Refusal::UnknownAccount(account_id.to_owned())
+}

@@ -1,0 +1,163 @@
+use reqwest::{Client, Method, StatusCode};
+use sandbox::Sandbox;
+use serde_json::{Value, json};
+
+use crate::receiver::{Receiver, fast};
+
+async fn call(
+    sandbox: &Sandbox,
+    method: Method,
+    path: &str,
+    body: impl Into<String>,
+) -> (StatusCode, Value) {
+    let url = format!("{}/control{path}", sandbox.url());
+    let request = Client::new().request(method, url).body(body.into());
+    let response = request.send().await.expect("an answer");
+    let status = response.status();
+    (status, response.json().await.expect("a JSON answer"))
+}
+
+async fn post(sandbox: &Sandbox, path: &str, body: &Value) -> Value {
+    let (status, answer) = call(sandbox, Method::POST, path, body.to_string()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer
+}
+
+async fn get(sandbox: &Sandbox, path: &str) -> Value {
+    call(sandbox, Method::GET, path, "").await.1
+}
+
+async fn refused(sandbox: &Sandbox, path: &str, body: &str) -> (StatusCode, String) {
+    let (status, answer) = call(sandbox, Method::POST, path, body).await;
+    let error = answer["error"].as_str().expect("an error").to_owned();
+    (status, error)
+}
+
+#[tokio::test]
+async fn an_account_can_be_driven_through_its_whole_life() {
+    let receiver = Receiver::willing().await;
+    let sandbox = receiver.sandbox(fast()).await;
+    let answer = post(&sandbox, "/accounts", &json!({ "ref": "owner-1" })).await;
+    let account_id = answer["account_id"].as_str().expect("an id");
+    let account = format!("/accounts/{account_id}");
+    let outcome = json!({ "outcome": "reauthorisation_required" });
+    post(&sandbox, &format!("{account}/refresh"), &outcome).await;
+    post(&sandbox, &format!("{account}/reauthorise"), &json!({})).await;
+    let income = json!({ "event": "account_income" });
+    post(&sandbox, &format!("{account}/events"), &income).await;
+    post(&sandbox, &format!("{account}/unlink"), &json!({})).await;
+
+    let log = get(&sandbox, "/settled").await;
+    let kinds: Vec<_> = log
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|d| &d["kind"])
+        .collect();
+    let expected = [
+        "account_connected",
+        "account_updated",
+        "job_failed",
+        "account_updated_reauthorisation_required",
+        "account_reauthorized",
+        "account_updated",
+        "account_income",
+        "account_unlinked",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(log[0]["attempts"], json!([{ "status": 200 }]));
+    assert_eq!(log[0]["outcome"], "delivered");
+    assert_eq!(receiver.posts().len(), expected.len());
+
+    let accounts = get(&sandbox, "/accounts").await;
+    assert_eq!(accounts[0]["account_id"], account_id);
+    assert_eq!(accounts[0]["ref"], "owner-1");
+    assert_eq!(accounts[0]["unlinked"], true);
+}
+
+#[tokio::test]
+async fn an_event_can_be_given_an_id_a_time_and_a_fate() {
+    let receiver = Receiver::willing().await;
+    let sandbox = receiver.sandbox(fast()).await;
+    let account_id = sandbox.link(sandbox::Link::default());
+    let request = json!({
+        "event": "account_updated",
+        "event_id": "mine",
+        "timestamp": "2026-01-01T00:00:00.000Z",
+        "fate": { "duplicated": 2 },
+    });
+    post(
+        &sandbox,
+        &format!("/accounts/{account_id}/events"),
+        &request,
+    )
+    .await;
+    sandbox.settled().await;
+    let bodies = receiver.bodies();
+    assert_eq!(bodies.len(), 4);
+    assert_eq!(bodies[3]["event_id"], "mine");
+    assert_eq!(bodies[3]["timestamp"], "2026-01-01T00:00:00.000Z");
+}
+
+#[tokio::test]
+async fn the_network_and_the_webhook_can_be_changed() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let receiver = Receiver::willing().await;
+    let webhook = json!({ "url": receiver.url(), "secret": "s" }).to_string();
+    let (status, _) = call(&sandbox, Method::PUT, "/webhook", webhook).await;
+    assert_eq!(status, StatusCode::OK);
+    let network = json!({ "lose": 1 }).to_string();
+    let (status, answer) = call(&sandbox, Method::PUT, "/network", network).await;
+    assert_eq!((status, &answer["lose"]), (StatusCode::OK, &json!(1.0)));
+
+    post(&sandbox, "/accounts", &json!({})).await;
+
+    let log = get(&sandbox, "/deliveries").await;
+    assert_eq!(log[0]["outcome"], "lost");
+    assert!(receiver.posts().is_empty());
+}
+
+#[tokio::test]
+async fn an_empty_body_links_an_account_too() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let (status, _) = call(&sandbox, Method::POST, "/accounts", "").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn bad_input_is_answered_with_what_is_wrong_about_it() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let account_id = sandbox.link(sandbox::Link::default());
+    let refresh = format!("/accounts/{account_id}/refresh");
+
+    let (status, error) = refused(&sandbox, &refresh, r#"{"outcome":"luck"}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(
+        error.contains("luck") && error.contains("nothing_new"),
+        "{error}"
+    );
+
+    let (status, error) = refused(&sandbox, "/accounts", r#"{"colour":"red"}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error.contains("colour"), "{error}");
+
+    let (status, _) = refused(&sandbox, "/accounts", "not JSON").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_what_is_gone_is_409() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let account_id = sandbox.link(sandbox::Link::default());
+    sandbox.unlink(&account_id).expect("a link");
+    let unlink = format!("/accounts/{account_id}/unlink");
+    let expected = [
+        ("/accounts/nobody/unlink", StatusCode::NOT_FOUND),
+        (unlink.as_str(), StatusCode::CONFLICT),
+        ("/nothing", StatusCode::NOT_FOUND),
+        ("/deliveries", StatusCode::METHOD_NOT_ALLOWED),
+    ];
+    for (path, status) in expected {
+        assert_eq!(refused(&sandbox, path, "").await.0, status, "{path}");
+    }
+}
