@@ -176,8 +176,8 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Some(Failure::AnswerLost) | None => {}
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut headers = parts.headers;
-    headers.remove(header::HOST);
+    // With the host that was asked for, which the request's signature covers.
+    let headers = parts.headers;
     let answer = shared
         .client
         .request(parts.method, format!("{}{path}", shared.upstream))

@@ -58,8 +58,13 @@ pub fn stack() -> &'static Stack {
     static STACK: OnceLock<Stack> = OnceLock::new();
     STACK.get_or_init(|| {
         let parameters = &[("MonoWebhookSecret", LOCAL_SECRET)];
-        aside(Stack::deploy(&local().emulator, "mono-sync", parameters))
-            .unwrap_or_else(|error| panic!("{error}"))
+        let emulator = &local().emulator;
+        aside(async {
+            let stack = Stack::deploy(emulator, "mono-sync", parameters).await?;
+            stack.redeliver_soon().await;
+            Ok::<_, LocalError>(stack)
+        })
+        .unwrap_or_else(|error| panic!("{error}"))
     })
 }
 

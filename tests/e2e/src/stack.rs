@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::process::Stdio;
 
 use aws_config::SdkConfig;
+use aws_sdk_sqs::Client as Sqs;
+use aws_sdk_sqs::types::QueueAttributeName;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
@@ -14,6 +17,7 @@ use crate::project;
 /// A deployed stack.
 #[derive(Clone, Debug)]
 pub struct Stack {
+    name: String,
     endpoint: String,
     port: u16,
     outputs: HashMap<String, String>,
@@ -70,11 +74,16 @@ impl Stack {
         )
         .await?;
         Ok(Self {
+            name: name.to_owned(),
             endpoint: emulator.endpoint(),
             port: emulator.port(),
             outputs,
             resources,
-            http: Client::new(),
+            // Without a pool: a connection ends with the runtime, and so with the test, that made it.
+            http: Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap_or_default(),
         })
     }
 
@@ -128,11 +137,8 @@ impl Stack {
     /// When there is no answer.
     pub async fn account(&self, account_id: &str) -> reqwest::Result<(StatusCode, Value)> {
         let request = self.request(Method::GET, &format!("/accounts/{account_id}"));
-        // The emulator asks for a signature and verifies none.
-        let answer = request
-            .header("authorization", "AWS4-HMAC-SHA256 local")
-            .send()
-            .await?;
+        // The emulator asks for this header and lets through what is no signature at all.
+        let answer = request.header("authorization", "signed").send().await?;
         let status = answer.status();
         Ok((status, answer.json().await?))
     }
@@ -145,7 +151,50 @@ impl Stack {
     pub async fn invoke(&self, function: &str, event: &Value) -> reqwest::Result<Value> {
         let name = self.resource(function);
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoint);
-        self.http.post(url).json(event).send().await?.json().await
+        self.http
+            .post(url)
+            .headers(operator("lambda"))
+            .json(event)
+            .send()
+            .await?
+            .json()
+            .await
+    }
+
+    /// The lines that a function has logged so far.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn log(&self, function: &str) -> reqwest::Result<Vec<String>> {
+        let request = self
+            .http
+            .post(&self.endpoint)
+            .headers(operator("logs"))
+            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
+            .header(CONTENT_TYPE, "application/x-amz-json-1.1")
+            .json(&json!({ "logGroupName": format!("/{}/{function}", self.name) }));
+        let answer: Value = request.send().await?.json().await?;
+        let events = answer["events"].as_array().into_iter().flatten();
+        Ok(events
+            .filter_map(|event| event["message"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Has messages that were given back delivered again after seconds, where the template says
+    /// minutes, so that a test need not wait for them.
+    ///
+    /// # Panics
+    ///
+    /// When the emulator refuses.
+    pub async fn redeliver_soon(&self) {
+        Sqs::new(&self.sdk())
+            .set_queue_attributes()
+            .queue_url(self.output("WebhookQueueUrl"))
+            .attributes(QueueAttributeName::VisibilityTimeout, "2")
+            .send()
+            .await
+            .expect("the queue takes another visibility timeout");
     }
 
     /// The SDK's configuration for the emulator that the stack is on.
@@ -159,6 +208,17 @@ impl Stack {
         let api_id = url.split('.').next().unwrap_or_default();
         format!("{api_id}.execute-api.localhost:{}", self.port)
     }
+}
+
+/// The operator's key for requests that no SDK makes here. The emulator does not check its
+/// signature.
+fn operator(service: &str) -> HeaderMap {
+    let scope = format!("{OPERATOR}/20260101/{REGION}/{service}/aws4_request");
+    let value = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+    HeaderValue::from_str(&value)
+        .map(|value| (AUTHORIZATION, value))
+        .into_iter()
+        .collect()
 }
 
 /// What `sam list` knows of the stack, by name.

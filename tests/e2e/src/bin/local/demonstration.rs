@@ -1,0 +1,278 @@
+//! The main job, shown step by step on real input: each step says what happens, does it, and fails
+//! if it does not come out so.
+
+use std::process::Command;
+use std::time::Duration;
+
+use e2e::process::Companion;
+use e2e::project;
+use e2e::samples::LOCAL_SECRET;
+use e2e::stack::Stack;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{Result, deploy, interrupted};
+
+/// Shows all steps, and then stays up unless it is to end.
+pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
+    let (_emulator, stack) = deploy(port).await?;
+    let (_sandbox, sandbox_url) = start_sandbox(&stack).await?;
+    let demonstration = Demonstration {
+        stack,
+        sandbox_url,
+        http: Client::new(),
+    };
+    let account_id = tokio::select! {
+        shown = demonstration.show() => shown?,
+        stopped = interrupted() => {
+            stopped?;
+            return Err("stopped before the end".into());
+        }
+    };
+    println!("\nEvery step did what it says.");
+    if once {
+        return Ok(());
+    }
+    demonstration.say_what_to_try(&account_id);
+    interrupted().await
+}
+
+/// The stand-in for Mono, as a program of its own.
+async fn start_sandbox(stack: &Stack) -> Result<(Companion, String)> {
+    let program = std::env::current_exe()?.with_file_name("sandbox");
+    let log = project().join("target/local/sandbox.log");
+    let mut command = Command::new(program);
+    command.args([
+        "--webhook-url",
+        &stack.webhook_url(),
+        "--webhook-secret",
+        LOCAL_SECRET,
+    ]);
+    // Thirty seconds until Mono's first retry are half a second here.
+    command.args(["--time-scale", "60"]);
+    let mut sandbox = Companion::start(&mut command, &log)?;
+    while !sandbox.has_ended() {
+        let line = std::fs::read_to_string(&log)?;
+        let ready = line
+            .lines()
+            .next()
+            .and_then(|line| serde_json::from_str::<Value>(line).ok());
+        if let Some(url) = ready.and_then(|ready| Some(ready["url"].as_str()?.to_owned())) {
+            return Ok((sandbox, url));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("The sandbox did not start, see {}.", log.display()).into())
+}
+
+struct Demonstration {
+    stack: Stack,
+    sandbox_url: String,
+    http: Client,
+}
+
+impl Demonstration {
+    async fn show(&self) -> Result<String> {
+        step(
+            1,
+            "A customer links an account. Mono calls the webhook, and a record appears.",
+        );
+        let link = json!({ "ref": "customer-4711", "balance": 2_296_700 });
+        let account_id = self.control("accounts", &link).await?["account_id"].clone();
+        let account_id = account_id
+            .as_str()
+            .ok_or("the sandbox linked nothing")?
+            .to_owned();
+        let linked = self.until(&account_id, "healthy").await?;
+        self.show_webhooks(0).await?;
+        println!("\n   GET /accounts/{account_id}\n{}", indented(&linked));
+
+        step(
+            2,
+            "A stranger calls the webhook without the secret, and is refused.",
+        );
+        let stranger = self
+            .stack
+            .request(Method::POST, "/webhooks/mono")
+            .body("{}");
+        let refusal = stranger.send().await?;
+        expect(refusal.status() == 401, "the stranger is refused")?;
+        println!(
+            "   {} {}",
+            refusal.status(),
+            refusal.json::<Value>().await?["code"]
+        );
+
+        step(
+            3,
+            "Mono sends an old event again, three times. It cannot overwrite what is newer.",
+        );
+        let before = self.shown().await?;
+        let events = format!("accounts/{account_id}/events");
+        let late = json!({
+            "event": "account_updated_reauthorisation_required",
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "fate": { "duplicated": 3 },
+        });
+        self.control(&events, &late).await?;
+        self.show_webhooks(before).await?;
+        sleep(Duration::from_secs(1)).await;
+        self.tell(&self.until(&account_id, "healthy").await?);
+
+        step(
+            4,
+            "A refresh meets a bank that asks for an OTP. The data is old, and so it says.",
+        );
+        let before = self.shown().await?;
+        let outcome = json!({ "outcome": "reauthorisation_required" });
+        self.control(&format!("accounts/{account_id}/refresh"), &outcome)
+            .await?;
+        let waiting = self.until(&account_id, "reauthorisation_required").await?;
+        self.show_webhooks(before).await?;
+        self.tell(&waiting);
+        let stale = waiting["last_synced_at"] == linked["last_synced_at"];
+        expect(stale, "the last sync is still the one before")?;
+
+        step(
+            5,
+            "The customer re-authorises. Only fresh data makes the account healthy again.",
+        );
+        let before = self.shown().await?;
+        self.control(&format!("accounts/{account_id}/reauthorise"), &json!({}))
+            .await?;
+        let recovered = self.until(&account_id, "healthy").await?;
+        self.show_webhooks(before).await?;
+        self.tell(&recovered);
+        let fresh = recovered["last_synced_at"].as_str() > linked["last_synced_at"].as_str();
+        expect(fresh, "the last sync is a new one")?;
+
+        step(6, "A refresh brings new data.");
+        let before = self.shown().await?;
+        let outcome = json!({ "outcome": "new_data" });
+        self.control(&format!("accounts/{account_id}/refresh"), &outcome)
+            .await?;
+        let refreshed = self
+            .account_when(&account_id, "a new balance", |account| {
+                account["balance"] != recovered["balance"]
+            })
+            .await?;
+        self.show_webhooks(before).await?;
+        println!("\n   GET /accounts/{account_id}\n{}", indented(&refreshed));
+        expect(refreshed["status"] == "healthy", "the account is healthy")?;
+        Ok(account_id)
+    }
+
+    fn say_what_to_try(&self, account_id: &str) {
+        let (webhook, api) = (self.stack.webhook_url(), self.stack.api_url());
+        let sandbox = &self.sandbox_url;
+        println!(
+            "
+Staying up until Ctrl-C. Try:
+
+  # the account (the emulator asks for a signature, and takes any)
+  curl -s -H 'authorization: any' {api}/accounts/{account_id}
+
+  # Mono: link another account, refresh one, look at what was delivered
+  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4712\"}}'
+  curl -s -X POST {sandbox}/control/accounts/{account_id}/refresh -d '{{\"outcome\":\"failed\"}}'
+  curl -s {sandbox}/control/deliveries
+
+  # a network that loses, repeats and delays
+  curl -s -X PUT {sandbox}/control/network -d '{{\"lose\":0.1,\"duplicate\":0.5,\"delay\":0.3,\"delay_seconds\":60}}'
+
+  # the webhook itself
+  curl -s -X POST -H 'mono-webhook-secret: {LOCAL_SECRET}' {webhook} -d '{{\"event\":\"mono.events.webhook_test\"}}'
+
+Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank_unavailable partial
+"
+        );
+    }
+
+    async fn control(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}/control/{path}", self.sandbox_url);
+        let answer = self.http.post(url).json(body).send().await?;
+        expect(
+            answer.status().is_success(),
+            &format!("the sandbox does {path}"),
+        )?;
+        Ok(answer.json().await.unwrap_or_default())
+    }
+
+    /// The account, once it has this status.
+    async fn until(&self, account_id: &str, status: &str) -> Result<Value> {
+        self.account_when(account_id, status, |account| account["status"] == status)
+            .await
+    }
+
+    async fn account_when(
+        &self,
+        account_id: &str,
+        what: &str,
+        expected: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let (status, account) = self.stack.account(account_id).await?;
+            if status == 200 && expected(&account) {
+                return Ok(account);
+            }
+            expect(Instant::now() < end, &format!("the account shows {what}"))?;
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// How many webhooks the sandbox has sent.
+    async fn shown(&self) -> Result<usize> {
+        Ok(self.settled().await?.len())
+    }
+
+    async fn show_webhooks(&self, from: usize) -> Result<()> {
+        for delivery in self.settled().await?.iter().skip(from) {
+            let attempts = delivery["attempts"].as_array().map_or(0, Vec::len);
+            let (kind, outcome) = (&delivery["kind"], &delivery["outcome"]);
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            println!(
+                "   webhook  {:<44} {} (attempts: {attempts})",
+                text(kind),
+                text(outcome)
+            );
+        }
+        Ok(())
+    }
+
+    async fn settled(&self) -> Result<Vec<Value>> {
+        let url = format!("{}/control/settled", self.sandbox_url);
+        Ok(self.http.get(url).send().await?.json().await?)
+    }
+
+    fn tell(&self, account: &Value) {
+        for field in [
+            "status",
+            "status_at",
+            "last_synced_at",
+            "reauthorisation_required_at",
+        ] {
+            println!("   {field:<28} {}", account[field]);
+        }
+    }
+}
+
+fn step(number: u8, text: &str) {
+    println!("\n{number}. {text}");
+}
+
+fn indented(value: &Value) -> String {
+    format!("{value:#}")
+        .lines()
+        .map(|line| format!("   {line}\n"))
+        .collect()
+}
+
+fn expect(holds: bool, what: &str) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("This did not come out: {what}.").into())
+    }
+}

@@ -1,0 +1,87 @@
+//! mono-sync on this machine: `local run` shows the main job on the embedded AWS, `local watch`
+//! runs `cargo lambda watch` against it.
+
+mod demonstration;
+mod watch;
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use e2e::emulator::{Emulator, LocalError, free_port};
+use e2e::samples::LOCAL_SECRET;
+use e2e::stack::Stack;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(name = "local", about = "mono-sync on this machine, without AWS")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the main job, step by step, then stay up until Ctrl-C.
+    Run {
+        /// End after the demonstration: 0 only if every step did what it says.
+        #[arg(long)]
+        once: bool,
+        /// The emulator's port, instead of one that is free.
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Run `cargo lambda watch` with the functions wired to a deployed stack.
+    Watch {
+        /// The port of the functions; `cargo lambda invoke` looks for 9000.
+        #[arg(long, default_value_t = 9000)]
+        port: u16,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run { once, port } => demonstration::run(once, port).await,
+        Command::Watch { port } => watch::run(port).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Starts an emulator and deploys the real template on it.
+async fn deploy(port: Option<u16>) -> Result<(Emulator, Stack)> {
+    let port = match port {
+        Some(port) => unused(port)?,
+        None => free_port()?,
+    };
+    println!("Starting an AWS on this machine and deploying template.yaml on it …");
+    let emulator = Emulator::start(port, None).await?;
+    let parameters = [("MonoWebhookSecret", LOCAL_SECRET)];
+    let stack = Stack::deploy(&emulator, "mono-sync", &parameters).await?;
+    Ok((emulator, stack))
+}
+
+fn unused(port: u16) -> Result<u16> {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(port),
+        Err(_) => Err(format!("Port {port} is in use on this machine: choose another.").into()),
+    }
+}
+
+/// Waits for Ctrl-C or a request to end.
+async fn interrupted() -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(LocalError::from)?,
+        _ = terminated.recv() => {}
+    }
+    Ok(())
+}

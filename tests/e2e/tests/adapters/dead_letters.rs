@@ -1,0 +1,170 @@
+use std::collections::HashMap;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::Message;
+use e2e::proxy::Failure;
+use e2e::shared_stack::local;
+use mono_sync::batch::{Batch, Verdict};
+use mono_sync::queue::{DeadLetterQueue, WebhookQueue};
+use mono_sync::secret::{UnverifiedBody, WebhookSecrets};
+use mono_sync::timestamp::Timestamp;
+use mono_sync::webhook_body::WebhookBody;
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
+
+use crate::{fail, unique};
+
+fn client() -> Client {
+    Client::new(&local().sdk())
+}
+
+async fn queue() -> String {
+    let queue = client()
+        .create_queue()
+        .queue_name(unique("queue"))
+        .send()
+        .await
+        .unwrap();
+    queue.queue_url.unwrap()
+}
+
+async fn messages(url: &str) -> Vec<Message> {
+    let request = client()
+        .receive_message()
+        .queue_url(url)
+        .max_number_of_messages(10);
+    let received = request.message_attribute_names("All").send().await.unwrap();
+    received.messages.unwrap_or_default()
+}
+
+fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message
+        .message_attributes
+        .as_ref()?
+        .get(name)?
+        .string_value()
+}
+
+/// A verified body; there is no other way to one than by verifying it.
+fn body(text: &str) -> WebhookBody<'_> {
+    let now = Timestamp::now();
+    let secrets = WebhookSecrets::new(Some("secret"), None, now);
+    let verified = secrets.verify([&b"secret"[..]], UnverifiedBody::new(text.as_bytes()), now);
+    WebhookBody::try_from(verified.unwrap()).unwrap()
+}
+
+/// A batch of one message that can never be applied.
+fn rejected(body: &str, received_at: &str) -> Batch<String, ()> {
+    let event: Value = json!({ "Records": [{
+        "messageId": "m1",
+        "body": body,
+        "messageAttributes": { "received_at": { "stringValue": received_at, "dataType": "String" } },
+    }]});
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let read = |_: &_| Verdict::Reject("names no account".to_owned());
+    Batch::sort(serde_json::from_value(event).unwrap(), deadline, read).unwrap()
+}
+
+async fn work(batch: Batch<String, ()>) -> Vec<String> {
+    let response = batch
+        .work(async |_, _| Ok::<_, std::convert::Infallible>(()))
+        .await;
+    response
+        .batch_item_failures
+        .into_iter()
+        .map(|failure| failure.item_identifier)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_webhook_is_queued_as_it_came_with_the_time_it_came_at() {
+    let url = queue().await;
+    let received_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38.856Z").unwrap();
+    let text = "{ \"event\":\"x\",\n\t\"odd\" : \"\\u0000 é 😀\" }";
+    let message_id = WebhookQueue::new(client(), &url)
+        .send(&body(text), received_at)
+        .await
+        .unwrap();
+    let queued = messages(&url).await;
+    assert_eq!(queued.len(), 1);
+    assert_eq!(queued[0].message_id(), Some(message_id.as_str()));
+    assert_eq!(queued[0].body(), Some(text));
+    assert_eq!(
+        attribute(&queued[0], "received_at"),
+        Some("2026-01-27T21:00:38.856Z")
+    );
+}
+
+#[tokio::test]
+async fn a_body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
+    let url = queue().await;
+    let text = format!("{{\"a\":\"\u{ffff}{}\"}}", "x".repeat(256 * 1024 - 11));
+    assert_eq!(text.len(), 256 * 1024);
+    WebhookQueue::new(client(), &url)
+        .send(&body(&text), Timestamp::now())
+        .await
+        .unwrap();
+    let queued = messages(&url).await;
+    let meaning = |text: &str| serde_json::from_str::<HashMap<String, String>>(text).unwrap();
+    assert_eq!(meaning(queued[0].body().unwrap()), meaning(&text));
+}
+
+#[tokio::test]
+async fn a_throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_error() {
+    let url = queue().await;
+    let (tag, other) = (unique("throttled"), unique("failing"));
+    fail(
+        "SendMessage",
+        &tag,
+        &[Failure::Throttle, Failure::ServerError],
+    );
+    fail("SendMessage", &other, &[Failure::ServerError; 3]);
+    let queue = WebhookQueue::new(client(), &url);
+    let sent = queue
+        .send(&body(&json!({ "tag": tag }).to_string()), Timestamp::now())
+        .await;
+    assert!(sent.is_ok());
+    let failed = queue
+        .send(
+            &body(&json!({ "tag": other }).to_string()),
+            Timestamp::now(),
+        )
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(messages(&url).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_can_never_be_applied_is_put_aside_whole_with_the_reason_and_the_receipt() {
+    let url = queue().await;
+    let text = "{\"event\":\"mono.events.reauthorisation_required\",\"data\":{}}";
+    let mut batch = rejected(text, "2026-01-27T21:00:38.856Z");
+    batch
+        .put_rejected_aside(&DeadLetterQueue::new(client(), &url))
+        .await;
+    assert_eq!(
+        work(batch).await,
+        [""; 0],
+        "it is done with in its own queue"
+    );
+    let letters = messages(&url).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].body(), Some(text));
+    assert_eq!(attribute(&letters[0], "reason"), Some("names no account"));
+    assert_eq!(
+        attribute(&letters[0], "received_at"),
+        Some("2026-01-27T21:00:38.856Z")
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_aside_is_given_back() {
+    let (url, tag) = (queue().await, unique("stuck"));
+    fail("SendMessage", &tag, &[Failure::ServerError; 3]);
+    let mut batch = rejected(&tag, "2026-01-27T21:00:38.856Z");
+    batch
+        .put_rejected_aside(&DeadLetterQueue::new(client(), &url))
+        .await;
+    assert_eq!(work(batch).await, ["m1"]);
+    assert!(messages(&url).await.is_empty());
+}

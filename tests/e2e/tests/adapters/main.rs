@@ -1,0 +1,32 @@
+//! The adapters against the emulator, with a proxy between that can make requests fail.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+
+mod dead_letters;
+mod records;
+mod secrets;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use e2e::proxy::{Failure, Fault, Proxy};
+use e2e::shared_stack::local;
+
+/// A name that no other test of this program has.
+fn unique(prefix: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes the next requests for this operation and with this text fail, each in its way.
+fn fail(operation: &'static str, containing: &str, failures: &[Failure]) {
+    let fault = |failure: &Failure| Fault {
+        operation,
+        containing: containing.to_owned(),
+        failure: *failure,
+    };
+    proxy().fail(failures.iter().map(fault));
+}
+
+fn proxy() -> &'static Proxy {
+    &local().proxy
+}

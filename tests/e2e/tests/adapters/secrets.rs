@@ -1,0 +1,206 @@
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use e2e::proxy::Failure;
+use e2e::shared_stack::local;
+use mono_sync::secret::UnverifiedBody;
+use mono_sync::secret_cache::{SecretCache, VerificationError};
+use mono_sync::timestamp::Timestamp;
+
+use crate::{fail, proxy, unique};
+
+/// A stored secret and a cache of it.
+struct Secret {
+    name: String,
+    cache: SecretCache,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Accepted,
+    Refused,
+    Unreadable,
+}
+use Answer::{Accepted, Refused, Unreadable};
+
+fn client() -> Client {
+    Client::new(&local().sdk())
+}
+
+impl Secret {
+    /// A cache of a secret that does not exist.
+    fn missing() -> Self {
+        let name = unique("secret");
+        Self {
+            cache: SecretCache::new(client(), &name),
+            name,
+        }
+    }
+
+    async fn new(value: &str) -> Self {
+        let secret = Self::missing();
+        let create = client()
+            .create_secret()
+            .name(&secret.name)
+            .secret_string(value);
+        create.send().await.unwrap();
+        secret
+    }
+
+    async fn rotate(&self, value: &str) {
+        let put = client()
+            .put_secret_value()
+            .secret_id(&self.name)
+            .secret_string(value);
+        put.send().await.unwrap();
+    }
+
+    async fn presented(&self, value: &str, now: Timestamp) -> Answer {
+        let body = UnverifiedBody::new(b"{}");
+        match self.cache.verify(&[value.as_bytes()], body, now).await {
+            Ok(_) => Accepted,
+            Err(VerificationError::Refused(_)) => Refused,
+            Err(VerificationError::Unreadable(_)) => Unreadable,
+        }
+    }
+
+    fn reads(&self) -> usize {
+        proxy().count("GetSecretValue", &format!("\"{}\"", self.name))
+    }
+
+    fn fail(&self, failures: &[Failure]) {
+        fail("GetSecretValue", &format!("\"{}\"", self.name), failures);
+    }
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn a_secret_is_read_once_an_hour() {
+    let secret = Secret::new("right").await;
+    let start = Timestamp::now();
+    for minutes in 0..60 {
+        assert_eq!(
+            secret.presented("right", start + minutes * MINUTE).await,
+            Accepted
+        );
+    }
+    let fresh = 2; // the current version, and whether there is a previous one
+    assert_eq!(secret.reads(), fresh);
+    assert_eq!(secret.presented("right", start + HOUR).await, Accepted);
+    assert_eq!(secret.reads(), 2 * fresh);
+}
+
+#[tokio::test]
+async fn a_secret_older_than_three_days_costs_a_single_read() {
+    let secret = Secret::new("right").await;
+    let later = Timestamp::now() + 73 * HOUR;
+    assert_eq!(secret.presented("right", later).await, Accepted);
+    assert_eq!(secret.reads(), 1);
+}
+
+#[tokio::test]
+async fn a_rotation_is_noticed_by_the_first_call_with_the_new_secret() {
+    let secret = Secret::new("old").await;
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("old", start).await, Accepted);
+    secret.rotate("new").await;
+    assert_eq!(secret.presented("new", start + MINUTE).await, Accepted);
+    assert_eq!(
+        secret.presented("old", start + MINUTE).await,
+        Accepted,
+        "for 72 hours"
+    );
+}
+
+#[tokio::test]
+async fn the_previous_secret_ends_72_hours_after_the_rotation() {
+    let secret = Secret::new("old").await;
+    secret.rotate("new").await;
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("old", start + 71 * HOUR).await, Accepted);
+    assert_eq!(secret.presented("old", start + 73 * HOUR).await, Refused);
+}
+
+#[tokio::test]
+async fn a_stranger_causes_at_most_one_read_a_minute() {
+    let secret = Secret::new("right").await;
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("right", start).await, Accepted);
+    let reads = secret.reads();
+    for second in 0..600 {
+        let now = start + Duration::from_secs(second);
+        assert_eq!(secret.presented("wrong", now).await, Refused);
+    }
+    let causes = (secret.reads() - reads) / 2;
+    assert!((1..=10).contains(&causes), "{causes} in ten minutes");
+}
+
+#[tokio::test]
+async fn a_missing_or_empty_secret_causes_no_read() {
+    let secret = Secret::new("right").await;
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("right", start).await, Accepted);
+    let reads = secret.reads();
+    assert_eq!(secret.presented("", start + 30 * MINUTE).await, Refused);
+    assert_eq!(secret.reads(), reads);
+}
+
+#[tokio::test]
+async fn unset_blank_and_missing_refuse_everything() {
+    for stored in ["unset", " "] {
+        let secret = Secret::new(stored).await;
+        for presented in ["unset", " ", "", "anything"] {
+            assert_eq!(secret.presented(presented, Timestamp::now()).await, Refused);
+        }
+    }
+    let missing = Secret::missing();
+    assert_eq!(
+        missing.presented("anything", Timestamp::now()).await,
+        Refused
+    );
+}
+
+#[tokio::test]
+async fn the_first_deploy_without_a_secret_needs_no_redeploy_when_it_is_set() {
+    let secret = Secret::new("unset").await;
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("right", start).await, Refused);
+    secret.rotate("right").await;
+    assert_eq!(secret.presented("right", start + MINUTE).await, Accepted);
+    assert_eq!(secret.presented("unset", start + MINUTE).await, Refused);
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_is_no_refusal() {
+    let secret = Secret::new("right").await;
+    secret.fail(&[Failure::AccessDenied]);
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("right", start).await, Unreadable);
+    assert_eq!(secret.presented("right", start + MINUTE).await, Accepted);
+}
+
+#[tokio::test]
+async fn a_read_that_failed_is_not_repeated_for_every_call() {
+    let secret = Secret::new("right").await;
+    secret.fail(&[Failure::AccessDenied]);
+    let start = Timestamp::now();
+    for _ in 0..20 {
+        assert_eq!(secret.presented("right", start).await, Unreadable);
+    }
+    assert_eq!(secret.reads(), 1);
+}
+
+#[tokio::test]
+async fn an_hour_old_secret_that_cannot_be_read_again_is_not_trusted() {
+    let secret = Secret::new("right").await;
+    let start = Timestamp::now();
+    assert_eq!(secret.presented("right", start).await, Accepted);
+    secret.fail(&[Failure::AccessDenied]);
+    assert_eq!(
+        secret.presented("right", start + HOUR).await,
+        Unreadable,
+        "it fails closed"
+    );
+}

@@ -1,0 +1,197 @@
+//! What a caller of the API is told.
+
+use e2e::samples::LOCAL_SECRET;
+use e2e::shared_stack::stack;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use super::{account_id, account_with_status, balance_update, post};
+
+fn webhook() -> RequestBuilder {
+    stack().request(Method::POST, "/webhooks/mono")
+}
+
+fn authentic() -> RequestBuilder {
+    webhook().header("mono-webhook-secret", LOCAL_SECRET)
+}
+
+/// Status and body of an answer, which must be a problem document with a request id.
+async fn problem(answer: Response) -> (u16, Value) {
+    assert!(!answer.headers()["x-request-id"].is_empty());
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["status"], json!(status));
+    (status, body)
+}
+
+async fn send(request: RequestBuilder) -> Response {
+    request.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_authentic_event_is_accepted_with_exactly_200() {
+    let answer = send(authentic().body("{\"event\":\"mono.events.webhook_test\"}")).await;
+    assert_eq!(answer.status().as_u16(), 200);
+    assert!(!answer.headers()["x-request-id"].is_empty());
+    assert_eq!(
+        answer.json::<Value>().await.unwrap(),
+        json!({ "status": "accepted" })
+    );
+}
+
+#[tokio::test]
+async fn both_names_of_the_header_are_accepted_in_any_case() {
+    for name in [
+        "mono-webhook-secret",
+        "mono-web-secret",
+        "Mono-Webhook-Secret",
+        "MONO-WEB-SECRET",
+    ] {
+        let answer = send(webhook().header(name, LOCAL_SECRET).body("{}")).await;
+        assert_eq!(answer.status(), 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_secret_has_one_and_the_same_answer() {
+    let longer = format!("{LOCAL_SECRET}x");
+    let wrong = [
+        webhook(),
+        webhook().header("mono-webhook-secret", ""),
+        webhook().header("mono-webhook-secret", "wrong"),
+        webhook().header("mono-webhook-secret", longer),
+        webhook().header("mono-webhook-secret", "unset"),
+        webhook().header("authorization", LOCAL_SECRET),
+        webhook().header("mono-webhook-signature", LOCAL_SECRET),
+    ];
+    let mut answers = Vec::new();
+    for request in wrong {
+        for body in [
+            "{}".to_owned(),
+            "not json".to_owned(),
+            "x".repeat(300 * 1024),
+        ] {
+            let request = request.try_clone().unwrap();
+            answers.push(problem(send(request.body(body)).await).await);
+        }
+    }
+    assert_eq!(answers[0].0, 401);
+    assert_eq!(answers[0].1["code"], "WEBHOOK_SECRET_INVALID");
+    answers.dedup();
+    assert_eq!(answers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_object_is_400() {
+    for body in [
+        &b""[..],
+        b"null",
+        b"[]",
+        b"event=x",
+        b"{",
+        b"{\"a\":\"\xff\"}",
+    ] {
+        let (status, problem) = problem(send(authentic().body(body.to_vec())).await).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (400, &json!("WEBHOOK_BODY_INVALID"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
+    let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
+    assert_eq!(send(authentic().body(body(256 * 1024))).await.status(), 200);
+    let (status, problem) = problem(send(authentic().body(body(256 * 1024 + 1))).await).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (413, &json!("WEBHOOK_BODY_TOO_LARGE"))
+    );
+}
+
+#[tokio::test]
+async fn the_content_type_of_a_webhook_does_not_matter() {
+    for content_type in ["application/json", "text/plain", "application/octet-stream"] {
+        let request = authentic()
+            .header("content-type", content_type)
+            .body("{\"a\":1}");
+        assert_eq!(send(request).await.status(), 200, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_shown_with_exactly_the_documented_fields() {
+    let id = account_id();
+    post(&balance_update(&id, 1, 22_967)).await;
+    let account = account_with_status(&id, "healthy").await;
+    let fields: Vec<_> = account
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let documented = [
+        "account_id",
+        "account_number",
+        "balance",
+        "currency",
+        "customer_id",
+        "data_status",
+        "institution",
+        "last_event_at",
+        "last_sync_attempt_at",
+        "last_synced_at",
+        "name",
+        "next_refresh_at",
+        "next_sync_allowed_at",
+        "reauthorisation_required_at",
+        "ref",
+        "retrieved_data",
+        "status",
+        "status_at",
+        "sync_status",
+        "type",
+    ];
+    assert_eq!(fields, documented);
+    assert_eq!(account["last_synced_at"], "2026-01-27T21:00:01.000Z");
+    assert_eq!(account["balance"], 22_967);
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_exist_is_404() {
+    let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
+    let (status, problem) = problem(send(request.header("authorization", "signed")).await).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (404, &json!("ACCOUNT_NOT_FOUND"))
+    );
+}
+
+#[tokio::test]
+async fn an_odd_account_id_is_400_and_named() {
+    for id in [
+        "a%20b",
+        "a.b",
+        &"x".repeat(65),
+        "%F0%9F%98%80",
+        "%24%7Bx%7D",
+    ] {
+        let request = stack().request(Method::GET, &format!("/accounts/{id}"));
+        let (status, problem) =
+            problem(send(request.header("authorization", "signed")).await).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (400, &json!("REQUEST_INVALID")),
+            "{id}"
+        );
+        assert!(problem["detail"].as_str().unwrap().contains("`account_id`"));
+    }
+}
+
+#[tokio::test]
+async fn the_accounts_route_is_closed_to_whoever_did_not_sign() {
+    let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
+    assert_eq!(send(request).await.status(), 403);
+}

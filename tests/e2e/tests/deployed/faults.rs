@@ -1,0 +1,107 @@
+//! Failures between the functions and AWS.
+
+use e2e::proxy::Failure;
+use e2e::shared_stack::local;
+use sandbox::{Attempt, Dialect, Kind, Link};
+use serde_json::{Value, json};
+
+use super::{
+    account_id, account_when, account_with_status, balance_update, eventually, fail, mono, post,
+};
+
+#[tokio::test]
+async fn what_cannot_be_queued_is_503_and_mono_brings_it_again() {
+    let mono = mono(Dialect::V2).await;
+    let id = mono.link(Link::default());
+    account_with_status(&id, "healthy").await;
+    mono.settled().await;
+    // Three failing tries for each of two deliveries.
+    fail("SendMessage", &id, &[Failure::ServerError; 6]);
+    mono.send(&mono.event(Kind::AccountReauthorized, &id).unwrap());
+    let deliveries = mono.settled().await;
+    let attempts = &deliveries.last().unwrap().attempts;
+    assert!(
+        matches!(
+            attempts[..],
+            [
+                Attempt::Status(503),
+                Attempt::Status(503),
+                Attempt::Status(200)
+            ]
+        ),
+        "{attempts:?}"
+    );
+    account_with_status(&id, "reauthorisation_pending").await;
+}
+
+#[tokio::test]
+async fn the_answer_to_what_cannot_be_queued_says_so() {
+    let id = account_id();
+    fail("SendMessage", &id, &[Failure::AccessDenied]);
+    let answer = post(&balance_update(&id, 1, 1)).await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(
+        answer.json::<Value>().await.unwrap()["code"],
+        "QUEUE_UNAVAILABLE"
+    );
+}
+
+#[tokio::test]
+async fn a_queue_that_hangs_is_503_within_the_functions_time() {
+    let id = account_id();
+    fail("SendMessage", &id, &[Failure::Hang; 3]);
+    let answer = post(&balance_update(&id, 1, 1)).await;
+    assert_eq!(answer.status(), 503, "and not the platform's time-out");
+    assert_eq!(
+        answer.json::<Value>().await.unwrap()["code"],
+        "QUEUE_UNAVAILABLE"
+    );
+}
+
+#[tokio::test]
+async fn an_event_whose_write_fails_is_given_back_and_applied_later() {
+    let id = account_id();
+    fail("PutItem", &id, &[Failure::ServerError; 3]);
+    assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
+    account_when(&id, |account| account["balance"] == 100).await;
+    assert_eq!(local().proxy.pending_faults(&id), 0);
+}
+
+#[tokio::test]
+async fn a_crash_between_the_write_and_the_delete_changes_nothing() {
+    let id = account_id();
+    // Written, but the function never learns of it and gives the message back.
+    fail(
+        "PutItem",
+        &id,
+        &[
+            Failure::AnswerLost,
+            Failure::ServerError,
+            Failure::ServerError,
+        ],
+    );
+    fail("GetItem", &id, &[Failure::ServerError; 3]);
+    assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
+    eventually("the message is delivered again", async || {
+        local().proxy.count("BatchGetItem", &id) >= 2
+    })
+    .await;
+    let account = account_when(&id, |account| account["balance"] == 100).await;
+    assert_eq!(account["status"], "healthy");
+    let writes = local().proxy.count("PutItem", &id);
+    assert!(
+        writes <= 3,
+        "the redelivery finds everything known and writes nothing: {writes}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_503() {
+    let id = account_id();
+    fail("GetItem", &id, &[Failure::AccessDenied]);
+    let (status, problem) = e2e::shared_stack::stack().account(&id).await.unwrap();
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (503, &json!("STORE_UNAVAILABLE"))
+    );
+}

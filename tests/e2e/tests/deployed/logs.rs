@@ -1,0 +1,83 @@
+//! What the functions log, and what they never do.
+
+use e2e::shared_stack::stack;
+use serde_json::{Value, json};
+
+use super::{account_id, account_with_status, eventually, post};
+
+async fn lines(function: &str) -> Vec<String> {
+    stack().log(function).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal() {
+    let id = account_id();
+    let body = json!({
+        "event": "mono.events.account_updated",
+        "event_id": "logged-event",
+        "timestamp": "2026-01-27T21:00:38.856Z",
+        "data": {
+            "account": { "_id": id, "name": "Zebedee Quux", "accountNumber": "9988776655",
+                "bvn": "22212345678", "balance": 1 },
+            "meta": { "data_status": "AVAILABLE" },
+        },
+    });
+    post(&body).await;
+    account_with_status(&id, "healthy").await;
+    let found = std::cell::RefCell::new(Value::Null);
+    eventually("the event is logged", async || {
+        let lines = lines("processor").await;
+        let line = lines
+            .iter()
+            .find(|line| line.contains(&id) && line.contains("request_id"));
+        let line = line.and_then(|line| serde_json::from_str(line).ok());
+        *found.borrow_mut() = line.unwrap_or_default();
+        found.borrow().is_object()
+    })
+    .await;
+    let line = found.take();
+    assert!(line["timestamp"].is_string() && line["level"] == "INFO");
+    let events = line["events"].as_array().unwrap();
+    let event = events
+        .iter()
+        .find(|event| event["account_id"] == json!(id))
+        .unwrap();
+    let expected = json!({ "event": "account_updated", "event_id": "logged-event", "account_id": id, "effect": "applied" });
+    assert_eq!(*event, expected);
+    for function in ["webhook", "processor", "accounts"] {
+        for line in lines(function).await {
+            for personal in ["Zebedee", "9988776655", "22212345678"] {
+                assert!(
+                    !line.contains(personal),
+                    "{function} logs {personal}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
+    let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
+    let answer = request
+        .header("mono-webhook-secret", "wrong")
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
+    let request_id = answer.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    eventually("the refusal is logged", async || {
+        let lines = lines("webhook").await;
+        let line = lines
+            .iter()
+            .find(|line| line.contains(&request_id) && line.contains("code"));
+        let line: Value = line
+            .and_then(|line| serde_json::from_str(line).ok())
+            .unwrap_or_default();
+        line["code"] == "WEBHOOK_SECRET_INVALID" && line["level"] == "WARN"
+    })
+    .await;
+}

@@ -1,0 +1,105 @@
+//! The whole system: the real template, deployed on the emulator, where each function may do what
+//! its role allows and no more, with the sandbox in the place of Mono.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+
+mod answers;
+mod burst;
+mod chain;
+mod costs;
+mod dead_letters;
+mod faults;
+mod logs;
+mod rotation;
+mod samples;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use e2e::proxy::{Failure, Fault};
+use e2e::samples::LOCAL_SECRET;
+use e2e::shared_stack::{local, stack};
+use reqwest::{Method, Response};
+use sandbox::{Dialect, Sandbox, Settings};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+/// An account id that no other test has.
+fn account_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0x6979_26f0);
+    format!("{:024x}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Mono, calling the stack, with its waits a thousand times as short.
+async fn mono(dialect: Dialect) -> Sandbox {
+    let settings = Settings {
+        webhook_url: stack().webhook_url(),
+        webhook_secret: LOCAL_SECRET.to_owned(),
+        time_scale: 1000.0,
+        dialect,
+        ..Settings::default()
+    };
+    Sandbox::start(settings).await.unwrap()
+}
+
+/// Posts a body to the webhook as Mono does.
+async fn post(body: &Value) -> Response {
+    let request = stack().request(Method::POST, "/webhooks/mono");
+    request
+        .header("mono-webhook-secret", LOCAL_SECRET)
+        .json(body)
+        .send()
+        .await
+        .unwrap()
+}
+
+/// The account as the API shows it, once it is as expected.
+async fn account_when(account_id: &str, expected: impl Fn(&Value) -> bool) -> Value {
+    let mut seen = Value::Null;
+    let end = Instant::now() + Duration::from_secs(40);
+    while Instant::now() < end {
+        let (status, account) = stack().account(account_id).await.unwrap();
+        if status == 200 && expected(&account) {
+            return account;
+        }
+        seen = account;
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the account never became as expected: {seen:#}");
+}
+
+async fn account_with_status(account_id: &str, status: &str) -> Value {
+    account_when(account_id, |account| account["status"] == status).await
+}
+
+/// Waits until something holds, for longer than the minute that a function may keep a secret.
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(90);
+    while !holds().await {
+        assert!(Instant::now() < end, "{what} did not come to hold");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// An update with this balance, of this second.
+fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
+    json!({
+        "event": "mono.events.account_updated",
+        "event_id": format!("{account_id}-{second}"),
+        "timestamp": format!("2026-01-27T21:00:{second:02}.000Z"),
+        "data": {
+            "account": { "_id": account_id, "name": "Ada Example", "balance": balance },
+            "meta": { "data_status": "AVAILABLE" },
+        },
+    })
+}
+
+/// Makes the functions' next requests for this operation and with this text fail.
+fn fail(operation: &'static str, containing: &str, failures: &[Failure]) {
+    let fault = |failure: &Failure| Fault {
+        operation,
+        containing: containing.to_owned(),
+        failure: *failure,
+    };
+    local().proxy.fail(failures.iter().map(fault));
+}

@@ -1,0 +1,48 @@
+//! The webhook secret changes while webhooks come in.
+
+use aws_sdk_secretsmanager::Client;
+use e2e::shared_stack::{aside, local};
+use e2e::stack::Stack;
+use reqwest::Method;
+
+use super::eventually;
+
+async fn status(stack: &Stack, secret: &str) -> u16 {
+    let request = stack.request(Method::POST, "/webhooks/mono");
+    let request = request.header("mono-webhook-secret", secret).body("{}");
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn accepted(stack: &Stack, secret: &str) {
+    eventually("the secret is accepted", async || {
+        status(stack, secret).await == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeploy() {
+    // A stack of its own, and the template's default: the first of the two deployments.
+    let stack = aside(Stack::deploy(&local().emulator, "rotation", &[])).unwrap();
+    for secret in ["unset", "", "first"] {
+        assert_eq!(status(&stack, secret).await, 401, "{secret}");
+    }
+
+    let parameters = &[("MonoWebhookSecret", "first")];
+    let stack = aside(Stack::deploy(&local().emulator, "rotation", parameters)).unwrap();
+    accepted(&stack, "first").await;
+    assert_eq!(status(&stack, "unset").await, 401);
+
+    let secrets = Client::new(&stack.sdk());
+    let rotate = secrets
+        .put_secret_value()
+        .secret_id(stack.resource("WebhookSecret"));
+    rotate.secret_string("second").send().await.unwrap();
+    accepted(&stack, "second").await;
+    assert_eq!(
+        status(&stack, "first").await,
+        200,
+        "Mono may still retry with it"
+    );
+    assert_eq!(status(&stack, "third").await, 401);
+}
