@@ -8,7 +8,9 @@ export SAM_CLI_TELEMETRY := 0
 MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 SOURCES := $(shell find functions shared/src -name '*.rs') $(wildcard functions/*/Cargo.toml) \
            shared/Cargo.toml Cargo.toml Cargo.lock template.yaml rust-toolchain.toml
-BUILT := .aws-sam/build/template.yaml
+# Apart from what `make deploy` builds for AWS, which may be for another architecture.
+LOCAL := .aws-sam/local
+BUILT := $(LOCAL)/template.yaml
 
 .PHONY: help
 help: ## Say what can be made
@@ -20,9 +22,9 @@ run: $(BUILT) ## Show the main job on an embedded AWS, then stay up (ARGS=--once
 	@exec target/debug/local run $(ARGS)
 
 .PHONY: watch
-watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda invoke`
+watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda invoke` (ARGS='--port 9001')
 	@cargo build --quiet --package e2e --package sandbox
-	@exec target/debug/local watch
+	@exec target/debug/local watch $(ARGS)
 
 .PHONY: test
 test: $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
@@ -50,7 +52,7 @@ clean: ## Remove everything that was built and installed
 
 $(BUILT): $(SOURCES) | .venv/tools
 	@tests/tools/room-for-a-build
-	sam build --parameter-overrides Architecture=$(MACHINE)
+	sam build --build-dir $(LOCAL) --parameter-overrides Architecture=$(MACHINE)
 	@touch $@
 
 .venv/tools: tests/tools/deploy.txt tests/tools/emulator.txt

@@ -17,8 +17,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use crate::config::{ConfigError, Environment};
 
-/// Longer than a healthy answer ever takes, and short enough that three tries fit into every
-/// function's time, so that a caller gets an answer of ours and not a time-out of the platform's.
+/// Longer than a healthy answer ever takes, and short enough that most operations are tried three
+/// times within a function's time.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 

@@ -6,6 +6,8 @@
 //! before the deadline is given back, and so is what panics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -14,13 +16,15 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
+use crate::account_id::AccountId;
+use crate::invocation::Invocation;
 use crate::queue::DeadLetterQueue;
 
 /// A batch being worked through.
-pub struct Batch<K, T> {
-    deadline: Instant,
-    groups: BTreeMap<K, Vec<Work<T>>>,
-    rejected: Vec<(SqsMessage, String)>,
+pub struct Batch<T> {
+    invocation: Invocation,
+    accounts: BTreeMap<AccountId, Vec<Work<T>>>,
+    rejected: Vec<(String, SqsMessage, String)>,
     failed: BTreeSet<String>,
 }
 
@@ -32,9 +36,9 @@ pub struct Work<T> {
 }
 
 /// What a single message turned out to be.
-pub enum Verdict<K, T> {
-    /// Work, to be done together with the other work of the same key.
-    Work(K, T),
+pub enum Verdict<T> {
+    /// Work, to be done together with the other work of the same account.
+    Work(AccountId, T),
     /// Nothing to do.
     Done,
     /// Can never be done, for this reason: repeating it would not help.
@@ -47,24 +51,23 @@ pub enum Verdict<K, T> {
 #[error("a message of the batch has no message id")]
 pub struct MissingMessageId;
 
-/// How many groups are worked on at once.
+/// How many accounts are worked on, and messages put aside, at once.
 const CONCURRENCY: usize = 10;
 
-impl<K: Ord, T> Batch<K, T> {
-    /// Reads each message by itself and groups the work by key, in the order of the messages.
-    /// Whatever is not done by `deadline` is given back.
+impl<T> Batch<T> {
+    /// Reads each message by itself and groups the work by account, in the order of the messages.
     ///
     /// # Errors
     ///
     /// [`MissingMessageId`]: nothing was done, and the whole batch comes again.
     pub fn sort(
         event: SqsEvent,
-        deadline: Instant,
-        read: impl Fn(&SqsMessage) -> Verdict<K, T>,
+        invocation: Invocation,
+        read: impl Fn(&SqsMessage) -> Verdict<T>,
     ) -> Result<Self, MissingMessageId> {
         let mut batch = Self {
-            deadline,
-            groups: BTreeMap::new(),
+            invocation,
+            accounts: BTreeMap::new(),
             rejected: Vec::new(),
             failed: BTreeSet::new(),
         };
@@ -72,16 +75,18 @@ impl<K: Ord, T> Batch<K, T> {
             let id = message.message_id.clone().filter(|id| !id.is_empty());
             let message_id = id.ok_or(MissingMessageId)?;
             match catch_unwind(AssertUnwindSafe(|| read(&message))) {
-                Ok(Verdict::Work(key, content)) => {
-                    batch.groups.entry(key).or_default().push(Work {
+                Ok(Verdict::Work(account_id, content)) => {
+                    let work = Work {
                         message_id,
                         content,
-                    });
+                    };
+                    batch.accounts.entry(account_id).or_default().push(work);
                 }
                 Ok(Verdict::Done) => {}
-                Ok(Verdict::Reject(reason)) => batch.rejected.push((message, reason)),
+                Ok(Verdict::Reject(reason)) => batch.rejected.push((message_id, message, reason)),
                 Err(_) => {
-                    error!(message_id, "reading the message panicked");
+                    let request_id = &batch.invocation.request_id;
+                    error!(request_id, message_id, "given back: reading it panicked");
                     batch.failed.insert(message_id);
                 }
             }
@@ -89,84 +94,90 @@ impl<K: Ord, T> Batch<K, T> {
         Ok(batch)
     }
 
-    /// The keys of the work, each once.
+    /// The accounts that there is work for.
     #[must_use]
-    pub fn keys(&self) -> BTreeSet<K>
-    where
-        K: Clone,
-    {
-        self.groups.keys().cloned().collect()
+    pub fn account_ids(&self) -> BTreeSet<AccountId> {
+        self.accounts.keys().cloned().collect()
     }
 
-    /// Moves what can never be done to the dead-letter queue, whole and with the reason. A message
-    /// that cannot be moved is given back.
-    pub async fn put_rejected_aside(&mut self, dead_letters: &DeadLetterQueue) {
-        for (message, reason) in std::mem::take(&mut self.rejected) {
-            let message_id = message.message_id.clone().unwrap_or_default();
-            match timeout_at(self.deadline, dead_letters.put_aside(&message, &reason)).await {
-                Ok(Ok(())) => warn!(message_id, reason, "put aside: it can never be applied"),
-                Ok(Err(error)) => {
-                    error!(message_id, reason, %error, "cannot be put aside");
-                    self.failed.insert(message_id);
-                }
-                Err(_) => {
-                    self.failed.insert(message_id);
-                }
-            }
+    /// Waits for something that all work needs, but not beyond the deadline. Without it all work is
+    /// given back.
+    pub async fn prepare<P>(&mut self, preparation: impl Future<Output = P>) -> Option<P> {
+        let prepared = timeout_at(self.invocation.deadline, preparation).await.ok();
+        if prepared.is_none() {
+            warn!(
+                request_id = self.invocation.request_id,
+                "all given back: the time is up"
+            );
+            let work = take(&mut self.accounts).into_values().flatten();
+            self.failed.extend(work.map(|work| work.message_id));
         }
+        prepared
     }
 
-    /// Does the work, key by key, and says which messages are to be delivered again.
+    /// Does the work, account by account.
     ///
-    /// Work of one key is done together, and fails together when it returns an error. When it
-    /// panics, each of its messages is tried alone, so that only the one at fault fails.
-    pub async fn work<E: std::fmt::Display>(
-        self,
-        handle: impl AsyncFn(&K, &[Work<T>]) -> Result<(), E>,
-    ) -> SqsBatchResponse {
-        let Self {
-            deadline,
-            groups,
-            rejected,
-            mut failed,
-        } = self;
-        failed.extend(
-            rejected
-                .into_iter()
-                .filter_map(|(message, _)| message.message_id),
-        );
-        let handle = &handle;
-        let failures = stream::iter(groups)
-            .map(|(key, work)| async move { failures(handle, deadline, &key, &work).await })
+    /// Work of one account is done together, and is given back together when it returns an error.
+    /// When it panics, each of its messages is tried alone, so that only the one at fault fails.
+    pub async fn work<E: Display>(
+        &mut self,
+        handle: impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
+    ) {
+        let accounts = take(&mut self.accounts);
+        let (invocation, handle) = (&self.invocation, &handle);
+        let failures = stream::iter(accounts)
+            .map(async |(id, work)| invocation.failures(handle, &id, &work).await)
             .buffer_unordered(CONCURRENCY)
             .collect::<Vec<_>>()
             .await;
-        failed.extend(failures.into_iter().flatten());
+        self.failed.extend(failures.into_iter().flatten());
+    }
+
+    /// Moves what can never be done to the dead-letter queue, whole and with the reason. A message
+    /// that cannot be moved is given back. Comes after the work, which must not wait for it.
+    pub async fn put_rejected_aside(&mut self, dead_letters: &DeadLetterQueue) {
+        let rejected = take(&mut self.rejected);
+        let invocation = &self.invocation;
+        let failures = stream::iter(rejected)
+            .map(async |(message_id, message, reason)| {
+                let put_aside = dead_letters.put_aside(&message, &reason);
+                let put_aside = timeout_at(invocation.deadline, put_aside).await;
+                let request_id = &invocation.request_id;
+                match put_aside {
+                    Ok(Ok(())) => {
+                        warn!(
+                            request_id,
+                            message_id, reason, "put aside: it can never be applied"
+                        );
+                        return None;
+                    }
+                    Ok(Err(error)) => {
+                        error!(request_id, message_id, reason, %error, "cannot be put aside");
+                    }
+                    Err(_) => error!(request_id, message_id, reason, "not put aside in time"),
+                }
+                Some(message_id)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect::<Vec<_>>()
+            .await;
+        self.failed.extend(failures.into_iter().flatten());
+    }
+
+    /// Says which messages are to be delivered again: those that failed, and those not worked on.
+    #[must_use]
+    pub fn into_response(self) -> SqsBatchResponse {
+        let mut failed = self.failed;
+        failed.extend(
+            self.accounts
+                .into_values()
+                .flatten()
+                .map(|work| work.message_id),
+        );
+        failed.extend(self.rejected.into_iter().map(|(message_id, ..)| message_id));
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.into_iter().map(failure).collect();
         response
-    }
-}
-
-/// The ids of the messages of one key that are to be delivered again.
-async fn failures<K, T, E: std::fmt::Display>(
-    handle: &impl AsyncFn(&K, &[Work<T>]) -> Result<(), E>,
-    deadline: Instant,
-    key: &K,
-    work: &[Work<T>],
-) -> Vec<String> {
-    match attempt(handle, deadline, key, work).await {
-        Outcome::Done => Vec::new(),
-        Outcome::Panicked if work.len() > 1 => {
-            let mut failed = Vec::new();
-            for single in work.chunks(1) {
-                if attempt(handle, deadline, key, single).await != Outcome::Done {
-                    failed.extend(ids(single));
-                }
-            }
-            failed
-        }
-        Outcome::Panicked | Outcome::Failed => ids(work).collect(),
     }
 }
 
@@ -177,31 +188,62 @@ enum Outcome {
     Panicked,
 }
 
-async fn attempt<K, T, E: std::fmt::Display>(
-    handle: &impl AsyncFn(&K, &[Work<T>]) -> Result<(), E>,
-    deadline: Instant,
-    key: &K,
-    work: &[Work<T>],
-) -> Outcome {
-    let message_ids = || ids(work).collect::<Vec<_>>().join(" ");
-    if Instant::now() >= deadline {
-        warn!(message_ids = message_ids(), "given back: the time is up");
-        return Outcome::Failed;
+impl Invocation {
+    /// The ids of the messages of one account that are to be delivered again.
+    async fn failures<T, E: Display>(
+        &self,
+        handle: &impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
+        account_id: &AccountId,
+        work: &[Work<T>],
+    ) -> Vec<String> {
+        match self.attempt(handle, account_id, work).await {
+            Outcome::Done => Vec::new(),
+            Outcome::Panicked if work.len() > 1 => {
+                let mut failed = Vec::new();
+                for single in work.chunks(1) {
+                    if self.attempt(handle, account_id, single).await != Outcome::Done {
+                        failed.extend(ids(single));
+                    }
+                }
+                failed
+            }
+            Outcome::Panicked | Outcome::Failed => ids(work).collect(),
+        }
     }
-    let handled = AssertUnwindSafe(handle(key, work)).catch_unwind();
-    match timeout_at(deadline, handled).await {
-        Ok(Ok(Ok(()))) => Outcome::Done,
-        Ok(Ok(Err(error))) => {
-            error!(message_ids = message_ids(), %error, "given back: it failed");
-            Outcome::Failed
-        }
-        Ok(Err(_)) => {
-            error!(message_ids = message_ids(), "the work panicked");
-            Outcome::Panicked
-        }
-        Err(_) => {
-            warn!(message_ids = message_ids(), "given back: the time is up");
-            Outcome::Failed
+
+    async fn attempt<T, E: Display>(
+        &self,
+        handle: &impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
+        account_id: &AccountId,
+        work: &[Work<T>],
+    ) -> Outcome {
+        let request_id = &self.request_id;
+        let message_ids = || ids(work).collect::<Vec<_>>().join(" ");
+        // A future that is ready at once would be done even after the deadline.
+        let handled = async {
+            if Instant::now() >= self.deadline {
+                std::future::pending::<()>().await;
+            }
+            AssertUnwindSafe(handle(account_id, work))
+                .catch_unwind()
+                .await
+        };
+        match timeout_at(self.deadline, handled).await {
+            Ok(Ok(Ok(()))) => Outcome::Done,
+            Ok(Ok(Err(error))) => {
+                let message_ids = message_ids();
+                error!(request_id, %account_id, message_ids, %error, "given back: it failed");
+                Outcome::Failed
+            }
+            Ok(Err(_)) => {
+                error!(request_id, %account_id, message_ids = message_ids(), "the work panicked");
+                Outcome::Panicked
+            }
+            Err(_) => {
+                let message_ids = message_ids();
+                warn!(request_id, %account_id, message_ids, "given back: the time is up");
+                Outcome::Failed
+            }
         }
     }
 }
@@ -240,122 +282,144 @@ mod tests {
         event
     }
 
-    /// A body is `key content`.
-    fn read(message: &SqsMessage) -> Verdict<String, String> {
+    /// A body is `account content`.
+    fn read(message: &SqsMessage) -> Verdict<String> {
         let body = message.body.as_deref().unwrap();
         match body.split_once(' ') {
             None if body == "panic" => panic!("a message that cannot be read"),
             None if body == "nothing" => Verdict::Done,
-            None => Verdict::Reject("no key".to_owned()),
-            Some((key, content)) => Verdict::Work(key.to_owned(), content.to_owned()),
+            None => Verdict::Reject("no account".to_owned()),
+            Some((id, content)) => Verdict::Work(id.parse().unwrap(), content.to_owned()),
         }
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_mins(1)
+    fn invocation() -> Invocation {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        Invocation {
+            request_id: "request".to_owned(),
+            deadline,
+        }
     }
 
-    fn sort(messages: &[(&str, &str)]) -> Batch<String, String> {
-        Batch::sort(event(messages), soon(), read).unwrap()
+    fn sort(messages: &[(&str, &str)]) -> Batch<String> {
+        Batch::sort(event(messages), invocation(), read).unwrap()
     }
 
-    fn failed(response: &SqsBatchResponse) -> Vec<&str> {
-        response
-            .batch_item_failures
-            .iter()
-            .map(|failure| failure.item_identifier.as_str())
+    /// The messages that are to be delivered again after this work.
+    async fn failed<E: Display>(
+        mut batch: Batch<String>,
+        handle: impl AsyncFn(&AccountId, &[Work<String>]) -> Result<(), E>,
+    ) -> Vec<String> {
+        batch.work(handle).await;
+        let failures = batch.into_response().batch_item_failures;
+        failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
             .collect()
     }
 
     #[tokio::test]
-    async fn work_of_one_key_is_done_together_in_the_order_of_the_messages() {
+    async fn work_of_one_account_is_done_together_in_the_order_of_the_messages() {
         let done = RefCell::new(Vec::new());
-        let response = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z"), ("4", "nothing")])
-            .work(async |key, work| {
-                let contents: Vec<_> = work.iter().map(|work| work.content.clone()).collect();
-                done.borrow_mut().push((key.clone(), contents));
-                Ok::<_, Infallible>(())
-            })
-            .await;
-        assert_eq!(failed(&response), [""; 0]);
+        let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z"), ("4", "nothing")]);
+        let failed = failed(batch, async |id, work| {
+            let contents: Vec<_> = work.iter().map(|work| work.content.clone()).collect();
+            done.borrow_mut().push((id.to_string(), contents));
+            Ok::<_, Infallible>(())
+        })
+        .await;
+        assert_eq!(failed, [""; 0]);
         let expected = [("a", vec!["x", "z"]), ("b", vec!["y"])];
-        let expected = expected.map(|(key, work)| {
-            (
-                key.to_owned(),
-                work.into_iter().map(str::to_owned).collect(),
-            )
-        });
+        let expected = expected
+            .map(|(id, work)| (id.to_owned(), work.into_iter().map(str::to_owned).collect()));
         assert_eq!(*done.borrow(), expected);
     }
 
     #[tokio::test]
-    async fn an_error_fails_the_messages_of_its_key_and_no_others() {
-        let response = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z")])
-            .work(async |key, _| if key == "a" { Err("no luck") } else { Ok(()) })
-            .await;
-        assert_eq!(failed(&response), ["1", "3"]);
+    async fn an_error_fails_the_messages_of_its_account_and_no_others() {
+        let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z")]);
+        let handle = async |id: &AccountId, _: &[_]| {
+            if id.as_str() == "a" {
+                Err("no luck")
+            } else {
+                Ok(())
+            }
+        };
+        assert_eq!(failed(batch, handle).await, ["1", "3"]);
     }
 
     #[tokio::test]
     async fn a_message_whose_reading_panics_fails_alone() {
-        let response = sort(&[("1", "panic"), ("2", "a x")])
-            .work(async |_, _| Ok::<_, Infallible>(()))
-            .await;
-        assert_eq!(failed(&response), ["1"]);
+        let batch = sort(&[("1", "panic"), ("2", "a x")]);
+        assert_eq!(
+            failed(batch, async |_, _| Ok::<_, Infallible>(())).await,
+            ["1"]
+        );
     }
 
     #[tokio::test]
-    async fn a_message_whose_work_panics_fails_alone_even_among_those_of_its_key() {
-        let response = sort(&[("1", "a x"), ("2", "a poison"), ("3", "a z"), ("4", "b y")])
-            .work(async |_, work| {
-                assert!(work.iter().all(|work| work.content != "poison"), "poison");
-                Ok::<_, Infallible>(())
-            })
-            .await;
-        assert_eq!(failed(&response), ["2"]);
+    async fn a_message_whose_work_panics_fails_alone_even_among_those_of_its_account() {
+        let batch = sort(&[("1", "a x"), ("2", "a poison"), ("3", "a z"), ("4", "b y")]);
+        let handle = async |_: &AccountId, work: &[Work<String>]| {
+            assert!(work.iter().all(|work| work.content != "poison"), "poison");
+            Ok::<_, Infallible>(())
+        };
+        assert_eq!(failed(batch, handle).await, ["2"]);
     }
 
     #[tokio::test]
     async fn what_was_rejected_and_not_put_aside_is_given_back() {
-        let response = sort(&[("1", "nokey"), ("2", "a x")])
-            .work(async |_, _| Ok::<_, Infallible>(()))
-            .await;
-        assert_eq!(failed(&response), ["1"]);
+        let batch = sort(&[("1", "noaccount"), ("2", "a x")]);
+        assert_eq!(
+            failed(batch, async |_, _| Ok::<_, Infallible>(())).await,
+            ["1"]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_not_worked_on_is_given_back() {
+        let response = sort(&[("1", "a x"), ("2", "nothing")]).into_response();
+        assert_eq!(response.batch_item_failures.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_done_by_the_deadline_is_given_back() {
-        let response = sort(&[("1", "quick x"), ("2", "slow y")])
-            .work(async |key, _| {
-                let needed = if key == "slow" {
-                    Duration::from_hours(1)
-                } else {
-                    Duration::ZERO
-                };
-                tokio::time::sleep(needed).await;
-                Ok::<_, Infallible>(())
-            })
-            .await;
-        assert_eq!(failed(&response), ["2"]);
+        let batch = sort(&[("1", "quick x"), ("2", "slow y")]);
+        let handle = async |id: &AccountId, _: &[_]| {
+            let needed = if id.as_str() == "slow" {
+                Duration::from_hours(1)
+            } else {
+                Duration::ZERO
+            };
+            tokio::time::sleep(needed).await;
+            Ok::<_, Infallible>(())
+        };
+        assert_eq!(failed(batch, handle).await, ["2"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_the_deadline_nothing_is_begun() {
         let batch = sort(&[("1", "a x"), ("2", "b y")]);
         tokio::time::advance(Duration::from_mins(2)).await;
-        let response = batch
-            .work(async |_, _| -> Result<(), Infallible> { unreachable!("begun too late") })
-            .await;
-        assert_eq!(failed(&response), ["1", "2"]);
+        let handle =
+            async |_: &AccountId, _: &[_]| -> Result<(), Infallible> { unreachable!("too late") };
+        assert_eq!(failed(batch, handle).await, ["1", "2"]);
     }
 
-    #[test]
-    fn a_message_without_an_id_fails_the_invocation() {
+    #[tokio::test(start_paused = true)]
+    async fn without_its_preparation_all_work_is_given_back_in_time() {
+        let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
+        assert_eq!(batch.prepare(std::future::pending::<()>()).await, None);
+        assert_eq!(batch.into_response().batch_item_failures.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_message_without_an_id_fails_the_invocation() {
         for id in [None, Some(String::new())] {
             let mut event = event(&[("1", "a x")]);
             event.records[0].message_id = id;
             assert_eq!(
-                Batch::sort(event, soon(), read).err(),
+                Batch::sort(event, invocation(), read).err(),
                 Some(MissingMessageId)
             );
         }

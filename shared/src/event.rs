@@ -44,7 +44,7 @@ pub struct Label {
     /// The event's name without `mono.events.` or `mono.`, at most 64 characters of those that names
     /// are made of; empty when it has none.
     pub kind: String,
-    /// Mono's `event_id`, the same on every retry. Older and some newer events carry none.
+    /// Mono's `event_id`, the same on every retry, shortened likewise. Many events carry none.
     pub event_id: Option<String>,
 }
 
@@ -87,8 +87,8 @@ pub fn read(body: &str, received_at: Timestamp) -> Result<Event, Inapplicable> {
     let name = text(&envelope, &["event"]).unwrap_or_default();
     let event_id = text(&envelope, &["event_id"]);
     let label = Label {
-        kind: loggable(name),
-        event_id: event_id.map(str::to_owned),
+        kind: loggable(short_name(name)),
+        event_id: event_id.map(loggable),
     };
     let data = envelope.get("data").unwrap_or(&Value::Null);
     let Some((news, reference)) = news(name, data) else {
@@ -270,18 +270,17 @@ fn body_key(body: &str) -> String {
     format!("{:032x}", u128::from_be_bytes(*half))
 }
 
-fn loggable(name: &str) -> String {
+fn short_name(name: &str) -> &str {
     let short = name
         .strip_prefix("mono.events.")
         .or_else(|| name.strip_prefix("mono."));
+    short.unwrap_or(name)
+}
+
+fn loggable(text: &str) -> String {
     let allowed =
         |character: &char| character.is_ascii_alphanumeric() || "._-".contains(*character);
-    short
-        .unwrap_or(name)
-        .chars()
-        .filter(allowed)
-        .take(64)
-        .collect()
+    text.chars().filter(allowed).take(64).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! and [`account_id`], [`money`] and [`timestamp`] are the values they are made of.
 //!
 //! The rest are thin adapters: [`secret_cache`] to Secrets Manager, [`queue`] and [`batch`] to SQS,
-//! [`store`] to `DynamoDB`, [`problem`] to HTTP, [`config`], [`aws`] and [`telemetry`] to Lambda.
+//! [`store`] to `DynamoDB`, [`problem`] to HTTP, [`config`],
+//! [`invocation`], [`aws`] and [`telemetry`] to Lambda.
 
 pub mod account;
 pub mod account_id;
@@ -13,6 +14,7 @@ pub mod aws;
 pub mod batch;
 pub mod config;
 pub mod event;
+pub mod invocation;
 pub mod money;
 pub mod problem;
 pub mod queue;

@@ -22,7 +22,8 @@ pub struct SecretCache {
 #[derive(Default)]
 struct State {
     secrets: Option<(WebhookSecrets, Timestamp)>,
-    failed_at: Option<Timestamp>,
+    /// The newest read, whatever came of it.
+    asked_at: Option<Timestamp>,
 }
 
 /// Why a body was not vouched for.
@@ -67,16 +68,16 @@ impl SecretCache {
         now: Timestamp,
     ) -> Result<VerifiedBody<'a>, VerificationError> {
         let mut state = self.state.lock().await;
-        let (secrets, read_at) = self.at_most(Self::MAX_AGE, &mut state, now).await?;
+        let secrets = self.at_most(Self::MAX_AGE, &mut state, now).await?;
         let refused = match secrets.verify(presented.iter().copied(), body, now) {
             Ok(verified) => return Ok(verified),
             Err(refused) => refused,
         };
         let might_be_newer = presented.iter().any(|value| !value.is_empty());
-        if !might_be_newer || now.since(read_at) < Self::MISMATCH_PAUSE {
+        if !might_be_newer || state.asked_within(Self::MISMATCH_PAUSE, now) {
             return Err(refused.into());
         }
-        let (secrets, _) = self.at_most(Duration::ZERO, &mut state, now).await?;
+        let secrets = self.at_most(Duration::ZERO, &mut state, now).await?;
         Ok(secrets.verify(presented.iter().copied(), body, now)?)
     }
 
@@ -86,24 +87,20 @@ impl SecretCache {
         age: Duration,
         state: &mut State,
         now: Timestamp,
-    ) -> Result<(WebhookSecrets, Timestamp), VerificationError> {
+    ) -> Result<WebhookSecrets, VerificationError> {
         if let Some((secrets, read_at)) = &state.secrets
             && now.since(*read_at) < age
         {
-            return Ok((secrets.clone(), *read_at));
+            return Ok(secrets.clone());
         }
-        if state
-            .failed_at
-            .is_some_and(|failed_at| now.since(failed_at) < Self::FAILURE_PAUSE)
-        {
+        if state.asked_within(Self::FAILURE_PAUSE, now) {
             let reason = "it could not be read a moment ago".to_owned();
             return Err(VerificationError::Unreadable(reason));
         }
-        let read = self.read(now).await;
-        state.failed_at = read.is_err().then_some(now);
-        let secrets = read?;
+        state.asked_at = Some(now);
+        let secrets = self.read(now).await?;
         state.secrets = Some((secrets.clone(), now));
-        Ok((secrets, now))
+        Ok(secrets)
     }
 
     async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, VerificationError> {
@@ -147,5 +144,12 @@ impl SecretCache {
             }
             Err(error) => Err(VerificationError::Unreadable(describe(&error))),
         }
+    }
+}
+
+impl State {
+    fn asked_within(&self, pause: Duration, now: Timestamp) -> bool {
+        self.asked_at
+            .is_some_and(|asked_at| now.since(asked_at) < pause)
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use tokio::time::sleep;
 
 pub use item::{CorruptItem, Stored};
@@ -21,7 +21,7 @@ pub use item::{CorruptItem, Stored};
 use crate::account::{Account, Fact, RefreshPolicy};
 use crate::account_id::AccountId;
 use crate::aws::describe;
-use item::{ACCOUNT_ID, VERSION, Version};
+use item::{ACCOUNT_ID, Item, VERSION, Version};
 
 /// The table of account records.
 #[derive(Clone)]
@@ -32,8 +32,7 @@ pub struct AccountStore {
 }
 
 /// What a fact found when it was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It changed the record.
     Applied,
@@ -98,16 +97,11 @@ impl AccountStore {
     /// nobody else's way.
     pub async fn get_all(
         &self,
-        ids: &BTreeSet<AccountId>,
+        ids: BTreeSet<AccountId>,
     ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
         let mut results = HashMap::new();
         for chunk in ids.iter().collect::<Vec<_>>().chunks(MOST_KEYS) {
-            match self.get_chunk(chunk).await {
-                Ok(found) => results.extend(found),
-                Err(error) => {
-                    results.extend(chunk.iter().map(|id| ((*id).clone(), Err(error.clone()))));
-                }
-            }
+            results.extend(self.get_chunk(chunk).await);
         }
         results
     }
@@ -146,7 +140,7 @@ impl AccountStore {
             .table_name(&self.table)
             .consistent_read(consistent);
         let answer = request
-            .key(ACCOUNT_ID, AttributeValue::S(id.to_string()))
+            .set_key(Some(item::key(id)))
             .send()
             .await
             .map_err(|error| StoreError::Unavailable(describe(&error)))?;
@@ -156,43 +150,58 @@ impl AccountStore {
     async fn get_chunk(
         &self,
         ids: &[&AccountId],
-    ) -> Result<HashMap<AccountId, Result<Option<Stored>, StoreError>>, StoreError> {
-        let mut results: HashMap<_, _> = ids.iter().map(|id| ((*id).clone(), Ok(None))).collect();
-        let mut keys: Vec<_> = ids
-            .iter()
-            .map(|id| HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(id.to_string()))]))
-            .collect();
+    ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
+        let absent = ids.iter().map(|id| ((*id).clone(), Ok(None)));
+        let mut results: HashMap<_, _> = absent.collect();
+        let mut left: Vec<Item> = ids.iter().map(|id| item::key(id)).collect();
+        let mut failure = StoreError::Unprocessed;
         for round in 0..MOST_ROUNDS {
-            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-            let wanted = wanted.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted)
-                .send()
-                .await
-                .map_err(|error| StoreError::Unavailable(describe(&error)))?;
-            for item in answer.responses.unwrap_or_default().into_values().flatten() {
+            let (items, unprocessed) = match self.get_items(left.clone()).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    failure = error;
+                    break;
+                }
+            };
+            for item in items {
                 if let Some(id) = item::account_id(&item) {
                     results.insert(id, Stored::from_item(item).map(Some).map_err(Into::into));
                 }
             }
-            let unprocessed = answer
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table);
-            keys = unprocessed
-                .map(|unprocessed| unprocessed.keys)
-                .unwrap_or_default();
-            if keys.is_empty() {
-                return Ok(results);
+            left = unprocessed;
+            if left.is_empty() {
+                break;
             }
             sleep(pause(round)).await;
         }
-        for id in keys.iter().filter_map(item::account_id) {
-            results.insert(id, Err(StoreError::Unprocessed));
-        }
-        Ok(results)
+        let unread = left.iter().filter_map(item::account_id);
+        results.extend(unread.map(|id| (id, Err(failure.clone()))));
+        results
+    }
+
+    /// One request: the items found, and the keys left unprocessed.
+    async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+        let wanted = wanted.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let request = self
+            .client
+            .batch_get_item()
+            .request_items(&self.table, wanted);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let items = answer
+            .responses
+            .unwrap_or_default()
+            .into_values()
+            .flatten()
+            .collect();
+        let unprocessed = answer
+            .unprocessed_keys
+            .unwrap_or_default()
+            .remove(&self.table);
+        Ok((items, unprocessed.map(|left| left.keys).unwrap_or_default()))
     }
 
     /// Puts the record in the place of the version that was seen; `false` if that is not the newest.

@@ -38,15 +38,15 @@ pub fn start(environment: &Environment) {
 
 /// One line that tells what an invocation did, with all its events: at batches of ten half the
 /// price of a line for each event. Written as it is, since `tracing` has no lists.
-pub fn summary(request_id: &str, events: &[impl Serialize]) {
-    if !tracing::enabled!(tracing::Level::INFO) || events.is_empty() {
+pub fn summary(request_id: &str, work: &impl Serialize) {
+    if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
     let line = Summary {
         timestamp: Timestamp::now(),
         level: "INFO",
         request_id,
-        events,
+        work,
     };
     if let Ok(line) = serde_json::to_string(&line) {
         println!("{line}");
@@ -58,5 +58,6 @@ struct Summary<'a, T> {
     timestamp: Timestamp,
     level: &'static str,
     request_id: &'a str,
-    events: &'a [T],
+    #[serde(flatten)]
+    work: &'a T,
 }

@@ -20,7 +20,7 @@ impl Accounts {
             .account(&request, &request_id)
             .await
             .unwrap_or_else(|problem| {
-                debug!(request_id, code = problem.code(), "not answered");
+                debug!(request_id, code = problem.code(), "answered with a problem");
                 Response::from(&problem)
             });
         Ok(problem::with_request_id(response, &request_id))

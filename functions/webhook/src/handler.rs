@@ -4,6 +4,7 @@
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
+use mono_sync::invocation::Invocation;
 use mono_sync::problem::{self, Problem};
 use mono_sync::queue::WebhookQueue;
 use mono_sync::secret::{SECRET_HEADERS, UnverifiedBody};
@@ -11,6 +12,7 @@ use mono_sync::secret_cache::{SecretCache, VerificationError};
 use mono_sync::timestamp::Timestamp;
 use mono_sync::webhook_body::{UnusableBody, WebhookBody};
 use serde_json::json;
+use tokio::time::timeout_at;
 use tracing::{debug, error, warn};
 
 /// What the function is wired to.
@@ -22,8 +24,13 @@ pub(crate) struct Webhook {
 impl Webhook {
     /// Answers a call. Anything but 200 makes Mono send it again, for 48 hours.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
-        let request_id = request.lambda_context().request_id;
-        let response = match self.accept(&request, &request_id).await {
+        let context = request.lambda_context();
+        let Invocation {
+            request_id,
+            deadline,
+        } = Invocation::new(context.request_id, context.deadline);
+        let accepted = timeout_at(deadline, self.accept(&request, &request_id)).await;
+        let response = match accepted.unwrap_or(Err(Problem::QueueUnavailable)) {
             Ok(()) => problem::ok(&json!({ "status": "accepted" })),
             Err(problem) => {
                 let length = request.body().len();

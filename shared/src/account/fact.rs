@@ -16,6 +16,26 @@ pub enum Fact {
     Attempt(SyncAttempt),
 }
 
+impl Fact {
+    /// Whether Mono used a word that this version does not know. Such words are kept as they came.
+    #[must_use]
+    pub fn has_unknown_value(&self) -> bool {
+        let Self::Webhook(webhook) = self else {
+            return false;
+        };
+        match &webhook.news {
+            News::Updated(update) => {
+                matches!(
+                    update.data_status,
+                    Some(DataStatus::Settled(SettledStatus::Other(_)))
+                ) || matches!(update.sync_status, Some(SyncStatus::Other(_)))
+            }
+            News::Job(job, _) => matches!(job.state, JobState::Other(_)),
+            _ => false,
+        }
+    }
+}
+
 /// A webhook event that says something about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {

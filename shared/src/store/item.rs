@@ -61,6 +61,11 @@ impl Version {
     }
 }
 
+/// The key of a record.
+pub(super) fn key(id: &AccountId) -> Item {
+    HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(id.to_string()))])
+}
+
 pub(super) fn account_id(item: &Item) -> Option<AccountId> {
     item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
 }

@@ -1,8 +1,10 @@
+use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 
 use super::item::{CorruptItem, Item, Stored, to_item};
 use super::*;
 use crate::account::tests::{POLICY, facts, record};
+use crate::account::{Lease, SyncAttempt, SyncOutcome};
 use crate::event::{self, Meaning};
 use crate::timestamp::Timestamp;
 
@@ -35,7 +37,7 @@ proptest! {
 fn a_lease_and_a_cooldown_are_kept() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
-    account.lease = Some(crate::account::Lease {
+    account.lease = Some(Lease {
         started_at: at(1),
         until: at(2),
     });
@@ -84,10 +86,30 @@ fn a_corrupt_item_is_refused_with_the_attribute() {
 }
 
 #[test]
-fn the_item_of_monos_fullest_events_is_under_one_kib() {
-    let size = size_of_item(&written(&fullest(), None));
-    assert!(size <= 1024, "{size} bytes: a write would cost two units");
+fn the_item_of_monos_fullest_events_costs_one_write_unit_and_so_does_one_that_was_synced_besides() {
+    let mut account = fullest();
+    let size = size_of_item(&written(&account, None));
     println!("the item of Mono's fullest events has {size} bytes");
+    let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
+    for outcome in [
+        SyncOutcome::ReauthorisationRequired { job_id: None },
+        SyncOutcome::TimedOut,
+    ] {
+        let attempt = SyncAttempt {
+            started_at: at,
+            ended_at: at,
+            outcome,
+        };
+        account = account.apply(&Fact::Attempt(attempt));
+    }
+    account.lease = Some(Lease {
+        started_at: at,
+        until: at,
+    });
+    account.cooldown_until = Some(at);
+    let size = size_of_item(&written(&account, None));
+    println!("with every register of a sync it has {size} bytes");
+    assert!(size <= 1024, "{size} bytes: a write would cost two units");
 }
 
 /// An account after everything that Mono's documentation shows, in its fullest form.

@@ -47,14 +47,11 @@ pub struct Call {
 }
 
 /// Something that goes wrong, once, with the next request that fits.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    /// The operation, such as `PutItem`.
-    pub operation: &'static str,
-    /// A text that the request's body has in it; tests that share a stack name their account here.
-    pub containing: String,
-    /// What happens.
-    pub failure: Failure,
+#[derive(Debug)]
+struct Fault {
+    operation: &'static str,
+    containing: String,
+    failure: Failure,
 }
 
 /// What can happen to a request.
@@ -70,6 +67,8 @@ pub enum Failure {
     AnswerLost,
     /// Answered as if nothing had been processed (`BatchGetItem`).
     Unprocessed,
+    /// Done, but for the first key, which is left unprocessed (`BatchGetItem`).
+    FirstUnprocessed,
     /// Never answered.
     Hang,
 }
@@ -101,9 +100,18 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Makes the next requests fail, each fault once.
-    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.traffic().faults.extend(faults);
+    /// Makes the next requests for this operation (such as `PutItem`) that have this text in their
+    /// body fail, each in its way. Tests that share a stack name their account here.
+    pub fn fail(&self, operation: &'static str, containing: &str, failures: &[Failure]) {
+        let fault = |failure: &Failure| Fault {
+            operation,
+            containing: containing.to_owned(),
+            failure: *failure,
+        };
+        self.shared
+            .traffic()
+            .faults
+            .extend(failures.iter().map(fault));
     }
 
     /// The requests so far whose body has this text in it.
@@ -173,8 +181,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Some(Failure::ServerError) => return failing(500, "InternalServerError"),
         Some(Failure::Unprocessed) => return unprocessed(&text),
         Some(Failure::Hang) => tokio::time::sleep(Duration::from_mins(1)).await,
-        Some(Failure::AnswerLost) | None => {}
+        Some(Failure::FirstUnprocessed | Failure::AnswerLost) | None => {}
     }
+    let left = (failure == Some(Failure::FirstUnprocessed)).then(|| without_first_key(&text));
+    let body = left
+        .as_ref()
+        .map_or(body, |(request, _)| Bytes::from(request.clone()));
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     // With the host that was asked for, which the request's signature covers.
     let headers = parts.headers;
@@ -187,17 +199,43 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         .await;
     match answer {
         Ok(_) if failure == Some(Failure::AnswerLost) => failing(500, "InternalServerError"),
-        Ok(answer) => relay(answer).await,
+        Ok(answer) => relay(answer, left.map(|(_, left)| left)).await,
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-async fn relay(answer: reqwest::Response) -> Response {
+async fn relay(answer: reqwest::Response, unprocessed: Option<Value>) -> Response {
     let (status, mut headers) = (answer.status(), answer.headers().clone());
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::CONTENT_LENGTH);
-    let body: Bytes = answer.bytes().await.unwrap_or_default();
+    let mut body: Bytes = answer.bytes().await.unwrap_or_default();
+    if let Some(unprocessed) = unprocessed {
+        let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        answer["UnprocessedKeys"] = unprocessed;
+        // It would be that of another body.
+        headers.remove("x-amz-crc32");
+        body = answer.to_string().into();
+    }
     (status, headers, Body::from(body)).into_response()
+}
+
+/// A `BatchGetItem` request without its first key, and the unprocessed keys that answer for it.
+fn without_first_key(request: &str) -> (String, Value) {
+    let mut request: Value = serde_json::from_str(request).unwrap_or_default();
+    let mut left = request["RequestItems"].clone();
+    for (table, wanted) in request["RequestItems"]
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+    {
+        if let Some(keys) = wanted["Keys"]
+            .as_array_mut()
+            .filter(|keys| !keys.is_empty())
+        {
+            left[table]["Keys"] = json!([keys.remove(0)]);
+        }
+    }
+    (request.to_string(), left)
 }
 
 fn operation(headers: &HeaderMap) -> String {

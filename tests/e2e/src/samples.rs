@@ -59,6 +59,15 @@ pub fn all() -> BTreeMap<String, Value> {
     samples
 }
 
+/// The account that the samples are about.
+#[must_use]
+pub fn account_id() -> String {
+    Event::samples()
+        .first()
+        .map(|event| event.account_id().to_owned())
+        .unwrap_or_default()
+}
+
 /// A call of Mono's, as an HTTP API hands it over (payload format 2.0).
 #[must_use]
 pub fn webhook(secret: &str, body: &str) -> Value {

@@ -36,7 +36,7 @@ impl Stack {
         name: &str,
         parameters: &[(&str, &str)],
     ) -> Result<Self, LocalError> {
-        let template = project().join(".aws-sam/build/template.yaml");
+        let template = project().join(".aws-sam/local/template.yaml");
         if !template.exists() {
             return Err(LocalError::NotBuilt);
         }

@@ -196,21 +196,29 @@ mod tests {
 
     /// Where each event hides the account id; `None` where it is not about an account.
     fn account_id_place(event: &Event) -> Option<&'static str> {
-        match event.kind().wire_name() {
-            "mono.events.account_connected" => Some("/data/id"),
-            "mono.events.account_unlinked" => Some("/data/account/id"),
-            "mono.accounts.jobs.update"
-            | "mono.events.account_income"
-            | "mono.events.account_credit_worthiness"
-            | "mono.events.transaction_categorisation"
-            | "mono.events.transaction_metadata"
-            | "mono.events.statement_insights" => Some("/data/account"),
-            "mono.events.account_synced" if event.kind() == Kind::AccountSynced => {
-                Some("/data/account")
-            }
-            "mono.events.webhook_test"
-            | "direct_debit.payment_successful"
-            | "mono.transaction.dispute_initiated" => None,
+        match event.kind() {
+            Kind::AccountConnected | Kind::AccountConnectedWithCustomer => Some("/data/id"),
+            Kind::ReauthorisationRequiredString => Some("/data"),
+            Kind::AccountUnlinked => Some("/data/account/id"),
+            Kind::AccountUnlinkedFlat => Some("/data/account_id"),
+            Kind::AccountUnlinkedString
+            | Kind::JobProcessing
+            | Kind::JobFinished
+            | Kind::JobFailed
+            | Kind::JobSuccessfulInCapitals
+            | Kind::JobFailedInCapitals
+            | Kind::JobReauthorisationRequired
+            | Kind::AccountSynced
+            | Kind::AccountIncome
+            | Kind::AccountCreditWorthiness
+            | Kind::TransactionCategorisation
+            | Kind::TransactionMetadata
+            | Kind::StatementInsights => Some("/data/account"),
+            Kind::WebhookTest
+            | Kind::DirectDebitPayment
+            | Kind::MandateCreated
+            | Kind::DisbursementSuccessful
+            | Kind::TransactionDispute => None,
             _ => Some("/data/account/_id"),
         }
     }
@@ -284,6 +292,25 @@ mod tests {
             job.body()["data"]["id"],
             meta(Kind::AccountUpdatedBySync, "job_id")
         );
+    }
+
+    #[test]
+    fn a_running_job_with_an_account_object_names_itself_in_job_id() {
+        let job = sample(Kind::JobRunningObject, Dialect::V2);
+        let expected = json!({
+            "account": { "_id": job.account_id() },
+            "job_id": meta(Kind::AccountUpdatedBySync, "job_id"),
+            "status": "RUNNING",
+        });
+        assert_eq!(job.body()["data"], expected);
+    }
+
+    #[test]
+    fn an_update_by_another_name_says_the_same() {
+        let update = sample(Kind::AccountUpdated, Dialect::V2);
+        let renamed = sample(Kind::AccountUpdatedByAnotherName, Dialect::V2);
+        assert_ne!(renamed.body()["event"], update.body()["event"]);
+        assert_eq!(renamed.body()["data"], update.body()["data"]);
     }
 
     #[test]

@@ -219,3 +219,12 @@ fn an_event_without_a_timestamp_is_timed_by_its_receipt() {
     let order = Webhook::new(None, at(10), "e", None, connected()).order;
     assert_eq!((order.at, order.evidence), (at(10), Evidence::Weak));
 }
+
+#[test]
+fn words_that_this_version_does_not_know_are_noticed() {
+    assert!(strong(1, updated("NEW_WORD", None)).has_unknown_value());
+    assert!(strong(1, updated("AVAILABLE", Some("NEW_WORD"))).has_unknown_value());
+    assert!(strong(1, job("j", "paused")).has_unknown_value());
+    assert!(!strong(1, updated("AVAILABLE", Some("SUCCESS"))).has_unknown_value());
+    assert!(!attempt(1, failure()).has_unknown_value());
+}

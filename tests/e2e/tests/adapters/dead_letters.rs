@@ -5,6 +5,7 @@ use aws_sdk_sqs::types::Message;
 use e2e::proxy::Failure;
 use e2e::shared_stack::local;
 use mono_sync::batch::{Batch, Verdict};
+use mono_sync::invocation::Invocation;
 use mono_sync::queue::{DeadLetterQueue, WebhookQueue};
 use mono_sync::secret::{UnverifiedBody, WebhookSecrets};
 use mono_sync::timestamp::Timestamp;
@@ -54,23 +55,24 @@ fn body(text: &str) -> WebhookBody<'_> {
 }
 
 /// A batch of one message that can never be applied.
-fn rejected(body: &str, received_at: &str) -> Batch<String, ()> {
+fn rejected(body: &str, received_at: &str) -> Batch<()> {
     let event: Value = json!({ "Records": [{
         "messageId": "m1",
         "body": body,
         "messageAttributes": { "received_at": { "stringValue": received_at, "dataType": "String" } },
     }]});
     let deadline = Instant::now() + Duration::from_secs(20);
+    let invocation = Invocation {
+        request_id: "request".to_owned(),
+        deadline,
+    };
     let read = |_: &_| Verdict::Reject("names no account".to_owned());
-    Batch::sort(serde_json::from_value(event).unwrap(), deadline, read).unwrap()
+    Batch::sort(serde_json::from_value(event).unwrap(), invocation, read).unwrap()
 }
 
-async fn work(batch: Batch<String, ()>) -> Vec<String> {
-    let response = batch
-        .work(async |_, _| Ok::<_, std::convert::Infallible>(()))
-        .await;
-    response
-        .batch_item_failures
+fn given_back(batch: Batch<()>) -> Vec<String> {
+    let failures = batch.into_response().batch_item_failures;
+    failures
         .into_iter()
         .map(|failure| failure.item_identifier)
         .collect()
@@ -143,7 +145,7 @@ async fn what_can_never_be_applied_is_put_aside_whole_with_the_reason_and_the_re
         .put_rejected_aside(&DeadLetterQueue::new(client(), &url))
         .await;
     assert_eq!(
-        work(batch).await,
+        given_back(batch),
         [""; 0],
         "it is done with in its own queue"
     );
@@ -165,6 +167,6 @@ async fn what_cannot_be_put_aside_is_given_back() {
     batch
         .put_rejected_aside(&DeadLetterQueue::new(client(), &url))
         .await;
-    assert_eq!(work(batch).await, ["m1"]);
+    assert_eq!(given_back(batch), ["m1"]);
     assert!(messages(&url).await.is_empty());
 }

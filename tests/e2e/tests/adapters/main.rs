@@ -8,7 +8,7 @@ mod secrets;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use e2e::proxy::{Failure, Fault, Proxy};
+use e2e::proxy::{Failure, Proxy};
 use e2e::shared_stack::local;
 
 /// A name that no other test of this program has.
@@ -19,12 +19,7 @@ fn unique(prefix: &str) -> String {
 
 /// Makes the next requests for this operation and with this text fail, each in its way.
 fn fail(operation: &'static str, containing: &str, failures: &[Failure]) {
-    let fault = |failure: &Failure| Fault {
-        operation,
-        containing: containing.to_owned(),
-        failure: *failure,
-    };
-    proxy().fail(failures.iter().map(fault));
+    local().proxy.fail(operation, containing, failures);
 }
 
 fn proxy() -> &'static Proxy {

@@ -248,7 +248,7 @@ async fn all_records_of_a_batch_are_read_in_one_request() {
         .apply(some, None, &[&update(some, 1, 100)])
         .await
         .unwrap();
-    let records = store.get_all(&ids).await;
+    let records = store.get_all(ids.clone()).await;
     assert_eq!(records.len(), 100);
     let found = records
         .values()
@@ -265,7 +265,7 @@ async fn more_than_a_hundred_records_are_read_in_as_many_requests_as_it_takes() 
         .collect();
     assert!(
         store
-            .get_all(&ids)
+            .get_all(ids)
             .await
             .values()
             .all(|record| matches!(record, Ok(None)))
@@ -289,7 +289,7 @@ async fn unprocessed_keys_are_asked_for_again() {
             Failure::Unprocessed,
         ],
     );
-    let records = store.get_all(&BTreeSet::from([id.clone()])).await;
+    let records = store.get_all(BTreeSet::from([id.clone()])).await;
     assert!(matches!(records[&id], Ok(Some(_))));
 }
 
@@ -297,8 +297,22 @@ async fn unprocessed_keys_are_asked_for_again() {
 async fn keys_that_stay_unprocessed_are_an_error_and_not_a_missing_record() {
     let (store, id) = (store(), account_id());
     fail("BatchGetItem", id.as_str(), &[Failure::Unprocessed; 6]);
-    let records = store.get_all(&BTreeSet::from([id.clone()])).await;
+    let records = store.get_all(BTreeSet::from([id.clone()])).await;
     assert!(matches!(records[&id], Err(StoreError::Unprocessed)));
+}
+
+#[tokio::test]
+async fn a_throttled_key_stands_in_no_others_way() {
+    let (store, tag) = (store(), unique("throttled"));
+    let ids = ["a", "b"].map(|end| format!("{tag}-{end}").parse::<AccountId>().unwrap());
+    for id in &ids {
+        store.apply(id, None, &[&update(id, 1, 100)]).await.unwrap();
+    }
+    fail("BatchGetItem", &tag, &[Failure::FirstUnprocessed]);
+    fail("BatchGetItem", &tag, &[Failure::Throttle; 3]);
+    let records = store.get_all(BTreeSet::from(ids.clone())).await;
+    assert!(matches!(records[&ids[0]], Err(StoreError::Unavailable(_))));
+    assert!(matches!(records[&ids[1]], Ok(Some(_))));
 }
 
 #[tokio::test]
@@ -317,7 +331,7 @@ async fn a_corrupt_item_is_refused_and_stands_in_no_others_way() {
         .await
         .unwrap();
     let records = store
-        .get_all(&BTreeSet::from([good.clone(), bad.clone()]))
+        .get_all(BTreeSet::from([good.clone(), bad.clone()]))
         .await;
     assert!(matches!(records[&good], Ok(Some(_))));
     assert!(matches!(records[&bad], Err(StoreError::Corrupt(_))));

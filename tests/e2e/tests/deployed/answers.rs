@@ -195,3 +195,18 @@ async fn the_accounts_route_is_closed_to_whoever_did_not_sign() {
     let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
     assert_eq!(send(request).await.status(), 403);
 }
+
+#[test]
+fn the_outputs_say_where_everything_is() {
+    let (api, webhook) = (stack().output("ApiUrl"), stack().output("WebhookUrl"));
+    assert!(api.starts_with("https://"));
+    assert_eq!(webhook, format!("{api}/webhooks/mono"));
+    assert!(stack().output("DashboardUrl").contains("dashboards"));
+    for name in [
+        "AccountsTableName",
+        "WebhookQueueUrl",
+        "WebhookDeadLetterQueueUrl",
+    ] {
+        assert!(!stack().output(name).is_empty(), "{name}");
+    }
+}

@@ -132,7 +132,7 @@ async fn of_500_webhooks_for_50_accounts_none_is_lost() {
     );
     let ids: BTreeSet<AccountId> = accounts.iter().map(|(id, _)| id.clone()).collect();
     eventually("each record is what its ten events say", async || {
-        let records = store.get_all(&ids).await;
+        let records = store.get_all(ids.clone()).await;
         accounts.iter().all(|(id, events)| {
             let Ok(Some(stored)) = &records[id] else {
                 return false;

@@ -1,7 +1,8 @@
 //! Failures between the functions and AWS.
 
 use e2e::proxy::Failure;
-use e2e::shared_stack::local;
+use e2e::samples;
+use e2e::shared_stack::{local, stack};
 use sandbox::{Attempt, Dialect, Kind, Link};
 use serde_json::{Value, json};
 
@@ -70,17 +71,13 @@ async fn an_event_whose_write_fails_is_given_back_and_applied_later() {
 #[tokio::test]
 async fn a_crash_between_the_write_and_the_delete_changes_nothing() {
     let id = account_id();
-    // Written, but the function never learns of it and gives the message back.
-    fail(
-        "PutItem",
-        &id,
-        &[
-            Failure::AnswerLost,
-            Failure::ServerError,
-            Failure::ServerError,
-        ],
-    );
-    fail("GetItem", &id, &[Failure::ServerError; 3]);
+    // Written, but the function never learns of it, and gives the message back.
+    let failures = [
+        Failure::AnswerLost,
+        Failure::ServerError,
+        Failure::ServerError,
+    ];
+    fail("PutItem", &id, &failures);
     assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
     eventually("the message is delivered again", async || {
         local().proxy.count("BatchGetItem", &id) >= 2
@@ -88,18 +85,45 @@ async fn a_crash_between_the_write_and_the_delete_changes_nothing() {
     .await;
     let account = account_when(&id, |account| account["balance"] == 100).await;
     assert_eq!(account["status"], "healthy");
+    assert_eq!(local().proxy.pending_faults(&id), 0);
     let writes = local().proxy.count("PutItem", &id);
-    assert!(
-        writes <= 3,
-        "the redelivery finds everything known and writes nothing: {writes}"
+    assert_eq!(
+        writes, 3,
+        "the redelivery finds everything known and writes nothing"
     );
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
+    let (id, tag) = (account_id(), account_id());
+    fail("SendMessage", &tag, &[Failure::Hang; 3]);
+    let bodies = [
+        format!("not json {tag}"),
+        balance_update(&id, 1, 1).to_string(),
+    ];
+    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
+    let response = stack()
+        .invoke("ProcessorFunction", &samples::batch(&bodies))
+        .await
+        .unwrap();
+    let failures = response["batchItemFailures"].as_array().unwrap();
+    assert_eq!(
+        failures.len(),
+        1,
+        "the one that could not be put aside: {response}"
+    );
+    assert_eq!(
+        failures[0]["itemIdentifier"],
+        "00000000-0000-4000-8000-000000000000"
+    );
+    account_when(&id, |account| account["balance"] == 1).await;
 }
 
 #[tokio::test]
 async fn a_table_that_cannot_be_read_is_503() {
     let id = account_id();
     fail("GetItem", &id, &[Failure::AccessDenied]);
-    let (status, problem) = e2e::shared_stack::stack().account(&id).await.unwrap();
+    let (status, problem) = stack().account(&id).await.unwrap();
     assert_eq!(
         (status.as_u16(), &problem["code"]),
         (503, &json!("STORE_UNAVAILABLE"))

@@ -57,6 +57,28 @@ async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal(
 }
 
 #[tokio::test]
+async fn a_dead_letter_is_logged_with_its_reason_but_not_its_body() {
+    let tag = account_id();
+    post(&json!({
+        "event": "mono.events.reauthorisation_required",
+        "data": { "account": { "_id": format!("Zebedee Quux {tag}"), "accountNumber": "9988776655" } },
+    }))
+    .await;
+    eventually("the dead letter is logged", async || {
+        lines("processor").await.iter().any(|line| {
+            line.contains("put aside") && line.contains("by something that is no account id")
+        })
+    })
+    .await;
+    let logged = lines("processor").await;
+    assert!(
+        !logged
+            .iter()
+            .any(|line| line.contains(&tag) || line.contains("9988776655"))
+    );
+}
+
+#[tokio::test]
 async fn a_refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
     let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
     let answer = request

@@ -16,7 +16,7 @@ mod samples;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use e2e::proxy::{Failure, Fault};
+use e2e::proxy::Failure;
 use e2e::samples::LOCAL_SECRET;
 use e2e::shared_stack::{local, stack};
 use reqwest::{Method, Response};
@@ -94,12 +94,7 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
     })
 }
 
-/// Makes the functions' next requests for this operation and with this text fail.
+/// Makes the next requests for this operation and with this text fail, each in its way.
 fn fail(operation: &'static str, containing: &str, failures: &[Failure]) {
-    let fault = |failure: &Failure| Fault {
-        operation,
-        containing: containing.to_owned(),
-        failure: *failure,
-    };
-    local().proxy.fail(failures.iter().map(fault));
+    local().proxy.fail(operation, containing, failures);
 }

@@ -1,11 +1,13 @@
 //! The webhook secret changes while webhooks come in.
 
 use aws_sdk_secretsmanager::Client;
+use e2e::proxy::Failure;
 use e2e::shared_stack::{aside, local};
 use e2e::stack::Stack;
 use reqwest::Method;
+use tokio::time::{Duration, sleep};
 
-use super::eventually;
+use super::{eventually, fail};
 
 async fn status(stack: &Stack, secret: &str) -> u16 {
     let request = stack.request(Method::POST, "/webhooks/mono");
@@ -24,6 +26,14 @@ async fn accepted(stack: &Stack, secret: &str) {
 async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeploy() {
     // A stack of its own, and the template's default: the first of the two deployments.
     let stack = aside(Stack::deploy(&local().emulator, "rotation", &[])).unwrap();
+    let secret = stack.resource("WebhookSecret");
+    fail("GetSecretValue", secret, &[Failure::AccessDenied]);
+    assert_eq!(
+        status(&stack, "anything").await,
+        503,
+        "what cannot be read is no refusal"
+    );
+    sleep(Duration::from_secs(1)).await;
     for secret in ["unset", "", "first"] {
         assert_eq!(status(&stack, secret).await, 401, "{secret}");
     }

@@ -33,12 +33,22 @@ pub enum Kind {
     AccountUpdatedSyncFailed,
     /// The stale cache, AVAILABLE, of a refresh that met a bank that wants the customer.
     AccountUpdatedReauthorisationRequired,
+    /// The data fetched after a link, under the name that Mono's prose gives the event.
+    AccountUpdatedByAnotherName,
     /// The bank wants the customer, in v1.
     ReauthorisationRequired,
+    /// The same with `data` the account id alone, as Mono's blog words it.
+    ReauthorisationRequiredString,
     /// The customer has been there; data is yet to come.
     AccountReauthorized,
-    /// The link is gone.
+    /// The link is gone; the account has an `id`, as in Mono's sample.
     AccountUnlinked,
+    /// The same with an `_id`, as in the table beside that sample.
+    AccountUnlinkedUnderscored,
+    /// The same with an `account_id` and no account, as in one receiver's reading.
+    AccountUnlinkedFlat,
+    /// The same with the account a string, as in another's.
+    AccountUnlinkedString,
     /// A job runs.
     JobProcessing,
     /// A job ended well.
@@ -51,6 +61,8 @@ pub enum Kind {
     JobFailedInCapitals,
     /// Why it failed, as the changelog words it.
     JobReauthorisationRequired,
+    /// A job runs, as one receiver's tests have it: an account object and a `job_id`.
+    JobRunningObject,
     /// A daily refresh failed, in v1.
     SyncFailed,
     /// A daily refresh succeeded; the account is a string in one receiver's reading.
@@ -71,6 +83,10 @@ pub enum Kind {
     WebhookTest,
     /// Another product's event.
     DirectDebitPayment,
+    /// Another product's event, under `events` alone.
+    MandateCreated,
+    /// Another product's event, under `event` alone.
+    DisbursementSuccessful,
     /// Another product's event, in an envelope within `data`.
     TransactionDispute,
     /// An event Mono has not invented yet.
@@ -79,7 +95,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 40] = [
         Self::AccountConnected,
         Self::AccountConnectedWithCustomer,
         Self::AccountUpdated,
@@ -91,15 +107,21 @@ impl Kind {
         Self::AccountUpdatedFailed,
         Self::AccountUpdatedSyncFailed,
         Self::AccountUpdatedReauthorisationRequired,
+        Self::AccountUpdatedByAnotherName,
         Self::ReauthorisationRequired,
+        Self::ReauthorisationRequiredString,
         Self::AccountReauthorized,
         Self::AccountUnlinked,
+        Self::AccountUnlinkedUnderscored,
+        Self::AccountUnlinkedFlat,
+        Self::AccountUnlinkedString,
         Self::JobProcessing,
         Self::JobFinished,
         Self::JobFailed,
         Self::JobSuccessfulInCapitals,
         Self::JobFailedInCapitals,
         Self::JobReauthorisationRequired,
+        Self::JobRunningObject,
         Self::SyncFailed,
         Self::AccountSynced,
         Self::AccountSyncedObject,
@@ -110,6 +132,8 @@ impl Kind {
         Self::StatementInsights,
         Self::WebhookTest,
         Self::DirectDebitPayment,
+        Self::MandateCreated,
+        Self::DisbursementSuccessful,
         Self::TransactionDispute,
         Self::Unknown,
     ];
@@ -125,6 +149,7 @@ impl Kind {
             | Self::AccountUpdatedFailed
             | Self::AccountReauthorized => &[Dialect::V1, Dialect::V2],
             Self::ReauthorisationRequired
+            | Self::ReauthorisationRequiredString
             | Self::SyncFailed
             | Self::AccountSynced
             | Self::AccountSyncedObject => &[Dialect::V1],
@@ -148,15 +173,22 @@ impl Kind {
             | Self::AccountUpdatedFailed
             | Self::AccountUpdatedSyncFailed
             | Self::AccountUpdatedReauthorisationRequired => "mono.events.account_updated",
-            Self::ReauthorisationRequired => "mono.events.reauthorisation_required",
+            Self::AccountUpdatedByAnotherName => "mono.accounts.account_updated",
+            Self::ReauthorisationRequired | Self::ReauthorisationRequiredString => {
+                "mono.events.reauthorisation_required"
+            }
             Self::AccountReauthorized => "mono.events.account_reauthorized",
-            Self::AccountUnlinked => "mono.events.account_unlinked",
+            Self::AccountUnlinked
+            | Self::AccountUnlinkedUnderscored
+            | Self::AccountUnlinkedFlat
+            | Self::AccountUnlinkedString => "mono.events.account_unlinked",
             Self::JobProcessing
             | Self::JobFinished
             | Self::JobFailed
             | Self::JobSuccessfulInCapitals
             | Self::JobFailedInCapitals
-            | Self::JobReauthorisationRequired => "mono.accounts.jobs.update",
+            | Self::JobReauthorisationRequired
+            | Self::JobRunningObject => "mono.accounts.jobs.update",
             Self::SyncFailed => "mono.events.sync_failed",
             Self::AccountSynced | Self::AccountSyncedObject => "mono.events.account_synced",
             Self::AccountIncome => "mono.events.account_income",
@@ -166,6 +198,8 @@ impl Kind {
             Self::StatementInsights => "mono.events.statement_insights",
             Self::WebhookTest => "mono.events.webhook_test",
             Self::DirectDebitPayment => "direct_debit.payment_successful",
+            Self::MandateCreated => "events.mandates.created",
+            Self::DisbursementSuccessful => "event.disburse.successful",
             Self::TransactionDispute => "mono.transaction.dispute_initiated",
             Self::Unknown => "mono.events.not_yet_invented",
         }
@@ -178,6 +212,7 @@ impl Kind {
                 self.wire_name(),
                 "mono.events.account_connected"
                     | "mono.events.account_updated"
+                    | "mono.accounts.account_updated"
                     | "mono.events.account_reauthorized"
             )
     }
@@ -193,5 +228,23 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of all variants, which serde lists when it is asked for one that does not exist.
+    fn declared() -> Vec<String> {
+        let refusal = serde_json::from_str::<Kind>("\"none\"").expect_err("no such kind");
+        let refusal = refusal.to_string();
+        let quoted = refusal.split('`').skip(1).step_by(2);
+        quoted.skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn all_holds_every_kind_once_in_the_order_of_declaration() {
+        assert_eq!(Kind::ALL.map(|kind| kind.to_string()).to_vec(), declared());
     }
 }

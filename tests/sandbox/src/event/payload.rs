@@ -28,21 +28,27 @@ pub(super) fn data(kind: Kind, dialect: Dialect, account: &Account, stamp: &Stam
         | Kind::AccountUpdatedUnavailable
         | Kind::AccountUpdatedFailed
         | Kind::AccountUpdatedSyncFailed
-        | Kind::AccountUpdatedReauthorisationRequired => updated(kind, dialect, account, stamp),
-        Kind::ReauthorisationRequired | Kind::SyncFailed | Kind::AccountSyncedObject => {
-            account_object(account)
-        }
+        | Kind::AccountUpdatedReauthorisationRequired
+        | Kind::AccountUpdatedByAnotherName => updated(kind, dialect, account, stamp),
+        Kind::ReauthorisationRequired
+        | Kind::AccountUnlinkedUnderscored
+        | Kind::SyncFailed
+        | Kind::AccountSyncedObject => account_object(account),
+        Kind::ReauthorisationRequiredString => json!(account.account_id),
         Kind::AccountReauthorized => match dialect {
             Dialect::V1 => account_object(account),
             Dialect::V2 => signed(account_object(account)),
         },
         Kind::AccountUnlinked => json!({ "account": { "id": account.account_id } }),
+        Kind::AccountUnlinkedFlat => json!({ "account_id": account.account_id }),
+        Kind::AccountUnlinkedString => json!({ "account": account.account_id }),
         Kind::JobProcessing => job(account, "processing"),
         Kind::JobFinished => job(account, "finished"),
         Kind::JobFailed => job(account, "failed"),
         Kind::JobSuccessfulInCapitals => job(account, "SUCCESSFUL"),
         Kind::JobFailedInCapitals => job(account, "FAILED"),
         Kind::JobReauthorisationRequired => job(account, "REAUTHORISATION_REQUIRED"),
+        Kind::JobRunningObject => job_running(account),
         Kind::AccountSynced => json!({ "account": account.account_id, "updated": true }),
         Kind::AccountIncome => income(account),
         Kind::AccountCreditWorthiness => credit_worthiness(account),
@@ -51,6 +57,8 @@ pub(super) fn data(kind: Kind, dialect: Dialect, account: &Account, stamp: &Stam
         }
         Kind::WebhookTest => signed(json!({ "webhook": "e00000000000000000000001" })),
         Kind::DirectDebitPayment => direct_debit(),
+        Kind::MandateCreated => mandate(),
+        Kind::DisbursementSuccessful => disbursement(),
         Kind::TransactionDispute => dispute(stamp),
         Kind::Unknown => {
             let mut data = account_object(account);
@@ -280,6 +288,13 @@ fn job(account: &Account, status: &str) -> Value {
     }))
 }
 
+fn job_running(account: &Account) -> Value {
+    let mut data = account_object(account);
+    data["job_id"] = json!(account.job_id);
+    data["status"] = json!("RUNNING");
+    data
+}
+
 /// What stands beside the account differs from product version to product version.
 fn income(account: &Account) -> Value {
     signed(json!({
@@ -301,6 +316,23 @@ fn credit_worthiness(account: &Account) -> Value {
 fn direct_debit() -> Value {
     signed(json!({
         "reference_number": "fictional-debit-1",
+        "amount": 150_000,
+        "status": "successful",
+    }))
+}
+
+/// Illustrative, as is [`disbursement`]. Its `id` is the mandate's and no account's.
+fn mandate() -> Value {
+    signed(json!({
+        "id": "d00000000000000000000001",
+        "reference": "fictional-mandate-1",
+        "status": "initiated",
+    }))
+}
+
+fn disbursement() -> Value {
+    signed(json!({
+        "reference": "fictional-disbursement-1",
         "amount": 150_000,
         "status": "successful",
     }))

@@ -118,7 +118,7 @@ impl Demonstration {
         self.control(&events, &late).await?;
         self.show_webhooks(before).await?;
         sleep(Duration::from_secs(1)).await;
-        self.tell(&self.until(&account_id, "healthy").await?);
+        tell(&self.until(&account_id, "healthy").await?);
 
         step(
             4,
@@ -130,7 +130,7 @@ impl Demonstration {
             .await?;
         let waiting = self.until(&account_id, "reauthorisation_required").await?;
         self.show_webhooks(before).await?;
-        self.tell(&waiting);
+        tell(&waiting);
         let stale = waiting["last_synced_at"] == linked["last_synced_at"];
         expect(stale, "the last sync is still the one before")?;
 
@@ -143,7 +143,7 @@ impl Demonstration {
             .await?;
         let recovered = self.until(&account_id, "healthy").await?;
         self.show_webhooks(before).await?;
-        self.tell(&recovered);
+        tell(&recovered);
         let fresh = recovered["last_synced_at"].as_str() > linked["last_synced_at"].as_str();
         expect(fresh, "the last sync is a new one")?;
 
@@ -245,16 +245,16 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
         let url = format!("{}/control/settled", self.sandbox_url);
         Ok(self.http.get(url).send().await?.json().await?)
     }
+}
 
-    fn tell(&self, account: &Value) {
-        for field in [
-            "status",
-            "status_at",
-            "last_synced_at",
-            "reauthorisation_required_at",
-        ] {
-            println!("   {field:<28} {}", account[field]);
-        }
+fn tell(account: &Value) {
+    for field in [
+        "status",
+        "status_at",
+        "last_synced_at",
+        "reauthorisation_required_at",
+    ] {
+        println!("   {field:<28} {}", account[field]);
     }
 }
 
@@ -263,10 +263,7 @@ fn step(number: u8, text: &str) {
 }
 
 fn indented(value: &Value) -> String {
-    format!("{value:#}")
-        .lines()
-        .map(|line| format!("   {line}\n"))
-        .collect()
+    format!("   {value:#}").replace('\n', "\n   ")
 }
 
 fn expect(holds: bool, what: &str) -> Result<()> {

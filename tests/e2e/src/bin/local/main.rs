@@ -4,7 +4,8 @@
 mod demonstration;
 mod watch;
 
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -59,7 +60,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Starts an emulator and deploys the real template on it.
 async fn deploy(port: Option<u16>) -> Result<(Emulator, Stack)> {
     let port = match port {
-        Some(port) => unused(port)?,
+        Some(port) => unused(Ipv4Addr::LOCALHOST.into(), port)?,
         None => free_port()?,
     };
     println!("Starting an AWS on this machine and deploying template.yaml on it …");
@@ -69,10 +70,14 @@ async fn deploy(port: Option<u16>) -> Result<(Emulator, Stack)> {
     Ok((emulator, stack))
 }
 
-fn unused(port: u16) -> Result<u16> {
-    match TcpListener::bind(("127.0.0.1", port)) {
+fn unused(address: IpAddr, port: u16) -> Result<u16> {
+    match TcpListener::bind((address, port)) {
         Ok(_) => Ok(port),
-        Err(_) => Err(format!("Port {port} is in use on this machine: choose another.").into()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(format!(
+            "Port {port} is in use: end what listens there, or choose another with --port."
+        )
+        .into()),
+        Err(error) => Err(format!("Port {port} of {address} cannot be had: {error}.").into()),
     }
 }
 

@@ -1,16 +1,21 @@
 //! `cargo lambda watch`, with the functions wired to a stack on the embedded AWS.
 
-use std::process::Command;
+use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use e2e::emulator::REGION;
-use e2e::project;
+use e2e::{project, samples};
 
-use super::{Result, deploy, unused};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::{Result, deploy, interrupted, unused};
 
 /// Runs until Ctrl-C ends it.
 pub(crate) async fn run(port: u16) -> Result<()> {
-    unused(port)?;
+    unused(Ipv6Addr::LOCALHOST.into(), port)?;
     let (emulator, stack) = deploy(None).await?;
+    let account_id = samples::account_id();
     println!(
         "
 Watching. In another terminal, with .venv/bin on the PATH:
@@ -18,11 +23,12 @@ Watching. In another terminal, with .venv/bin on the PATH:
   cargo lambda invoke webhook --data-file events/webhook/account_updated.v2.json
   cargo lambda invoke processor --data-file events/processor/account_updated.v2.json
   cargo lambda invoke accounts --data-file events/accounts/get_account.json
-  curl -s http://127.0.0.1:{port}/accounts/697926f050b9c321c1451dda
+  curl -s http://localhost:{port}/accounts/{account_id}
 "
     );
-    let status = Command::new("cargo")
-        .args(["lambda", "watch", "--invoke-address", "127.0.0.1"])
+    let mut watch = Command::new("cargo")
+        // Where `cargo lambda invoke` looks.
+        .args(["lambda", "watch", "--invoke-address", "::1"])
         .args(["--invoke-port", &port.to_string()])
         .current_dir(project())
         .envs([
@@ -40,10 +46,16 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("SYNC_COOLDOWN_SECONDS", "300"),
         ])
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("cargo lambda watch ended with an error.".into())
+        .kill_on_drop(true)
+        .spawn()?;
+    tokio::select! {
+        ended = watch.wait() => {
+            if ended?.success() { Ok(()) } else { Err("cargo lambda watch ended with an error.".into()) }
+        }
+        stopped = interrupted() => {
+            // Ctrl-C has reached it too, and it ends its functions first.
+            let _ = timeout(Duration::from_secs(5), watch.wait()).await;
+            stopped
+        }
     }
 }

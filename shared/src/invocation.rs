@@ -1,0 +1,67 @@
+//! One invocation of a function: what it is called in the log, and when it has to answer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::timestamp::Timestamp;
+
+/// An invocation.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Lambda's id of it. Answers carry it as `x-request-id`.
+    pub request_id: String,
+    /// When work has to stop, so that there is time left to answer.
+    pub deadline: Instant,
+}
+
+/// What is left of the time when work stops, to answer in.
+const MARGIN: Duration = Duration::from_secs(1);
+/// The time of an invocation whose end is not known.
+const UNKNOWN_TIME: Duration = Duration::from_secs(9);
+
+impl Invocation {
+    /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 is
+    /// none: `cargo lambda watch` hands over a number of its own.
+    #[must_use]
+    pub fn new(request_id: String, end: u64) -> Self {
+        const A_YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
+        let left = Timestamp::from_millis(end).since(Timestamp::now());
+        let left = if end < A_YEAR { UNKNOWN_TIME } else { left };
+        Self {
+            request_id,
+            deadline: Instant::now() + left.saturating_sub(MARGIN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(end: Timestamp) -> Duration {
+        Invocation::new(String::new(), end.millis()).deadline - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_stops_a_second_before_the_end() {
+        let left = left(Timestamp::now() + Duration::from_secs(30));
+        assert!(left > Duration::from_secs(28) && left <= Duration::from_secs(29));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_end_no_time_is_left() {
+        assert_eq!(
+            left(Timestamp::now() - Duration::from_secs(1)),
+            Duration::ZERO
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_in_1970_is_not_known() {
+        assert_eq!(
+            left(Timestamp::from_millis(600_000)),
+            Duration::from_secs(8)
+        );
+    }
+}
