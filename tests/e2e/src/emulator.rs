@@ -61,12 +61,10 @@ impl Emulator {
             return Err(LocalError::NotInstalled(program));
         }
         let folder = project().join("target/local");
-        std::fs::create_dir_all(&folder)?;
         let log = folder.join(format!("emulator-{port}.log"));
         let direct = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(program);
         command
-            .current_dir(&folder)
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("AWS_ENDPOINT_URL", endpoint.unwrap_or(&direct))

@@ -27,6 +27,7 @@ impl Companion {
     ///
     /// When it cannot be started, or the file cannot be written.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(log.parent().unwrap_or(Path::new("/")))?;
         let output = std::fs::File::create(log)?;
         let program = command.get_program().to_owned();
         let mut keeper = Command::new("sh");

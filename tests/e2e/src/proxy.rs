@@ -189,7 +189,8 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         .map_or(body, |(request, _)| Bytes::from(request.clone()));
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     // With the host that was asked for, which the request's signature covers.
-    let headers = parts.headers;
+    let mut headers = parts.headers;
+    headers.remove(header::CONTENT_LENGTH);
     let answer = shared
         .client
         .request(parts.method, format!("{}{path}", shared.upstream))

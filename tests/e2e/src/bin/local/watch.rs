@@ -53,7 +53,10 @@ Watching. In another terminal, with .venv/bin on the PATH:
             if ended?.success() { Ok(()) } else { Err("cargo lambda watch ended with an error.".into()) }
         }
         stopped = interrupted() => {
-            // Ctrl-C has reached it too, and it ends its functions first.
+            // It ends its functions first. Ctrl-C has reached it already; another signal has not.
+            if let Some(id) = watch.id() {
+                let _ = Command::new("kill").args(["-INT", &id.to_string()]).status().await;
+            }
             let _ = timeout(Duration::from_secs(5), watch.wait()).await;
             stopped
         }
