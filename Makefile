@@ -1,11 +1,13 @@
 # The few commands a person types. All tools are installed below .venv, none anywhere else.
 
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-# What the functions are built for here. `make deploy` builds for what the template says (arm64).
+# What the functions are built for here, and what for AWS.
 MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+ARCHITECTURE := arm64
 SOURCES := $(shell find functions shared/src -name '*.rs') $(wildcard functions/*/Cargo.toml) \
            shared/Cargo.toml Cargo.toml Cargo.lock template.yaml rust-toolchain.toml
 # Apart from what `make deploy` builds for AWS, which may be for another architecture.
@@ -28,20 +30,21 @@ watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda
 
 .PHONY: test
 test: $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
-	cargo test --workspace
+	cargo test --workspace --locked
 
 .PHONY: lint
 lint: .venv/tools ## Format, clippy and template checks, as CI does them
 	cargo fmt --check
-	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	sam validate --lint
 
 .PHONY: build
 build: $(BUILT) ## Build the functions for this machine
 
 .PHONY: deploy
-deploy: .venv/tools ## Build for AWS and deploy, with questions
-	sam build && sam deploy --guided
+deploy: .venv/tools ## Build for AWS and deploy, with questions (ARCHITECTURE=x86_64: not for arm64)
+	sam build --parameter-overrides Architecture=$(ARCHITECTURE)
+	sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: tools
 tools: .venv/tools ## Install SAM, cargo-lambda and the emulator below .venv
@@ -52,7 +55,10 @@ clean: ## Remove everything that was built and installed
 
 $(BUILT): $(SOURCES) | .venv/tools
 	@tests/tools/room-for-a-build
-	sam build --build-dir $(LOCAL) --parameter-overrides Architecture=$(MACHINE)
+	@echo 'Building the functions; the first time takes some minutes.'
+	@# Without SAM's advice to deploy: this build is for this machine alone.
+	@sam build --build-dir $(LOCAL) --parameter-overrides Architecture=$(MACHINE) 2>&1 | \
+		sed '/^Commands you can use next/,$$d'
 	@touch $@
 
 .venv/tools: tests/tools/deploy.txt tests/tools/emulator.txt

@@ -24,7 +24,7 @@ use crate::queue::DeadLetterQueue;
 pub struct Batch<T> {
     invocation: Invocation,
     accounts: BTreeMap<AccountId, Vec<Work<T>>>,
-    rejected: Vec<(String, SqsMessage, String)>,
+    rejected: Vec<Rejected>,
     failed: BTreeSet<String>,
 }
 
@@ -35,14 +35,26 @@ pub struct Work<T> {
     pub content: T,
 }
 
+struct Rejected {
+    message_id: String,
+    message: SqsMessage,
+    event_id: Option<String>,
+    reason: String,
+}
+
 /// What a single message turned out to be.
 pub enum Verdict<T> {
     /// Work, to be done together with the other work of the same account.
     Work(AccountId, T),
     /// Nothing to do.
     Done,
-    /// Can never be done, for this reason: repeating it would not help.
-    Reject(String),
+    /// Can never be done: repeating it would not help.
+    Reject {
+        /// Mono's id of the event, where it has one, for the log.
+        event_id: Option<String>,
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// SQS gives every message an id. Without one no failure can be reported, and an empty one would
@@ -83,7 +95,14 @@ impl<T> Batch<T> {
                     batch.accounts.entry(account_id).or_default().push(work);
                 }
                 Ok(Verdict::Done) => {}
-                Ok(Verdict::Reject(reason)) => batch.rejected.push((message_id, message, reason)),
+                Ok(Verdict::Reject { event_id, reason }) => {
+                    batch.rejected.push(Rejected {
+                        message_id,
+                        message,
+                        event_id,
+                        reason,
+                    });
+                }
                 Err(_) => {
                     let request_id = &batch.invocation.request_id;
                     error!(request_id, message_id, "given back: reading it panicked");
@@ -100,14 +119,16 @@ impl<T> Batch<T> {
         self.accounts.keys().cloned().collect()
     }
 
-    /// Waits for something that all work needs, but not beyond the deadline. Without it all work is
-    /// given back.
+    /// Waits for something that all work needs, but not beyond the deadline. Without it, or when it
+    /// panics, all work is given back.
     pub async fn prepare<P>(&mut self, preparation: impl Future<Output = P>) -> Option<P> {
-        let prepared = timeout_at(self.invocation.deadline, preparation).await.ok();
+        let preparation = AssertUnwindSafe(preparation).catch_unwind();
+        let prepared = timeout_at(self.invocation.deadline, preparation).await;
+        let prepared = prepared.ok().and_then(Result::ok);
         if prepared.is_none() {
-            warn!(
+            error!(
                 request_id = self.invocation.request_id,
-                "all given back: the time is up"
+                "all given back: not prepared in time"
             );
             let work = take(&mut self.accounts).into_values().flatten();
             self.failed.extend(work.map(|work| work.message_id));
@@ -139,22 +160,21 @@ impl<T> Batch<T> {
         let rejected = take(&mut self.rejected);
         let invocation = &self.invocation;
         let failures = stream::iter(rejected)
-            .map(async |(message_id, message, reason)| {
+            .map(async |Rejected { message_id, message, event_id, reason }| {
                 let put_aside = dead_letters.put_aside(&message, &reason);
                 let put_aside = timeout_at(invocation.deadline, put_aside).await;
                 let request_id = &invocation.request_id;
                 match put_aside {
                     Ok(Ok(())) => {
                         warn!(
-                            request_id,
-                            message_id, reason, "put aside: it can never be applied"
+                            request_id, message_id, event_id, reason, "put aside: it can never be applied"
                         );
                         return None;
                     }
                     Ok(Err(error)) => {
-                        error!(request_id, message_id, reason, %error, "cannot be put aside");
+                        error!(request_id, message_id, event_id, reason, %error, "cannot be put aside");
                     }
-                    Err(_) => error!(request_id, message_id, reason, "not put aside in time"),
+                    Err(_) => error!(request_id, message_id, event_id, reason, "not put aside in time"),
                 }
                 Some(message_id)
             })
@@ -174,7 +194,11 @@ impl<T> Batch<T> {
                 .flatten()
                 .map(|work| work.message_id),
         );
-        failed.extend(self.rejected.into_iter().map(|(message_id, ..)| message_id));
+        failed.extend(
+            self.rejected
+                .into_iter()
+                .map(|rejected| rejected.message_id),
+        );
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.into_iter().map(failure).collect();
         response
@@ -288,7 +312,10 @@ mod tests {
         match body.split_once(' ') {
             None if body == "panic" => panic!("a message that cannot be read"),
             None if body == "nothing" => Verdict::Done,
-            None => Verdict::Reject("no account".to_owned()),
+            None => Verdict::Reject {
+                event_id: None,
+                reason: "no account".to_owned(),
+            },
             Some((id, content)) => Verdict::Work(id.parse().unwrap(), content.to_owned()),
         }
     }
@@ -410,6 +437,18 @@ mod tests {
     async fn without_its_preparation_all_work_is_given_back_in_time() {
         let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
         assert_eq!(batch.prepare(std::future::pending::<()>()).await, None);
+        assert_eq!(batch.into_response().batch_item_failures.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn when_its_preparation_panics_all_work_is_given_back() {
+        let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
+        assert_eq!(
+            batch
+                .prepare(async { panic!("a record that cannot be read") })
+                .await,
+            None::<()>
+        );
         assert_eq!(batch.into_response().batch_item_failures.len(), 2);
     }
 

@@ -70,6 +70,17 @@ pub enum Inapplicable {
     UnusableAccount(Label),
 }
 
+impl Inapplicable {
+    /// Mono's id of the event, where it could be read and has one.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        match self {
+            Self::NotJson { .. } | Self::NotAnObject => None,
+            Self::NoAccount(label) | Self::UnusableAccount(label) => label.event_id.as_deref(),
+        }
+    }
+}
+
 /// Reads one event. `received_at` is when Mono's call arrived.
 ///
 /// # Errors

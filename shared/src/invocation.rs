@@ -17,6 +17,7 @@ pub struct Invocation {
 
 /// What is left of the time when work stops, to answer in.
 const MARGIN: Duration = Duration::from_secs(1);
+const A_YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 /// The time of an invocation whose end is not known.
 const UNKNOWN_TIME: Duration = Duration::from_secs(9);
 
@@ -25,9 +26,11 @@ impl Invocation {
     /// none: `cargo lambda watch` hands over a number of its own.
     #[must_use]
     pub fn new(request_id: String, end: u64) -> Self {
-        const A_YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
-        let left = Timestamp::from_millis(end).since(Timestamp::now());
-        let left = if end < A_YEAR { UNKNOWN_TIME } else { left };
+        let left = if end < A_YEAR {
+            UNKNOWN_TIME
+        } else {
+            Timestamp::from_millis(end).since(Timestamp::now())
+        };
         Self {
             request_id,
             deadline: Instant::now() + left.saturating_sub(MARGIN),

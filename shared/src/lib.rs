@@ -5,7 +5,7 @@
 //! and [`account_id`], [`money`] and [`timestamp`] are the values they are made of.
 //!
 //! The rest are thin adapters: [`secret_cache`] to Secrets Manager, [`queue`] and [`batch`] to SQS,
-//! [`store`] to `DynamoDB`, [`problem`] to HTTP, [`config`],
+//! [`store`] to DynamoDB, [`problem`] to HTTP, [`config`],
 //! [`invocation`], [`aws`] and [`telemetry`] to Lambda.
 
 pub mod account;

@@ -19,6 +19,14 @@ pub const REASON: &str = "reason";
 #[error("cannot send to the queue: {0}")]
 pub struct SendError(String);
 
+impl SendError {
+    /// The queue had not answered when the answer was due.
+    #[must_use]
+    pub fn late() -> Self {
+        Self("it did not answer in time".to_owned())
+    }
+}
+
 /// The queue of verified webhooks.
 pub struct WebhookQueue {
     client: Client,

@@ -37,6 +37,14 @@ pub enum VerificationError {
     Unreadable(String),
 }
 
+impl VerificationError {
+    /// The secret was not there when the answer was due.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::Unreadable("it did not come in time".to_owned())
+    }
+}
+
 impl SecretCache {
     /// How long a secret is used before it is read again.
     const MAX_AGE: Duration = Duration::from_hours(1);

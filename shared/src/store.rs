@@ -120,6 +120,10 @@ impl AccountStore {
     ) -> Result<Vec<Effect>, StoreError> {
         let mut seen = seen;
         for conflicts in 0..MOST_CONFLICTS {
+            if conflicts > 0 {
+                sleep(pause(conflicts)).await;
+                seen = self.read(id, true).await?;
+            }
             let before = seen
                 .as_ref()
                 .map_or_else(|| Account::new(id.clone()), |s| s.account.clone());
@@ -127,8 +131,6 @@ impl AccountStore {
             if after == before || self.replace(seen.as_ref(), &after).await? {
                 return Ok(effects);
             }
-            sleep(pause(conflicts)).await;
-            seen = self.read(id, true).await?;
         }
         Err(StoreError::Contended)
     }
@@ -156,6 +158,9 @@ impl AccountStore {
         let mut left: Vec<Item> = ids.iter().map(|id| item::key(id)).collect();
         let mut failure = StoreError::Unprocessed;
         for round in 0..MOST_ROUNDS {
+            if round > 0 {
+                sleep(pause(round)).await;
+            }
             let (items, unprocessed) = match self.get_items(left.clone()).await {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -172,7 +177,6 @@ impl AccountStore {
             if left.is_empty() {
                 break;
             }
-            sleep(pause(round)).await;
         }
         let unread = left.iter().filter_map(item::account_id);
         results.extend(unread.map(|id| (id, Err(failure.clone()))));
@@ -257,6 +261,13 @@ fn fold(account: &Account, facts: &[&Fact]) -> (Account, Vec<Effect>) {
 /// Doubles with each round, and differs between workers that got in each other's way.
 fn pause(round: u32) -> Duration {
     let longest = FIRST_PAUSE * 2_u32.pow(round.min(5));
-    let random = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
-    longest.mul_f64(0.5 + random / 2.0)
+    longest / 2 + longest / 2 * u32::from(random().to_be_bytes()[0]) / 255
+}
+
+/// Eight bytes of the system's randomness.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // It cannot fail on a system that has started a process.
+    getrandom::getrandom(&mut bytes).expect("the system has randomness");
+    u64::from_be_bytes(bytes)
 }

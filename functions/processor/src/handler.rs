@@ -7,7 +7,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use mono_sync::account::Fact;
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::{Batch, Verdict, Work};
-use mono_sync::event::{self, Label, Meaning};
+use mono_sync::event::{self, Event, Label, Meaning};
 use mono_sync::invocation::Invocation;
 use mono_sync::queue::{self, DeadLetterQueue};
 use mono_sync::store::{AccountStore, Effect, StoreError};
@@ -52,21 +52,28 @@ type Content = (Label, Box<Fact>);
 
 fn read(message: &SqsMessage, log: &RefCell<Summary>) -> Verdict<Content> {
     let Some(received_at) = queue::received_at(message) else {
-        return Verdict::Reject("the message does not say when the webhook was received".into());
+        let reason = "the message does not say when the webhook was received".to_owned();
+        return Verdict::Reject {
+            event_id: None,
+            reason,
+        };
     };
     match event::read(message.body.as_deref().unwrap_or_default(), received_at) {
-        Ok(event::Event {
+        Ok(Event {
             label,
             meaning: Meaning::Fact(account_id, fact),
         }) => Verdict::Work(account_id, (label, fact)),
-        Ok(event::Event {
+        Ok(Event {
             label,
             meaning: Meaning::Nothing,
         }) => {
             log.borrow_mut().ignored(label);
             Verdict::Done
         }
-        Err(inapplicable) => Verdict::Reject(inapplicable.to_string()),
+        Err(inapplicable) => Verdict::Reject {
+            event_id: inapplicable.event_id().map(str::to_owned),
+            reason: inapplicable.to_string(),
+        },
     }
 }
 

@@ -6,8 +6,8 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::invocation::Invocation;
 use mono_sync::problem::{self, Problem};
-use mono_sync::queue::WebhookQueue;
-use mono_sync::secret::{SECRET_HEADERS, UnverifiedBody};
+use mono_sync::queue::{SendError, WebhookQueue};
+use mono_sync::secret::{SECRET_HEADERS, UnverifiedBody, VerifiedBody};
 use mono_sync::secret_cache::{SecretCache, VerificationError};
 use mono_sync::timestamp::Timestamp;
 use mono_sync::webhook_body::{UnusableBody, WebhookBody};
@@ -25,12 +25,9 @@ impl Webhook {
     /// Answers a call. Anything but 200 makes Mono send it again, for 48 hours.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let context = request.lambda_context();
-        let Invocation {
-            request_id,
-            deadline,
-        } = Invocation::new(context.request_id, context.deadline);
-        let accepted = timeout_at(deadline, self.accept(&request, &request_id)).await;
-        let response = match accepted.unwrap_or(Err(Problem::QueueUnavailable)) {
+        let invocation = Invocation::new(context.request_id, context.deadline);
+        let request_id = &invocation.request_id;
+        let response = match self.accept(&request, &invocation).await {
             Ok(()) => problem::ok(&json!({ "status": "accepted" })),
             Err(problem) => {
                 let length = request.body().len();
@@ -43,16 +40,16 @@ impl Webhook {
                 Response::from(&problem)
             }
         };
-        Ok(problem::with_request_id(response, &request_id))
+        Ok(problem::with_request_id(response, request_id))
     }
 
-    async fn accept(&self, request: &Request, request_id: &str) -> Result<(), Problem> {
-        let presented = presented_secrets(request.headers());
-        let body = UnverifiedBody::new(request.body());
-        let verified = self
-            .secrets
-            .verify(&presented, body, Timestamp::now())
-            .await;
+    async fn accept(&self, request: &Request, invocation: &Invocation) -> Result<(), Problem> {
+        let Invocation {
+            request_id,
+            deadline,
+        } = invocation;
+        let verified = timeout_at(*deadline, self.verify(request)).await;
+        let verified = verified.unwrap_or_else(|_| Err(VerificationError::late()));
         let verified = verified.map_err(|error| match error {
             VerificationError::Refused(_) => Problem::WebhookSecretInvalid,
             VerificationError::Unreadable(_) => {
@@ -64,16 +61,26 @@ impl Webhook {
             UnusableBody::TooLarge => Problem::WebhookBodyTooLarge,
             UnusableBody::NotAJsonObject => Problem::WebhookBodyInvalid,
         })?;
-        let message_id = self
-            .queue
-            .send(&body, requested_at(request))
-            .await
+        let sent = timeout_at(*deadline, self.queue.send(&body, requested_at(request))).await;
+        let message_id = sent
+            .unwrap_or_else(|_| Err(SendError::late()))
             .map_err(|error| {
                 error!(request_id, %error, "an authentic event was not queued");
                 Problem::QueueUnavailable
             })?;
         debug!(request_id, message_id, "queued");
         Ok(())
+    }
+
+    async fn verify<'a>(
+        &self,
+        request: &'a Request,
+    ) -> Result<VerifiedBody<'a>, VerificationError> {
+        let presented = presented_secrets(request.headers());
+        let body = UnverifiedBody::new(request.body());
+        self.secrets
+            .verify(&presented, body, Timestamp::now())
+            .await
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::random;
 use crate::account::{
     Account, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark, OrderKey,
     Pull, RefreshPolicy, Register, Registers, SyncError, SyncStatus,
@@ -48,12 +49,7 @@ pub(super) struct Version([u8; 8]);
 
 impl Version {
     pub(super) fn fresh() -> Self {
-        // The system's source of randomness cannot fail once the process runs.
-        Self(
-            getrandom::u64()
-                .expect("the system gives random bytes")
-                .to_be_bytes(),
-        )
+        Self(random().to_be_bytes())
     }
 
     pub(super) fn to_attribute(self) -> AttributeValue {

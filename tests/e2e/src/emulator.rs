@@ -60,8 +60,7 @@ impl Emulator {
         if !program.exists() {
             return Err(LocalError::NotInstalled(program));
         }
-        let folder = project().join("target/local");
-        let log = folder.join(format!("emulator-{port}.log"));
+        let log = project().join(format!("target/local/emulator-{port}.log"));
         let direct = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(program);
         command

@@ -9,25 +9,28 @@ use std::process::{Child, Command, Stdio};
 pub struct Companion(Child);
 
 /// Starts the program and waits for the end of its own standard input, a pipe that the kernel closes
-/// when the process that holds the other end is gone; then ends the program by its id.
+/// when the process that holds the other end is gone; then ends the program by its id, and removes
+/// its temporary files.
 const KEEPER: &str = r#"
 "$@" </dev/null & child=$!
-trap 'kill $child 2>/dev/null; wait $child; exit 0' INT TERM
+trap 'kill $child 2>/dev/null; wait $child; rm -rf "$TMPDIR"; exit 0' INT TERM
 exec 3<&0
 { cat <&3 >/dev/null; kill $child 2>/dev/null; } & watch=$!
 wait $child; status=$?
 kill $watch 2>/dev/null
+rm -rf "$TMPDIR"
 exit $status
 "#;
 
 impl Companion {
-    /// Starts a program whose output goes to a file.
+    /// Starts a program whose output goes to a file, and its temporary files to a folder beside it.
     ///
     /// # Errors
     ///
     /// When it cannot be started, or the file cannot be written.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(log.parent().unwrap_or(Path::new("/")))?;
+        let scratch = log.with_extension("tmp");
+        std::fs::create_dir_all(&scratch)?;
         let output = std::fs::File::create(log)?;
         let program = command.get_program().to_owned();
         let mut keeper = Command::new("sh");
@@ -41,6 +44,7 @@ impl Companion {
                 None => keeper.env_remove(name),
             };
         }
+        keeper.env("TMPDIR", scratch);
         if let Some(folder) = command.get_current_dir() {
             keeper.current_dir(folder);
         }

@@ -25,7 +25,7 @@ pub fn all() -> BTreeMap<String, Value> {
         let name = format!("{}.{}.json", event.kind(), event.dialect());
         let body = event.body().to_string();
         samples.insert(format!("webhook/{name}"), webhook(LOCAL_SECRET, &body));
-        samples.insert(format!("processor/{name}"), batch(&[&body]));
+        samples.insert(format!("processor/{name}"), batch(&[body]));
     }
     samples.insert(
         "webhook/wrong_secret.json".to_owned(),
@@ -38,14 +38,13 @@ pub fn all() -> BTreeMap<String, Value> {
     let nameless = json!({ "event": "mono.events.reauthorisation_required", "data": {} });
     samples.insert(
         "processor/no_account.json".to_owned(),
-        batch(&[&nameless.to_string()]),
+        batch(&[nameless.to_string()]),
     );
     let bodies: Vec<_> = events
         .iter()
         .take(10)
         .map(|event| event.body().to_string())
         .collect();
-    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
     samples.insert("processor/batch_of_ten.json".to_owned(), batch(&bodies));
     let account_id = events.first().map(Event::account_id).unwrap_or_default();
     samples.insert(
@@ -89,12 +88,12 @@ pub fn get_account(account_id: &str) -> Value {
 
 /// Messages of the webhook queue, as SQS hands them over.
 #[must_use]
-pub fn batch(bodies: &[&str]) -> Value {
+pub fn batch(bodies: &[impl AsRef<str>]) -> Value {
     let records = bodies.iter().enumerate().map(|(number, body)| {
         json!({
             "messageId": format!("00000000-0000-4000-8000-{number:012}"),
             "receiptHandle": "receipt",
-            "body": body,
+            "body": body.as_ref(),
             "attributes": {
                 "ApproximateReceiveCount": "1",
                 "SentTimestamp": RECEIVED_AT_MILLIS.to_string(),

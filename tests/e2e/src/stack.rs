@@ -247,6 +247,9 @@ fn sam(emulator: &Emulator) -> Result<Command, LocalError> {
     }
     let mut sam = Command::new(program);
     sam.current_dir(project())
+        // Nothing of a real account's: whoever has one must not deploy to it by a test.
+        .env_remove("AWS_PROFILE")
+        .env_remove("AWS_SESSION_TOKEN")
         .env("AWS_ENDPOINT_URL", emulator.endpoint())
         .env("AWS_ACCESS_KEY_ID", OPERATOR)
         .env("AWS_SECRET_ACCESS_KEY", OPERATOR)

@@ -66,7 +66,10 @@ fn rejected(body: &str, received_at: &str) -> Batch<()> {
         request_id: "request".to_owned(),
         deadline,
     };
-    let read = |_: &_| Verdict::Reject("names no account".to_owned());
+    let read = |_: &_| Verdict::Reject {
+        event_id: None,
+        reason: "names no account".to_owned(),
+    };
     Batch::sort(serde_json::from_value(event).unwrap(), invocation, read).unwrap()
 }
 

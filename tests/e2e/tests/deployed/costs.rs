@@ -61,7 +61,6 @@ async fn a_batch_of_ten_accounts_costs_one_read_and_ten_writes() {
         .iter()
         .map(|id| balance_update(id, 1, 1).to_string())
         .collect();
-    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
     stack()
         .invoke("ProcessorFunction", &samples::batch(&bodies))
         .await
@@ -86,7 +85,6 @@ async fn ten_events_of_one_account_cost_one_read_and_one_write() {
     let bodies: Vec<_> = (0..10)
         .map(|n| balance_update(&id, n, n.into()).to_string())
         .collect();
-    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
     stack()
         .invoke("ProcessorFunction", &samples::batch(&bodies))
         .await

@@ -69,7 +69,7 @@ async fn an_event_whose_write_fails_is_given_back_and_applied_later() {
 }
 
 #[tokio::test]
-async fn a_crash_between_the_write_and_the_delete_changes_nothing() {
+async fn a_write_that_the_function_never_learns_of_changes_nothing_when_it_is_repeated() {
     let id = account_id();
     // Written, but the function never learns of it, and gives the message back.
     let failures = [
@@ -94,6 +94,17 @@ async fn a_crash_between_the_write_and_the_delete_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_batch_that_comes_again_because_it_was_not_deleted_is_not_written_again() {
+    let id = account_id();
+    let batch = samples::batch(&[balance_update(&id, 1, 100).to_string()]);
+    for _ in 0..2 {
+        let response = stack().invoke("ProcessorFunction", &batch).await.unwrap();
+        assert_eq!(response, json!({ "batchItemFailures": [] }));
+    }
+    assert_eq!(local().proxy.count("PutItem", &id), 1);
+}
+
+#[tokio::test]
 async fn a_dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
     let (id, tag) = (account_id(), account_id());
     fail("SendMessage", &tag, &[Failure::Hang; 3]);
@@ -101,7 +112,6 @@ async fn a_dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
         format!("not json {tag}"),
         balance_update(&id, 1, 1).to_string(),
     ];
-    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
     let response = stack()
         .invoke("ProcessorFunction", &samples::batch(&bodies))
         .await

@@ -27,13 +27,15 @@ async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeplo
     // A stack of its own, and the template's default: the first of the two deployments.
     let stack = aside(Stack::deploy(&local().emulator, "rotation", &[])).unwrap();
     let secret = stack.resource("WebhookSecret");
-    fail("GetSecretValue", secret, &[Failure::AccessDenied]);
-    assert_eq!(
-        status(&stack, "anything").await,
-        503,
-        "what cannot be read is no refusal"
-    );
-    sleep(Duration::from_secs(1)).await;
+    for failures in [&[Failure::AccessDenied][..], &[Failure::Hang; 3]] {
+        fail("GetSecretValue", secret, failures);
+        assert_eq!(
+            status(&stack, "anything").await,
+            503,
+            "what cannot be read is no refusal"
+        );
+        sleep(Duration::from_secs(1)).await;
+    }
     for secret in ["unset", "", "first"] {
         assert_eq!(status(&stack, secret).await, 401, "{secret}");
     }

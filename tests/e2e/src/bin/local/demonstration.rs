@@ -115,10 +115,18 @@ impl Demonstration {
             "timestamp": "2026-01-01T00:00:00.000Z",
             "fate": { "duplicated": 3 },
         });
-        self.control(&events, &late).await?;
+        let sent = self.control(&events, &late).await?;
         self.show_webhooks(before).await?;
-        sleep(Duration::from_secs(1)).await;
-        tell(&self.until(&account_id, "healthy").await?);
+        let event_id = sent["body"]["event_id"]
+            .as_str()
+            .ok_or("the event has no id")?;
+        self.until_worked_through(event_id, 3).await?;
+        let unmoved = self.until(&account_id, "healthy").await?;
+        tell(&unmoved);
+        expect(
+            unmoved["status_at"] == linked["status_at"],
+            "nothing has moved",
+        )?;
 
         step(
             4,
@@ -222,6 +230,20 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
         }
     }
 
+    /// Waits until the processor's log has this event as often.
+    async fn until_worked_through(&self, event_id: &str, times: usize) -> Result<()> {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let log = self.stack.log("processor").await?;
+            let events = log.iter().map(|line| line.matches(event_id).count());
+            if events.sum::<usize>() >= times {
+                return Ok(());
+            }
+            expect(Instant::now() < end, "the event is worked through")?;
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// How many webhooks the sandbox has sent.
     async fn shown(&self) -> Result<usize> {
         Ok(self.settled().await?.len())
@@ -243,7 +265,15 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
 
     async fn settled(&self) -> Result<Vec<Value>> {
         let url = format!("{}/control/settled", self.sandbox_url);
-        Ok(self.http.get(url).send().await?.json().await?)
+        // Mono itself would go on for two days.
+        let answer = self
+            .http
+            .get(url)
+            .timeout(Duration::from_mins(1))
+            .send()
+            .await;
+        expect(answer.is_ok(), "the webhooks are delivered")?;
+        Ok(answer?.json().await?)
     }
 }
 

@@ -20,9 +20,9 @@ pub(crate) async fn run(port: u16) -> Result<()> {
         "
 Watching. In another terminal, with .venv/bin on the PATH:
 
-  cargo lambda invoke webhook --data-file events/webhook/account_updated.v2.json
-  cargo lambda invoke processor --data-file events/processor/account_updated.v2.json
-  cargo lambda invoke accounts --data-file events/accounts/get_account.json
+  cargo lambda invoke --invoke-port {port} webhook --data-file events/webhook/account_updated.v2.json
+  cargo lambda invoke --invoke-port {port} processor --data-file events/processor/account_updated.v2.json
+  cargo lambda invoke --invoke-port {port} accounts --data-file events/accounts/get_account.json
   curl -s http://localhost:{port}/accounts/{account_id}
 "
     );
@@ -46,6 +46,8 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("SYNC_COOLDOWN_SECONDS", "300"),
         ])
+        .env_remove("AWS_PROFILE")
+        .env_remove("AWS_SESSION_TOKEN")
         .kill_on_drop(true)
         .spawn()?;
     tokio::select! {
