@@ -5,6 +5,7 @@
 //! of the same facts end in the same record, and what changes nothing on an old version of it
 //! changes nothing on any later one: a stale read is harmless.
 
+mod attempt;
 mod fact;
 mod order;
 mod refresh;
@@ -13,9 +14,10 @@ mod status;
 pub(crate) mod tests;
 mod view;
 
+pub use attempt::{SyncAttempt, SyncError, SyncOutcome};
 pub use fact::{
     DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, SettledStatus,
-    SyncAttempt, SyncError, SyncOutcome, SyncStatus, Update, Webhook,
+    SyncStatus, Update, Webhook,
 };
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
 pub use refresh::RefreshPolicy;
@@ -126,21 +128,13 @@ impl Account {
     /// An account of which nothing is known yet.
     #[must_use]
     pub fn new(id: AccountId) -> Self {
-        Self {
-            id,
-            registers: Registers::default(),
-            lease: None,
-            cooldown_until: None,
-        }
+        Self { id, registers: Registers::default(), lease: None, cooldown_until: None }
     }
 
     /// The record after one more fact. Reads no clock and does no I/O; never fails.
     #[must_use]
     pub fn apply(&self, fact: &Fact) -> Self {
-        Self {
-            registers: self.registers.apply(fact),
-            ..self.clone()
-        }
+        Self { registers: self.registers.apply(fact), ..self.clone() }
     }
 }
 
@@ -156,10 +150,7 @@ impl Fact {
 
 impl Registers {
     fn apply(&self, fact: &Fact) -> Self {
-        let mut writer = Writer {
-            registers: self.clone(),
-            wrote: false,
-        };
+        let mut writer = Writer { registers: self.clone(), wrote: false };
         let (at, is_webhook) = match fact {
             Fact::Webhook(webhook) => {
                 writer.webhook(webhook);
@@ -170,10 +161,7 @@ impl Registers {
                 (attempt.started_at, false)
             }
         };
-        let Writer {
-            mut registers,
-            wrote,
-        } = writer;
+        let Writer { mut registers, wrote } = writer;
         if wrote {
             registers.first_seen = Some(registers.first_seen.map_or(at, |first| first.min(at)));
         }
@@ -216,23 +204,13 @@ impl Writer {
             self.reference(order, reference);
         }
         match &webhook.news {
-            News::Connected {
-                customer_id,
-                processing,
-            } => {
+            News::Connected { customer_id, processing } => {
                 self.mark(|r| &mut r.linked, order);
                 if let Some(customer_id) = customer_id {
                     self.put(|r| &mut r.customer, order, customer_id.clone());
                 }
                 if *processing {
-                    self.put(
-                        |r| &mut r.job,
-                        order,
-                        Job {
-                            id: None,
-                            state: JobState::Running,
-                        },
-                    );
+                    self.put(|r| &mut r.job, order, Job { id: None, state: JobState::Running });
                 }
             }
             News::Updated(update) => self.update(order, update),
@@ -246,10 +224,7 @@ impl Writer {
                 }
             }
             News::SyncFailed => {
-                let pull = Pull {
-                    sync_status: Some(SyncStatus::Failed),
-                    ..Pull::default()
-                };
+                let pull = Pull { sync_status: Some(SyncStatus::Failed), ..Pull::default() };
                 self.put(|r| &mut r.pull, order, pull);
             }
         }
@@ -267,10 +242,7 @@ impl Writer {
         }
         match &update.data_status {
             Some(DataStatus::Processing) => {
-                let job = Job {
-                    id: update.job_id.clone(),
-                    state: JobState::Running,
-                };
+                let job = Job { id: update.job_id.clone(), state: JobState::Running };
                 self.put(|r| &mut r.job, order, job);
             }
             Some(DataStatus::Settled(data_status)) => {
@@ -298,21 +270,13 @@ impl Writer {
 
     fn attempt(&mut self, attempt: &SyncAttempt) {
         let started = attempt.order();
-        self.put(
-            |r| &mut r.attempt,
-            started,
-            attempt.outcome.as_str().to_owned(),
-        );
+        self.put(|r| &mut r.attempt, started, attempt.outcome.as_str().to_owned());
         if attempt.outcome.reached_mono() {
             self.mark(|r| &mut r.reached, started);
         }
         let order = attempt.outcome_order();
         match &attempt.outcome {
-            SyncOutcome::Successful {
-                has_new_data,
-                balance,
-                job_id,
-            } => {
+            SyncOutcome::Successful { has_new_data, balance, job_id } => {
                 self.mark(|r| &mut r.synced, order);
                 if *has_new_data {
                     self.mark(|r| &mut r.transactions, order);
@@ -323,10 +287,7 @@ impl Writer {
                 self.pull(order, Some(SyncStatus::Successful), None, job_id.as_ref());
             }
             SyncOutcome::Processing { job_id } => {
-                let job = Job {
-                    id: job_id.clone(),
-                    state: JobState::Running,
-                };
+                let job = Job { id: job_id.clone(), state: JobState::Running };
                 self.put(|r| &mut r.job, order, job);
             }
             SyncOutcome::ReauthorisationRequired { job_id } => {
@@ -353,26 +314,16 @@ impl Writer {
         error: Option<&SyncError>,
         job_id: Option<&String>,
     ) {
-        let pull = Pull {
-            sync_status,
-            error: error.cloned(),
-            job_id: job_id.cloned(),
-        };
+        let pull = Pull { sync_status, error: error.cloned(), job_id: job_id.cloned() };
         self.put(|r| &mut r.pull, order, pull);
     }
 
     fn reference(&mut self, order: OrderKey, reference: &str) {
         self.wrote = true;
         let held = &mut self.registers.reference;
-        let candidate = Register {
-            order,
-            value: reference.to_owned(),
-        };
+        let candidate = Register { order, value: reference.to_owned() };
         let wins = held.as_ref().is_none_or(|held| {
-            match (
-                candidate.order.rank == Rank::Connected,
-                held.order.rank == Rank::Connected,
-            ) {
+            match (candidate.order.rank == Rank::Connected, held.order.rank == Rank::Connected) {
                 (true, true) => candidate > *held,
                 (false, false) => candidate < *held,
                 (connected, _) => connected,

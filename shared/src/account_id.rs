@@ -57,13 +57,8 @@ mod tests {
 
     #[test]
     fn object_ids_and_odd_sample_ids_are_accepted() {
-        for text in [
-            "697926f050b9c321c1451dda",
-            "66f3caafc2d35bca",
-            "a",
-            "A-b_9",
-            &"x".repeat(64),
-        ] {
+        for text in ["697926f050b9c321c1451dda", "66f3caafc2d35bca", "a", "A-b_9", &"x".repeat(64)]
+        {
             assert_eq!(text.parse::<AccountId>().unwrap().as_str(), text);
         }
     }

@@ -32,9 +32,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 ///
 /// [`ConfigError::Missing`] if there is no `AWS_REGION`.
 pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
-    let http_client = Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
+    let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(environment.required("AWS_REGION")?.to_owned()))
@@ -63,8 +61,5 @@ pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
 #[must_use]
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let chain = successors(Some(error), |error| (*error).source());
-    chain
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -88,20 +88,12 @@ impl<T> Batch<T> {
             let message_id = id.ok_or(MissingMessageId)?;
             match catch_unwind(AssertUnwindSafe(|| read(&message))) {
                 Ok(Verdict::Work(account_id, content)) => {
-                    let work = Work {
-                        message_id,
-                        content,
-                    };
+                    let work = Work { message_id, content };
                     batch.accounts.entry(account_id).or_default().push(work);
                 }
                 Ok(Verdict::Done) => {}
                 Ok(Verdict::Reject { event_id, reason }) => {
-                    batch.rejected.push(Rejected {
-                        message_id,
-                        message,
-                        event_id,
-                        reason,
-                    });
+                    batch.rejected.push(Rejected { message_id, message, event_id, reason });
                 }
                 Err(_) => {
                     let request_id = &batch.invocation.request_id;
@@ -126,10 +118,7 @@ impl<T> Batch<T> {
         let prepared = timeout_at(self.invocation.deadline, preparation).await;
         let prepared = prepared.ok().and_then(Result::ok);
         if prepared.is_none() {
-            error!(
-                request_id = self.invocation.request_id,
-                "all given back: not prepared in time"
-            );
+            error!(request_id = self.invocation.request_id, "all given back: not prepared in time");
             let work = take(&mut self.accounts).into_values().flatten();
             self.failed.extend(work.map(|work| work.message_id));
         }
@@ -188,17 +177,8 @@ impl<T> Batch<T> {
     #[must_use]
     pub fn into_response(self) -> SqsBatchResponse {
         let mut failed = self.failed;
-        failed.extend(
-            self.accounts
-                .into_values()
-                .flatten()
-                .map(|work| work.message_id),
-        );
-        failed.extend(
-            self.rejected
-                .into_iter()
-                .map(|rejected| rejected.message_id),
-        );
+        failed.extend(self.accounts.into_values().flatten().map(|work| work.message_id));
+        failed.extend(self.rejected.into_iter().map(|rejected| rejected.message_id));
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.into_iter().map(failure).collect();
         response
@@ -248,9 +228,7 @@ impl Invocation {
             if Instant::now() >= self.deadline {
                 std::future::pending::<()>().await;
             }
-            AssertUnwindSafe(handle(account_id, work))
-                .catch_unwind()
-                .await
+            AssertUnwindSafe(handle(account_id, work)).catch_unwind().await
         };
         match timeout_at(self.deadline, handled).await {
             Ok(Ok(Ok(()))) => Outcome::Done,
@@ -299,10 +277,7 @@ mod tests {
 
     fn event(messages: &[(&str, &str)]) -> SqsEvent {
         let mut event = SqsEvent::default();
-        event.records = messages
-            .iter()
-            .map(|(id, body)| message(id, body))
-            .collect();
+        event.records = messages.iter().map(|(id, body)| message(id, body)).collect();
         event
     }
 
@@ -312,20 +287,14 @@ mod tests {
         match body.split_once(' ') {
             None if body == "panic" => panic!("a message that cannot be read"),
             None if body == "nothing" => Verdict::Done,
-            None => Verdict::Reject {
-                event_id: None,
-                reason: "no account".to_owned(),
-            },
+            None => Verdict::Reject { event_id: None, reason: "no account".to_owned() },
             Some((id, content)) => Verdict::Work(id.parse().unwrap(), content.to_owned()),
         }
     }
 
     fn invocation() -> Invocation {
         let deadline = Instant::now() + Duration::from_mins(1);
-        Invocation {
-            request_id: "request".to_owned(),
-            deadline,
-        }
+        Invocation { request_id: "request".to_owned(), deadline }
     }
 
     fn sort(messages: &[(&str, &str)]) -> Batch<String> {
@@ -339,10 +308,7 @@ mod tests {
     ) -> Vec<String> {
         batch.work(handle).await;
         let failures = batch.into_response().batch_item_failures;
-        failures
-            .into_iter()
-            .map(|failure| failure.item_identifier)
-            .collect()
+        failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
 
     #[tokio::test]
@@ -366,11 +332,7 @@ mod tests {
     async fn an_error_fails_the_messages_of_its_account_and_no_others() {
         let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z")]);
         let handle = async |id: &AccountId, _: &[_]| {
-            if id.as_str() == "a" {
-                Err("no luck")
-            } else {
-                Ok(())
-            }
+            if id.as_str() == "a" { Err("no luck") } else { Ok(()) }
         };
         assert_eq!(failed(batch, handle).await, ["1", "3"]);
     }
@@ -378,10 +340,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_whose_reading_panics_fails_alone() {
         let batch = sort(&[("1", "panic"), ("2", "a x")]);
-        assert_eq!(
-            failed(batch, async |_, _| Ok::<_, Infallible>(())).await,
-            ["1"]
-        );
+        assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
     }
 
     #[tokio::test]
@@ -397,10 +356,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_rejected_and_not_put_aside_is_given_back() {
         let batch = sort(&[("1", "noaccount"), ("2", "a x")]);
-        assert_eq!(
-            failed(batch, async |_, _| Ok::<_, Infallible>(())).await,
-            ["1"]
-        );
+        assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
     }
 
     #[tokio::test]
@@ -413,11 +369,8 @@ mod tests {
     async fn what_is_not_done_by_the_deadline_is_given_back() {
         let batch = sort(&[("1", "quick x"), ("2", "slow y")]);
         let handle = async |id: &AccountId, _: &[_]| {
-            let needed = if id.as_str() == "slow" {
-                Duration::from_hours(1)
-            } else {
-                Duration::ZERO
-            };
+            let needed =
+                if id.as_str() == "slow" { Duration::from_hours(1) } else { Duration::ZERO };
             tokio::time::sleep(needed).await;
             Ok::<_, Infallible>(())
         };
@@ -444,9 +397,7 @@ mod tests {
     async fn when_its_preparation_panics_all_work_is_given_back() {
         let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
         assert_eq!(
-            batch
-                .prepare(async { panic!("a record that cannot be read") })
-                .await,
+            batch.prepare(async { panic!("a record that cannot be read") }).await,
             None::<()>
         );
         assert_eq!(batch.into_response().batch_item_failures.len(), 2);
@@ -457,10 +408,7 @@ mod tests {
         for id in [None, Some(String::new())] {
             let mut event = event(&[("1", "a x")]);
             event.records[0].message_id = id;
-            assert_eq!(
-                Batch::sort(event, invocation(), read).err(),
-                Some(MissingMessageId)
-            );
+            assert_eq!(Batch::sort(event, invocation(), read).err(), Some(MissingMessageId));
         }
     }
 }

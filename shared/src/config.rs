@@ -42,10 +42,7 @@ impl Environment {
     /// A variable that may be left out.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// A variable that must be there.
@@ -73,19 +70,13 @@ impl Environment {
 
     fn number<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
         let expected = "a whole number";
-        self.required(name)?
-            .parse()
-            .map_err(|_| ConfigError::Invalid { name, expected })
+        self.required(name)?.parse().map_err(|_| ConfigError::Invalid { name, expected })
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(variables: [(&str, &str); N]) -> Self {
-        Self(
-            variables
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-        )
+        Self(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     }
 }
 
@@ -95,15 +86,9 @@ mod tests {
 
     #[test]
     fn a_missing_or_blank_variable_is_named() {
-        for environment in [
-            Environment::default(),
-            Environment::from([("ACCOUNTS_TABLE", " ")]),
-        ] {
+        for environment in [Environment::default(), Environment::from([("ACCOUNTS_TABLE", " ")])] {
             let error = environment.required("ACCOUNTS_TABLE").unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                "the environment variable ACCOUNTS_TABLE is missing"
-            );
+            assert_eq!(error.to_string(), "the environment variable ACCOUNTS_TABLE is missing");
         }
     }
 
@@ -123,12 +108,9 @@ mod tests {
     #[test]
     fn an_interval_of_zero_hours_is_off() {
         let policy = |hours| {
-            Environment::from([
-                ("REFRESH_INTERVAL_HOURS", hours),
-                ("SYNC_COOLDOWN_SECONDS", "300"),
-            ])
-            .refresh_policy()
-            .unwrap()
+            Environment::from([("REFRESH_INTERVAL_HOURS", hours), ("SYNC_COOLDOWN_SECONDS", "300")])
+                .refresh_policy()
+                .unwrap()
         };
         assert_eq!(policy("0").interval, None);
         assert_eq!(policy("24").interval, Some(Duration::from_hours(24)));

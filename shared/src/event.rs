@@ -88,44 +88,29 @@ impl Inapplicable {
 /// [`Inapplicable`] says why the event can never be applied. Its text holds nothing of the body but
 /// the event's name.
 pub fn read(body: &str, received_at: Timestamp) -> Result<Event, Inapplicable> {
-    let value: Value = serde_json::from_str(body).map_err(|error| Inapplicable::NotJson {
-        line: error.line(),
-        column: error.column(),
-    })?;
+    let value: Value = serde_json::from_str(body)
+        .map_err(|error| Inapplicable::NotJson { line: error.line(), column: error.column() })?;
     let Value::Object(envelope) = value else {
         return Err(Inapplicable::NotAnObject);
     };
     let name = text(&envelope, &["event"]).unwrap_or_default();
     let event_id = text(&envelope, &["event_id"]);
-    let label = Label {
-        kind: loggable(short_name(name)),
-        event_id: event_id.map(loggable),
-    };
+    let label = Label { kind: loggable(short_name(name)), event_id: event_id.map(loggable) };
     let data = envelope.get("data").unwrap_or(&Value::Null);
     let Some((news, reference)) = news(name, data) else {
-        return Ok(Event {
-            label,
-            meaning: Meaning::Nothing,
-        });
+        return Ok(Event { label, meaning: Meaning::Nothing });
     };
     let timestamp = text(&envelope, &["timestamp"]).and_then(Timestamp::parse_rfc3339);
     let event_key = event_id.map_or_else(|| body_key(body), str::to_owned);
     let webhook = Webhook::new(timestamp, received_at, &event_key, reference, news);
     let fact = Fact::Webhook(webhook);
     if !fact.writes_a_register() {
-        return Ok(Event {
-            label,
-            meaning: Meaning::Nothing,
-        });
+        return Ok(Event { label, meaning: Meaning::Nothing });
     }
     let account = account_text(name, data).ok_or_else(|| Inapplicable::NoAccount(label.clone()))?;
-    let account: AccountId = account
-        .parse()
-        .map_err(|_| Inapplicable::UnusableAccount(label.clone()))?;
-    Ok(Event {
-        label,
-        meaning: Meaning::Fact(account, Box::new(fact)),
-    })
+    let account: AccountId =
+        account.parse().map_err(|_| Inapplicable::UnusableAccount(label.clone()))?;
+    Ok(Event { label, meaning: Meaning::Fact(account, Box::new(fact)) })
 }
 
 const JOB_UPDATE: &str = "mono.accounts.jobs.update";
@@ -135,10 +120,7 @@ const JOB_UPDATE: &str = "mono.accounts.jobs.update";
 fn news(name: &str, data: &Value) -> Option<(News, Option<String>)> {
     let empty = Map::new();
     let data = data.as_object().unwrap_or(&empty);
-    let meta = data
-        .get("meta")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
+    let meta = data.get("meta").and_then(Value::as_object).unwrap_or(&empty);
     let news = match name {
         "mono.events.account_connected" => News::Connected {
             customer_id: owned(data, &["customer"]),
@@ -159,13 +141,7 @@ fn news(name: &str, data: &Value) -> Option<(News, Option<String>)> {
                 _ => JobDemand::Nothing,
             };
             let id = owned(data, &["id", "job_id"]);
-            News::Job(
-                Job {
-                    id,
-                    state: JobState::from_word(word),
-                },
-                demand,
-            )
+            News::Job(Job { id, state: JobState::from_word(word) }, demand)
         }
         _ => return None,
     };
@@ -174,23 +150,14 @@ fn news(name: &str, data: &Value) -> Option<(News, Option<String>)> {
 
 fn update(data: &Map<String, Value>, meta: &Map<String, Value>) -> Update {
     let empty = Map::new();
-    let account = data
-        .get("account")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
+    let account = data.get("account").and_then(Value::as_object).unwrap_or(&empty);
     Update {
         data_status: data_status(meta),
         sync_status: text(meta, &["sync_status"]).map(SyncStatus::from_word),
         retrieved_data: meta
             .get("retrieved_data")
             .and_then(Value::as_array)
-            .map(|parts| {
-                parts
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .map(str::to_owned)
-                    .collect()
-            }),
+            .map(|parts| parts.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
         data_request_id: owned(meta, &["data_request_id"]),
         job_id: owned(meta, &["job_id"]),
         has_new_data: meta.get("has_new_data").and_then(Value::as_bool),
@@ -213,14 +180,13 @@ fn details(account: &Map<String, Value>) -> Option<Details> {
         account_number,
         kind: owned(account, &["type"]),
         currency: text(account, &["currency"]).map(currency),
-        institution: account
-            .get("institution")
-            .and_then(Value::as_object)
-            .map(|bank| Institution {
+        institution: account.get("institution").and_then(Value::as_object).map(|bank| {
+            Institution {
                 name: owned(bank, &["name"]),
                 bank_code: owned(bank, &["bankCode", "bank_code"]),
                 kind: owned(bank, &["type"]),
-            }),
+            }
+        }),
     })
 }
 
@@ -251,19 +217,14 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
         _ => {}
     }
     // The id beside a job's account is the job's own. `account_id` was seen in code, for unlinked.
-    let places: &[&str] = if name == JOB_UPDATE {
-        &["account_id"]
-    } else {
-        &["id", "_id", "account_id"]
-    };
+    let places: &[&str] =
+        if name == JOB_UPDATE { &["account_id"] } else { &["id", "_id", "account_id"] };
     text(data, places)
 }
 
 /// The first of these fields that holds a text.
 fn text<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
-    names
-        .iter()
-        .find_map(|name| object.get(*name)?.as_str().and_then(filled))
+    names.iter().find_map(|name| object.get(*name)?.as_str().and_then(filled))
 }
 
 fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
@@ -282,9 +243,7 @@ fn body_key(body: &str) -> String {
 }
 
 fn short_name(name: &str) -> &str {
-    let short = name
-        .strip_prefix("mono.events.")
-        .or_else(|| name.strip_prefix("mono."));
+    let short = name.strip_prefix("mono.events.").or_else(|| name.strip_prefix("mono."));
     short.unwrap_or(name)
 }
 

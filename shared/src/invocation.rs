@@ -31,10 +31,7 @@ impl Invocation {
         } else {
             Timestamp::from_millis(end).since(Timestamp::now())
         };
-        Self {
-            request_id,
-            deadline: Instant::now() + left.saturating_sub(MARGIN),
-        }
+        Self { request_id, deadline: Instant::now() + left.saturating_sub(MARGIN) }
     }
 }
 
@@ -54,17 +51,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_the_end_no_time_is_left() {
-        assert_eq!(
-            left(Timestamp::now() - Duration::from_secs(1)),
-            Duration::ZERO
-        );
+        assert_eq!(left(Timestamp::now() - Duration::from_secs(1)), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_end_in_1970_is_not_known() {
-        assert_eq!(
-            left(Timestamp::from_millis(600_000)),
-            Duration::from_secs(8)
-        );
+        assert_eq!(left(Timestamp::from_millis(600_000)), Duration::from_secs(8));
     }
 }

@@ -35,15 +35,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_whole_number_of_minor_units_is_no_amount() {
-        for json in [
-            "null",
-            "1.5",
-            "\"100\"",
-            "1e3",
-            "9223372036854775808",
-            "[]",
-            "true",
-        ] {
+        for json in ["null", "1.5", "\"100\"", "1e3", "9223372036854775808", "[]", "true"] {
             assert_eq!(read(json), None, "{json}");
         }
     }

@@ -70,11 +70,9 @@ impl Problem {
                 "REQUEST_INVALID",
                 format!("`{name}` must be {expected}."),
             ),
-            Self::AccountNotFound => (
-                StatusCode::NOT_FOUND,
-                "ACCOUNT_NOT_FOUND",
-                "There is no such account.".into(),
-            ),
+            Self::AccountNotFound => {
+                (StatusCode::NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account.".into())
+            }
             Self::StoreUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "STORE_UNAVAILABLE",
@@ -94,13 +92,8 @@ impl From<&Problem> for Response<Body> {
     fn from(problem: &Problem) -> Self {
         let (status, code, detail) = problem.answer();
         let title = status.canonical_reason().unwrap_or("Error");
-        let document = Document {
-            r#type: "about:blank",
-            title,
-            status: status.as_u16(),
-            code,
-            detail,
-        };
+        let document =
+            Document { r#type: "about:blank", title, status: status.as_u16(), code, detail };
         json(status, "application/problem+json", &document)
     }
 }
@@ -125,9 +118,7 @@ fn json(status: StatusCode, media_type: &'static str, value: &impl Serialize) ->
     let text = serde_json::to_string(value).expect("the answer is JSON");
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
@@ -139,25 +130,14 @@ mod tests {
 
     fn document(problem: &Problem) -> (u16, Value) {
         let response = Response::from(problem);
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "application/problem+json"
-        );
-        let Body::Text(text) = response.body() else {
-            panic!("not text")
-        };
-        (
-            response.status().as_u16(),
-            serde_json::from_str(text).unwrap(),
-        )
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let Body::Text(text) = response.body() else { panic!("not text") };
+        (response.status().as_u16(), serde_json::from_str(text).unwrap())
     }
 
     #[test]
     fn each_error_keeps_its_status_and_code() {
-        let limit = Problem::RequestInvalid {
-            name: "limit",
-            expected: "1 to 100",
-        };
+        let limit = Problem::RequestInvalid { name: "limit", expected: "1 to 100" };
         let table = [
             (Problem::WebhookSecretInvalid, 401, "WEBHOOK_SECRET_INVALID"),
             (Problem::WebhookBodyInvalid, 400, "WEBHOOK_BODY_INVALID"),
@@ -169,33 +149,16 @@ mod tests {
         ];
         for (problem, status, code) in table {
             let (answered, document) = document(&problem);
-            assert_eq!(
-                (answered, &document["code"]),
-                (status, &json!(code)),
-                "{problem:?}"
-            );
-            assert_eq!(
-                document["status"],
-                json!(status),
-                "the document repeats the status"
-            );
-            assert!(
-                document["detail"].as_str().unwrap().ends_with('.'),
-                "a sentence that helps"
-            );
+            assert_eq!((answered, &document["code"]), (status, &json!(code)), "{problem:?}");
+            assert_eq!(document["status"], json!(status), "the document repeats the status");
+            assert!(document["detail"].as_str().unwrap().ends_with('.'), "a sentence that helps");
         }
     }
 
     #[test]
     fn an_invalid_request_names_the_part() {
-        let problem = Problem::RequestInvalid {
-            name: "limit",
-            expected: "a number from 1 to 100",
-        };
-        assert_eq!(
-            document(&problem).1["detail"],
-            "`limit` must be a number from 1 to 100."
-        );
+        let problem = Problem::RequestInvalid { name: "limit", expected: "a number from 1 to 100" };
+        assert_eq!(document(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
     }
 
     #[test]

@@ -37,10 +37,7 @@ impl WebhookQueue {
     /// The queue at this URL.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self {
-            client,
-            url: url.into(),
-        }
+        Self { client, url: url.into() }
     }
 
     /// Queues a body as it came, with the time it came at. Returns SQS's id of the message.
@@ -53,11 +50,7 @@ impl WebhookQueue {
         body: &WebhookBody<'_>,
         received_at: Timestamp,
     ) -> Result<String, SendError> {
-        let message = self
-            .client
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(body.as_str());
+        let message = self.client.send_message().queue_url(&self.url).message_body(body.as_str());
         send(message.message_attributes(RECEIVED_AT, text(received_at.to_string())?)).await
     }
 }
@@ -72,10 +65,7 @@ impl DeadLetterQueue {
     /// The queue at this URL.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self {
-            client,
-            url: url.into(),
-        }
+        Self { client, url: url.into() }
     }
 
     /// Puts a message aside, whole, with the reason.
@@ -85,17 +75,11 @@ impl DeadLetterQueue {
     /// [`SendError`]: the message must not be deleted from its queue.
     pub async fn put_aside(&self, message: &SqsMessage, reason: &str) -> Result<(), SendError> {
         let body = message.body.as_deref().unwrap_or_default();
-        let mut letter = self
-            .client
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(body);
+        let mut letter = self.client.send_message().queue_url(&self.url).message_body(body);
         if let Some(received_at) = received_at_attribute(message) {
             letter = letter.message_attributes(RECEIVED_AT, text(received_at)?);
         }
-        send(letter.message_attributes(REASON, text(reason)?))
-            .await
-            .map(drop)
+        send(letter.message_attributes(REASON, text(reason)?)).await.map(drop)
     }
 }
 
@@ -103,25 +87,12 @@ impl DeadLetterQueue {
 /// took the message. `None` when it has neither.
 #[must_use]
 pub fn received_at(message: &SqsMessage) -> Option<Timestamp> {
-    let sent = || {
-        message
-            .attributes
-            .get("SentTimestamp")?
-            .parse()
-            .ok()
-            .map(Timestamp::from_millis)
-    };
-    received_at_attribute(message)
-        .and_then(Timestamp::parse_rfc3339)
-        .or_else(sent)
+    let sent = || message.attributes.get("SentTimestamp")?.parse().ok().map(Timestamp::from_millis);
+    received_at_attribute(message).and_then(Timestamp::parse_rfc3339).or_else(sent)
 }
 
 fn received_at_attribute(message: &SqsMessage) -> Option<&str> {
-    message
-        .message_attributes
-        .get(RECEIVED_AT)?
-        .string_value
-        .as_deref()
+    message.message_attributes.get(RECEIVED_AT)?.string_value.as_deref()
 }
 
 async fn send(message: SendMessageFluentBuilder) -> Result<String, SendError> {

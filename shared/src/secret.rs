@@ -98,11 +98,7 @@ impl WebhookSecrets {
                 right |= digest.ct_eq(&accepted);
             }
         }
-        if bool::from(right) {
-            Ok(VerifiedBody(body.0))
-        } else {
-            Err(Refused)
-        }
+        if bool::from(right) { Ok(VerifiedBody(body.0)) } else { Err(Refused) }
     }
 }
 
@@ -126,20 +122,14 @@ mod tests {
 
     fn accepts(secrets: &WebhookSecrets, presented: &[&str], now: Timestamp) -> bool {
         let presented = presented.iter().map(|value| value.as_bytes());
-        secrets
-            .verify(presented, UnverifiedBody::new(b"{}"), now)
-            .is_ok()
+        secrets.verify(presented, UnverifiedBody::new(b"{}"), now).is_ok()
     }
 
     #[test]
     fn the_current_secret_is_accepted_and_hands_the_body_over_unchanged() {
         let secrets = WebhookSecrets::new(Some("sec_current"), None, ROTATED);
         let verified = secrets
-            .verify(
-                [&b"sec_current"[..]],
-                UnverifiedBody::new(b"\x00 as it came"),
-                ROTATED,
-            )
+            .verify([&b"sec_current"[..]], UnverifiedBody::new(b"\x00 as it came"), ROTATED)
             .ok();
         assert_eq!(verified.unwrap().bytes(), b"\x00 as it came");
     }
@@ -147,14 +137,9 @@ mod tests {
     #[test]
     fn wrong_missing_and_empty_are_refused() {
         let secrets = WebhookSecrets::new(Some("sec_current"), None, ROTATED);
-        for presented in [
-            &["wrong"][..],
-            &[],
-            &[""],
-            &["sec_curren"],
-            &["sec_current "],
-            &["SEC_CURRENT"],
-        ] {
+        for presented in
+            [&["wrong"][..], &[], &[""], &["sec_curren"], &["sec_current "], &["SEC_CURRENT"]]
+        {
             assert!(!accepts(&secrets, presented, ROTATED), "{presented:?}");
         }
     }
@@ -171,42 +156,23 @@ mod tests {
         let secrets = WebhookSecrets::new(Some("sec_current"), Some("sec_previous"), ROTATED);
         let end = ROTATED + PREVIOUS_ACCEPTED_FOR;
         assert!(accepts(&secrets, &["sec_previous"], ROTATED));
-        assert!(accepts(
-            &secrets,
-            &["sec_previous"],
-            end - Duration::from_millis(1)
-        ));
+        assert!(accepts(&secrets, &["sec_previous"], end - Duration::from_millis(1)));
         assert!(!accepts(&secrets, &["sec_previous"], end));
         assert!(accepts(&secrets, &["sec_current"], end));
     }
 
     #[test]
     fn a_secret_that_is_unset_blank_or_missing_refuses_everything() {
-        for stored in [
-            None,
-            Some(""),
-            Some("  \n"),
-            Some("unset"),
-            Some(" unset\n"),
-        ] {
+        for stored in [None, Some(""), Some("  \n"), Some("unset"), Some(" unset\n")] {
             let secrets = WebhookSecrets::new(stored, None, ROTATED);
             for presented in [&[][..], &[""], &["unset"], &[" "], &["  \n"]] {
-                assert!(
-                    !accepts(&secrets, presented, ROTATED),
-                    "{stored:?} {presented:?}"
-                );
+                assert!(!accepts(&secrets, presented, ROTATED), "{stored:?} {presented:?}");
             }
         }
         let secrets = WebhookSecrets::new(Some("sec_current"), Some("unset"), ROTATED);
-        assert!(
-            !accepts(&secrets, &["unset"], ROTATED),
-            "nor does it as the previous one"
-        );
+        assert!(!accepts(&secrets, &["unset"], ROTATED), "nor does it as the previous one");
         let shut = WebhookSecrets::new(Some("unset"), Some("sec_previous"), ROTATED);
-        assert!(
-            !accepts(&shut, &["sec_previous"], ROTATED),
-            "nor is the previous one left open"
-        );
+        assert!(!accepts(&shut, &["sec_previous"], ROTATED), "nor is the previous one left open");
     }
 
     #[test]

@@ -57,11 +57,7 @@ impl SecretCache {
     /// A cache of one secret, with nothing read yet.
     #[must_use]
     pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
-        Self {
-            client,
-            secret_arn: secret_arn.into(),
-            state: Mutex::default(),
-        }
+        Self { client, secret_arn: secret_arn.into(), state: Mutex::default() }
     }
 
     /// Passes the body on if one of the presented values is right. Fails closed.
@@ -115,9 +111,7 @@ impl SecretCache {
         let Some(current) = self.version("AWSCURRENT").await? else {
             return Ok(WebhookSecrets::default());
         };
-        let since = current
-            .created_date()
-            .and_then(|date| date.to_millis().ok());
+        let since = current.created_date().and_then(|date| date.to_millis().ok());
         let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
         // In the steady state one read does: the previous version matters for three days only.
         let previous = if now.since(since) < PREVIOUS_ACCEPTED_FOR {
@@ -125,14 +119,8 @@ impl SecretCache {
         } else {
             None
         };
-        let previous = previous
-            .as_ref()
-            .and_then(|version| version.secret_string());
-        Ok(WebhookSecrets::new(
-            current.secret_string(),
-            previous,
-            since,
-        ))
+        let previous = previous.as_ref().and_then(|version| version.secret_string());
+        Ok(WebhookSecrets::new(current.secret_string(), previous, since))
     }
 
     /// A version of the secret, or nothing where there is none.
@@ -157,7 +145,6 @@ impl SecretCache {
 
 impl State {
     fn asked_within(&self, pause: Duration, now: Timestamp) -> bool {
-        self.asked_at
-            .is_some_and(|asked_at| now.since(asked_at) < pause)
+        self.asked_at.is_some_and(|asked_at| now.since(asked_at) < pause)
     }
 }

@@ -70,11 +70,7 @@ impl AccountStore {
     /// with each record.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>, policy: RefreshPolicy) -> Self {
-        Self {
-            client,
-            table: table.into(),
-            policy,
-        }
+        Self { client, table: table.into(), policy }
     }
 
     /// The policy that decides the time of the next refresh.
@@ -119,28 +115,32 @@ impl AccountStore {
         facts: &[&Fact],
     ) -> Result<Vec<Effect>, StoreError> {
         let mut seen = seen;
+        let mut tried = None;
         for conflicts in 0..MOST_CONFLICTS {
             if conflicts > 0 {
                 sleep(pause(conflicts)).await;
                 seen = self.read(id, true).await?;
             }
-            let before = seen
-                .as_ref()
-                .map_or_else(|| Account::new(id.clone()), |s| s.account.clone());
-            let (after, effects) = fold(&before, facts);
-            if after == before || self.replace(seen.as_ref(), &after).await? {
+            // A conflict with a write of our own, whose answer was lost and which the SDK repeated.
+            if let (Some(seen), Some((version, effects))) = (&seen, tried.take())
+                && seen.version == version
+            {
                 return Ok(effects);
             }
+            let account = seen.as_ref().map(|seen| seen.account.clone());
+            let before = account.unwrap_or_else(|| Account::new(id.clone()));
+            let (after, effects) = fold(&before, facts);
+            let version = Version::fresh();
+            if after == before || self.replace(seen.as_ref(), &after, version).await? {
+                return Ok(effects);
+            }
+            tried = Some((version, effects));
         }
         Err(StoreError::Contended)
     }
 
     async fn read(&self, id: &AccountId, consistent: bool) -> Result<Option<Stored>, StoreError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .consistent_read(consistent);
+        let request = self.client.get_item().table_name(&self.table).consistent_read(consistent);
         let answer = request
             .set_key(Some(item::key(id)))
             .send()
@@ -187,35 +187,23 @@ impl AccountStore {
     async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
         let wanted = wanted.map_err(|error| StoreError::Unavailable(describe(&error)))?;
-        let request = self
-            .client
-            .batch_get_item()
-            .request_items(&self.table, wanted);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
-        let items = answer
-            .responses
-            .unwrap_or_default()
-            .into_values()
-            .flatten()
-            .collect();
-        let unprocessed = answer
-            .unprocessed_keys
-            .unwrap_or_default()
-            .remove(&self.table);
+        let request = self.client.batch_get_item().request_items(&self.table, wanted);
+        let answer =
+            request.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let items = answer.responses.unwrap_or_default().into_values().flatten().collect();
+        let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
         Ok((items, unprocessed.map(|left| left.keys).unwrap_or_default()))
     }
 
     /// Puts the record in the place of the version that was seen; `false` if that is not the newest.
-    async fn replace(&self, seen: Option<&Stored>, account: &Account) -> Result<bool, StoreError> {
-        let next = item::to_item(account, Version::fresh(), self.policy, seen);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(next));
+    async fn replace(
+        &self,
+        seen: Option<&Stored>,
+        account: &Account,
+        version: Version,
+    ) -> Result<bool, StoreError> {
+        let next = item::to_item(account, version, self.policy, seen);
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(next));
         let put = match seen {
             Some(seen) => put
                 .condition_expression("#version = :version")
@@ -246,11 +234,7 @@ fn fold(account: &Account, facts: &[&Fact]) -> (Account, Vec<Effect>) {
         .iter()
         .map(|fact| {
             let next = account.apply(fact);
-            let effect = if next == account {
-                Effect::NoChange
-            } else {
-                Effect::Applied
-            };
+            let effect = if next == account { Effect::NoChange } else { Effect::Applied };
             account = next;
             effect
         })

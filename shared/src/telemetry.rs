@@ -17,9 +17,7 @@ const OURS: [&str; 4] = ["mono_sync", "webhook", "processor", "accounts"];
 
 /// Starts logging at the level of `LOG_LEVEL` (`INFO` when it is not set or no level).
 pub fn start(environment: &Environment) {
-    let level = environment
-        .optional("LOG_LEVEL")
-        .and_then(|level| level.parse().ok());
+    let level = environment.optional("LOG_LEVEL").and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     let levels = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
@@ -30,10 +28,7 @@ pub fn start(environment: &Environment) {
         .with_target(false)
         .with_current_span(false)
         .with_span_list(false);
-    tracing_subscriber::registry()
-        .with(levels)
-        .with(lines)
-        .init();
+    tracing_subscriber::registry().with(levels).with(lines).init();
 }
 
 /// One line that tells what an invocation did, with all its events: at batches of ten half the
@@ -42,12 +37,7 @@ pub fn summary(request_id: &str, work: &impl Serialize) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    let line = Summary {
-        timestamp: Timestamp::now(),
-        level: "INFO",
-        request_id,
-        work,
-    };
+    let line = Summary { timestamp: Timestamp::now(), level: "INFO", request_id, work };
     if let Ok(line) = serde_json::to_string(&line) {
         println!("{line}");
     }

@@ -20,11 +20,7 @@ impl Timestamp {
     /// Clamps to the range of the type.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(if millis > Self::LATEST {
-            Self::LATEST
-        } else {
-            millis
-        })
+        Self(if millis > Self::LATEST { Self::LATEST } else { millis })
     }
 
     /// Milliseconds since the epoch.
@@ -36,9 +32,7 @@ impl Timestamp {
     /// The clock of this machine. Only the edges call it: no rule of the domain reads a clock.
     #[must_use]
     pub fn now() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -115,13 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_or_lies_before_1970_is_none() {
-        for text in [
-            "",
-            "yesterday",
-            "2026-01-27",
-            "1969-12-31T23:59:59Z",
-            "1706389238",
-        ] {
+        for text in ["", "yesterday", "2026-01-27", "1969-12-31T23:59:59Z", "1706389238"] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
     }

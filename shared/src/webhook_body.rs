@@ -74,10 +74,7 @@ impl<'de> Visitor<'de> for AnyObject {
 /// the same.
 fn sendable(text: &str) -> Cow<'_, str> {
     if text.contains(['\u{fffe}', '\u{ffff}']) {
-        Cow::Owned(
-            text.replace('\u{fffe}', "\\ufffe")
-                .replace('\u{ffff}', "\\uffff"),
-        )
+        Cow::Owned(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
     } else {
         Cow::Borrowed(text)
     }
@@ -99,11 +96,8 @@ mod tests {
 
     #[test]
     fn any_json_object_is_taken_as_it_came() {
-        for body in [
-            "{}",
-            " {\"event\": 7}\n",
-            "{\"event\":\"direct_debit.x\",\"data\":[1,null]}",
-        ] {
+        for body in ["{}", " {\"event\": 7}\n", "{\"event\":\"direct_debit.x\",\"data\":[1,null]}"]
+        {
             assert_eq!(accept(body.as_bytes()).as_deref(), Ok(body));
         }
     }
@@ -123,26 +117,16 @@ mod tests {
             "{\"a\":\"\n\"}",
         ];
         for body in bodies {
-            assert_eq!(
-                accept(body.as_bytes()),
-                Err(UnusableBody::NotAJsonObject),
-                "{body}"
-            );
+            assert_eq!(accept(body.as_bytes()), Err(UnusableBody::NotAJsonObject), "{body}");
         }
-        assert_eq!(
-            accept(b"{\"a\":\"\xff\"}"),
-            Err(UnusableBody::NotAJsonObject)
-        );
+        assert_eq!(accept(b"{\"a\":\"\xff\"}"), Err(UnusableBody::NotAJsonObject));
     }
 
     #[test]
     fn exactly_256_kib_is_taken_and_a_byte_more_is_not() {
         let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
         assert!(accept(body(LARGEST_BODY).as_bytes()).is_ok());
-        assert_eq!(
-            accept(body(LARGEST_BODY + 1).as_bytes()),
-            Err(UnusableBody::TooLarge)
-        );
+        assert_eq!(accept(body(LARGEST_BODY + 1).as_bytes()), Err(UnusableBody::TooLarge));
     }
 
     #[test]

@@ -16,13 +16,10 @@ impl Accounts {
     /// Answers a request with the account as it stands.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let request_id = request.lambda_context().request_id;
-        let response = self
-            .account(&request, &request_id)
-            .await
-            .unwrap_or_else(|problem| {
-                debug!(request_id, code = problem.code(), "answered with a problem");
-                Response::from(&problem)
-            });
+        let response = self.account(&request, &request_id).await.unwrap_or_else(|problem| {
+            debug!(request_id, code = problem.code(), "answered with a problem");
+            Response::from(&problem)
+        });
         Ok(problem::with_request_id(response, &request_id))
     }
 
@@ -37,9 +34,7 @@ impl Accounts {
             Problem::StoreUnavailable
         })?;
         let stored = stored.ok_or(Problem::AccountNotFound)?;
-        Ok(problem::ok(
-            &stored.account.view(Timestamp::now(), self.store.policy()),
-        ))
+        Ok(problem::ok(&stored.account.view(Timestamp::now(), self.store.policy())))
     }
 }
 

@@ -22,8 +22,5 @@ async fn main() -> Result<(), Error> {
             environment.refresh_policy()?,
         ),
     };
-    run(service_fn(async move |request: Request| {
-        accounts.answer(request).await
-    }))
-    .await
+    run(service_fn(async move |request: Request| accounts.answer(request).await)).await
 }

@@ -53,20 +53,13 @@ type Content = (Label, Box<Fact>);
 fn read(message: &SqsMessage, log: &RefCell<Summary>) -> Verdict<Content> {
     let Some(received_at) = queue::received_at(message) else {
         let reason = "the message does not say when the webhook was received".to_owned();
-        return Verdict::Reject {
-            event_id: None,
-            reason,
-        };
+        return Verdict::Reject { event_id: None, reason };
     };
     match event::read(message.body.as_deref().unwrap_or_default(), received_at) {
-        Ok(Event {
-            label,
-            meaning: Meaning::Fact(account_id, fact),
-        }) => Verdict::Work(account_id, (label, fact)),
-        Ok(Event {
-            label,
-            meaning: Meaning::Nothing,
-        }) => {
+        Ok(Event { label, meaning: Meaning::Fact(account_id, fact) }) => {
+            Verdict::Work(account_id, (label, fact))
+        }
+        Ok(Event { label, meaning: Meaning::Nothing }) => {
             log.borrow_mut().ignored(label);
             Verdict::Done
         }
@@ -123,11 +116,6 @@ impl Summary {
 
     fn push(&mut self, label: Label, account_id: Option<AccountId>, effect: &'static str) {
         let Label { kind, event_id } = label;
-        self.events.push(Line {
-            event: kind,
-            event_id,
-            account_id,
-            effect,
-        });
+        self.events.push(Line { event: kind, event_id, account_id, effect });
     }
 }

@@ -29,8 +29,5 @@ async fn main() -> Result<(), Error> {
             environment.required("WEBHOOK_DEAD_LETTER_QUEUE_URL")?,
         ),
     };
-    run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
-        processor.work(event).await
-    }))
-    .await
+    run(service_fn(async move |event: LambdaEvent<SqsEvent>| processor.work(event).await)).await
 }

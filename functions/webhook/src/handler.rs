@@ -31,12 +31,7 @@ impl Webhook {
             Ok(()) => problem::ok(&json!({ "status": "accepted" })),
             Err(problem) => {
                 let length = request.body().len();
-                warn!(
-                    request_id,
-                    code = problem.code(),
-                    length,
-                    "webhook not accepted"
-                );
+                warn!(request_id, code = problem.code(), length, "webhook not accepted");
                 Response::from(&problem)
             }
         };
@@ -44,10 +39,7 @@ impl Webhook {
     }
 
     async fn accept(&self, request: &Request, invocation: &Invocation) -> Result<(), Problem> {
-        let Invocation {
-            request_id,
-            deadline,
-        } = invocation;
+        let Invocation { request_id, deadline } = invocation;
         let verified = timeout_at(*deadline, self.verify(request)).await;
         let verified = verified.unwrap_or_else(|_| Err(VerificationError::late()));
         let verified = verified.map_err(|error| match error {
@@ -62,12 +54,10 @@ impl Webhook {
             UnusableBody::NotAJsonObject => Problem::WebhookBodyInvalid,
         })?;
         let sent = timeout_at(*deadline, self.queue.send(&body, requested_at(request))).await;
-        let message_id = sent
-            .unwrap_or_else(|_| Err(SendError::late()))
-            .map_err(|error| {
-                error!(request_id, %error, "an authentic event was not queued");
-                Problem::QueueUnavailable
-            })?;
+        let message_id = sent.unwrap_or_else(|_| Err(SendError::late())).map_err(|error| {
+            error!(request_id, %error, "an authentic event was not queued");
+            Problem::QueueUnavailable
+        })?;
         debug!(request_id, message_id, "queued");
         Ok(())
     }
@@ -78,16 +68,12 @@ impl Webhook {
     ) -> Result<VerifiedBody<'a>, VerificationError> {
         let presented = presented_secrets(request.headers());
         let body = UnverifiedBody::new(request.body());
-        self.secrets
-            .verify(&presented, body, Timestamp::now())
-            .await
+        self.secrets.verify(&presented, body, Timestamp::now()).await
     }
 }
 
 fn presented_secrets(headers: &HeaderMap) -> Vec<&[u8]> {
-    let values = SECRET_HEADERS
-        .iter()
-        .flat_map(|name| headers.get_all(*name));
+    let values = SECRET_HEADERS.iter().flat_map(|name| headers.get_all(*name));
     values.map(HeaderValue::as_bytes).collect()
 }
 

@@ -24,8 +24,5 @@ async fn main() -> Result<(), Error> {
         ),
         queue: WebhookQueue::new(Sqs::new(&sdk), environment.required("WEBHOOK_QUEUE_URL")?),
     };
-    run(service_fn(async move |request: Request| {
-        webhook.answer(request).await
-    }))
-    .await
+    run(service_fn(async move |request: Request| webhook.answer(request).await)).await
 }

@@ -84,16 +84,10 @@ impl OrderKey {
         let bytes: [u8; 11] = bytes.try_into().ok()?;
         let [m0, m1, m2, m3, m4, m5, flags, event @ ..] = bytes;
         let millis = u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]);
-        let evidence = if flags & 1 == 1 {
-            Evidence::Strong
-        } else {
-            Evidence::Weak
-        };
+        let evidence = if flags & 1 == 1 { Evidence::Strong } else { Evidence::Weak };
         let key = Self {
             at: Timestamp::from_millis(millis),
-            rank: Rank::ALL
-                .into_iter()
-                .find(|rank| *rank as u8 == flags >> 1)?,
+            rank: Rank::ALL.into_iter().find(|rank| *rank as u8 == flags >> 1)?,
             evidence,
             event: ShortHash(event),
         };
@@ -121,12 +115,7 @@ mod tests {
 
     fn keys() -> impl Strategy<Value = OrderKey> {
         let evidence = prop_oneof![Just(Evidence::Weak), Just(Evidence::Strong)];
-        (
-            any::<u64>(),
-            proptest::sample::select(&Rank::ALL[..]),
-            evidence,
-            any::<[u8; 4]>(),
-        )
+        (any::<u64>(), proptest::sample::select(&Rank::ALL[..]), evidence, any::<[u8; 4]>())
             .prop_map(|(millis, rank, evidence, event)| OrderKey {
                 at: Timestamp::from_millis(millis),
                 rank,

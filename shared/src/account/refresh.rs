@@ -33,10 +33,7 @@ impl Account {
             return self.unlinking_in_doubt_since();
         }
         if let Some(at) = self.weak_bad_news() {
-            return Some(
-                self.attempted_at()
-                    .map_or(at, |attempt| at.max(attempt + interval)),
-            );
+            return Some(self.attempted_at().map_or(at, |attempt| at.max(attempt + interval)));
         }
         Some(match standing.status {
             Status::ReauthorisationRequired => {
@@ -55,11 +52,8 @@ impl Account {
     fn unlinking_in_doubt_since(&self) -> Option<Timestamp> {
         let unlinked = self.registers.unlinked.as_ref()?.order;
         let signs_of_life = [&self.registers.synced, &self.registers.reauthorised];
-        let contradicted = signs_of_life
-            .into_iter()
-            .flatten()
-            .map(|mark| mark.order)
-            .filter(|o| *o > unlinked);
+        let contradicted =
+            signs_of_life.into_iter().flatten().map(|mark| mark.order).filter(|o| *o > unlinked);
         let weak = (unlinked.evidence == Evidence::Weak).then_some(unlinked);
         contradicted.chain(weak).map(|order| order.at).max()
     }
@@ -78,10 +72,7 @@ impl Account {
             _ => return None,
         };
         let all_weak = news.iter().all(|order| order.evidence == Evidence::Weak);
-        news.into_iter()
-            .max()
-            .filter(|_| all_weak)
-            .map(|order| order.at)
+        news.into_iter().max().filter(|_| all_weak).map(|order| order.at)
     }
 
     /// Each failing attempt doubles the time since the account was last well, within bounds.
@@ -95,19 +86,13 @@ impl Account {
             Some(synced) if synced.at > attempt => attempt + interval,
             synced => {
                 let well_at = synced.map_or(first_seen, |synced| synced.at);
-                attempt
-                    + attempt
-                        .since(well_at)
-                        .clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
+                attempt + attempt.since(well_at).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
             }
         }
     }
 
     fn attempted_at(&self) -> Option<Timestamp> {
-        self.registers
-            .reached
-            .as_ref()
-            .map(|reached| reached.order.at)
+        self.registers.reached.as_ref().map(|reached| reached.order.at)
     }
 
     /// Between 0 and 1, by the account's id: spreads the refreshes of accounts that were all

@@ -55,10 +55,7 @@ impl Account {
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Standing {
         self.urgent()
-            .or_else(|| {
-                self.syncing_since(now)
-                    .map(|at| Standing::new(Status::Syncing, at))
-            })
+            .or_else(|| self.syncing_since(now).map(|at| Standing::new(Status::Syncing, at)))
             .unwrap_or_else(|| self.resting())
     }
 
@@ -83,8 +80,7 @@ impl Account {
             let attempt = self.registers.attempt.as_ref();
             attempt.is_some_and(|attempt| attempt.order.at >= lease.started_at)
         };
-        self.lease
-            .filter(|lease| now < lease.until && !ended_by_fact(lease))
+        self.lease.filter(|lease| now < lease.until && !ended_by_fact(lease))
     }
 
     /// The job at Mono that is still running, as far as can be told.
@@ -135,10 +131,7 @@ impl Account {
         }
         let relinked = self.relinked();
         let Some(synced) = self.synced().filter(|synced| Some(*synced) > relinked) else {
-            let first_seen = self
-                .registers
-                .first_seen
-                .unwrap_or(Timestamp::from_millis(0));
+            let first_seen = self.registers.first_seen.unwrap_or(Timestamp::from_millis(0));
             return Standing::new(Status::Pending, relinked.map_or(first_seen, |link| link.at));
         };
         let lacks_a_part = availability.is_some_and(|availability| {
@@ -147,11 +140,7 @@ impl Account {
                 SettledStatus::Partial | SettledStatus::Failed | SettledStatus::Unavailable
             )
         });
-        let status = if lacks_a_part {
-            Status::Partial
-        } else {
-            Status::Healthy
-        };
+        let status = if lacks_a_part { Status::Partial } else { Status::Healthy };
         Standing::new(status, synced.at)
     }
 
@@ -166,17 +155,10 @@ impl Account {
             .availability
             .as_ref()
             .filter(|availability| availability.value.data_status.is_failure());
-        let job = registers
-            .job
-            .as_ref()
-            .filter(|job| job.value.state == JobState::Failed);
-        [
-            self.since_synced(pull),
-            self.since_synced(availability),
-            self.since_synced(job),
-        ]
-        .into_iter()
-        .flatten()
+        let job = registers.job.as_ref().filter(|job| job.value.state == JobState::Failed);
+        [self.since_synced(pull), self.since_synced(availability), self.since_synced(job)]
+            .into_iter()
+            .flatten()
     }
 
     pub(super) fn standing_demand(&self) -> Option<OrderKey> {
@@ -201,8 +183,7 @@ impl Account {
     }
 
     fn since_synced<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
-        self.counted(register)
-            .filter(|order| Some(*order) > self.synced())
+        self.counted(register).filter(|order| Some(*order) > self.synced())
     }
 }
 

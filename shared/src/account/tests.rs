@@ -15,10 +15,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-pub(crate) const POLICY: RefreshPolicy = RefreshPolicy {
-    interval: Some(DAY),
-    cooldown: Duration::from_mins(5),
-};
+pub(crate) const POLICY: RefreshPolicy =
+    RefreshPolicy { interval: Some(DAY), cooldown: Duration::from_mins(5) };
 
 fn id() -> AccountId {
     "697926f050b9c321c1451dda".parse().unwrap()
@@ -31,31 +29,16 @@ fn at(minutes: u32) -> Timestamp {
 
 /// An event whose own time is known.
 fn strong(minutes: u32, news: News) -> Fact {
-    Fact::Webhook(Webhook::new(
-        Some(at(minutes)),
-        at(minutes),
-        &format!("{news:?}"),
-        None,
-        news,
-    ))
+    Fact::Webhook(Webhook::new(Some(at(minutes)), at(minutes), &format!("{news:?}"), None, news))
 }
 
 /// An event of which only the receipt is known.
 fn weak(minutes: u32, news: News) -> Fact {
-    Fact::Webhook(Webhook::new(
-        None,
-        at(minutes),
-        &format!("{news:?}"),
-        None,
-        news,
-    ))
+    Fact::Webhook(Webhook::new(None, at(minutes), &format!("{news:?}"), None, news))
 }
 
 fn connected() -> News {
-    News::Connected {
-        customer_id: None,
-        processing: false,
-    }
+    News::Connected { customer_id: None, processing: false }
 }
 
 fn updated(data_status: &str, sync_status: Option<&str>) -> News {
@@ -72,52 +55,27 @@ fn fresh() -> News {
 }
 
 fn balance_of(amount: i64) -> News {
-    News::Updated(Box::new(Update {
-        balance: Some(MinorUnits(amount)),
-        ..Update::default()
-    }))
+    News::Updated(Box::new(Update { balance: Some(MinorUnits(amount)), ..Update::default() }))
 }
 
 fn job(id: &str, word: &str) -> News {
-    News::Job(
-        Job {
-            id: Some(id.to_owned()),
-            state: JobState::from_word(word),
-        },
-        JobDemand::Nothing,
-    )
+    News::Job(Job { id: Some(id.to_owned()), state: JobState::from_word(word) }, JobDemand::Nothing)
 }
 
 /// A sync of ours that took one minute.
 fn attempt(start: u32, outcome: SyncOutcome) -> Fact {
-    Fact::Attempt(SyncAttempt {
-        started_at: at(start),
-        ended_at: at(start + 1),
-        outcome,
-    })
+    Fact::Attempt(SyncAttempt { started_at: at(start), ended_at: at(start + 1), outcome })
 }
 
 fn success() -> SyncOutcome {
-    SyncOutcome::Successful {
-        has_new_data: true,
-        balance: None,
-        job_id: None,
-    }
+    SyncOutcome::Successful { has_new_data: true, balance: None, job_id: None }
 }
 
 fn failure() -> SyncOutcome {
-    let error = SyncError {
-        code: "SYNC_ERROR".to_owned(),
-        message: None,
-    };
-    SyncOutcome::Failed {
-        error,
-        job_id: None,
-    }
+    let error = SyncError { code: "SYNC_ERROR".to_owned(), message: None };
+    SyncOutcome::Failed { error, job_id: None }
 }
 
 pub(crate) fn record(facts: impl IntoIterator<Item = Fact>) -> Account {
-    facts
-        .into_iter()
-        .fold(Account::new(id()), |account, fact| account.apply(&fact))
+    facts.into_iter().fold(Account::new(id()), |account, fact| account.apply(&fact))
 }

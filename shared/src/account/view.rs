@@ -10,10 +10,7 @@ use crate::timestamp::Timestamp;
 /// One account in an answer. Times are RFC 3339 in UTC, money is integer minor units; what is not
 /// known is `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the fields are the API's, and named as everywhere"
-)]
+#[expect(missing_docs, reason = "the fields are the API's, and named as everywhere")]
 pub struct AccountView<'a> {
     pub account_id: &'a AccountId,
     pub customer_id: Option<&'a str>,
@@ -52,10 +49,7 @@ impl Account {
             .running_job(now)
             .map(|_| "PROCESSING")
             .or_else(|| availability.map(|held| SettledStatus::as_str(&held.data_status)));
-        let sync_status = registers
-            .pull
-            .as_ref()
-            .and_then(|pull| pull.value.sync_status.as_ref());
+        let sync_status = registers.pull.as_ref().and_then(|pull| pull.value.sync_status.as_ref());
         AccountView {
             account_id: &self.id,
             customer_id: registers.customer.as_ref().map(|held| held.value.as_str()),

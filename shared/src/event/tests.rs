@@ -61,10 +61,7 @@ fn full_update() -> Value {
 #[test]
 fn a_full_update_fills_the_record() {
     let account = account(&full_update());
-    let policy = RefreshPolicy {
-        interval: None,
-        cooldown: std::time::Duration::ZERO,
-    };
+    let policy = RefreshPolicy { interval: None, cooldown: std::time::Duration::ZERO };
     assert_eq!(
         serde_json::to_value(account.view(received(), policy)).unwrap(),
         json!({
@@ -81,14 +78,8 @@ fn a_full_update_fills_the_record() {
     );
     let registers = account.registers;
     let availability = registers.availability.unwrap().value;
-    assert_eq!(
-        availability.data_request_id.as_deref(),
-        Some("ALFI0PBHD2E2")
-    );
-    assert_eq!(
-        registers.pull.unwrap().value.job_id.as_deref(),
-        Some("68c9928e2f51b0693d5fffeb")
-    );
+    assert_eq!(availability.data_request_id.as_deref(), Some("ALFI0PBHD2E2"));
+    assert_eq!(registers.pull.unwrap().value.job_id.as_deref(), Some("68c9928e2f51b0693d5fffeb"));
     assert!(registers.transactions.is_some());
 }
 
@@ -108,10 +99,7 @@ fn the_oldest_update_is_read_as_well() {
     }));
     let details = account.registers.details.clone().unwrap().value;
     assert_eq!(details.currency.as_deref(), Some("NGN"));
-    assert_eq!(
-        account.registers.balance.clone().unwrap().value,
-        MinorUnits(3_033_984)
-    );
+    assert_eq!(account.registers.balance.clone().unwrap().value, MinorUnits(3_033_984));
     assert_eq!(account.settled_standing().status, Status::Healthy);
 }
 
@@ -135,44 +123,22 @@ fn the_account_is_found_at_each_place_that_mono_uses() {
     let places = [
         ("mono.events.account_connected", json!({ "id": ID })),
         ("mono.events.account_connected", json!({ "_id": ID })),
-        (
-            "mono.events.reauthorisation_required",
-            json!({ "account": { "_id": ID } }),
-        ),
-        (
-            "mono.events.account_reauthorized",
-            json!({ "account": { "_id": ID } }),
-        ),
-        (
-            "mono.events.sync_failed",
-            json!({ "account": { "_id": ID } }),
-        ),
-        (
-            "mono.events.account_unlinked",
-            json!({ "account": { "id": ID } }),
-        ),
-        (
-            "mono.events.account_unlinked",
-            json!({ "account": { "_id": ID } }),
-        ),
+        ("mono.events.reauthorisation_required", json!({ "account": { "_id": ID } })),
+        ("mono.events.account_reauthorized", json!({ "account": { "_id": ID } })),
+        ("mono.events.sync_failed", json!({ "account": { "_id": ID } })),
+        ("mono.events.account_unlinked", json!({ "account": { "id": ID } })),
+        ("mono.events.account_unlinked", json!({ "account": { "_id": ID } })),
         ("mono.events.account_unlinked", json!({ "account": ID })),
         ("mono.events.account_unlinked", json!({ "account_id": ID })),
         ("mono.events.reauthorisation_required", json!(ID)),
-        (
-            "mono.accounts.jobs.update",
-            json!({ "account": ID, "id": "job", "status": "finished" }),
-        ),
+        ("mono.accounts.jobs.update", json!({ "account": ID, "id": "job", "status": "finished" })),
         (
             "mono.accounts.jobs.update",
             json!({ "account": { "_id": ID }, "job_id": "job", "status": "RUNNING" }),
         ),
     ];
     for (event, data) in places {
-        assert_eq!(
-            fact(&json!({ "event": event, "data": data })).0.as_str(),
-            ID,
-            "{event} {data}"
-        );
+        assert_eq!(fact(&json!({ "event": event, "data": data })).0.as_str(), ID, "{event} {data}");
     }
 }
 
@@ -192,10 +158,7 @@ fn what_would_change_a_record_but_names_no_account_cannot_be_applied() {
         json!({ "account": { "_id": 7 } }),
     ] {
         let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
-        assert!(
-            matches!(read_json(&body), Err(Inapplicable::NoAccount(_))),
-            "{data}"
-        );
+        assert!(matches!(read_json(&body), Err(Inapplicable::NoAccount(_))), "{data}");
     }
 }
 
@@ -205,10 +168,7 @@ fn an_account_that_is_no_id_is_not_replaced_by_a_guess() {
     let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
     let refused = read_json(&body).unwrap_err();
     assert!(matches!(refused, Inapplicable::UnusableAccount(_)));
-    assert!(
-        !refused.to_string().contains("not an id"),
-        "the reason holds nothing of the body"
-    );
+    assert!(!refused.to_string().contains("not an id"), "the reason holds nothing of the body");
 }
 
 #[test]
@@ -226,11 +186,7 @@ fn kinds_that_say_nothing_of_a_record_are_nothing() {
     ];
     for kind in kinds {
         let body = json!({ "event": kind, "data": { "account": { "_id": ID } } });
-        assert_eq!(
-            read_json(&body).unwrap().meaning,
-            Meaning::Nothing,
-            "{kind}"
-        );
+        assert_eq!(read_json(&body).unwrap().meaning, Meaning::Nothing, "{kind}");
     }
     for odd in [
         json!({}),
@@ -251,11 +207,7 @@ fn an_update_without_content_is_nothing_even_without_an_account() {
         json!({ "meta": "x", "account": 7 }),
     ] {
         let body = json!({ "event": "mono.events.account_updated", "data": data });
-        assert_eq!(
-            read_json(&body).unwrap().meaning,
-            Meaning::Nothing,
-            "{data}"
-        );
+        assert_eq!(read_json(&body).unwrap().meaning, Meaning::Nothing, "{data}");
     }
 }
 
@@ -288,10 +240,7 @@ fn a_connected_carries_customer_reference_and_progress() {
     }));
     assert_eq!(account.standing(received()).status, Status::Syncing);
     let registers = account.registers;
-    assert_eq!(
-        registers.customer.unwrap().value,
-        "6961439d7716b67eba2d068a"
-    );
+    assert_eq!(registers.customer.unwrap().value, "6961439d7716b67eba2d068a");
     assert_eq!(registers.reference.unwrap().value, "4055877-T");
 }
 
@@ -299,10 +248,7 @@ fn a_connected_carries_customer_reference_and_progress() {
 fn a_job_that_wants_the_customer_is_a_demand() {
     let body = json!({ "event": "mono.accounts.jobs.update",
         "data": { "account": ID, "id": "job", "status": "REAUTHORISATION_REQUIRED" } });
-    assert_eq!(
-        account(&body).settled_standing().status,
-        Status::ReauthorisationRequired
-    );
+    assert_eq!(account(&body).settled_standing().status, Status::ReauthorisationRequired);
 }
 
 #[test]
@@ -310,10 +256,7 @@ fn unknown_values_are_kept_as_they_came() {
     let mut body = full_update();
     body["data"]["meta"]["data_status"] = "Processing_Failed".into();
     let availability = account(&body).registers.availability.unwrap().value;
-    assert_eq!(
-        availability.data_status,
-        SettledStatus::Other("Processing_Failed".to_owned())
-    );
+    assert_eq!(availability.data_status, SettledStatus::Other("Processing_Failed".to_owned()));
 }
 
 #[test]
@@ -327,12 +270,7 @@ fn a_balance_that_is_null_missing_or_no_integer_is_not_sent() {
 
 #[test]
 fn currencies_are_iso_4217_where_they_can_be_told() {
-    for (word, code) in [
-        ("Naira", "NGN"),
-        ("ngn", "NGN"),
-        ("USD", "USD"),
-        ("Cedi", "Cedi"),
-    ] {
+    for (word, code) in [("Naira", "NGN"), ("ngn", "NGN"), ("USD", "USD"), ("Cedi", "Cedi")] {
         assert_eq!(currency(word), code);
     }
 }
@@ -340,12 +278,9 @@ fn currencies_are_iso_4217_where_they_can_be_told() {
 #[test]
 fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
     assert_eq!(webhook(&full_update()).order.evidence, Evidence::Strong);
-    for timestamp in [
-        json!(null),
-        json!("yesterday"),
-        json!(1_769_547_638),
-        json!("2026-01-27T21:05:40.001Z"),
-    ] {
+    for timestamp in
+        [json!(null), json!("yesterday"), json!(1_769_547_638), json!("2026-01-27T21:05:40.001Z")]
+    {
         let mut body = full_update();
         body["timestamp"] = timestamp;
         let order = webhook(&body).order;
@@ -357,10 +292,7 @@ fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
 fn a_retry_of_a_strong_event_is_the_same_fact() {
     let body = full_update().to_string();
     let later = received() + std::time::Duration::from_hours(48);
-    assert_eq!(
-        read(&body, received()).unwrap(),
-        read(&body, later).unwrap()
-    );
+    assert_eq!(read(&body, received()).unwrap(), read(&body, later).unwrap());
 }
 
 #[test]
@@ -373,34 +305,20 @@ fn without_an_event_id_the_body_tells_events_apart() {
 #[test]
 fn what_is_not_a_json_object_cannot_be_applied() {
     for body in ["", "{", "nonsense", "{\"event\":}", "\u{feff}{}"] {
-        assert!(
-            matches!(read(body, received()), Err(Inapplicable::NotJson { .. })),
-            "{body}"
-        );
+        assert!(matches!(read(body, received()), Err(Inapplicable::NotJson { .. })), "{body}");
     }
     for body in ["null", "[]", "7", "\"text\""] {
-        assert_eq!(
-            read(body, received()),
-            Err(Inapplicable::NotAnObject),
-            "{body}"
-        );
+        assert_eq!(read(body, received()), Err(Inapplicable::NotAnObject), "{body}");
     }
 }
 
 #[test]
 fn nesting_of_ten_thousand_is_refused_without_a_panic() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        let inner = if open == "[" {
-            String::new()
-        } else {
-            "1".to_owned()
-        };
+        let inner = if open == "[" { String::new() } else { "1".to_owned() };
         let deep = format!("{}{inner}{}", open.repeat(10_000), close.repeat(10_000));
         let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{deep}}}");
-        assert!(matches!(
-            read(&body, received()),
-            Err(Inapplicable::NotJson { .. })
-        ));
+        assert!(matches!(read(&body, received()), Err(Inapplicable::NotJson { .. })));
     }
 }
 

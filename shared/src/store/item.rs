@@ -75,19 +75,12 @@ pub(super) fn to_item(
 ) -> Item {
     let mut writer = Writer {
         item: seen.map(|seen| seen.unknown.clone()).unwrap_or_default(),
-        order: seen
-            .map(|seen| seen.unknown_order.clone())
-            .unwrap_or_default(),
+        order: seen.map(|seen| seen.unknown_order.clone()).unwrap_or_default(),
     };
     writer.text(ACCOUNT_ID, account.id.as_str());
-    writer
-        .item
-        .insert(VERSION.to_owned(), version.to_attribute());
+    writer.item.insert(VERSION.to_owned(), version.to_attribute());
     writer.registers(&account.registers);
-    writer.time(
-        "lease_started_at",
-        account.lease.map(|lease| lease.started_at),
-    );
+    writer.time("lease_started_at", account.lease.map(|lease| lease.started_at));
     writer.time("lease_until", account.lease.map(|lease| lease.until));
     writer.time("next_sync_allowed_at", account.cooldown_until);
     writer.time("next_refresh_at", account.next_refresh_at(policy));
@@ -143,25 +136,15 @@ impl Writer {
         self.text("data_status", availability.data_status.as_str());
         if let Some(parts) = &availability.retrieved_data {
             let parts = parts.iter().cloned().map(AttributeValue::S).collect();
-            self.item
-                .insert("retrieved_data".to_owned(), AttributeValue::L(parts));
+            self.item.insert("retrieved_data".to_owned(), AttributeValue::L(parts));
         }
         self.optional("data_request_id", availability.data_request_id.as_deref());
     }
 
     fn pull(&mut self, pull: &Pull) {
-        self.optional(
-            "sync_status",
-            pull.sync_status.as_ref().map(SyncStatus::as_str),
-        );
-        self.optional(
-            "sync_error_code",
-            pull.error.as_ref().map(|error| error.code.as_str()),
-        );
-        let message = pull
-            .error
-            .as_ref()
-            .and_then(|error| error.message.as_deref());
+        self.optional("sync_status", pull.sync_status.as_ref().map(SyncStatus::as_str));
+        self.optional("sync_error_code", pull.error.as_ref().map(|error| error.code.as_str()));
+        let message = pull.error.as_ref().and_then(|error| error.message.as_deref());
         self.optional("sync_error_message", message);
         self.optional("pull_job_id", pull.job_id.as_deref());
     }
@@ -172,11 +155,7 @@ impl Writer {
         self.optional("type", details.kind.as_deref());
         self.optional("currency", details.currency.as_deref());
         if let Some(institution) = &details.institution {
-            let Institution {
-                name,
-                bank_code,
-                kind,
-            } = institution;
+            let Institution { name, bank_code, kind } = institution;
             let fields = [("name", name), ("bank_code", bank_code), ("type", kind)];
             let fields = fields.into_iter().filter_map(|(field, value)| {
                 Some((field.to_owned(), AttributeValue::S(value.clone()?)))
@@ -194,8 +173,7 @@ impl Writer {
     }
 
     fn text(&mut self, name: &str, value: &str) {
-        self.item
-            .insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+        self.item.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
     }
 
     fn optional(&mut self, name: &str, value: Option<&str>) {
@@ -205,8 +183,7 @@ impl Writer {
     }
 
     fn number(&mut self, name: &str, value: &impl ToString) {
-        self.item
-            .insert(name.to_owned(), AttributeValue::N(value.to_string()));
+        self.item.insert(name.to_owned(), AttributeValue::N(value.to_string()));
     }
 
     fn time(&mut self, name: &str, value: Option<Timestamp>) {
@@ -223,18 +200,12 @@ impl Stored {
     ///
     /// [`CorruptItem`] names the first attribute that is not as it is written.
     pub fn from_item(item: HashMap<String, AttributeValue>) -> Result<Self, CorruptItem> {
-        let mut reader = Reader {
-            item,
-            order: HashMap::new(),
-        };
+        let mut reader = Reader { item, order: HashMap::new() };
         reader.order = match reader.item.remove(ORDER) {
             Some(AttributeValue::M(order)) => order,
             _ => return Err(CorruptItem(ORDER)),
         };
-        let id = reader
-            .required(ACCOUNT_ID)?
-            .parse()
-            .map_err(|_| CorruptItem(ACCOUNT_ID))?;
+        let id = reader.required(ACCOUNT_ID)?.parse().map_err(|_| CorruptItem(ACCOUNT_ID))?;
         let version = reader.version()?;
         let account = Account {
             id,
@@ -244,12 +215,7 @@ impl Stored {
         };
         // Derived, and written anew each time.
         reader.item.remove("next_refresh_at");
-        Ok(Self {
-            account,
-            version,
-            unknown: reader.item,
-            unknown_order: reader.order,
-        })
+        Ok(Self { account, version, unknown: reader.item, unknown_order: reader.order })
     }
 }
 
@@ -276,10 +242,7 @@ impl Reader {
             balance: self.register("balance", |r| r.number("balance").map(MinorUnits))?,
             job: self.register("job", |r| {
                 let state = JobState::from_word(&r.required("job_state")?);
-                Ok(Job {
-                    id: r.text("job_id")?,
-                    state,
-                })
+                Ok(Job { id: r.text("job_id")?, state })
             })?,
             attempt: self.register("attempt", |r| r.required("attempt_outcome"))?,
             first_seen: self.time("first_seen_at")?,
@@ -303,13 +266,8 @@ impl Reader {
     fn pull(&mut self) -> Result<Pull, CorruptItem> {
         let message = self.text("sync_error_message")?;
         Ok(Pull {
-            sync_status: self
-                .text("sync_status")?
-                .as_deref()
-                .map(SyncStatus::from_word),
-            error: self
-                .text("sync_error_code")?
-                .map(|code| SyncError { code, message }),
+            sync_status: self.text("sync_status")?.as_deref().map(SyncStatus::from_word),
+            error: self.text("sync_error_code")?.map(|code| SyncError { code, message }),
             job_id: self.text("pull_job_id")?,
         })
     }
@@ -330,10 +288,7 @@ impl Reader {
             Some(AttributeValue::M(fields)) => fields,
             Some(_) => return Err(CorruptItem("institution")),
         };
-        let mut fields = Self {
-            item: fields,
-            order: HashMap::new(),
-        };
+        let mut fields = Self { item: fields, order: HashMap::new() };
         Ok(Some(Institution {
             name: fields.text("name")?,
             bank_code: fields.text("bank_code")?,
@@ -373,10 +328,7 @@ impl Reader {
             Some(_) => None,
         };
         let order = order.ok_or(CorruptItem(name))?;
-        Ok(Some(Register {
-            order,
-            value: value(self)?,
-        }))
+        Ok(Some(Register { order, value: value(self)? }))
     }
 
     fn required(&mut self, name: &'static str) -> Result<String, CorruptItem> {
@@ -417,10 +369,7 @@ impl Reader {
         if !self.item.contains_key(name) {
             return Ok(None);
         }
-        let millis = self
-            .number(name)?
-            .try_into()
-            .map_err(|_| CorruptItem(name))?;
+        let millis = self.number(name)?.try_into().map_err(|_| CorruptItem(name))?;
         Ok(Some(Timestamp::from_millis(millis)))
     }
 }

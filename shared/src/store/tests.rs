@@ -37,15 +37,9 @@ proptest! {
 fn a_lease_and_a_cooldown_are_kept() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
-    account.lease = Some(Lease {
-        started_at: at(1),
-        until: at(2),
-    });
+    account.lease = Some(Lease { started_at: at(1), until: at(2) });
     account.cooldown_until = Some(at(3));
-    assert_eq!(
-        Stored::from_item(written(&account, None)).unwrap().account,
-        account
-    );
+    assert_eq!(Stored::from_item(written(&account, None)).unwrap().account, account);
 }
 
 #[test]
@@ -54,18 +48,13 @@ fn what_another_version_of_the_system_wrote_is_written_back() {
     let later = AttributeValue::S("of a later version".to_owned());
     let mut item = written(&account, None);
     item.insert("invented_later".to_owned(), later.clone());
-    let Some(AttributeValue::M(order)) = item.get_mut("order") else {
-        panic!("no order")
-    };
+    let Some(AttributeValue::M(order)) = item.get_mut("order") else { panic!("no order") };
     order.insert("register_invented_later".to_owned(), later.clone());
 
     let seen = Stored::from_item(item).unwrap();
     let next = written(&seen.account, Some(&seen));
     assert_eq!(next["invented_later"], later);
-    assert_eq!(
-        next["order"].as_m().unwrap()["register_invented_later"],
-        later
-    );
+    assert_eq!(next["order"].as_m().unwrap()["register_invented_later"], later);
 }
 
 #[test]
@@ -87,38 +76,20 @@ fn a_corrupt_item_is_refused_with_the_attribute() {
 
 #[test]
 fn the_item_of_monos_fullest_events_costs_one_write_unit() {
-    assert_eq!(
-        size_of_item(&written(&fullest(), None)),
-        733,
-        "a unit has 1,024 bytes"
-    );
+    assert_eq!(size_of_item(&written(&fullest(), None)), 733, "a unit has 1,024 bytes");
 }
 
 #[test]
 fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
-    let outcomes = [
-        SyncOutcome::ReauthorisationRequired { job_id: None },
-        SyncOutcome::TimedOut,
-    ];
+    let outcomes = [SyncOutcome::ReauthorisationRequired { job_id: None }, SyncOutcome::TimedOut];
     let mut account = outcomes.into_iter().fold(fullest(), |account, outcome| {
-        let attempt = SyncAttempt {
-            started_at: at,
-            ended_at: at,
-            outcome,
-        };
+        let attempt = SyncAttempt { started_at: at, ended_at: at, outcome };
         account.apply(&Fact::Attempt(attempt))
     });
-    account.lease = Some(Lease {
-        started_at: at,
-        until: at,
-    });
+    account.lease = Some(Lease { started_at: at, until: at });
     account.cooldown_until = Some(at);
-    assert_eq!(
-        size_of_item(&written(&account, None)),
-        863,
-        "a unit has 1,024 bytes"
-    );
+    assert_eq!(size_of_item(&written(&account, None)), 863, "a unit has 1,024 bytes");
 }
 
 /// An account after everything that Mono's documentation shows, in its fullest form.
@@ -177,9 +148,7 @@ fn fullest() -> Account {
 /// DynamoDB's own count: names and values, a number of n digits as 1 + n/2 bytes, three bytes for a
 /// list or map and one for each of its elements.
 fn size_of_item(item: &Item) -> usize {
-    item.iter()
-        .map(|(name, value)| name.len() + size_of_value(value))
-        .sum()
+    item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 
 fn size_of_value(value: &AttributeValue) -> usize {

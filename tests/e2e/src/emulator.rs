@@ -72,15 +72,8 @@ impl Emulator {
             // Protocols that are not needed, on ports that may be another's.
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0");
-        let mut emulator = Self {
-            port,
-            process: Companion::start(&mut command, &log)?,
-        };
-        if emulator.answers().await {
-            Ok(emulator)
-        } else {
-            Err(LocalError::NotStarted(log))
-        }
+        let mut emulator = Self { port, process: Companion::start(&mut command, &log)? };
+        if emulator.answers().await { Ok(emulator) } else { Err(LocalError::NotStarted(log)) }
     }
 
     /// Its address.
@@ -98,12 +91,7 @@ impl Emulator {
     async fn answers(&mut self) -> bool {
         let (client, end) = (Client::new(), Instant::now() + Duration::from_mins(1));
         while Instant::now() < end && !self.process.has_ended() {
-            if client
-                .get(format!("{}/_ministack/health", self.endpoint()))
-                .send()
-                .await
-                .is_ok()
-            {
+            if client.get(format!("{}/_ministack/health", self.endpoint())).send().await.is_ok() {
                 return true;
             }
             sleep(Duration::from_millis(100)).await;

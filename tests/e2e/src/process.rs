@@ -34,10 +34,7 @@ impl Companion {
         let output = std::fs::File::create(log)?;
         let program = command.get_program().to_owned();
         let mut keeper = Command::new("sh");
-        keeper
-            .args(["-c", KEEPER, "keeper"])
-            .arg(program)
-            .args(command.get_args());
+        keeper.args(["-c", KEEPER, "keeper"]).arg(program).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => keeper.env(name, value),
@@ -48,12 +45,7 @@ impl Companion {
         if let Some(folder) = command.get_current_dir() {
             keeper.current_dir(folder);
         }
-        keeper
-            .stdin(Stdio::piped())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .map(Self)
+        keeper.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output).spawn().map(Self)
     }
 
     /// Whether it has ended by itself.

@@ -82,14 +82,8 @@ impl Proxy {
     pub async fn start(upstream: String) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared {
-            upstream,
-            client: Client::new(),
-            state: Mutex::default(),
-        });
-        let router = Router::new()
-            .fallback(forward)
-            .with_state(Arc::clone(&shared));
+        let shared = Arc::new(Shared { upstream, client: Client::new(), state: Mutex::default() });
+        let router = Router::new().fallback(forward).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { port, shared })
     }
@@ -108,42 +102,27 @@ impl Proxy {
             containing: containing.to_owned(),
             failure: *failure,
         };
-        self.shared
-            .traffic()
-            .faults
-            .extend(failures.iter().map(fault));
+        self.shared.traffic().faults.extend(failures.iter().map(fault));
     }
 
     /// The requests so far whose body has this text in it.
     #[must_use]
     pub fn calls(&self, containing: &str) -> Vec<Call> {
         let traffic = self.shared.traffic();
-        traffic
-            .requests
-            .iter()
-            .filter(|call| call.body.contains(containing))
-            .cloned()
-            .collect()
+        traffic.requests.iter().filter(|call| call.body.contains(containing)).cloned().collect()
     }
 
     /// How many requests for this operation had this text in their body.
     #[must_use]
     pub fn count(&self, operation: &str, containing: &str) -> usize {
-        self.calls(containing)
-            .iter()
-            .filter(|call| call.operation == operation)
-            .count()
+        self.calls(containing).iter().filter(|call| call.operation == operation).count()
     }
 
     /// The faults that no request has met yet.
     #[must_use]
     pub fn pending_faults(&self, containing: &str) -> usize {
         let traffic = self.shared.traffic();
-        traffic
-            .faults
-            .iter()
-            .filter(|fault| fault.containing == containing)
-            .count()
+        traffic.faults.iter().filter(|fault| fault.containing == containing).count()
     }
 }
 
@@ -171,10 +150,7 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         return StatusCode::BAD_REQUEST.into_response();
     };
     let text = String::from_utf8_lossy(&body).into_owned();
-    let failure = shared.meet(Call {
-        operation: operation(&parts.headers),
-        body: text.clone(),
-    });
+    let failure = shared.meet(Call { operation: operation(&parts.headers), body: text.clone() });
     match failure {
         Some(Failure::Throttle) => return failing(400, "ThrottlingException"),
         Some(Failure::AccessDenied) => return failing(400, "AccessDeniedException"),
@@ -184,9 +160,7 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Some(Failure::FirstUnprocessed | Failure::AnswerLost) | None => {}
     }
     let left = (failure == Some(Failure::FirstUnprocessed)).then(|| without_first_key(&text));
-    let body = left
-        .as_ref()
-        .map_or(body, |(request, _)| Bytes::from(request.clone()));
+    let body = left.as_ref().map_or(body, |(request, _)| Bytes::from(request.clone()));
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     // With the host that was asked for, which the request's signature covers.
     let mut headers = parts.headers;
@@ -224,15 +198,8 @@ async fn relay(answer: reqwest::Response, unprocessed: Option<Value>) -> Respons
 fn without_first_key(request: &str) -> (String, Value) {
     let mut request: Value = serde_json::from_str(request).unwrap_or_default();
     let mut left = request["RequestItems"].clone();
-    for (table, wanted) in request["RequestItems"]
-        .as_object_mut()
-        .into_iter()
-        .flatten()
-    {
-        if let Some(keys) = wanted["Keys"]
-            .as_array_mut()
-            .filter(|keys| !keys.is_empty())
-        {
+    for (table, wanted) in request["RequestItems"].as_object_mut().into_iter().flatten() {
+        if let Some(keys) = wanted["Keys"].as_array_mut().filter(|keys| !keys.is_empty()) {
             left[table]["Keys"] = json!([keys.remove(0)]);
         }
     }
@@ -240,24 +207,14 @@ fn without_first_key(request: &str) -> (String, Value) {
 }
 
 fn operation(headers: &HeaderMap) -> String {
-    let target = headers
-        .get("x-amz-target")
-        .and_then(|target| target.to_str().ok());
-    target
-        .and_then(|target| target.rsplit('.').next())
-        .unwrap_or_default()
-        .to_owned()
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    target.and_then(|target| target.rsplit('.').next()).unwrap_or_default().to_owned()
 }
 
 fn failing(status: u16, error: &str) -> Response {
     let body = json!({ "__type": error, "message": "made to fail by a test" }).to_string();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/x-amz-json-1.0")],
-        body,
-    )
-        .into_response()
+    (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
 }
 
 fn unprocessed(request: &str) -> Response {

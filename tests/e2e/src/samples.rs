@@ -27,44 +27,22 @@ pub fn all() -> BTreeMap<String, Value> {
         samples.insert(format!("webhook/{name}"), webhook(LOCAL_SECRET, &body));
         samples.insert(format!("processor/{name}"), batch(&[body]));
     }
-    samples.insert(
-        "webhook/wrong_secret.json".to_owned(),
-        webhook("wrong", "{}"),
-    );
-    samples.insert(
-        "webhook/not_json.json".to_owned(),
-        webhook(LOCAL_SECRET, "event=account"),
-    );
+    samples.insert("webhook/wrong_secret.json".to_owned(), webhook("wrong", "{}"));
+    samples.insert("webhook/not_json.json".to_owned(), webhook(LOCAL_SECRET, "event=account"));
     let nameless = json!({ "event": "mono.events.reauthorisation_required", "data": {} });
-    samples.insert(
-        "processor/no_account.json".to_owned(),
-        batch(&[nameless.to_string()]),
-    );
-    let bodies: Vec<_> = events
-        .iter()
-        .take(10)
-        .map(|event| event.body().to_string())
-        .collect();
+    samples.insert("processor/no_account.json".to_owned(), batch(&[nameless.to_string()]));
+    let bodies: Vec<_> = events.iter().take(10).map(|event| event.body().to_string()).collect();
     samples.insert("processor/batch_of_ten.json".to_owned(), batch(&bodies));
     let account_id = events.first().map(Event::account_id).unwrap_or_default();
-    samples.insert(
-        "accounts/get_account.json".to_owned(),
-        get_account(account_id),
-    );
-    samples.insert(
-        "accounts/get_unknown_account.json".to_owned(),
-        get_account("unknown"),
-    );
+    samples.insert("accounts/get_account.json".to_owned(), get_account(account_id));
+    samples.insert("accounts/get_unknown_account.json".to_owned(), get_account("unknown"));
     samples
 }
 
 /// The account that the samples are about.
 #[must_use]
 pub fn account_id() -> String {
-    Event::samples()
-        .first()
-        .map(|event| event.account_id().to_owned())
-        .unwrap_or_default()
+    Event::samples().first().map(|event| event.account_id().to_owned()).unwrap_or_default()
 }
 
 /// A call of Mono's, as an HTTP API hands it over (payload format 2.0).

@@ -40,39 +40,19 @@ impl Stack {
         if !template.exists() {
             return Err(LocalError::NotBuilt);
         }
-        let architecture = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            "x86_64"
-        };
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let architecture = [("Architecture", architecture)];
         let parameters = architecture.iter().chain(parameters);
         let parameters = parameters.map(|(name, value)| format!("{name}={value}"));
         let mut deploy = sam(emulator)?;
         deploy.arg("deploy").arg("--template-file").arg(template);
-        deploy.args([
-            "--stack-name",
-            name,
-            "--resolve-s3",
-            "--capabilities",
-            "CAPABILITY_IAM",
-        ]);
-        deploy.args([
-            "--no-confirm-changeset",
-            "--no-fail-on-empty-changeset",
-            "--no-progressbar",
-        ]);
+        deploy.args(["--stack-name", name, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]);
+        deploy.args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]);
         deploy.arg("--parameter-overrides").args(parameters);
         output(deploy).await?;
         let outputs = list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await?;
-        let resources = list(
-            emulator,
-            name,
-            "resources",
-            "LogicalResourceId",
-            "PhysicalResourceId",
-        )
-        .await?;
+        let resources =
+            list(emulator, name, "resources", "LogicalResourceId", "PhysicalResourceId").await?;
         Ok(Self {
             name: name.to_owned(),
             endpoint: emulator.endpoint(),
@@ -80,10 +60,7 @@ impl Stack {
             outputs,
             resources,
             // Without a pool: a connection ends with the runtime, and so with the test, that made it.
-            http: Client::builder()
-                .pool_max_idle_per_host(0)
-                .build()
-                .unwrap_or_default(),
+            http: Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default(),
         })
     }
 
@@ -94,9 +71,7 @@ impl Stack {
     /// When the template has none of that name.
     #[must_use]
     pub fn output(&self, name: &str) -> &str {
-        self.outputs
-            .get(name)
-            .unwrap_or_else(|| panic!("the stack has no output {name}"))
+        self.outputs.get(name).unwrap_or_else(|| panic!("the stack has no output {name}"))
     }
 
     /// The physical id of a resource.
@@ -106,9 +81,7 @@ impl Stack {
     /// When the stack has none of that name.
     #[must_use]
     pub fn resource(&self, name: &str) -> &str {
-        self.resources
-            .get(name)
-            .unwrap_or_else(|| panic!("the stack has no resource {name}"))
+        self.resources.get(name).unwrap_or_else(|| panic!("the stack has no resource {name}"))
     }
 
     /// The webhook's URL as it is on this machine: the API has a name of its own below `localhost`.
@@ -151,14 +124,7 @@ impl Stack {
     pub async fn invoke(&self, function: &str, event: &Value) -> reqwest::Result<Value> {
         let name = self.resource(function);
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoint);
-        self.http
-            .post(url)
-            .headers(operator("lambda"))
-            .json(event)
-            .send()
-            .await?
-            .json()
-            .await
+        self.http.post(url).headers(operator("lambda")).json(event).send().await?.json().await
     }
 
     /// The lines that a function has logged so far.
@@ -176,9 +142,7 @@ impl Stack {
             .json(&json!({ "logGroupName": format!("/{}/{function}", self.name) }));
         let answer: Value = request.send().await?.json().await?;
         let events = answer["events"].as_array().into_iter().flatten();
-        Ok(events
-            .filter_map(|event| event["message"].as_str().map(str::to_owned))
-            .collect())
+        Ok(events.filter_map(|event| event["message"].as_str().map(str::to_owned)).collect())
     }
 
     /// Has messages that were given back delivered again after seconds, where the template says
@@ -215,10 +179,7 @@ impl Stack {
 fn operator(service: &str) -> HeaderMap {
     let scope = format!("{OPERATOR}/20260101/{REGION}/{service}/aws4_request");
     let value = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
-    HeaderValue::from_str(&value)
-        .map(|value| (AUTHORIZATION, value))
-        .into_iter()
-        .collect()
+    HeaderValue::from_str(&value).map(|value| (AUTHORIZATION, value)).into_iter().collect()
 }
 
 /// What `sam list` knows of the stack, by name.
@@ -234,10 +195,7 @@ async fn list(
     let printed = output(list).await?;
     let rows: Vec<Value> = serde_json::from_str(&printed).unwrap_or_default();
     let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
-    Ok(rows
-        .iter()
-        .map(|row| (text(row, key), text(row, value)))
-        .collect())
+    Ok(rows.iter().map(|row| (text(row, key), text(row, value))).collect())
 }
 
 fn sam(emulator: &Emulator) -> Result<Command, LocalError> {
@@ -267,7 +225,5 @@ async fn output(mut command: Command) -> Result<String, LocalError> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let printed = [output.stdout, output.stderr].concat();
-    Err(LocalError::NotDeployed(
-        String::from_utf8_lossy(&printed).into_owned(),
-    ))
+    Err(LocalError::NotDeployed(String::from_utf8_lossy(&printed).into_owned()))
 }

@@ -80,10 +80,7 @@ fn nothing_is_granted_or_opened_out_of_sight(template: &Template) -> Vec<String>
     }
     for (id, function) in template.each(FUNCTION) {
         for event in values(&function["Events"]) {
-            if !["SQS", "Schedule", "ScheduleV2"]
-                .iter()
-                .any(|known| event["Type"] == *known)
-            {
+            if !["SQS", "Schedule", "ScheduleV2"].iter().any(|known| event["Type"] == *known) {
                 found.push(format!("{id}: triggered by {}", event["Type"]));
             }
         }
@@ -114,9 +111,7 @@ fn roles_name_each_action_and_resource(template: &Template) -> Vec<String> {
             let actions = strings(&statement["Action"]);
             let named = !actions.is_empty() && !actions.iter().any(|action| action.contains('*'));
             if statement["Effect"] != "Allow" || !named {
-                found.push(format!(
-                    "{id}: not a plain list of allowed actions: {statement}"
-                ));
+                found.push(format!("{id}: not a plain list of allowed actions: {statement}"));
             }
             let tracing = actions.iter().all(|action| TRACE.contains(action));
             for resource in one_or_many(&statement["Resource"]) {
@@ -187,9 +182,7 @@ fn dead_letters_stay_for_fourteen_days_and_longer_than_their_source(
         // SQS defaults to four days.
         let retention = template.properties(id)["MessageRetentionPeriod"].as_i64();
         if retention.unwrap_or(4 * DAY) >= 14 * DAY {
-            found.push(format!(
-                "{id}: keeps messages as long as its dead-letter queue"
-            ));
+            found.push(format!("{id}: keeps messages as long as its dead-letter queue"));
         }
     }
     found
@@ -198,25 +191,17 @@ fn dead_letters_stay_for_fourteen_days_and_longer_than_their_source(
 fn each_queue_has_a_consumer_with_time_for_six_tries(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for id in template.source_queues() {
-        let mine = template
-            .consumers()
-            .filter(|(_, event)| referent(&event["Queue"]) == Some(id));
+        let mine = template.consumers().filter(|(_, event)| referent(&event["Queue"]) == Some(id));
         let mine: Vec<_> = mine.collect();
         if mine.len() != 1 {
             found.push(format!("{id}: {} consumers", mine.len()));
         }
         for (consumer, _) in mine {
             // SQS defaults to 30 seconds, Lambda to 3.
-            let visibility = template.properties(id)["VisibilityTimeout"]
-                .as_i64()
-                .unwrap_or(30);
-            let timeout = template.properties(consumer)["Timeout"]
-                .as_i64()
-                .unwrap_or(3);
+            let visibility = template.properties(id)["VisibilityTimeout"].as_i64().unwrap_or(30);
+            let timeout = template.properties(consumer)["Timeout"].as_i64().unwrap_or(3);
             if visibility < 6 * timeout {
-                found.push(format!(
-                    "{id}: {visibility} s, and {consumer} takes {timeout} s"
-                ));
+                found.push(format!("{id}: {visibility} s, and {consumer} takes {timeout} s"));
             }
         }
     }
@@ -277,13 +262,9 @@ fn parameters_and_outputs_are_those_of_the_contract(template: &Template) -> Vec<
     let mut found = Vec::new();
     let defaults = defaults();
     for (id, parameter) in entries(&template.0["Parameters"]) {
-        let known = defaults
-            .get(id)
-            .is_some_and(|default| *default == parameter["Default"]);
+        let known = defaults.get(id).is_some_and(|default| *default == parameter["Default"]);
         if !known || !parameter["Description"].is_string() {
-            found.push(format!(
-                "{id}: not of the contract, or another default, or undescribed"
-            ));
+            found.push(format!("{id}: not of the contract, or another default, or undescribed"));
         }
     }
     for (id, output) in entries(&template.0["Outputs"]) {
@@ -299,11 +280,7 @@ fn only_the_webhook_route_is_open(template: &Template) -> Vec<String> {
     for (id, route) in template.each(ROUTE) {
         let webhook = route["RouteKey"] == "POST /webhooks/mono";
         let authorization = &route["AuthorizationType"];
-        let right = if webhook {
-            authorization == "NONE"
-        } else {
-            template.closed(authorization)
-        };
+        let right = if webhook { authorization == "NONE" } else { template.closed(authorization) };
         if !right {
             found.push(format!("{id}: {authorization}"));
         }
@@ -342,26 +319,17 @@ fn the_api_may_invoke_each_function_on_its_routes_alone(template: &Template) -> 
             let function = referent(&permission["FunctionName"]).unwrap_or("any function");
             let source = permission["SourceArn"]["Fn::Sub"].as_str();
             let route = source.and_then(|arn| arn.split_once("${HttpApi}/*/"));
-            format!(
-                "{function} on {}",
-                route.map_or("anything", |(_, path)| path)
-            )
+            format!("{function} on {}", route.map_or("anything", |(_, path)| path))
         })
         .collect();
     let needed: BTreeSet<String> = template
         .each(ROUTE)
         .map(|(_, route)| {
             let target = route["Target"]["Fn::Sub"].as_str().unwrap_or_default();
-            let integration = target
-                .trim_start_matches("integrations/${")
-                .trim_end_matches('}');
+            let integration = target.trim_start_matches("integrations/${").trim_end_matches('}');
             let uri = &template.properties(integration)["IntegrationUri"];
             let key = route["RouteKey"].as_str().unwrap_or_default();
-            format!(
-                "{} on {}",
-                referent(uri).unwrap_or("nothing"),
-                source_path(key)
-            )
+            format!("{} on {}", referent(uri).unwrap_or("nothing"), source_path(key))
         })
         .collect();
     granted.symmetric_difference(&needed).cloned().collect()
@@ -388,18 +356,8 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     let watched = [
         (&functions, "AWS/Lambda", "Errors", "FunctionName"),
         (&functions, "AWS/Lambda", "Throttles", "FunctionName"),
-        (
-            &dead_letters,
-            "AWS/SQS",
-            "ApproximateNumberOfMessagesVisible",
-            "QueueName",
-        ),
-        (
-            &sources,
-            "AWS/SQS",
-            "ApproximateAgeOfOldestMessage",
-            "QueueName",
-        ),
+        (&dead_letters, "AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
+        (&sources, "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"),
         (&apis, "AWS/ApiGateway", "5xx", "ApiId"),
     ];
     let mut found = Vec::new();
@@ -423,9 +381,8 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
 }
 
 fn refused_webhooks_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
-    let webhook = template
-        .each(FUNCTION)
-        .find(|(_, function)| function["CodeUri"] == "functions/webhook");
+    let webhook =
+        template.each(FUNCTION).find(|(_, function)| function["CodeUri"] == "functions/webhook");
     let group = webhook.map(|(_, function)| &function["LoggingConfig"]["LogGroup"]);
     let counted = template.each("AWS::Logs::MetricFilter").any(|(_, filter)| {
         let metric = &filter["MetricTransformations"][0];
@@ -436,19 +393,13 @@ fn refused_webhooks_are_counted_and_raise_an_alarm(template: &Template) -> Vec<S
                     && alarm["MetricName"] == metric["MetricName"]
             })
     });
-    if counted {
-        Vec::new()
-    } else {
-        vec!["refused webhooks go unnoticed".to_owned()]
-    }
+    if counted { Vec::new() } else { vec!["refused webhooks go unnoticed".to_owned()] }
 }
 
 fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, dashboard) in template.each(DASHBOARD) {
-        let body = dashboard["DashboardBody"]["Fn::Sub"]
-            .as_str()
-            .unwrap_or_default();
+        let body = dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap_or_default();
         if serde_json::from_str::<Value>(body).is_err() {
             found.push(format!("{id}: not JSON"));
         }
@@ -456,12 +407,7 @@ fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Ve
             let shown = |id: &str| {
                 body.contains(&format!("${{{id}}}")) || body.contains(&format!("${{{id}."))
             };
-            found.extend(
-                template
-                    .all(kind)
-                    .filter(|id| !shown(id))
-                    .map(|id| format!("no {id}")),
-            );
+            found.extend(template.all(kind).filter(|id| !shown(id)).map(|id| format!("no {id}")));
         }
     }
     found
@@ -613,19 +559,11 @@ rules! {
 #[test]
 fn the_template_has_something_of_every_kind_the_rules_are_about() {
     let template = Template::load();
-    for kind in [
-        FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC, DASHBOARD,
-    ] {
+    for kind in [FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC, DASHBOARD] {
         assert!(template.all(kind).next().is_some(), "no {kind}");
     }
-    assert!(
-        template.dead_letter_queues().next().is_some(),
-        "no dead-letter queue"
-    );
-    assert!(
-        template.source_queues().next().is_some(),
-        "no queue with a consumer"
-    );
+    assert!(template.dead_letter_queues().next().is_some(), "no dead-letter queue");
+    assert!(template.source_queues().next().is_some(), "no queue with a consumer");
     assert!(template.consumers().next().is_some(), "no consumer");
 }
 
@@ -635,14 +573,8 @@ fn a_route_may_be_closed_by_condition_or_parameter() {
     let by_parameter = json!({ "Ref": "ApiAuthorization" });
     for authorization in [by_condition, by_parameter] {
         let template = Template::load()
-            .with(
-                "//Parameters/ApiAuthorization",
-                json!({ "AllowedValues": ["AWS_IAM", "JWT"] }),
-            )
+            .with("//Parameters/ApiAuthorization", json!({ "AllowedValues": ["AWS_IAM", "JWT"] }))
             .with("/AccountRoute/Properties/AuthorizationType", authorization);
-        assert_eq!(
-            only_the_webhook_route_is_open(&template),
-            Vec::<String>::new()
-        );
+        assert_eq!(only_the_webhook_route_is_open(&template), Vec::<String>::new());
     }
 }

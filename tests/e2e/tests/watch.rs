@@ -15,27 +15,17 @@ use tokio::time::{Instant, sleep};
 /// The `PATH` with the tools that `make` installs.
 fn path() -> String {
     let tools = project().join(".venv/bin");
-    format!(
-        "{}:{}",
-        tools.display(),
-        std::env::var("PATH").unwrap_or_default()
-    )
+    format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default())
 }
 
 async fn watch(port: u16) -> Companion {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_local"));
-    command
-        .args(["watch", "--port", &port.to_string()])
-        .env("PATH", path());
+    command.args(["watch", "--port", &port.to_string()]).env("PATH", path());
     let log = project().join(format!("target/local/watch-{port}.log"));
     let mut watch = Companion::start(&mut command, &log).unwrap();
     let end = Instant::now() + Duration::from_mins(2);
     while TcpStream::connect(("::1", port)).await.is_err() {
-        assert!(
-            !watch.has_ended() && Instant::now() < end,
-            "no watch: see {}",
-            log.display()
-        );
+        assert!(!watch.has_ended() && Instant::now() < end, "no watch: see {}", log.display());
         sleep(Duration::from_millis(200)).await;
     }
     watch
@@ -60,17 +50,8 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     let _watch = watch(port).await;
     let accepted = invoke(port, "webhook", "events/webhook/account_updated.v2.json").await;
     assert_eq!(accepted["statusCode"], 200, "{accepted}");
-    let worked = invoke(
-        port,
-        "processor",
-        "events/processor/account_updated.v2.json",
-    )
-    .await;
-    assert_eq!(
-        worked["batchItemFailures"].as_array().map(Vec::len),
-        Some(0),
-        "{worked}"
-    );
+    let worked = invoke(port, "processor", "events/processor/account_updated.v2.json").await;
+    assert_eq!(worked["batchItemFailures"].as_array().map(Vec::len), Some(0), "{worked}");
     let shown = invoke(port, "accounts", "events/accounts/get_account.json").await;
     assert_eq!(shown["statusCode"], 200, "{shown}");
 }

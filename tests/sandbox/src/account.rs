@@ -6,12 +6,8 @@ use time::OffsetDateTime;
 use crate::event::Dialect;
 use crate::mint::Mint;
 
-const NAMES: [&str; 4] = [
-    "Adaeze Fictional",
-    "Babatunde Invented",
-    "Chiamaka Placeholder",
-    "Danladi Nobody",
-];
+const NAMES: [&str; 4] =
+    ["Adaeze Fictional", "Babatunde Invented", "Chiamaka Placeholder", "Danladi Nobody"];
 
 const INSTITUTIONS: [Institution; 3] = [
     Institution::new("First Sandbox Bank", "901"),
@@ -127,9 +123,7 @@ impl Account {
         Self {
             account_id: mint.object_id(),
             customer_id: mint.object_id(),
-            reference: link
-                .reference
-                .unwrap_or_else(|| format!("customer-{number}")),
+            reference: link.reference.unwrap_or_else(|| format!("customer-{number}")),
             dialect: link.dialect.unwrap_or(dialect),
             name: NAMES[number % NAMES.len()].to_owned(),
             account_number: format!("{number:010}"),

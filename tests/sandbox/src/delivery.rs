@@ -210,11 +210,7 @@ impl Courier {
             sleep(self.scaled(wait)).await;
             delivered = self.post(entry, &parcel).await;
         }
-        let outcome = if delivered {
-            Outcome::Delivered
-        } else {
-            Outcome::GivenUp
-        };
+        let outcome = if delivered { Outcome::Delivered } else { Outcome::GivenUp };
         self.log.close(entry, outcome);
     }
 

@@ -87,12 +87,7 @@ impl Event {
             body.insert("event_id".to_owned(), json!(stamp.event_id));
             body.insert("timestamp".to_owned(), json!(iso(stamp.at)));
         }
-        Self {
-            kind,
-            dialect,
-            account_id: account.account_id.clone(),
-            body: Value::Object(body),
-        }
+        Self { kind, dialect, account_id: account.account_id.clone(), body: Value::Object(body) }
     }
 
     /// One of every kind in each of its dialects, of one account; the same at every call.
@@ -182,10 +177,7 @@ impl Event {
 }
 
 fn envelope(kind: Kind, data: Value) -> Map<String, Value> {
-    Map::from_iter([
-        ("event".to_owned(), json!(kind.wire_name())),
-        ("data".to_owned(), data),
-    ])
+    Map::from_iter([("event".to_owned(), json!(kind.wire_name())), ("data".to_owned(), data)])
 }
 
 #[cfg(test)]
@@ -245,16 +237,10 @@ mod tests {
     #[test]
     fn samples_hold_every_kind_and_dialect_once_and_never_change() {
         let samples = Event::samples();
-        let shapes: HashSet<_> = samples
-            .iter()
-            .map(|event| (event.kind(), event.dialect().to_string()))
-            .collect();
+        let shapes: HashSet<_> =
+            samples.iter().map(|event| (event.kind(), event.dialect().to_string())).collect();
         assert_eq!(shapes.len(), samples.len());
-        assert!(
-            Kind::ALL
-                .iter()
-                .all(|kind| samples.iter().any(|event| event.kind() == *kind))
-        );
+        assert!(Kind::ALL.iter().all(|kind| samples.iter().any(|event| event.kind() == *kind)));
         let bodies = |events: &[Event]| events.iter().map(|e| e.body().clone()).collect::<Vec<_>>();
         assert_eq!(bodies(&samples), bodies(&Event::samples()));
     }
@@ -288,10 +274,7 @@ mod tests {
     #[test]
     fn a_job_and_the_update_that_follows_share_the_job_id() {
         let job = sample(Kind::JobFinished, Dialect::V2);
-        assert_eq!(
-            job.body()["data"]["id"],
-            meta(Kind::AccountUpdatedBySync, "job_id")
-        );
+        assert_eq!(job.body()["data"]["id"], meta(Kind::AccountUpdatedBySync, "job_id"));
     }
 
     #[test]
@@ -316,10 +299,7 @@ mod tests {
     #[test]
     fn new_data_is_announced_only_when_there_is_some() {
         assert_eq!(meta(Kind::AccountUpdatedBySync, "has_new_data"), true);
-        assert_eq!(
-            meta(Kind::AccountUpdatedNothingNew, "has_new_data"),
-            Value::Null
-        );
+        assert_eq!(meta(Kind::AccountUpdatedNothingNew, "has_new_data"), Value::Null);
         assert_eq!(meta(Kind::AccountUpdated, "sync_status"), Value::Null);
     }
 
@@ -327,10 +307,7 @@ mod tests {
     fn a_failed_refresh_still_calls_the_stale_cache_available() {
         let stale = [
             (Kind::AccountUpdatedSyncFailed, "FAILED"),
-            (
-                Kind::AccountUpdatedReauthorisationRequired,
-                "REAUTHORISATION_REQUIRED",
-            ),
+            (Kind::AccountUpdatedReauthorisationRequired, "REAUTHORISATION_REQUIRED"),
         ];
         for (kind, sync_status) in stale {
             assert_eq!(meta(kind, "data_status"), "AVAILABLE");
@@ -341,10 +318,7 @@ mod tests {
     #[test]
     fn a_failed_update_has_the_balance_alone() {
         assert_eq!(meta(Kind::AccountUpdatedFailed, "data_status"), "FAILED");
-        assert_eq!(
-            meta(Kind::AccountUpdatedFailed, "retrieved_data"),
-            json!(["balance"])
-        );
+        assert_eq!(meta(Kind::AccountUpdatedFailed, "retrieved_data"), json!(["balance"]));
     }
 
     #[test]

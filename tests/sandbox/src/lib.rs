@@ -63,11 +63,7 @@ impl Sandbox {
         let mono = Arc::new(Mono::new(&settings)?);
         let server = axum::serve(listener, router(Arc::clone(&mono)));
         let server = tokio::spawn(server.into_future());
-        Ok(Self {
-            mono,
-            address,
-            server,
-        })
+        Ok(Self { mono, address, server })
     }
 
     /// Where the server listens.

@@ -20,12 +20,7 @@ struct Arguments {
     #[arg(long, env = "SANDBOX_WEBHOOK_URL", default_value = "")]
     webhook_url: String,
     /// What the header mono-webhook-secret says.
-    #[arg(
-        long,
-        env = "SANDBOX_WEBHOOK_SECRET",
-        default_value = "",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "SANDBOX_WEBHOOK_SECRET", default_value = "", hide_env_values = true)]
     webhook_secret: String,
     /// What Mono's waits are divided by.
     #[arg(long, env = "SANDBOX_TIME_SCALE", default_value_t = 1.0)]
@@ -66,10 +61,7 @@ async fn main() -> ExitCode {
 async fn serve(settings: Settings) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let sandbox = Sandbox::start(settings).await?;
-    println!(
-        "{}",
-        json!({ "url": sandbox.url(), "seed": sandbox.seed() })
-    );
+    println!("{}", json!({ "url": sandbox.url(), "seed": sandbox.seed() }));
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         _ = terminate.recv() => {}

@@ -14,10 +14,7 @@ pub(crate) struct Mint {
 
 impl Mint {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            rng: Rng::with_seed(seed),
-            latest: OffsetDateTime::UNIX_EPOCH,
-        }
+        Self { rng: Rng::with_seed(seed), latest: OffsetDateTime::UNIX_EPOCH }
     }
 
     /// 24 hex digits, as Mono's ids of accounts, customers and jobs.
@@ -31,10 +28,7 @@ impl Mint {
     }
 
     pub(crate) fn stamp(&mut self) -> Stamp {
-        Stamp {
-            event_id: self.alphanumeric(42),
-            at: self.now(),
-        }
+        Stamp { event_id: self.alphanumeric(42), at: self.now() }
     }
 
     /// The present in whole milliseconds, but always later than the last answer: Mono's events are
@@ -47,9 +41,7 @@ impl Mint {
     }
 
     fn alphanumeric(&mut self, length: usize) -> String {
-        std::iter::repeat_with(|| self.rng.alphanumeric())
-            .take(length)
-            .collect()
+        std::iter::repeat_with(|| self.rng.alphanumeric()).take(length).collect()
     }
 }
 

@@ -27,13 +27,7 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Self {
-            lose: 0.0,
-            duplicate: 0.0,
-            delay: 0.0,
-            delay_seconds: 60.0,
-            reorder: 0.0,
-        }
+        Self { lose: 0.0, duplicate: 0.0, delay: 0.0, delay_seconds: 60.0, reorder: 0.0 }
     }
 }
 
@@ -115,10 +109,7 @@ pub(crate) struct Chance {
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            network: Network::default(),
-            rng: Rng::with_seed(seed),
-        }
+        Self { network: Network::default(), rng: Rng::with_seed(seed) }
     }
 
     pub(crate) fn set_network(&mut self, network: Network) {
@@ -149,13 +140,7 @@ mod tests {
     }
 
     fn rough() -> Network {
-        Network {
-            lose: 0.2,
-            duplicate: 0.2,
-            delay: 0.2,
-            reorder: 0.2,
-            ..Network::default()
-        }
+        Network { lose: 0.2, duplicate: 0.2, delay: 0.2, reorder: 0.2, ..Network::default() }
     }
 
     #[test]
@@ -183,10 +168,7 @@ mod tests {
 
     #[test]
     fn likelihoods_outside_0_to_1_are_refused_by_name() {
-        let network = Network {
-            duplicate: 1.5,
-            ..Network::default()
-        };
+        let network = Network { duplicate: 1.5, ..Network::default() };
         assert_eq!(network.checked(), Err(Refusal::Probability("duplicate")));
     }
 

@@ -90,10 +90,7 @@ impl Mono {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Refusal> {
         let courier = Courier::new(settings.time_scale)?;
         if !settings.webhook_url.is_empty() {
-            courier.set_webhook(Webhook::new(
-                &settings.webhook_url,
-                &settings.webhook_secret,
-            )?);
+            courier.set_webhook(Webhook::new(&settings.webhook_url, &settings.webhook_secret)?);
         }
         Ok(Self {
             accounts: Mutex::default(),
@@ -191,9 +188,7 @@ impl Mono {
     /// When the account is unknown. An unlinked one is allowed: Mono's events can be late.
     pub fn event(&self, kind: Kind, account_id: &str) -> Result<Event, Refusal> {
         let accounts = lock(&self.accounts);
-        let account = accounts
-            .get(account_id)
-            .ok_or_else(|| unknown(account_id))?;
+        let account = accounts.get(account_id).ok_or_else(|| unknown(account_id))?;
         Ok(Event::new(kind, account, &lock(&self.mint).stamp()))
     }
 
@@ -266,9 +261,7 @@ impl Mono {
         change: impl FnOnce(&mut Account) -> &'static [Kind],
     ) -> Result<(), Refusal> {
         let mut accounts = lock(&self.accounts);
-        let account = accounts
-            .get_mut(account_id)
-            .ok_or_else(|| unknown(account_id))?;
+        let account = accounts.get_mut(account_id).ok_or_else(|| unknown(account_id))?;
         if account.unlinked {
             return Err(Refusal::Unlinked(account_id.to_owned()));
         }

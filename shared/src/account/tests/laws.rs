@@ -23,57 +23,40 @@ fn news() -> impl Strategy<Value = News> {
         "NEW_WORD",
     ]));
     let job_id = proptest::option::of(select(vec!["job-1".to_owned(), "job-2".to_owned()]));
-    let details = proptest::option::of(select(vec!["Ada Example", "Bola Example"]).prop_map(
-        |name| Details {
-            name: Some(name.to_owned()),
-            ..Details::default()
-        },
-    ));
+    let details = proptest::option::of(
+        select(vec!["Ada Example", "Bola Example"])
+            .prop_map(|name| Details { name: Some(name.to_owned()), ..Details::default() }),
+    );
     let balance = proptest::option::of((0..3_i64).prop_map(MinorUnits));
-    let parts = vec![
-        vec![],
-        vec!["balance".to_owned()],
-        vec!["transactions".to_owned()],
-    ];
+    let parts = vec![vec![], vec!["balance".to_owned()], vec!["transactions".to_owned()]];
     let retrieved_data = proptest::option::of(select(parts));
     let data_status = (data_status, retrieved_data);
-    let updated = (
-        data_status,
-        sync_status,
-        job_id.clone(),
-        details,
-        balance,
-        any::<Option<bool>>(),
-    )
-        .prop_map(
-            |(
-                (data_status, retrieved_data),
-                sync_status,
-                job_id,
-                details,
-                balance,
-                has_new_data,
-            )| {
-                News::Updated(Box::new(Update {
-                    data_status: data_status.map(DataStatus::from_word),
-                    sync_status: sync_status.map(SyncStatus::from_word),
+    let updated =
+        (data_status, sync_status, job_id.clone(), details, balance, any::<Option<bool>>())
+            .prop_map(
+                |(
+                    (data_status, retrieved_data),
+                    sync_status,
                     job_id,
-                    retrieved_data,
                     details,
                     balance,
                     has_new_data,
-                    ..Update::default()
-                }))
-            },
-        );
-    let connected = (
-        proptest::option::of(select(vec!["c1".to_owned(), "c2".to_owned()])),
-        any::<bool>(),
-    )
-        .prop_map(|(customer_id, processing)| News::Connected {
-            customer_id,
-            processing,
-        });
+                )| {
+                    News::Updated(Box::new(Update {
+                        data_status: data_status.map(DataStatus::from_word),
+                        sync_status: sync_status.map(SyncStatus::from_word),
+                        job_id,
+                        retrieved_data,
+                        details,
+                        balance,
+                        has_new_data,
+                        ..Update::default()
+                    }))
+                },
+            );
+    let connected =
+        (proptest::option::of(select(vec!["c1".to_owned(), "c2".to_owned()])), any::<bool>())
+            .prop_map(|(customer_id, processing)| News::Connected { customer_id, processing });
     let state = select(vec![
         JobState::Running,
         JobState::Finished,
@@ -100,13 +83,7 @@ fn webhook() -> impl Strategy<Value = Fact> {
     let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
     (timestamp, 0..20_u32, key, reference, news()).prop_map(
         |(timestamp, received, key, reference, news)| {
-            Fact::Webhook(Webhook::new(
-                timestamp.map(at),
-                at(received),
-                key,
-                reference,
-                news,
-            ))
+            Fact::Webhook(Webhook::new(timestamp.map(at), at(received), key, reference, news))
         },
     )
 }
@@ -115,11 +92,7 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
     let job_id = proptest::option::of(Just("job-1".to_owned()));
     let outcome =
         (0..9_u8, any::<bool>(), job_id).prop_map(|(kind, has_new_data, job_id)| match kind {
-            0 => SyncOutcome::Successful {
-                has_new_data,
-                balance: Some(MinorUnits(9)),
-                job_id,
-            },
+            0 => SyncOutcome::Successful { has_new_data, balance: Some(MinorUnits(9)), job_id },
             1 => SyncOutcome::Processing { job_id },
             2 => SyncOutcome::ReauthorisationRequired { job_id },
             3 => failure(),
@@ -130,11 +103,7 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
             _ => SyncOutcome::NotConnected,
         });
     (0..20_u32, 0..3_u32, outcome).prop_map(|(start, length, outcome)| {
-        Fact::Attempt(SyncAttempt {
-            started_at: at(start),
-            ended_at: at(start + length),
-            outcome,
-        })
+        Fact::Attempt(SyncAttempt { started_at: at(start), ended_at: at(start + length), outcome })
     })
 }
 

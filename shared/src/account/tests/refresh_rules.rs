@@ -13,15 +13,10 @@ fn spread() -> Duration {
 
 #[test]
 fn an_interval_of_none_refreshes_nothing() {
-    let off = RefreshPolicy {
-        interval: None,
-        ..POLICY
-    };
-    for facts in [
-        vec![strong(1, fresh())],
-        vec![weak(1, News::Unlinked)],
-        vec![weak(1, News::SyncFailed)],
-    ] {
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    for facts in
+        [vec![strong(1, fresh())], vec![weak(1, News::Unlinked)], vec![weak(1, News::SyncFailed)]]
+    {
         assert_eq!(record(facts).next_refresh_at(off), None);
     }
 }
@@ -29,10 +24,7 @@ fn an_interval_of_none_refreshes_nothing() {
 #[test]
 fn syncing_does_not_show_in_the_next_refresh() {
     let facts = [strong(1, fresh())];
-    let with_job = facts
-        .clone()
-        .into_iter()
-        .chain([strong(5, job("j", "processing"))]);
+    let with_job = facts.clone().into_iter().chain([strong(5, job("j", "processing"))]);
     assert_eq!(next(with_job), next(facts));
 }
 
@@ -43,107 +35,61 @@ fn an_unlinking_that_is_certain_is_never_refreshed() {
 
 #[test]
 fn an_unlinking_that_is_weak_is_checked() {
-    assert_eq!(
-        next([strong(1, fresh()), weak(5, News::Unlinked)]),
-        Some(at(5))
-    );
+    assert_eq!(next([strong(1, fresh()), weak(5, News::Unlinked)]), Some(at(5)));
 }
 
 #[test]
 fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked() {
     for news in [fresh(), News::Reauthorized] {
-        assert_eq!(
-            next([strong(5, News::Unlinked), strong(9, news)]),
-            Some(at(9))
-        );
+        assert_eq!(next([strong(5, News::Unlinked), strong(9, news)]), Some(at(9)));
     }
-    assert_eq!(
-        next([strong(5, News::Unlinked), strong(9, News::SyncFailed)]),
-        None
-    );
+    assert_eq!(next([strong(5, News::Unlinked), strong(9, News::SyncFailed)]), None);
 }
 
 #[test]
 fn weak_bad_news_is_settled_at_once() {
-    for news in [
-        News::ReauthorisationRequired,
-        News::SyncFailed,
-        job("j", "failed"),
-    ] {
-        assert_eq!(
-            next([strong(1, fresh()), weak(9, news.clone())]),
-            Some(at(9))
-        );
-        assert_eq!(
-            next([weak(9, news)]),
-            Some(at(9)),
-            "also where nothing was ever pulled"
-        );
+    for news in [News::ReauthorisationRequired, News::SyncFailed, job("j", "failed")] {
+        assert_eq!(next([strong(1, fresh()), weak(9, news.clone())]), Some(at(9)));
+        assert_eq!(next([weak(9, news)]), Some(at(9)), "also where nothing was ever pulled");
     }
 }
 
 #[test]
 fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
-    let facts = [
-        attempt(1, SyncOutcome::TimedOut),
-        strong(5, fresh()),
-        weak(9, News::SyncFailed),
-    ];
+    let facts = [attempt(1, SyncOutcome::TimedOut), strong(5, fresh()), weak(9, News::SyncFailed)];
     assert_eq!(next(facts), Some(at(1) + DAY));
 }
 
 #[test]
 fn weak_bad_news_is_settled_by_one_attempt_for_each_confirmed_pull() {
-    let facts = [
-        strong(1, fresh()),
-        attempt(5, failure()),
-        weak(9, News::ReauthorisationRequired),
-    ];
-    assert_eq!(
-        next(facts),
-        Some(at(9 + 7 * DAY_MINUTES)),
-        "an attempt was made since the pull"
-    );
+    let facts = [strong(1, fresh()), attempt(5, failure()), weak(9, News::ReauthorisationRequired)];
+    assert_eq!(next(facts), Some(at(9 + 7 * DAY_MINUTES)), "an attempt was made since the pull");
 }
 
 #[test]
 fn weak_bad_news_beside_strong_bad_news_is_not_what_makes_the_record_bad() {
-    let strong_only = [
-        strong(1, fresh()),
-        strong(5, updated("AVAILABLE", Some("FAILED"))),
-    ];
-    let both = strong_only
-        .clone()
-        .into_iter()
-        .chain([weak(5, job("j", "failed"))]);
+    let strong_only = [strong(1, fresh()), strong(5, updated("AVAILABLE", Some("FAILED")))];
+    let both = strong_only.clone().into_iter().chain([weak(5, job("j", "failed"))]);
     assert_eq!(next(both), next(strong_only));
 }
 
 #[test]
 fn weak_bad_news_older_than_the_last_pull_is_nothing() {
-    assert_eq!(
-        next([strong(9, fresh()), weak(5, News::SyncFailed)]),
-        next([strong(9, fresh())])
-    );
+    assert_eq!(next([strong(9, fresh()), weak(5, News::SyncFailed)]), next([strong(9, fresh())]));
 }
 
 #[test]
 fn a_demand_is_looked_at_again_after_seven_days() {
     let demand = [strong(1, fresh()), strong(5, News::ReauthorisationRequired)];
     assert_eq!(next(demand.clone()), Some(at(5 + 7 * DAY_MINUTES)));
-    let attempted = demand
-        .into_iter()
-        .chain([attempt(8, SyncOutcome::TimedOut)]);
+    let attempted = demand.into_iter().chain([attempt(8, SyncOutcome::TimedOut)]);
     assert_eq!(next(attempted), Some(at(8 + 7 * DAY_MINUTES)));
 }
 
 #[test]
 fn a_healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
     assert_eq!(next([strong(1, fresh())]), Some(at(1) + DAY - spread()));
-    assert_eq!(
-        next([strong(1, updated("PARTIAL", None))]),
-        Some(at(1) + DAY - spread())
-    );
+    assert_eq!(next([strong(1, updated("PARTIAL", None))]), Some(at(1) + DAY - spread()));
 }
 
 #[test]
@@ -158,17 +104,10 @@ fn a_healthy_account_counts_from_the_attempt_where_that_is_newer() {
 fn the_spread_is_at_most_a_tenth_of_the_interval_and_differs_by_account() {
     let due = |number: u32| {
         let account = Account::new(format!("account-{number}").parse().unwrap());
-        account
-            .apply(&strong(0, fresh()))
-            .next_refresh_at(POLICY)
-            .unwrap()
+        account.apply(&strong(0, fresh())).next_refresh_at(POLICY).unwrap()
     };
     let mut times: Vec<_> = (0..1_000).map(due).collect();
-    assert!(
-        times
-            .iter()
-            .all(|time| *time > at(0) + DAY.mul_f64(0.9) && *time <= at(0) + DAY)
-    );
+    assert!(times.iter().all(|time| *time > at(0) + DAY.mul_f64(0.9) && *time <= at(0) + DAY));
     times.sort();
     times.dedup();
     assert!(times.len() > 990, "{} different times", times.len());
@@ -176,12 +115,7 @@ fn the_spread_is_at_most_a_tenth_of_the_interval_and_differs_by_account() {
 
 #[test]
 fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
-    for news in [
-        connected(),
-        updated("UNAVAILABLE", None),
-        News::Reauthorized,
-        News::SyncFailed,
-    ] {
+    for news in [connected(), updated("UNAVAILABLE", None), News::Reauthorized, News::SyncFailed] {
         let facts = [strong(1, connected()), strong(20, news)];
         assert_eq!(next(facts), Some(at(20) + POLICY.cooldown));
     }
@@ -190,12 +124,7 @@ fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
 #[test]
 fn others_back_off_by_the_time_since_the_last_pull() {
     let facts = [strong(0, fresh()), strong(60, updated("UNAVAILABLE", None))];
-    let tried = |start| {
-        facts
-            .clone()
-            .into_iter()
-            .chain([attempt(start, SyncOutcome::TimedOut)])
-    };
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, SyncOutcome::TimedOut)]);
     assert_eq!(next(tried(70)), Some(at(140)));
     assert_eq!(next(tried(300)), Some(at(600)));
 }
@@ -209,12 +138,7 @@ fn others_never_pulled_back_off_by_the_time_since_first_seen() {
 #[test]
 fn the_backoff_is_at_least_an_hour_and_at_most_seven_days() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
-    let tried = |start| {
-        facts
-            .clone()
-            .into_iter()
-            .chain([attempt(start, SyncOutcome::TimedOut)])
-    };
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, SyncOutcome::TimedOut)]);
     assert_eq!(next(tried(2)), Some(at(2) + HOUR));
     assert_eq!(next(tried(30 * DAY_MINUTES)), Some(at(37 * DAY_MINUTES)));
 }

@@ -35,45 +35,23 @@ fn details_are_replaced_whole() {
             kind: kind.map(str::to_owned),
             ..Details::default()
         };
-        News::Updated(Box::new(Update {
-            details: Some(details),
-            ..Update::default()
-        }))
+        News::Updated(Box::new(Update { details: Some(details), ..Update::default() }))
     };
     let account = record([
         strong(1, details("0000000001", Some("CURRENT"))),
         strong(2, details("0000000002", None)),
     ]);
     let held = account.registers.details.unwrap().value;
-    assert_eq!(
-        (held.account_number.as_deref(), held.kind),
-        (Some("0000000002"), None)
-    );
+    assert_eq!((held.account_number.as_deref(), held.kind), (Some("0000000002"), None));
 }
 
 #[test]
 fn details_and_balance_move_apart() {
-    let named = Details {
-        name: Some("Ada Example".to_owned()),
-        ..Details::default()
-    };
-    let named = News::Updated(Box::new(Update {
-        details: Some(named),
-        ..Update::default()
-    }));
+    let named = Details { name: Some("Ada Example".to_owned()), ..Details::default() };
+    let named = News::Updated(Box::new(Update { details: Some(named), ..Update::default() }));
     let account = record([strong(1, named), strong(2, balance_of(7))]);
-    assert!(
-        account
-            .registers
-            .details
-            .is_some_and(|held| held.order.at == at(1))
-    );
-    assert!(
-        account
-            .registers
-            .balance
-            .is_some_and(|held| held.order.at == at(2))
-    );
+    assert!(account.registers.details.is_some_and(|held| held.order.at == at(1)));
+    assert!(account.registers.balance.is_some_and(|held| held.order.at == at(2)));
 }
 
 #[test]
@@ -88,19 +66,14 @@ fn the_reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
 
 #[test]
 fn before_a_link_the_earliest_reference_stands() {
-    let facts = [
-        with_reference(9, "second", fresh()),
-        with_reference(5, "first", News::Reauthorized),
-    ];
+    let facts =
+        [with_reference(9, "second", fresh()), with_reference(5, "first", News::Reauthorized)];
     assert_eq!(reference(facts).as_deref(), Some("first"));
 }
 
 #[test]
 fn of_two_links_the_newer_one_names_the_owner() {
-    let facts = [
-        with_reference(9, "new", connected()),
-        with_reference(5, "old", connected()),
-    ];
+    let facts = [with_reference(9, "new", connected()), with_reference(5, "old", connected())];
     assert_eq!(reference(facts).as_deref(), Some("new"));
 }
 
@@ -144,19 +117,13 @@ fn an_attempt_counts_from_its_start_and_its_outcome_from_its_end() {
 
 #[test]
 fn a_failed_sync_keeps_monos_code() {
-    let pull = record([attempt(5, failure())])
-        .registers
-        .pull
-        .unwrap()
-        .value;
+    let pull = record([attempt(5, failure())]).registers.pull.unwrap().value;
     assert_eq!(pull.error.unwrap().code, "SYNC_ERROR");
 }
 
 #[test]
 fn a_sync_that_still_runs_is_a_job() {
-    let processing = SyncOutcome::Processing {
-        job_id: Some("j".to_owned()),
-    };
+    let processing = SyncOutcome::Processing { job_id: Some("j".to_owned()) };
     let account = record([attempt(5, processing)]);
     assert_eq!(account.standing(at(7)).status, Status::Syncing);
     assert_eq!(account.registers.pull, None);
@@ -173,31 +140,15 @@ fn transactions_are_pulled_when_retrieved_and_where_told_new() {
             has_new_data,
             ..Update::default()
         };
-        record([strong(1, News::Updated(Box::new(update)))])
-            .registers
-            .transactions
-            .is_some()
+        record([strong(1, News::Updated(Box::new(update)))]).registers.transactions.is_some()
     };
-    assert!(
-        pulled(None, None, None),
-        "nothing is known: reading is free"
-    );
+    assert!(pulled(None, None, None), "nothing is known: reading is free");
     assert!(pulled(Some(&["balance", "transactions"]), None, None));
     assert!(!pulled(Some(&["balance"]), None, None));
-    assert!(pulled(
-        Some(&["transactions"]),
-        Some("SUCCESSFUL"),
-        Some(true)
-    ));
-    assert!(
-        !pulled(Some(&["transactions"]), Some("SUCCESSFUL"), None),
-        "left out means none"
-    );
+    assert!(pulled(Some(&["transactions"]), Some("SUCCESSFUL"), Some(true)));
+    assert!(!pulled(Some(&["transactions"]), Some("SUCCESSFUL"), None), "left out means none");
     assert!(!pulled(Some(&["transactions"]), None, Some(false)));
-    assert!(
-        !pulled(Some(&["transactions"]), Some("FAILED"), Some(true)),
-        "no confirmed pull"
-    );
+    assert!(!pulled(Some(&["transactions"]), Some("FAILED"), Some(true)), "no confirmed pull");
 }
 
 #[test]
@@ -208,10 +159,7 @@ fn a_timestamp_far_ahead_of_the_receipt_is_not_believed() {
     };
     let five_minutes = Duration::from_mins(5);
     assert_eq!(event(five_minutes), (at(15), Evidence::Strong));
-    assert_eq!(
-        event(five_minutes + Duration::from_millis(1)),
-        (at(10), Evidence::Weak)
-    );
+    assert_eq!(event(five_minutes + Duration::from_millis(1)), (at(10), Evidence::Weak));
 }
 
 #[test]

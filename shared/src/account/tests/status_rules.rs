@@ -11,22 +11,12 @@ fn later() -> Timestamp {
 
 #[track_caller]
 fn assert_standing(facts: impl IntoIterator<Item = Fact>, status: Status, since: u32) {
-    assert_eq!(
-        record(facts).standing(later()),
-        Standing {
-            status,
-            at: at(since)
-        }
-    );
+    assert_eq!(record(facts).standing(later()), Standing { status, at: at(since) });
 }
 
 #[test]
 fn unlinked_newer_than_linked_is_unlinked() {
-    assert_standing(
-        [strong(1, connected()), strong(5, News::Unlinked)],
-        Unlinked,
-        5,
-    );
+    assert_standing([strong(1, connected()), strong(5, News::Unlinked)], Unlinked, 5);
     assert_standing([strong(5, News::Unlinked)], Unlinked, 5);
 }
 
@@ -37,11 +27,7 @@ fn an_update_after_an_unlinking_does_not_link_again() {
 
 #[test]
 fn a_link_after_an_unlinking_is_pending_since_that_link() {
-    let facts = [
-        strong(1, connected()),
-        strong(2, fresh()),
-        strong(5, News::Unlinked),
-    ];
+    let facts = [strong(1, connected()), strong(2, fresh()), strong(5, News::Unlinked)];
     let relinked = facts.into_iter().chain([strong(8, connected())]);
     assert_standing(relinked, Pending, 8);
 }
@@ -57,11 +43,7 @@ fn what_is_older_than_a_link_that_followed_an_unlinking_does_not_count() {
         job("j", "failed"),
     ];
     for news in former {
-        let facts = [
-            strong(3, news),
-            strong(5, News::Unlinked),
-            strong(8, connected()),
-        ];
+        let facts = [strong(3, news), strong(5, News::Unlinked), strong(8, connected())];
         assert_standing(facts.clone(), Pending, 8);
         assert_standing(facts.into_iter().chain([strong(9, fresh())]), Healthy, 9);
     }
@@ -70,10 +52,7 @@ fn what_is_older_than_a_link_that_followed_an_unlinking_does_not_count() {
 #[test]
 fn a_plain_link_discounts_nothing() {
     assert_standing(
-        [
-            strong(3, News::ReauthorisationRequired),
-            strong(8, connected()),
-        ],
+        [strong(3, News::ReauthorisationRequired), strong(8, connected())],
         ReauthorisationRequired,
         3,
     );
@@ -84,45 +63,24 @@ fn a_demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
     let demands = [
         News::ReauthorisationRequired,
         updated("AVAILABLE", Some("REAUTHORISATION_REQUIRED")),
-        News::Job(
-            Job {
-                id: None,
-                state: JobState::Failed,
-            },
-            JobDemand::Reauthorisation,
-        ),
+        News::Job(Job { id: None, state: JobState::Failed }, JobDemand::Reauthorisation),
     ];
     for demand in demands {
         assert_standing(
-            [
-                strong(1, fresh()),
-                strong(2, News::Reauthorized),
-                strong(5, demand),
-            ],
+            [strong(1, fresh()), strong(2, News::Reauthorized), strong(5, demand)],
             ReauthorisationRequired,
             5,
         );
     }
     let by_sync = SyncOutcome::ReauthorisationRequired { job_id: None };
-    assert_standing(
-        [strong(1, fresh()), attempt(5, by_sync)],
-        ReauthorisationRequired,
-        6,
-    );
+    assert_standing([strong(1, fresh()), attempt(5, by_sync)], ReauthorisationRequired, 6);
 }
 
 #[test]
 fn a_late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
+    assert_standing([strong(5, fresh()), strong(3, News::ReauthorisationRequired)], Healthy, 5);
     assert_standing(
-        [strong(5, fresh()), strong(3, News::ReauthorisationRequired)],
-        Healthy,
-        5,
-    );
-    assert_standing(
-        [
-            strong(5, News::Reauthorized),
-            strong(3, News::ReauthorisationRequired),
-        ],
+        [strong(5, News::Reauthorized), strong(3, News::ReauthorisationRequired)],
         ReauthorisationPending,
         5,
     );
@@ -130,25 +88,15 @@ fn a_late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
 
 #[test]
 fn a_demand_wins_over_all_but_an_unlinking_of_the_same_millisecond() {
-    let same = [
-        strong(5, fresh()),
-        strong(5, News::Reauthorized),
-        attempt(4, success()),
-    ];
-    let demanded = same
-        .into_iter()
-        .chain([strong(5, News::ReauthorisationRequired)]);
+    let same = [strong(5, fresh()), strong(5, News::Reauthorized), attempt(4, success())];
+    let demanded = same.into_iter().chain([strong(5, News::ReauthorisationRequired)]);
     assert_standing(demanded.clone(), ReauthorisationRequired, 5);
     assert_standing(demanded.chain([strong(5, News::Unlinked)]), Unlinked, 5);
 }
 
 #[test]
 fn reauthorised_alone_never_says_healthy() {
-    assert_standing(
-        [strong(1, fresh()), strong(5, News::Reauthorized)],
-        ReauthorisationPending,
-        5,
-    );
+    assert_standing([strong(1, fresh()), strong(5, News::Reauthorized)], ReauthorisationPending, 5);
     assert_standing([strong(5, News::Reauthorized)], ReauthorisationPending, 5);
 }
 
@@ -165,10 +113,7 @@ fn a_confirmed_pull_ends_a_reauthorisation() {
 #[test]
 fn a_running_job_is_syncing_for_thirty_minutes_and_no_longer() {
     let account = record([strong(1, fresh()), strong(10, job("j", "processing"))]);
-    let running = Standing {
-        status: Syncing,
-        at: at(10),
-    };
+    let running = Standing { status: Syncing, at: at(10) };
     assert_eq!(account.standing(at(10)), running);
     assert_eq!(account.standing(at(40) - Duration::from_millis(1)), running);
     assert_eq!(account.standing(at(40)).status, Healthy);
@@ -176,17 +121,8 @@ fn a_running_job_is_syncing_for_thirty_minutes_and_no_longer() {
 
 #[test]
 fn a_weak_running_job_starts_anew_with_each_delivery() {
-    let account = record([
-        weak(10, job("j", "processing")),
-        weak(35, job("j", "processing")),
-    ]);
-    assert_eq!(
-        account.standing(at(60)),
-        Standing {
-            status: Syncing,
-            at: at(35)
-        }
-    );
+    let account = record([weak(10, job("j", "processing")), weak(35, job("j", "processing"))]);
+    assert_eq!(account.standing(at(60)), Standing { status: Syncing, at: at(35) });
 }
 
 #[test]
@@ -202,10 +138,8 @@ fn a_pull_that_names_the_job_ends_it_even_if_it_is_older() {
         job_id: Some("j".to_owned()),
         ..Update::default()
     };
-    let account = record([
-        strong(10, News::Updated(Box::new(pull))),
-        weak(15, job("j", "processing")),
-    ]);
+    let account =
+        record([strong(10, News::Updated(Box::new(pull))), weak(15, job("j", "processing"))]);
     assert_eq!(account.standing(at(16)).status, Healthy);
 }
 
@@ -217,89 +151,37 @@ fn a_pull_that_names_another_job_does_not_end_it() {
 
 #[test]
 fn processing_is_progress_and_the_settled_value_stays_beneath() {
-    let account = record([
-        strong(1, updated("PARTIAL", None)),
-        strong(5, updated("PROCESSING", None)),
-    ]);
-    assert_eq!(
-        account.standing(at(6)),
-        Standing {
-            status: Syncing,
-            at: at(5)
-        }
-    );
+    let account =
+        record([strong(1, updated("PARTIAL", None)), strong(5, updated("PROCESSING", None))]);
+    assert_eq!(account.standing(at(6)), Standing { status: Syncing, at: at(5) });
     assert_eq!(account.view(at(6), POLICY).data_status, Some("PROCESSING"));
-    assert_eq!(
-        account.standing(later()),
-        Standing {
-            status: Partial,
-            at: at(1)
-        }
-    );
+    assert_eq!(account.standing(later()), Standing { status: Partial, at: at(1) });
     assert_eq!(account.view(later(), POLICY).data_status, Some("PARTIAL"));
 }
 
 #[test]
 fn a_link_that_is_still_being_filled_is_syncing_then_pending() {
-    let account = record([strong(
-        1,
-        News::Connected {
-            customer_id: None,
-            processing: true,
-        },
-    )]);
-    assert_eq!(
-        account.standing(at(2)),
-        Standing {
-            status: Syncing,
-            at: at(1)
-        }
-    );
-    assert_eq!(
-        account.standing(later()),
-        Standing {
-            status: Pending,
-            at: at(1)
-        }
-    );
+    let account = record([strong(1, News::Connected { customer_id: None, processing: true })]);
+    assert_eq!(account.standing(at(2)), Standing { status: Syncing, at: at(1) });
+    assert_eq!(account.standing(later()), Standing { status: Pending, at: at(1) });
 }
 
 #[test]
 fn our_lease_is_syncing_since_it_was_taken() {
     let mut account = record([strong(1, fresh())]);
-    account.lease = Some(Lease {
-        started_at: at(20),
-        until: at(22),
-    });
-    assert_eq!(
-        account.standing(at(21)),
-        Standing {
-            status: Syncing,
-            at: at(20)
-        }
-    );
-    assert_eq!(
-        account.standing(at(22)).status,
-        Healthy,
-        "a lease ends by itself"
-    );
+    account.lease = Some(Lease { started_at: at(20), until: at(22) });
+    assert_eq!(account.standing(at(21)), Standing { status: Syncing, at: at(20) });
+    assert_eq!(account.standing(at(22)).status, Healthy, "a lease ends by itself");
 }
 
 #[test]
 fn the_fact_of_its_attempt_ends_a_lease() {
     let mut account = record([strong(1, fresh())]);
-    account.lease = Some(Lease {
-        started_at: at(20),
-        until: at(22),
-    });
+    account.lease = Some(Lease { started_at: at(20), until: at(22) });
     let ended = account.apply(&attempt(20, SyncOutcome::TimedOut));
     assert_eq!(ended.standing(at(21)).status, Healthy);
     let other = account.apply(&attempt(10, SyncOutcome::TimedOut));
-    assert_eq!(
-        other.standing(at(21)).status,
-        Syncing,
-        "the fact of an older attempt does not"
-    );
+    assert_eq!(other.standing(at(21)).status, Syncing, "the fact of an older attempt does not");
 }
 
 #[test]
@@ -322,11 +204,7 @@ fn unavailable_newer_than_the_last_pull_is_bank_unavailable() {
         BankUnavailable,
         5,
     );
-    assert_standing(
-        [strong(5, fresh()), strong(1, updated("UNAVAILABLE", None))],
-        Healthy,
-        5,
-    );
+    assert_standing([strong(5, fresh()), strong(1, updated("UNAVAILABLE", None))], Healthy, 5);
 }
 
 #[test]
@@ -358,12 +236,7 @@ fn failed_stands_since_the_newest_fact_that_says_so() {
 
 #[test]
 fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
-    for sync_status in [
-        "FAILED",
-        "REAUTHORISATION_REQUIRED",
-        "PROCESSING",
-        "whatever",
-    ] {
+    for sync_status in ["FAILED", "REAUTHORISATION_REQUIRED", "PROCESSING", "whatever"] {
         let account = record([strong(5, updated("AVAILABLE", Some(sync_status)))]);
         assert_eq!(account.registers.synced, None, "{sync_status}");
         assert_ne!(account.standing(later()).status, Healthy);
@@ -372,25 +245,13 @@ fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
 
 #[test]
 fn a_confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync() {
-    for data_status in [
-        "AVAILABLE",
-        "available",
-        "PARTIAL",
-        "FAILED",
-        "UNAVAILABLE",
-        "PROCESSING",
-        "X",
-    ] {
-        for sync_status in [
-            None,
-            Some("SUCCESSFUL"),
-            Some("SUCCESS"),
-            Some("successful"),
-            Some("FAILED"),
-        ] {
-            let confirmed = record([strong(1, updated(data_status, sync_status))])
-                .registers
-                .synced;
+    for data_status in
+        ["AVAILABLE", "available", "PARTIAL", "FAILED", "UNAVAILABLE", "PROCESSING", "X"]
+    {
+        for sync_status in
+            [None, Some("SUCCESSFUL"), Some("SUCCESS"), Some("successful"), Some("FAILED")]
+        {
+            let confirmed = record([strong(1, updated(data_status, sync_status))]).registers.synced;
             let good = matches!(data_status, "AVAILABLE" | "available" | "PARTIAL");
             assert_eq!(confirmed.is_some(), good && sync_status != Some("FAILED"));
         }
@@ -399,25 +260,13 @@ fn a_confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync(
 
 #[test]
 fn a_pull_without_a_sync_status_is_no_failure() {
-    assert_standing(
-        [strong(1, fresh()), strong(5, updated("AVAILABLE", None))],
-        Healthy,
-        5,
-    );
+    assert_standing([strong(1, fresh()), strong(5, updated("AVAILABLE", None))], Healthy, 5);
 }
 
 #[test]
 fn nothing_synced_yet_is_pending_since_first_seen() {
-    assert_standing(
-        [strong(4, connected()), strong(7, balance_of(1))],
-        Pending,
-        4,
-    );
-    assert_standing(
-        [strong(7, balance_of(1)), strong(4, connected())],
-        Pending,
-        4,
-    );
+    assert_standing([strong(4, connected()), strong(7, balance_of(1))], Pending, 4);
+    assert_standing([strong(7, balance_of(1)), strong(4, connected())], Pending, 4);
 }
 
 #[test]
@@ -428,11 +277,7 @@ fn partial_data_is_partial() {
 #[test]
 fn a_sync_that_follows_failed_or_unavailable_is_partial() {
     for before in ["FAILED", "UNAVAILABLE"] {
-        assert_standing(
-            [strong(1, updated(before, None)), attempt(5, success())],
-            Partial,
-            6,
-        );
+        assert_standing([strong(1, updated(before, None)), attempt(5, success())], Partial, 6);
     }
 }
 
@@ -460,11 +305,6 @@ fn reauthorisation_required_at_is_told_while_the_demand_stands() {
     let demanded = record([strong(1, fresh()), strong(5, News::ReauthorisationRequired)]);
     assert_eq!(demanded.reauthorisation_required_at(), Some(at(5)));
     for news in [fresh(), News::Reauthorized] {
-        assert_eq!(
-            demanded
-                .apply(&strong(6, news))
-                .reauthorisation_required_at(),
-            None
-        );
+        assert_eq!(demanded.apply(&strong(6, news)).reauthorisation_required_at(), None);
     }
 }

@@ -20,30 +20,18 @@ fn client() -> Client {
 }
 
 async fn queue() -> String {
-    let queue = client()
-        .create_queue()
-        .queue_name(unique("queue"))
-        .send()
-        .await
-        .unwrap();
+    let queue = client().create_queue().queue_name(unique("queue")).send().await.unwrap();
     queue.queue_url.unwrap()
 }
 
 async fn messages(url: &str) -> Vec<Message> {
-    let request = client()
-        .receive_message()
-        .queue_url(url)
-        .max_number_of_messages(10);
+    let request = client().receive_message().queue_url(url).max_number_of_messages(10);
     let received = request.message_attribute_names("All").send().await.unwrap();
     received.messages.unwrap_or_default()
 }
 
 fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    message
-        .message_attributes
-        .as_ref()?
-        .get(name)?
-        .string_value()
+    message.message_attributes.as_ref()?.get(name)?.string_value()
 }
 
 /// A verified body; there is no other way to one than by verifying it.
@@ -62,23 +50,14 @@ fn rejected(body: &str, received_at: &str) -> Batch<()> {
         "messageAttributes": { "received_at": { "stringValue": received_at, "dataType": "String" } },
     }]});
     let deadline = Instant::now() + Duration::from_secs(20);
-    let invocation = Invocation {
-        request_id: "request".to_owned(),
-        deadline,
-    };
-    let read = |_: &_| Verdict::Reject {
-        event_id: None,
-        reason: "names no account".to_owned(),
-    };
+    let invocation = Invocation { request_id: "request".to_owned(), deadline };
+    let read = |_: &_| Verdict::Reject { event_id: None, reason: "names no account".to_owned() };
     Batch::sort(serde_json::from_value(event).unwrap(), invocation, read).unwrap()
 }
 
 fn given_back(batch: Batch<()>) -> Vec<String> {
     let failures = batch.into_response().batch_item_failures;
-    failures
-        .into_iter()
-        .map(|failure| failure.item_identifier)
-        .collect()
+    failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
 #[tokio::test]
@@ -86,18 +65,13 @@ async fn a_webhook_is_queued_as_it_came_with_the_time_it_came_at() {
     let url = queue().await;
     let received_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38.856Z").unwrap();
     let text = "{ \"event\":\"x\",\n\t\"odd\" : \"\\u0000 é 😀\" }";
-    let message_id = WebhookQueue::new(client(), &url)
-        .send(&body(text), received_at)
-        .await
-        .unwrap();
+    let message_id =
+        WebhookQueue::new(client(), &url).send(&body(text), received_at).await.unwrap();
     let queued = messages(&url).await;
     assert_eq!(queued.len(), 1);
     assert_eq!(queued[0].message_id(), Some(message_id.as_str()));
     assert_eq!(queued[0].body(), Some(text));
-    assert_eq!(
-        attribute(&queued[0], "received_at"),
-        Some("2026-01-27T21:00:38.856Z")
-    );
+    assert_eq!(attribute(&queued[0], "received_at"), Some("2026-01-27T21:00:38.856Z"));
 }
 
 #[tokio::test]
@@ -105,10 +79,7 @@ async fn a_body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
     let url = queue().await;
     let text = format!("{{\"a\":\"\u{ffff}{}\"}}", "x".repeat(256 * 1024 - 11));
     assert_eq!(text.len(), 256 * 1024);
-    WebhookQueue::new(client(), &url)
-        .send(&body(&text), Timestamp::now())
-        .await
-        .unwrap();
+    WebhookQueue::new(client(), &url).send(&body(&text), Timestamp::now()).await.unwrap();
     let queued = messages(&url).await;
     let meaning = |text: &str| serde_json::from_str::<HashMap<String, String>>(text).unwrap();
     assert_eq!(meaning(queued[0].body().unwrap()), meaning(&text));
@@ -118,23 +89,12 @@ async fn a_body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
 async fn a_throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_error() {
     let url = queue().await;
     let (tag, other) = (unique("throttled"), unique("failing"));
-    fail(
-        "SendMessage",
-        &tag,
-        &[Failure::Throttle, Failure::ServerError],
-    );
+    fail("SendMessage", &tag, &[Failure::Throttle, Failure::ServerError]);
     fail("SendMessage", &other, &[Failure::ServerError; 3]);
     let queue = WebhookQueue::new(client(), &url);
-    let sent = queue
-        .send(&body(&json!({ "tag": tag }).to_string()), Timestamp::now())
-        .await;
+    let sent = queue.send(&body(&json!({ "tag": tag }).to_string()), Timestamp::now()).await;
     assert!(sent.is_ok());
-    let failed = queue
-        .send(
-            &body(&json!({ "tag": other }).to_string()),
-            Timestamp::now(),
-        )
-        .await;
+    let failed = queue.send(&body(&json!({ "tag": other }).to_string()), Timestamp::now()).await;
     assert!(failed.is_err());
     assert_eq!(messages(&url).await.len(), 1);
 }
@@ -144,22 +104,13 @@ async fn what_can_never_be_applied_is_put_aside_whole_with_the_reason_and_the_re
     let url = queue().await;
     let text = "{\"event\":\"mono.events.reauthorisation_required\",\"data\":{}}";
     let mut batch = rejected(text, "2026-01-27T21:00:38.856Z");
-    batch
-        .put_rejected_aside(&DeadLetterQueue::new(client(), &url))
-        .await;
-    assert_eq!(
-        given_back(batch),
-        [""; 0],
-        "it is done with in its own queue"
-    );
+    batch.put_rejected_aside(&DeadLetterQueue::new(client(), &url)).await;
+    assert_eq!(given_back(batch), [""; 0], "it is done with in its own queue");
     let letters = messages(&url).await;
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].body(), Some(text));
     assert_eq!(attribute(&letters[0], "reason"), Some("names no account"));
-    assert_eq!(
-        attribute(&letters[0], "received_at"),
-        Some("2026-01-27T21:00:38.856Z")
-    );
+    assert_eq!(attribute(&letters[0], "received_at"), Some("2026-01-27T21:00:38.856Z"));
 }
 
 #[tokio::test]
@@ -167,9 +118,7 @@ async fn what_cannot_be_put_aside_is_given_back() {
     let (url, tag) = (queue().await, unique("stuck"));
     fail("SendMessage", &tag, &[Failure::ServerError; 3]);
     let mut batch = rejected(&tag, "2026-01-27T21:00:38.856Z");
-    batch
-        .put_rejected_aside(&DeadLetterQueue::new(client(), &url))
-        .await;
+    batch.put_rejected_aside(&DeadLetterQueue::new(client(), &url)).await;
     assert_eq!(given_back(batch), ["m1"]);
     assert!(messages(&url).await.is_empty());
 }

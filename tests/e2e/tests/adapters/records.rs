@@ -19,10 +19,8 @@ use tokio::task::JoinSet;
 
 use crate::{fail, proxy, unique};
 
-const POLICY: RefreshPolicy = RefreshPolicy {
-    interval: Some(Duration::from_hours(24)),
-    cooldown: Duration::from_mins(5),
-};
+const POLICY: RefreshPolicy =
+    RefreshPolicy { interval: Some(Duration::from_hours(24)), cooldown: Duration::from_mins(5) };
 
 /// A store on the table that all tests share; each has accounts of its own.
 fn store() -> AccountStore {
@@ -39,9 +37,7 @@ async fn create_table() {
     let key = AttributeDefinition::builder()
         .attribute_name("account_id")
         .attribute_type(ScalarAttributeType::S);
-    let schema = KeySchemaElement::builder()
-        .attribute_name("account_id")
-        .key_type(KeyType::Hash);
+    let schema = KeySchemaElement::builder().attribute_name("account_id").key_type(KeyType::Hash);
     client()
         .create_table()
         .table_name("records")
@@ -86,32 +82,20 @@ async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64> {
 async fn a_first_fact_creates_the_record_and_later_ones_change_it() {
     let (store, id) = (store(), account_id());
     assert_eq!(store.get(&id).await.unwrap(), None);
-    let effects = store
-        .apply(&id, None, &[&update(&id, 1, 100)])
-        .await
-        .unwrap();
+    let effects = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     assert_eq!(effects, [Effect::Applied]);
     let seen = store.get(&id).await.unwrap();
-    store
-        .apply(&id, seen, &[&update(&id, 2, 200)])
-        .await
-        .unwrap();
+    store.apply(&id, seen, &[&update(&id, 2, 200)]).await.unwrap();
     assert_eq!(balance(&store, &id).await, Some(200));
 }
 
 #[tokio::test]
 async fn facts_that_change_nothing_cost_no_write() {
     let (store, id) = (store(), account_id());
-    store
-        .apply(&id, None, &[&update(&id, 5, 500)])
-        .await
-        .unwrap();
+    store.apply(&id, None, &[&update(&id, 5, 500)]).await.unwrap();
     let writes = proxy().count("PutItem", id.as_str());
     let seen = store.get(&id).await.unwrap();
-    let effects = store
-        .apply(&id, seen, &[&update(&id, 5, 500)])
-        .await
-        .unwrap();
+    let effects = store.apply(&id, seen, &[&update(&id, 5, 500)]).await.unwrap();
     assert_eq!(effects, [Effect::NoChange]);
     assert_eq!(proxy().count("PutItem", id.as_str()), writes);
 }
@@ -119,36 +103,20 @@ async fn facts_that_change_nothing_cost_no_write() {
 #[tokio::test]
 async fn each_fact_of_a_batch_has_its_own_effect_and_the_batch_one_write() {
     let (store, id) = (store(), account_id());
-    let facts = [
-        &update(&id, 2, 200),
-        &update(&id, 2, 200),
-        &update(&id, 3, 300),
-    ];
+    let facts = [&update(&id, 2, 200), &update(&id, 2, 200), &update(&id, 3, 300)];
     let effects = store.apply(&id, None, &facts).await.unwrap();
-    assert_eq!(
-        effects,
-        [Effect::Applied, Effect::NoChange, Effect::Applied]
-    );
+    assert_eq!(effects, [Effect::Applied, Effect::NoChange, Effect::Applied]);
     assert_eq!(proxy().count("PutItem", id.as_str()), 1);
 }
 
 #[tokio::test]
 async fn a_conflict_is_read_consistently_and_folded_again() {
     let (store, id) = (store(), account_id());
-    store
-        .apply(&id, None, &[&update(&id, 1, 100)])
-        .await
-        .unwrap();
+    store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     let stale = store.get(&id).await.unwrap();
-    store
-        .apply(&id, stale.clone(), &[&update(&id, 9, 900)])
-        .await
-        .unwrap();
+    store.apply(&id, stale.clone(), &[&update(&id, 9, 900)]).await.unwrap();
 
-    let effects = store
-        .apply(&id, stale, &[&update(&id, 5, 500)])
-        .await
-        .unwrap();
+    let effects = store.apply(&id, stale, &[&update(&id, 5, 500)]).await.unwrap();
     assert_eq!(effects, [Effect::NoChange], "the newest record knew better");
     assert_eq!(balance(&store, &id).await, Some(900));
     let reads = proxy().calls(id.as_str());
@@ -160,14 +128,8 @@ async fn a_conflict_is_read_consistently_and_folded_again() {
 #[tokio::test]
 async fn a_record_made_by_another_in_the_meantime_is_not_overwritten() {
     let (store, id) = (store(), account_id());
-    store
-        .apply(&id, None, &[&update(&id, 9, 900)])
-        .await
-        .unwrap();
-    store
-        .apply(&id, None, &[&update(&id, 5, 500)])
-        .await
-        .unwrap();
+    store.apply(&id, None, &[&update(&id, 9, 900)]).await.unwrap();
+    store.apply(&id, None, &[&update(&id, 5, 500)]).await.unwrap();
     assert_eq!(balance(&store, &id).await, Some(900));
 }
 
@@ -187,11 +149,7 @@ async fn ten_writers_of_one_record_lose_nothing() {
     let stored = store.get(&id).await.unwrap().unwrap();
     assert_eq!(balance(&store, &id).await, Some(9));
     let first_seen = stored.account.registers.first_seen.unwrap();
-    assert_eq!(
-        first_seen.to_string(),
-        "2026-01-27T21:00:00.000Z",
-        "no fact was left out"
-    );
+    assert_eq!(first_seen.to_string(), "2026-01-27T21:00:00.000Z", "no fact was left out");
 }
 
 #[tokio::test]
@@ -199,10 +157,7 @@ async fn throttled_and_failing_requests_are_tried_again() {
     let (store, id) = (store(), account_id());
     let twice = [Failure::Throttle, Failure::ServerError];
     fail("PutItem", id.as_str(), &twice);
-    store
-        .apply(&id, None, &[&update(&id, 1, 100)])
-        .await
-        .unwrap();
+    store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     fail("GetItem", id.as_str(), &twice);
     assert_eq!(balance(&store, &id).await, Some(100));
     assert_eq!(proxy().pending_faults(id.as_str()), 0);
@@ -214,10 +169,7 @@ async fn a_table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let failed = store.apply(&id, None, &[&update(&id, 1, 100)]).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))));
-    store
-        .apply(&id, None, &[&update(&id, 1, 100)])
-        .await
-        .unwrap();
+    store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     assert_eq!(balance(&store, &id).await, Some(100));
 }
 
@@ -225,34 +177,23 @@ async fn a_table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought
 async fn a_write_whose_answer_was_lost_is_not_written_twice() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
-    store
-        .apply(&id, None, &[&update(&id, 1, 100)])
-        .await
-        .unwrap();
+    let effects = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
+    assert_eq!(effects, [Effect::Applied]);
     assert_eq!(balance(&store, &id).await, Some(100));
     let writes = proxy().count("PutItem", id.as_str());
-    assert_eq!(
-        writes, 2,
-        "the one that was lost, and the SDK's repeat, which met its own version"
-    );
+    assert_eq!(writes, 2, "the one that was lost, and the SDK's repeat, which met its own version");
 }
 
 #[tokio::test]
 async fn all_records_of_a_batch_are_read_in_one_request() {
     let (store, tag) = (store(), unique("batch"));
-    let ids: BTreeSet<AccountId> = (0..100)
-        .map(|n| format!("{tag}-{n}").parse().unwrap())
-        .collect();
+    let ids: BTreeSet<AccountId> =
+        (0..100).map(|n| format!("{tag}-{n}").parse().unwrap()).collect();
     let some = ids.iter().next().unwrap();
-    store
-        .apply(some, None, &[&update(some, 1, 100)])
-        .await
-        .unwrap();
+    store.apply(some, None, &[&update(some, 1, 100)]).await.unwrap();
     let records = store.get_all(ids.clone()).await;
     assert_eq!(records.len(), 100);
-    let found = records
-        .values()
-        .filter(|record| matches!(record, Ok(Some(_))));
+    let found = records.values().filter(|record| matches!(record, Ok(Some(_))));
     assert_eq!(found.count(), 1);
     assert_eq!(proxy().count("BatchGetItem", &format!("{tag}-0\"")), 1);
 }
@@ -260,34 +201,19 @@ async fn all_records_of_a_batch_are_read_in_one_request() {
 #[tokio::test]
 async fn more_than_a_hundred_records_are_read_in_as_many_requests_as_it_takes() {
     let (store, tag) = (store(), unique("batch"));
-    let ids = (0..250)
-        .map(|n| format!("{tag}-{n}").parse().unwrap())
-        .collect();
-    assert!(
-        store
-            .get_all(ids)
-            .await
-            .values()
-            .all(|record| matches!(record, Ok(None)))
-    );
+    let ids = (0..250).map(|n| format!("{tag}-{n}").parse().unwrap()).collect();
+    assert!(store.get_all(ids).await.values().all(|record| matches!(record, Ok(None))));
     assert_eq!(proxy().count("BatchGetItem", &tag), 3);
 }
 
 #[tokio::test]
 async fn unprocessed_keys_are_asked_for_again() {
     let (store, id) = (store(), account_id());
-    store
-        .apply(&id, None, &[&update(&id, 1, 100)])
-        .await
-        .unwrap();
+    store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     fail(
         "BatchGetItem",
         id.as_str(),
-        &[
-            Failure::Unprocessed,
-            Failure::Throttle,
-            Failure::Unprocessed,
-        ],
+        &[Failure::Unprocessed, Failure::Throttle, Failure::Unprocessed],
     );
     let records = store.get_all(BTreeSet::from([id.clone()])).await;
     assert!(matches!(records[&id], Ok(Some(_))));
@@ -318,26 +244,12 @@ async fn a_throttled_key_stands_in_no_others_way() {
 #[tokio::test]
 async fn a_corrupt_item_is_refused_and_stands_in_no_others_way() {
     let (store, good, bad) = (store(), account_id(), account_id());
-    store
-        .apply(&good, None, &[&update(&good, 1, 100)])
-        .await
-        .unwrap();
+    store.apply(&good, None, &[&update(&good, 1, 100)]).await.unwrap();
     let key = AttributeValue::S(bad.to_string());
-    client()
-        .put_item()
-        .table_name("records")
-        .item("account_id", key)
-        .send()
-        .await
-        .unwrap();
-    let records = store
-        .get_all(BTreeSet::from([good.clone(), bad.clone()]))
-        .await;
+    client().put_item().table_name("records").item("account_id", key).send().await.unwrap();
+    let records = store.get_all(BTreeSet::from([good.clone(), bad.clone()])).await;
     assert!(matches!(records[&good], Ok(Some(_))));
     assert!(matches!(records[&bad], Err(StoreError::Corrupt(_))));
     let refused = store.apply(&bad, None, &[&update(&bad, 1, 100)]).await;
-    assert!(
-        matches!(refused, Err(StoreError::Corrupt(_))),
-        "nothing overwrites it"
-    );
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "nothing overwrites it");
 }

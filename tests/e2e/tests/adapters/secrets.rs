@@ -31,27 +31,18 @@ impl Secret {
     /// A cache of a secret that does not exist.
     fn missing() -> Self {
         let name = unique("secret");
-        Self {
-            cache: SecretCache::new(client(), &name),
-            name,
-        }
+        Self { cache: SecretCache::new(client(), &name), name }
     }
 
     async fn new(value: &str) -> Self {
         let secret = Self::missing();
-        let create = client()
-            .create_secret()
-            .name(&secret.name)
-            .secret_string(value);
+        let create = client().create_secret().name(&secret.name).secret_string(value);
         create.send().await.unwrap();
         secret
     }
 
     async fn rotate(&self, value: &str) {
-        let put = client()
-            .put_secret_value()
-            .secret_id(&self.name)
-            .secret_string(value);
+        let put = client().put_secret_value().secret_id(&self.name).secret_string(value);
         put.send().await.unwrap();
     }
 
@@ -81,10 +72,7 @@ async fn a_secret_is_read_once_an_hour() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     for minutes in 0..60 {
-        assert_eq!(
-            secret.presented("right", start + minutes * MINUTE).await,
-            Accepted
-        );
+        assert_eq!(secret.presented("right", start + minutes * MINUTE).await, Accepted);
     }
     let fresh = 2; // the current version, and whether there is a previous one
     assert_eq!(secret.reads(), fresh);
@@ -107,11 +95,7 @@ async fn a_rotation_is_noticed_by_the_first_call_with_the_new_secret() {
     assert_eq!(secret.presented("old", start).await, Accepted);
     secret.rotate("new").await;
     assert_eq!(secret.presented("new", start + MINUTE).await, Accepted);
-    assert_eq!(
-        secret.presented("old", start + MINUTE).await,
-        Accepted,
-        "for 72 hours"
-    );
+    assert_eq!(secret.presented("old", start + MINUTE).await, Accepted, "for 72 hours");
 }
 
 #[tokio::test]
@@ -156,10 +140,7 @@ async fn unset_blank_and_missing_refuse_everything() {
         }
     }
     let missing = Secret::missing();
-    assert_eq!(
-        missing.presented("anything", Timestamp::now()).await,
-        Refused
-    );
+    assert_eq!(missing.presented("anything", Timestamp::now()).await, Refused);
 }
 
 #[tokio::test]
@@ -198,9 +179,5 @@ async fn an_hour_old_secret_that_cannot_be_read_again_is_not_trusted() {
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);
     secret.fail(&[Failure::AccessDenied]);
-    assert_eq!(
-        secret.presented("right", start + HOUR).await,
-        Unreadable,
-        "it fails closed"
-    );
+    assert_eq!(secret.presented("right", start + HOUR).await, Unreadable, "it fails closed");
 }

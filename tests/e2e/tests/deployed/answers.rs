@@ -34,20 +34,13 @@ async fn an_authentic_event_is_accepted_with_exactly_200() {
     let answer = send(authentic().body("{\"event\":\"mono.events.webhook_test\"}")).await;
     assert_eq!(answer.status().as_u16(), 200);
     assert!(!answer.headers()["x-request-id"].is_empty());
-    assert_eq!(
-        answer.json::<Value>().await.unwrap(),
-        json!({ "status": "accepted" })
-    );
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "status": "accepted" }));
 }
 
 #[tokio::test]
 async fn both_names_of_the_header_are_accepted_in_any_case() {
-    for name in [
-        "mono-webhook-secret",
-        "mono-web-secret",
-        "Mono-Webhook-Secret",
-        "MONO-WEB-SECRET",
-    ] {
+    for name in ["mono-webhook-secret", "mono-web-secret", "Mono-Webhook-Secret", "MONO-WEB-SECRET"]
+    {
         let answer = send(webhook().header(name, LOCAL_SECRET).body("{}")).await;
         assert_eq!(answer.status(), 200, "{name}");
     }
@@ -67,11 +60,7 @@ async fn every_wrong_secret_has_one_and_the_same_answer() {
     ];
     let mut answers = Vec::new();
     for request in wrong {
-        for body in [
-            "{}".to_owned(),
-            "not json".to_owned(),
-            "x".repeat(300 * 1024),
-        ] {
+        for body in ["{}".to_owned(), "not json".to_owned(), "x".repeat(300 * 1024)] {
             let request = request.try_clone().unwrap();
             answers.push(problem(send(request.body(body)).await).await);
         }
@@ -84,19 +73,9 @@ async fn every_wrong_secret_has_one_and_the_same_answer() {
 
 #[tokio::test]
 async fn a_body_that_is_no_json_object_is_400() {
-    for body in [
-        &b""[..],
-        b"null",
-        b"[]",
-        b"event=x",
-        b"{",
-        b"{\"a\":\"\xff\"}",
-    ] {
+    for body in [&b""[..], b"null", b"[]", b"event=x", b"{", b"{\"a\":\"\xff\"}"] {
         let (status, problem) = problem(send(authentic().body(body.to_vec())).await).await;
-        assert_eq!(
-            (status, &problem["code"]),
-            (400, &json!("WEBHOOK_BODY_INVALID"))
-        );
+        assert_eq!((status, &problem["code"]), (400, &json!("WEBHOOK_BODY_INVALID")));
     }
 }
 
@@ -105,18 +84,13 @@ async fn a_body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
     let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
     assert_eq!(send(authentic().body(body(256 * 1024))).await.status(), 200);
     let (status, problem) = problem(send(authentic().body(body(256 * 1024 + 1))).await).await;
-    assert_eq!(
-        (status, &problem["code"]),
-        (413, &json!("WEBHOOK_BODY_TOO_LARGE"))
-    );
+    assert_eq!((status, &problem["code"]), (413, &json!("WEBHOOK_BODY_TOO_LARGE")));
 }
 
 #[tokio::test]
 async fn the_content_type_of_a_webhook_does_not_matter() {
     for content_type in ["application/json", "text/plain", "application/octet-stream"] {
-        let request = authentic()
-            .header("content-type", content_type)
-            .body("{\"a\":1}");
+        let request = authentic().header("content-type", content_type).body("{\"a\":1}");
         assert_eq!(send(request).await.status(), 200, "{content_type}");
     }
 }
@@ -126,12 +100,7 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
     let id = account_id();
     post(&balance_update(&id, 1, 22_967)).await;
     let account = account_with_status(&id, "healthy").await;
-    let fields: Vec<_> = account
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let fields: Vec<_> = account.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
         "account_id",
         "account_number",
@@ -163,29 +132,16 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
 async fn an_account_that_does_not_exist_is_404() {
     let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
     let (status, problem) = problem(send(request.header("authorization", "signed")).await).await;
-    assert_eq!(
-        (status, &problem["code"]),
-        (404, &json!("ACCOUNT_NOT_FOUND"))
-    );
+    assert_eq!((status, &problem["code"]), (404, &json!("ACCOUNT_NOT_FOUND")));
 }
 
 #[tokio::test]
 async fn an_odd_account_id_is_400_and_named() {
-    for id in [
-        "a%20b",
-        "a.b",
-        &"x".repeat(65),
-        "%F0%9F%98%80",
-        "%24%7Bx%7D",
-    ] {
+    for id in ["a%20b", "a.b", &"x".repeat(65), "%F0%9F%98%80", "%24%7Bx%7D"] {
         let request = stack().request(Method::GET, &format!("/accounts/{id}"));
         let (status, problem) =
             problem(send(request.header("authorization", "signed")).await).await;
-        assert_eq!(
-            (status, &problem["code"]),
-            (400, &json!("REQUEST_INVALID")),
-            "{id}"
-        );
+        assert_eq!((status, &problem["code"]), (400, &json!("REQUEST_INVALID")), "{id}");
         assert!(problem["detail"].as_str().unwrap().contains("`account_id`"));
     }
 }
@@ -202,11 +158,7 @@ fn the_outputs_say_where_everything_is() {
     assert!(api.starts_with("https://"));
     assert_eq!(webhook, format!("{api}/webhooks/mono"));
     assert!(stack().output("DashboardUrl").contains("dashboards"));
-    for name in [
-        "AccountsTableName",
-        "WebhookQueueUrl",
-        "WebhookDeadLetterQueueUrl",
-    ] {
+    for name in ["AccountsTableName", "WebhookQueueUrl", "WebhookDeadLetterQueueUrl"] {
         assert!(!stack().output(name).is_empty(), "{name}");
     }
 }

@@ -30,41 +30,17 @@ fn ten_events(id: &str, number: usize) -> [Value; 10] {
     let account = json!({ "_id": id });
     let updated = "mono.events.account_updated";
     [
-        event(
-            "mono.events.account_unlinked",
-            2,
-            json!({ "account": { "id": id } }),
-        ),
+        event("mono.events.account_unlinked", 2, json!({ "account": { "id": id } })),
         event(
             "mono.events.account_connected",
             4,
             json!({ "id": id, "customer": format!("c{number}"), "meta": { "ref": format!("r{number}") } }),
         ),
-        event(
-            "mono.events.reauthorisation_required",
-            6,
-            json!({ "account": account }),
-        ),
-        event(
-            "mono.events.account_reauthorized",
-            8,
-            json!({ "account": account }),
-        ),
-        event(
-            updated,
-            10,
-            json!({ "account": { "_id": id, "balance": number } }),
-        ),
-        event(
-            updated,
-            12,
-            json!({ "account": { "_id": id, "name": "Ada Example" } }),
-        ),
-        event(
-            updated,
-            14,
-            json!({ "account": account, "meta": { "data_status": "AVAILABLE" } }),
-        ),
+        event("mono.events.reauthorisation_required", 6, json!({ "account": account })),
+        event("mono.events.account_reauthorized", 8, json!({ "account": account })),
+        event(updated, 10, json!({ "account": { "_id": id, "balance": number } })),
+        event(updated, 12, json!({ "account": { "_id": id, "name": "Ada Example" } })),
+        event(updated, 14, json!({ "account": account, "meta": { "data_status": "AVAILABLE" } })),
         event(
             "mono.accounts.jobs.update",
             16,
@@ -76,18 +52,12 @@ fn ten_events(id: &str, number: usize) -> [Value; 10] {
 }
 
 fn expected(id: &AccountId, events: &[Value]) -> Account {
-    events
-        .iter()
-        .fold(Account::new(id.clone()), |account, body| match event::read(
-            &body.to_string(),
-            Timestamp::now(),
-        )
-        .unwrap()
-        .meaning
-        {
+    events.iter().fold(Account::new(id.clone()), |account, body| {
+        match event::read(&body.to_string(), Timestamp::now()).unwrap().meaning {
             Meaning::Fact(_, fact) => account.apply(&fact),
             Meaning::Nothing => panic!("each of the ten means something"),
-        })
+        }
+    })
 }
 
 #[tokio::test]
@@ -101,10 +71,7 @@ async fn of_500_webhooks_for_50_accounts_none_is_lost() {
         .collect();
 
     let mono = mono(Dialect::V2).await;
-    let header = [
-        ("mono-webhook-secret", LOCAL_SECRET),
-        ("content-type", "application/json"),
-    ];
+    let header = [("mono-webhook-secret", LOCAL_SECRET), ("content-type", "application/json")];
     for round in 0..10 {
         for (number, (_, events)) in accounts.iter().enumerate() {
             // Each account's events in another order.
@@ -115,21 +82,11 @@ async fn of_500_webhooks_for_50_accounts_none_is_lost() {
     let deliveries = mono.settled().await;
     assert_eq!(deliveries.len(), 500);
     let accepted = |attempts: &[Attempt]| matches!(attempts.last(), Some(Attempt::Status(200)));
-    assert!(
-        deliveries
-            .iter()
-            .all(|delivery| accepted(&delivery.attempts))
-    );
+    assert!(deliveries.iter().all(|delivery| accepted(&delivery.attempts)));
 
-    let policy = RefreshPolicy {
-        interval: None,
-        cooldown: Duration::ZERO,
-    };
-    let store = AccountStore::new(
-        Client::new(&stack().sdk()),
-        stack().output("AccountsTableName"),
-        policy,
-    );
+    let policy = RefreshPolicy { interval: None, cooldown: Duration::ZERO };
+    let store =
+        AccountStore::new(Client::new(&stack().sdk()), stack().output("AccountsTableName"), policy);
     let ids: BTreeSet<AccountId> = accounts.iter().map(|(id, _)| id.clone()).collect();
     eventually("each record is what its ten events say", async || {
         let records = store.get_all(ids.clone()).await;

@@ -9,10 +9,7 @@ use super::{account_id, account_when, account_with_status, balance_update, mono,
 #[tokio::test]
 async fn a_link_is_pending_or_syncing_and_then_healthy() {
     let mono = mono(Dialect::V2).await;
-    let link = Link {
-        reference: Some("owner-1".to_owned()),
-        ..Link::default()
-    };
+    let link = Link { reference: Some("owner-1".to_owned()), ..Link::default() };
     let id = mono.link(link);
     let account = account_with_status(&id, "healthy").await;
     assert_eq!(account["account_id"], json!(id));
@@ -33,10 +30,7 @@ async fn a_bank_that_wants_the_customer_shows_until_fresh_data_has_come() {
         mono.refresh(&id, Refresh::ReauthorisationRequired).unwrap();
         let waiting = account_with_status(&id, "reauthorisation_required").await;
         assert_eq!(waiting["reauthorisation_required_at"], waiting["status_at"]);
-        assert_eq!(
-            waiting["last_synced_at"], healthy["last_synced_at"],
-            "stale is not fresh"
-        );
+        assert_eq!(waiting["last_synced_at"], healthy["last_synced_at"], "stale is not fresh");
         assert_eq!(waiting["balance"], healthy["balance"]);
 
         mono.reauthorise(&id).unwrap();
@@ -97,12 +91,8 @@ async fn duplicates_and_overtaken_events_end_in_the_newest_state() {
     account_with_status(&id, "healthy").await;
     let newest = mono.event(Kind::AccountUpdated, &id).unwrap();
     let newest = newest.with("/data/account/balance", 900);
-    let late = mono
-        .event(Kind::AccountUpdatedReauthorisationRequired, &id)
-        .unwrap();
-    let late = late
-        .with_timestamp("2026-01-01T00:00:00.000Z")
-        .with("/data/account/balance", 100);
+    let late = mono.event(Kind::AccountUpdatedReauthorisationRequired, &id).unwrap();
+    let late = late.with_timestamp("2026-01-01T00:00:00.000Z").with("/data/account/balance", 100);
     mono.send_with(&newest, Fate::Duplicated(3));
     mono.send_all(vec![late.clone(), newest, late], Order::Shuffled);
     mono.settled().await;
@@ -110,10 +100,7 @@ async fn duplicates_and_overtaken_events_end_in_the_newest_state() {
     let marker = account_id();
     post(&balance_update(&marker, 1, 1)).await;
     account_with_status(&marker, "healthy").await;
-    assert_eq!(
-        account_with_status(&id, "healthy").await["balance"],
-        account["balance"]
-    );
+    assert_eq!(account_with_status(&id, "healthy").await["balance"], account["balance"]);
 }
 
 #[tokio::test]
@@ -151,10 +138,7 @@ async fn an_update_that_comes_before_its_link_is_not_lost() {
     }))
     .await;
     let account = account_when(&id, |account| account["ref"] == "owner-2").await;
-    assert_eq!(
-        (&account["balance"], &account["status"]),
-        (&json!(500), &json!("healthy"))
-    );
+    assert_eq!((&account["balance"], &account["status"]), (&json!(500), &json!("healthy")));
 }
 
 #[tokio::test]
@@ -179,12 +163,9 @@ async fn every_kind_of_event_is_answered_with_200() {
 #[tokio::test]
 async fn events_that_say_nothing_of_an_account_make_no_record() {
     let id = account_id();
-    for event in [
-        "mono.events.account_income",
-        "mono.events.webhook_test",
-        "direct_debit.paid",
-        "new",
-    ] {
+    for event in
+        ["mono.events.account_income", "mono.events.webhook_test", "direct_debit.paid", "new"]
+    {
         let answer = post(&json!({ "event": event, "data": { "account": id } })).await;
         assert_eq!(answer.status(), 200, "{event}");
     }
@@ -192,8 +173,5 @@ async fn events_that_say_nothing_of_an_account_make_no_record() {
     post(&balance_update(&marker, 1, 1)).await;
     account_with_status(&marker, "healthy").await;
     let (status, problem) = e2e::shared_stack::stack().account(&id).await.unwrap();
-    assert_eq!(
-        (status.as_u16(), &problem["code"]),
-        (404, &json!("ACCOUNT_NOT_FOUND"))
-    );
+    assert_eq!((status.as_u16(), &problem["code"]), (404, &json!("ACCOUNT_NOT_FOUND")));
 }

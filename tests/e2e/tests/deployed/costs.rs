@@ -17,20 +17,14 @@ fn requests(id: &str) -> BTreeMap<String, usize> {
 }
 
 fn counted<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize> {
-    counts
-        .into_iter()
-        .map(|(operation, count)| (operation.to_owned(), count))
-        .collect()
+    counts.into_iter().map(|(operation, count)| (operation.to_owned(), count)).collect()
 }
 
 #[tokio::test]
 async fn a_new_event_costs_a_send_a_read_and_a_write() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
-    eventually("the record is written", async || {
-        local().proxy.count("PutItem", &id) > 0
-    })
-    .await;
+    eventually("the record is written", async || local().proxy.count("PutItem", &id) > 0).await;
     let expected = counted([("SendMessage", 1), ("BatchGetItem", 1), ("PutItem", 1)]);
     assert_eq!(requests(&id), expected);
 }
@@ -43,10 +37,8 @@ async fn a_duplicate_costs_a_send_and_a_read() {
     let written = local().proxy.count("PutItem", &id);
     let read = local().proxy.count("BatchGetItem", &id);
     post(&balance_update(&id, 1, 1)).await;
-    eventually("the duplicate is read", async || {
-        local().proxy.count("BatchGetItem", &id) > read
-    })
-    .await;
+    eventually("the duplicate is read", async || local().proxy.count("BatchGetItem", &id) > read)
+        .await;
     let marker = account_id();
     post(&balance_update(&marker, 1, 1)).await;
     account_with_status(&marker, "healthy").await;
@@ -57,42 +49,22 @@ async fn a_duplicate_costs_a_send_and_a_read() {
 #[tokio::test]
 async fn a_batch_of_ten_accounts_costs_one_read_and_ten_writes() {
     let ids: Vec<_> = (0..10).map(|_| account_id()).collect();
-    let bodies: Vec<_> = ids
-        .iter()
-        .map(|id| balance_update(id, 1, 1).to_string())
-        .collect();
-    stack()
-        .invoke("ProcessorFunction", &samples::batch(&bodies))
-        .await
-        .unwrap();
+    let bodies: Vec<_> = ids.iter().map(|id| balance_update(id, 1, 1).to_string()).collect();
+    stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
     let reads = local().proxy.calls(&ids[0]);
-    let reads: Vec<_> = reads
-        .iter()
-        .filter(|call| call.operation == "BatchGetItem")
-        .collect();
+    let reads: Vec<_> = reads.iter().filter(|call| call.operation == "BatchGetItem").collect();
     assert_eq!(reads.len(), 1);
     assert!(ids.iter().all(|id| reads[0].body.contains(id)));
-    assert!(
-        !reads[0].body.contains("\"ConsistentRead\":true"),
-        "at half the price"
-    );
+    assert!(!reads[0].body.contains("\"ConsistentRead\":true"), "at half the price");
     assert!(ids.iter().all(|id| local().proxy.count("PutItem", id) == 1));
 }
 
 #[tokio::test]
 async fn ten_events_of_one_account_cost_one_read_and_one_write() {
     let id = account_id();
-    let bodies: Vec<_> = (0..10)
-        .map(|n| balance_update(&id, n, n.into()).to_string())
-        .collect();
-    stack()
-        .invoke("ProcessorFunction", &samples::batch(&bodies))
-        .await
-        .unwrap();
-    assert_eq!(
-        requests(&id),
-        counted([("BatchGetItem", 1), ("PutItem", 1)])
-    );
+    let bodies: Vec<_> = (0..10).map(|n| balance_update(&id, n, n.into()).to_string()).collect();
+    stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
+    assert_eq!(requests(&id), counted([("BatchGetItem", 1), ("PutItem", 1)]));
 }
 
 #[tokio::test]

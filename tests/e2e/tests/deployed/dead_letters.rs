@@ -32,11 +32,7 @@ async fn letter(containing: &str) -> Message {
 }
 
 fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    message
-        .message_attributes
-        .as_ref()?
-        .get(name)?
-        .string_value()
+    message.message_attributes.as_ref()?.get(name)?.string_value()
 }
 
 #[tokio::test]
@@ -46,17 +42,9 @@ async fn an_event_without_an_account_is_put_aside_whole_while_its_neighbours_are
         "event": "mono.events.reauthorisation_required",
         "data": { "account": {}, "tag": tag },
     });
-    let bodies = [
-        balance_update(&first, 1, 1),
-        nameless.clone(),
-        balance_update(&last, 2, 2),
-    ];
+    let bodies = [balance_update(&first, 1, 1), nameless.clone(), balance_update(&last, 2, 2)];
     for body in &bodies {
-        assert_eq!(
-            post(body).await.status(),
-            200,
-            "what is authentic is accepted"
-        );
+        assert_eq!(post(body).await.status(), 200, "what is authentic is accepted");
     }
     account_with_status(&first, "healthy").await;
     account_with_status(&last, "healthy").await;
@@ -70,14 +58,8 @@ async fn an_event_without_an_account_is_put_aside_whole_while_its_neighbours_are
 #[tokio::test]
 async fn in_one_batch_only_the_event_that_cannot_be_applied_is_put_aside() {
     let (id, tag) = (account_id(), account_id());
-    let bodies = [
-        balance_update(&id, 1, 1).to_string(),
-        format!("not json {tag}"),
-    ];
-    let response = stack()
-        .invoke("ProcessorFunction", &samples::batch(&bodies))
-        .await
-        .unwrap();
+    let bodies = [balance_update(&id, 1, 1).to_string(), format!("not json {tag}")];
+    let response = stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
     assert_eq!(response, json!({ "batchItemFailures": [] }));
     account_with_status(&id, "healthy").await;
     assert_eq!(letter(&tag).await.body(), Some(bodies[1].as_str()));
@@ -86,15 +68,9 @@ async fn in_one_batch_only_the_event_that_cannot_be_applied_is_put_aside() {
 #[tokio::test]
 async fn a_nesting_of_ten_thousand_is_accepted_and_put_aside_whole() {
     let tag = account_id();
-    let deep = format!(
-        "{{\"tag\":\"{tag}\",\"a\":{}{}}}",
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let deep = format!("{{\"tag\":\"{tag}\",\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
-    let request = request
-        .header("mono-webhook-secret", samples::LOCAL_SECRET)
-        .body(deep.clone());
+    let request = request.header("mono-webhook-secret", samples::LOCAL_SECRET).body(deep.clone());
     assert_eq!(request.send().await.unwrap().status(), 200);
     assert_eq!(letter(&tag).await.body(), Some(deep.as_str()));
 }
@@ -111,23 +87,13 @@ async fn an_event_that_fails_again_and_again_ends_in_the_dead_letter_queue() {
         .unwrap();
     let body = balance_update(&broken, 1, 1);
     let bodies = [body.to_string(), balance_update(&good, 1, 1).to_string()];
-    let response = stack()
-        .invoke("ProcessorFunction", &samples::batch(&bodies))
-        .await
-        .unwrap();
-    let failed: Vec<_> = response["batchItemFailures"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .collect();
+    let response = stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
+    let failed: Vec<_> = response["batchItemFailures"].as_array().unwrap().iter().collect();
     assert_eq!(failed.len(), 1, "its neighbour does not fail with it");
     account_with_status(&good, "healthy").await;
 
     assert_eq!(post(&body).await.status(), 200);
     let letter = letter(&format!("{broken}-1")).await;
-    assert_eq!(
-        serde_json::from_str::<Value>(letter.body().unwrap()).unwrap(),
-        body
-    );
+    assert_eq!(serde_json::from_str::<Value>(letter.body().unwrap()).unwrap(), body);
     assert!(attribute(&letter, "received_at").is_some());
 }

@@ -22,14 +22,7 @@ async fn what_cannot_be_queued_is_503_and_mono_brings_it_again() {
     let deliveries = mono.settled().await;
     let attempts = &deliveries.last().unwrap().attempts;
     assert!(
-        matches!(
-            attempts[..],
-            [
-                Attempt::Status(503),
-                Attempt::Status(503),
-                Attempt::Status(200)
-            ]
-        ),
+        matches!(attempts[..], [Attempt::Status(503), Attempt::Status(503), Attempt::Status(200)]),
         "{attempts:?}"
     );
     account_with_status(&id, "reauthorisation_pending").await;
@@ -41,10 +34,7 @@ async fn the_answer_to_what_cannot_be_queued_says_so() {
     fail("SendMessage", &id, &[Failure::AccessDenied]);
     let answer = post(&balance_update(&id, 1, 1)).await;
     assert_eq!(answer.status(), 503);
-    assert_eq!(
-        answer.json::<Value>().await.unwrap()["code"],
-        "QUEUE_UNAVAILABLE"
-    );
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "QUEUE_UNAVAILABLE");
 }
 
 #[tokio::test]
@@ -53,10 +43,7 @@ async fn a_queue_that_hangs_is_503_within_the_functions_time() {
     fail("SendMessage", &id, &[Failure::Hang; 3]);
     let answer = post(&balance_update(&id, 1, 1)).await;
     assert_eq!(answer.status(), 503, "and not the platform's time-out");
-    assert_eq!(
-        answer.json::<Value>().await.unwrap()["code"],
-        "QUEUE_UNAVAILABLE"
-    );
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "QUEUE_UNAVAILABLE");
 }
 
 #[tokio::test]
@@ -72,11 +59,7 @@ async fn an_event_whose_write_fails_is_given_back_and_applied_later() {
 async fn a_write_that_the_function_never_learns_of_changes_nothing_when_it_is_repeated() {
     let id = account_id();
     // Written, but the function never learns of it, and gives the message back.
-    let failures = [
-        Failure::AnswerLost,
-        Failure::ServerError,
-        Failure::ServerError,
-    ];
+    let failures = [Failure::AnswerLost, Failure::ServerError, Failure::ServerError];
     fail("PutItem", &id, &failures);
     assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
     eventually("the message is delivered again", async || {
@@ -87,10 +70,7 @@ async fn a_write_that_the_function_never_learns_of_changes_nothing_when_it_is_re
     assert_eq!(account["status"], "healthy");
     assert_eq!(local().proxy.pending_faults(&id), 0);
     let writes = local().proxy.count("PutItem", &id);
-    assert_eq!(
-        writes, 3,
-        "the redelivery finds everything known and writes nothing"
-    );
+    assert_eq!(writes, 3, "the redelivery finds everything known and writes nothing");
 }
 
 #[tokio::test]
@@ -108,24 +88,11 @@ async fn a_batch_that_comes_again_because_it_was_not_deleted_is_not_written_agai
 async fn a_dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
     let (id, tag) = (account_id(), account_id());
     fail("SendMessage", &tag, &[Failure::Hang; 3]);
-    let bodies = [
-        format!("not json {tag}"),
-        balance_update(&id, 1, 1).to_string(),
-    ];
-    let response = stack()
-        .invoke("ProcessorFunction", &samples::batch(&bodies))
-        .await
-        .unwrap();
+    let bodies = [format!("not json {tag}"), balance_update(&id, 1, 1).to_string()];
+    let response = stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
     let failures = response["batchItemFailures"].as_array().unwrap();
-    assert_eq!(
-        failures.len(),
-        1,
-        "the one that could not be put aside: {response}"
-    );
-    assert_eq!(
-        failures[0]["itemIdentifier"],
-        "00000000-0000-4000-8000-000000000000"
-    );
+    assert_eq!(failures.len(), 1, "the one that could not be put aside: {response}");
+    assert_eq!(failures[0]["itemIdentifier"], "00000000-0000-4000-8000-000000000000");
     account_when(&id, |account| account["balance"] == 1).await;
 }
 
@@ -134,8 +101,5 @@ async fn a_table_that_cannot_be_read_is_503() {
     let id = account_id();
     fail("GetItem", &id, &[Failure::AccessDenied]);
     let (status, problem) = stack().account(&id).await.unwrap();
-    assert_eq!(
-        (status.as_u16(), &problem["code"]),
-        (503, &json!("STORE_UNAVAILABLE"))
-    );
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("STORE_UNAVAILABLE")));
 }

@@ -27,9 +27,7 @@ async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal(
     let found = std::cell::RefCell::new(Value::Null);
     eventually("the event is logged", async || {
         let lines = lines("processor").await;
-        let line = lines
-            .iter()
-            .find(|line| line.contains(&id) && line.contains("request_id"));
+        let line = lines.iter().find(|line| line.contains(&id) && line.contains("request_id"));
         let line = line.and_then(|line| serde_json::from_str(line).ok());
         *found.borrow_mut() = line.unwrap_or_default();
         found.borrow().is_object()
@@ -38,19 +36,13 @@ async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal(
     let line = found.take();
     assert!(line["timestamp"].is_string() && line["level"] == "INFO");
     let events = line["events"].as_array().unwrap();
-    let event = events
-        .iter()
-        .find(|event| event["account_id"] == json!(id))
-        .unwrap();
+    let event = events.iter().find(|event| event["account_id"] == json!(id)).unwrap();
     let expected = json!({ "event": "account_updated", "event_id": "logged-event", "account_id": id, "effect": "applied" });
     assert_eq!(*event, expected);
     for function in ["webhook", "processor", "accounts"] {
         for line in lines(function).await {
             for personal in ["Zebedee", "9988776655", "22212345678"] {
-                assert!(
-                    !line.contains(personal),
-                    "{function} logs {personal}: {line}"
-                );
+                assert!(!line.contains(personal), "{function} logs {personal}: {line}");
             }
         }
     }
@@ -71,34 +63,18 @@ async fn a_dead_letter_is_logged_with_its_reason_but_not_its_body() {
     })
     .await;
     let logged = lines("processor").await;
-    assert!(
-        !logged
-            .iter()
-            .any(|line| line.contains(&tag) || line.contains("9988776655"))
-    );
+    assert!(!logged.iter().any(|line| line.contains(&tag) || line.contains("9988776655")));
 }
 
 #[tokio::test]
 async fn a_refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
     let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
-    let answer = request
-        .header("mono-webhook-secret", "wrong")
-        .body("{}")
-        .send()
-        .await
-        .unwrap();
-    let request_id = answer.headers()["x-request-id"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let answer = request.header("mono-webhook-secret", "wrong").body("{}").send().await.unwrap();
+    let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     eventually("the refusal is logged", async || {
         let lines = lines("webhook").await;
-        let line = lines
-            .iter()
-            .find(|line| line.contains(&request_id) && line.contains("code"));
-        let line: Value = line
-            .and_then(|line| serde_json::from_str(line).ok())
-            .unwrap_or_default();
+        let line = lines.iter().find(|line| line.contains(&request_id) && line.contains("code"));
+        let line: Value = line.and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         line["code"] == "WEBHOOK_SECRET_INVALID" && line["level"] == "WARN"
     })
     .await;

@@ -45,12 +45,7 @@ async fn mono(dialect: Dialect) -> Sandbox {
 /// Posts a body to the webhook as Mono does.
 async fn post(body: &Value) -> Response {
     let request = stack().request(Method::POST, "/webhooks/mono");
-    request
-        .header("mono-webhook-secret", LOCAL_SECRET)
-        .json(body)
-        .send()
-        .await
-        .unwrap()
+    request.header("mono-webhook-secret", LOCAL_SECRET).json(body).send().await.unwrap()
 }
 
 /// The account as the API shows it, once it is as expected.

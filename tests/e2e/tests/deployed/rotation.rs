@@ -16,10 +16,7 @@ async fn status(stack: &Stack, secret: &str) -> u16 {
 }
 
 async fn accepted(stack: &Stack, secret: &str) {
-    eventually("the secret is accepted", async || {
-        status(stack, secret).await == 200
-    })
-    .await;
+    eventually("the secret is accepted", async || status(stack, secret).await == 200).await;
 }
 
 #[tokio::test]
@@ -29,11 +26,7 @@ async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeplo
     let secret = stack.resource("WebhookSecret");
     for failures in [&[Failure::AccessDenied][..], &[Failure::Hang; 3]] {
         fail("GetSecretValue", secret, failures);
-        assert_eq!(
-            status(&stack, "anything").await,
-            503,
-            "what cannot be read is no refusal"
-        );
+        assert_eq!(status(&stack, "anything").await, 503, "what cannot be read is no refusal");
         sleep(Duration::from_secs(1)).await;
     }
     for secret in ["unset", "", "first"] {
@@ -46,15 +39,9 @@ async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeplo
     assert_eq!(status(&stack, "unset").await, 401);
 
     let secrets = Client::new(&stack.sdk());
-    let rotate = secrets
-        .put_secret_value()
-        .secret_id(stack.resource("WebhookSecret"));
+    let rotate = secrets.put_secret_value().secret_id(stack.resource("WebhookSecret"));
     rotate.secret_string("second").send().await.unwrap();
     accepted(&stack, "second").await;
-    assert_eq!(
-        status(&stack, "first").await,
-        200,
-        "Mono may still retry with it"
-    );
+    assert_eq!(status(&stack, "first").await, 200, "Mono may still retry with it");
     assert_eq!(status(&stack, "third").await, 401);
 }

@@ -14,34 +14,20 @@ fn files() -> BTreeMap<String, Value> {
     let mut files = BTreeMap::new();
     for function in list(&root) {
         for path in list(&function) {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
-            files.insert(
-                name,
-                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap(),
-            );
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            files.insert(name, serde_json::from_slice(&fs::read(&path).unwrap()).unwrap());
         }
     }
     files
 }
 
 fn list(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect()
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 async fn invoke(function: &str, folder: &str) -> BTreeMap<String, Value> {
     let mut results = BTreeMap::new();
-    for (name, event) in files()
-        .into_iter()
-        .filter(|(name, _)| name.starts_with(folder))
-    {
+    for (name, event) in files().into_iter().filter(|(name, _)| name.starts_with(folder)) {
         results.insert(name, stack().invoke(function, &event).await.unwrap());
     }
     assert!(!results.is_empty());
@@ -56,10 +42,7 @@ fn the_files_are_what_the_sandbox_would_send_today() {
         .chain(made.keys())
         .filter(|name| files.get(*name) != made.get(*name))
         .collect();
-    assert!(
-        stale.is_empty(),
-        "write them anew with `cargo run -p e2e --bin samples`: {stale:?}"
-    );
+    assert!(stale.is_empty(), "write them anew with `cargo run -p e2e --bin samples`: {stale:?}");
 }
 
 #[tokio::test]
@@ -84,16 +67,10 @@ async fn each_processor_sample_is_worked_through() {
 #[tokio::test]
 async fn each_accounts_sample_is_answered() {
     stack()
-        .invoke(
-            "ProcessorFunction",
-            &files()["processor/account_updated.v2.json"],
-        )
+        .invoke("ProcessorFunction", &files()["processor/account_updated.v2.json"])
         .await
         .unwrap();
     let answers = invoke("AccountsFunction", "accounts/").await;
     assert_eq!(answers["accounts/get_account.json"]["statusCode"], 200);
-    assert_eq!(
-        answers["accounts/get_unknown_account.json"]["statusCode"],
-        404
-    );
+    assert_eq!(answers["accounts/get_unknown_account.json"]["statusCode"], 404);
 }

@@ -2,16 +2,9 @@
 
 use serde_json::{Value, json};
 
-pub(crate) const READ: &[&str] = &[
-    "dynamodb:GetItem",
-    "dynamodb:BatchGetItem",
-    "dynamodb:Query",
-];
-pub(crate) const WRITE: &[&str] = &[
-    "dynamodb:PutItem",
-    "dynamodb:UpdateItem",
-    "dynamodb:BatchWriteItem",
-];
+pub(crate) const READ: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"];
+pub(crate) const WRITE: &[&str] =
+    &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"];
 pub(crate) const DELETE: &[&str] = &["dynamodb:DeleteItem"];
 pub(crate) const PLAN: &[&str] = &["dynamodb:Scan", "dynamodb:UpdateItem"];
 pub(crate) const SEND: &[&str] = &["sqs:SendMessage"];

@@ -26,11 +26,7 @@ impl Template {
         let documents = YamlOwned::load_from_str(&text).expect("a template in YAML");
         let mut template = to_json(&documents[0]);
         let globals = template["Globals"]["Function"].take();
-        for resource in template["Resources"]
-            .as_object_mut()
-            .expect("resources")
-            .values_mut()
-        {
+        for resource in template["Resources"].as_object_mut().expect("resources").values_mut() {
             if resource["Type"] == FUNCTION {
                 inherit(&mut resource["Properties"], &globals);
             }
@@ -46,11 +42,7 @@ impl Template {
             None => format!("/Resources{pointer}"),
         };
         let (parent, key) = pointer.rsplit_once('/').expect("a pointer has slashes");
-        match self
-            .0
-            .pointer_mut(parent)
-            .unwrap_or_else(|| panic!("no {parent}"))
-        {
+        match self.0.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}")) {
             Value::Array(items) => items[key.parse::<usize>().expect("an index")] = value,
             parent => parent[key.replace("~1", "/")] = value,
         }
@@ -83,8 +75,7 @@ impl Template {
         ids: impl Iterator<Item = &'a str>,
         shape: &Value,
     ) -> Vec<String> {
-        ids.flat_map(|id| differences(id, self.resource(id), shape))
-            .collect()
+        ids.flat_map(|id| differences(id, self.resource(id), shape)).collect()
     }
 
     pub(crate) fn is_a(&self, reference: &Value, kind: &str) -> bool {
@@ -124,9 +115,7 @@ impl Template {
     /// Whether a route is closed, whichever way its condition or parameter goes.
     pub(crate) fn closed(&self, authorization: &Value) -> bool {
         let parameter = authorization["Ref"].as_str().unwrap_or_default();
-        let branches = authorization["Fn::If"]
-            .as_array()
-            .map(|branches| &branches[1..]);
+        let branches = authorization["Fn::If"].as_array().map(|branches| &branches[1..]);
         let choices = self.0["Parameters"][parameter]["AllowedValues"].as_array();
         match branches.or(choices.map(Vec::as_slice)) {
             Some(all) => all.iter().all(|each| self.closed(each)),
@@ -190,18 +179,9 @@ fn differences(at: &str, value: &Value, shape: &Value) -> Vec<String> {
 
 /// The resource or parameter that `!Ref`, `!GetAtt` or the start of a `!Sub` names.
 pub(crate) fn referent(value: &Value) -> Option<&str> {
-    let substituted = || {
-        value["Fn::Sub"]
-            .as_str()?
-            .strip_prefix("${")?
-            .split(['.', '}'])
-            .next()
-    };
+    let substituted = || value["Fn::Sub"].as_str()?.strip_prefix("${")?.split(['.', '}']).next();
     let attribute = || value["Fn::GetAtt"][0].as_str();
-    value["Ref"]
-        .as_str()
-        .or_else(attribute)
-        .or_else(substituted)
+    value["Ref"].as_str().or_else(attribute).or_else(substituted)
 }
 
 pub(crate) fn get_att(id: &str) -> Value {
@@ -231,11 +211,7 @@ pub(crate) fn source_path(route_key: &str) -> String {
 }
 
 pub(crate) fn entries(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    object
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.as_str(), value))
+    object.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
 }
 
 pub(crate) fn values(object: &Value) -> impl Iterator<Item = &Value> {
@@ -252,8 +228,5 @@ pub(crate) fn one_or_many(value: &Value) -> Vec<&Value> {
 }
 
 pub(crate) fn strings(value: &Value) -> Vec<&str> {
-    one_or_many(value)
-        .into_iter()
-        .filter_map(Value::as_str)
-        .collect()
+    one_or_many(value).into_iter().filter_map(Value::as_str).collect()
 }

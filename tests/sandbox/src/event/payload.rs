@@ -159,14 +159,10 @@ fn meta_v2(kind: Kind, account: &Account) -> Meta<'_> {
         ..Meta::new(data_status)
     };
     match kind {
-        Kind::AccountUpdatedProcessing => Meta {
-            retrieved_data: None,
-            ..found
-        },
-        Kind::AccountUpdatedBySync => Meta {
-            has_new_data: Some(true),
-            ..refreshed(account, "SUCCESSFUL", found)
-        },
+        Kind::AccountUpdatedProcessing => Meta { retrieved_data: None, ..found },
+        Kind::AccountUpdatedBySync => {
+            Meta { has_new_data: Some(true), ..refreshed(account, "SUCCESSFUL", found) }
+        }
         Kind::AccountUpdatedNothingNew | Kind::AccountUpdatedPartial => {
             refreshed(account, "SUCCESSFUL", found)
         }
@@ -188,21 +184,13 @@ fn meta_v2(kind: Kind, account: &Account) -> Meta<'_> {
 }
 
 fn refreshed<'a>(account: &'a Account, sync_status: &'a str, meta: Meta<'a>) -> Meta<'a> {
-    Meta {
-        sync_status: Some(sync_status),
-        job_id: Some(&account.job_id),
-        ..meta
-    }
+    Meta { sync_status: Some(sync_status), job_id: Some(&account.job_id), ..meta }
 }
 
 /// Mono documents that `has_new_data` is sent only when true; next to a stale cache false has been
 /// seen.
 fn stale(meta: Meta<'_>) -> Meta<'_> {
-    Meta {
-        has_new_data: Some(false),
-        retrieved_data: Some(&["balance", "transactions"]),
-        ..meta
-    }
+    Meta { has_new_data: Some(false), retrieved_data: Some(&["balance", "transactions"]), ..meta }
 }
 
 fn data_status(kind: Kind, account: &Account) -> DataStatus {

@@ -48,12 +48,7 @@ async fn an_account_can_be_driven_through_its_whole_life() {
     post(&sandbox, &format!("{account}/unlink"), &json!({})).await;
 
     let log = get(&sandbox, "/settled").await;
-    let kinds: Vec<_> = log
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|d| &d["kind"])
-        .collect();
+    let kinds: Vec<_> = log.as_array().expect("a list").iter().map(|d| &d["kind"]).collect();
     let expected = [
         "account_connected",
         "account_updated",
@@ -86,12 +81,7 @@ async fn an_event_can_be_given_an_id_a_time_and_a_fate() {
         "timestamp": "2026-01-01T00:00:00.000Z",
         "fate": { "duplicated": 2 },
     });
-    post(
-        &sandbox,
-        &format!("/accounts/{account_id}/events"),
-        &request,
-    )
-    .await;
+    post(&sandbox, &format!("/accounts/{account_id}/events"), &request).await;
     sandbox.settled().await;
     let bodies = receiver.bodies();
     assert_eq!(bodies.len(), 4);
@@ -132,10 +122,7 @@ async fn bad_input_is_answered_with_what_is_wrong_about_it() {
 
     let (status, error) = refused(&sandbox, &refresh, r#"{"outcome":"luck"}"#).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(
-        error.contains("luck") && error.contains("nothing_new"),
-        "{error}"
-    );
+    assert!(error.contains("luck") && error.contains("nothing_new"), "{error}");
 
     let (status, error) = refused(&sandbox, "/accounts", r#"{"colour":"red"}"#).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);

@@ -120,10 +120,7 @@ async fn a_lost_event_never_arrives() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
-    sandbox.send_with(
-        &event(&sandbox, Kind::AccountUnlinked, &account_id),
-        Fate::Lost,
-    );
+    sandbox.send_with(&event(&sandbox, Kind::AccountUnlinked, &account_id), Fate::Lost);
     let log = sandbox.settled().await;
     assert_eq!(log[2].outcome, Outcome::Lost);
     assert!(log[2].attempts.is_empty());
@@ -180,10 +177,7 @@ async fn an_overtaken_event_arrives_behind_the_next_one_of_its_account() {
     sandbox.send_with(&events[1], Fate::Prompt);
     sandbox.settled().await;
     let arrived = event_ids(&receiver);
-    assert_eq!(
-        arrived[2..],
-        [ids_of(&events)[1].clone(), ids_of(&events)[0].clone()]
-    );
+    assert_eq!(arrived[2..], [ids_of(&events)[1].clone(), ids_of(&events)[0].clone()]);
 }
 
 #[tokio::test]
@@ -225,10 +219,7 @@ async fn a_burst_of_500_over_many_accounts_arrives_whole() {
     }
     let log = sandbox.settled().await;
     assert_eq!(log.len(), 500);
-    assert!(
-        log.iter()
-            .all(|delivery| delivery.outcome == Outcome::Delivered)
-    );
+    assert!(log.iter().all(|delivery| delivery.outcome == Outcome::Delivered));
     let ids: HashSet<_> = event_ids(&receiver).into_iter().collect();
     assert_eq!(ids.len(), 500);
 }
@@ -237,24 +228,16 @@ async fn a_burst_of_500_over_many_accounts_arrives_whole() {
 async fn retries_go_to_the_new_address_with_the_new_secret() {
     let refusing = Receiver::willing().await;
     refusing.answer_always(401);
-    let patient = Settings {
-        time_scale: 1e4,
-        ..fast()
-    };
+    let patient = Settings { time_scale: 1e4, ..fast() };
     let sandbox = refusing.sandbox(patient).await;
     sandbox.link(Link::default());
     refusing.received(2).await;
 
     let receiver = Receiver::willing().await;
-    sandbox
-        .set_webhook(&receiver.url(), "another-secret")
-        .expect("a URL");
+    sandbox.set_webhook(&receiver.url(), "another-secret").expect("a URL");
     let log = sandbox.settled().await;
 
-    assert!(
-        log.iter()
-            .all(|delivery| delivery.outcome == Outcome::Delivered)
-    );
+    assert!(log.iter().all(|delivery| delivery.outcome == Outcome::Delivered));
     let secrets: HashSet<_> = receiver
         .posts()
         .iter()
@@ -268,9 +251,7 @@ async fn a_raw_delivery_has_the_callers_bytes_and_headers_and_no_others_of_monos
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let headers = [("mono-web-secret", "wrong"), ("content-type", "text/plain")];
-    sandbox
-        .send_raw(b"\xff not JSON", &headers)
-        .expect("headers");
+    sandbox.send_raw(b"\xff not JSON", &headers).expect("headers");
     let log = sandbox.settled().await;
     assert_eq!(log[0].kind, None);
     let post = &receiver.posts()[0];
@@ -285,21 +266,13 @@ async fn without_a_webhook_url_nothing_is_sent_and_the_log_says_so() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     sandbox.link(Link::default());
     let log = sandbox.settled().await;
-    assert!(
-        log.iter()
-            .all(|delivery| delivery.outcome == Outcome::Unaddressed)
-    );
+    assert!(log.iter().all(|delivery| delivery.outcome == Outcome::Unaddressed));
 }
 
 #[tokio::test]
 async fn the_same_seed_repeats_every_id_and_every_accident() {
-    let rough = Network {
-        lose: 0.3,
-        duplicate: 0.3,
-        delay: 0.3,
-        reorder: 0.3,
-        ..Network::default()
-    };
+    let rough =
+        Network { lose: 0.3, duplicate: 0.3, delay: 0.3, reorder: 0.3, ..Network::default() };
     let receiver = Receiver::willing().await;
     let mut logs = Vec::new();
     for _ in 0..2 {
@@ -315,14 +288,8 @@ async fn the_same_seed_repeats_every_id_and_every_accident() {
 
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
-    let https = Settings {
-        webhook_url: "https://example.com/".to_owned(),
-        ..fast()
-    };
-    let frozen = Settings {
-        time_scale: 0.0,
-        ..fast()
-    };
+    let https = Settings { webhook_url: "https://example.com/".to_owned(), ..fast() };
+    let frozen = Settings { time_scale: 0.0, ..fast() };
     for settings in [https, frozen] {
         let error = Sandbox::start(settings).await.err().expect("a refusal");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);

@@ -54,9 +54,7 @@ impl Receiver {
             last_answer: Mutex::new(200),
             posts: watch::Sender::default(),
         });
-        let router = Router::new()
-            .fallback(receive)
-            .with_state(Arc::clone(&memory));
+        let router = Router::new().fallback(receive).with_state(Arc::clone(&memory));
         tokio::spawn(axum::serve(listener, router).into_future());
         Self { address, memory }
     }
@@ -94,28 +92,19 @@ impl Receiver {
 
     /// A sandbox that sends here, a hundred thousand times as fast as Mono.
     pub(crate) async fn sandbox(&self, settings: Settings) -> Sandbox {
-        let settings = Settings {
-            webhook_url: self.url(),
-            webhook_secret: SECRET.to_owned(),
-            ..settings
-        };
+        let settings =
+            Settings { webhook_url: self.url(), webhook_secret: SECRET.to_owned(), ..settings };
         Sandbox::start(settings).await.expect("a sandbox")
     }
 }
 
 pub(crate) fn fast() -> Settings {
-    Settings {
-        time_scale: 1e5,
-        seed: 1,
-        ..Settings::default()
-    }
+    Settings { time_scale: 1e5, seed: 1, ..Settings::default() }
 }
 
 async fn receive(State(memory): State<Arc<Memory>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let planned = memory.answers.lock().expect("no panic").pop_front();
     let status = planned.unwrap_or(*memory.last_answer.lock().expect("no panic"));
-    memory
-        .posts
-        .send_modify(|posts| posts.push(Post { headers, body }));
+    memory.posts.send_modify(|posts| posts.push(Post { headers, body }));
     StatusCode::from_u16(status).expect("a status")
 }

@@ -36,45 +36,23 @@ async fn a_link_is_connected_first_and_updated_then_in_both_dialects() {
 #[tokio::test]
 async fn a_v2_link_is_processing_first_and_available_then() {
     let (_, bodies) = kinds_of_link(Dialect::V2).await;
-    let statuses = bodies
-        .iter()
-        .map(|body| &body["data"]["meta"]["data_status"]);
+    let statuses = bodies.iter().map(|body| &body["data"]["meta"]["data_status"]);
     assert_eq!(statuses.collect::<Vec<_>>(), ["PROCESSING", "AVAILABLE"]);
 }
 
 #[tokio::test]
 async fn a_v2_refresh_tells_of_its_job_first_and_of_the_account_then() {
     let outcomes = [
-        (
-            Refresh::NewData,
-            Kind::JobFinished,
-            Kind::AccountUpdatedBySync,
-        ),
-        (
-            Refresh::NothingNew,
-            Kind::JobFinished,
-            Kind::AccountUpdatedNothingNew,
-        ),
+        (Refresh::NewData, Kind::JobFinished, Kind::AccountUpdatedBySync),
+        (Refresh::NothingNew, Kind::JobFinished, Kind::AccountUpdatedNothingNew),
         (
             Refresh::ReauthorisationRequired,
             Kind::JobFailed,
             Kind::AccountUpdatedReauthorisationRequired,
         ),
-        (
-            Refresh::Failed,
-            Kind::JobFailed,
-            Kind::AccountUpdatedSyncFailed,
-        ),
-        (
-            Refresh::BankUnavailable,
-            Kind::JobFailed,
-            Kind::AccountUpdatedUnavailable,
-        ),
-        (
-            Refresh::Partial,
-            Kind::JobFinished,
-            Kind::AccountUpdatedPartial,
-        ),
+        (Refresh::Failed, Kind::JobFailed, Kind::AccountUpdatedSyncFailed),
+        (Refresh::BankUnavailable, Kind::JobFailed, Kind::AccountUpdatedUnavailable),
+        (Refresh::Partial, Kind::JobFinished, Kind::AccountUpdatedPartial),
     ];
     for (outcome, job, updated) in outcomes {
         let (kinds, bodies) = after_refresh(Dialect::V2, outcome).await;
@@ -88,10 +66,7 @@ async fn a_v1_refresh_sends_the_old_events() {
     let outcomes = [
         (Refresh::NewData, Kind::AccountUpdatedBySync),
         (Refresh::NothingNew, Kind::AccountUpdatedBySync),
-        (
-            Refresh::ReauthorisationRequired,
-            Kind::ReauthorisationRequired,
-        ),
+        (Refresh::ReauthorisationRequired, Kind::ReauthorisationRequired),
         (Refresh::Failed, Kind::SyncFailed),
         (Refresh::BankUnavailable, Kind::AccountUpdatedFailed),
         (Refresh::Partial, Kind::SyncFailed),
@@ -106,22 +81,13 @@ async fn a_v1_refresh_sends_the_old_events() {
 async fn only_new_data_changes_the_balance() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
-    let link = Link {
-        balance: Some(1_000),
-        ..Link::default()
-    };
+    let link = Link { balance: Some(1_000), ..Link::default() };
     let account_id = sandbox.link(link);
     let balance = || sandbox.account(&account_id).expect("an account").balance;
-    sandbox
-        .refresh(&account_id, Refresh::NothingNew)
-        .expect("a link");
-    sandbox
-        .refresh(&account_id, Refresh::Failed)
-        .expect("a link");
+    sandbox.refresh(&account_id, Refresh::NothingNew).expect("a link");
+    sandbox.refresh(&account_id, Refresh::Failed).expect("a link");
     assert_eq!(balance(), 1_000);
-    sandbox
-        .refresh(&account_id, Refresh::NewData)
-        .expect("a link");
+    sandbox.refresh(&account_id, Refresh::NewData).expect("a link");
     sandbox.settled().await;
     let last = receiver.bodies().pop().expect("an update");
     assert_ne!(balance(), 1_000);
@@ -132,12 +98,7 @@ async fn only_new_data_changes_the_balance() {
 async fn an_outage_leaves_the_account_unavailable_until_it_is_fetched_again() {
     let sandbox = Receiver::willing().await.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
-    let status = || {
-        sandbox
-            .account(&account_id)
-            .expect("an account")
-            .data_status
-    };
+    let status = || sandbox.account(&account_id).expect("an account").data_status;
     let mut seen = Vec::new();
     for outcome in [
         Refresh::BankUnavailable,
@@ -177,9 +138,7 @@ async fn timestamps_only_ever_grow() {
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
     for _ in 0..10 {
-        sandbox
-            .refresh(&account_id, Refresh::NewData)
-            .expect("a link");
+        sandbox.refresh(&account_id, Refresh::NewData).expect("a link");
     }
     sandbox.settled().await;
     let bodies = receiver.bodies();

@@ -18,11 +18,7 @@ use super::{Result, deploy, interrupted};
 pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
     let (_emulator, stack) = deploy(port).await?;
     let (_sandbox, sandbox_url) = start_sandbox(&stack).await?;
-    let demonstration = Demonstration {
-        stack,
-        sandbox_url,
-        http: Client::new(),
-    };
+    let demonstration = Demonstration { stack, sandbox_url, http: Client::new() };
     let account_id = tokio::select! {
         shown = demonstration.show() => shown?,
         stopped = interrupted() => {
@@ -43,21 +39,13 @@ async fn start_sandbox(stack: &Stack) -> Result<(Companion, String)> {
     let program = std::env::current_exe()?.with_file_name("sandbox");
     let log = project().join("target/local/sandbox.log");
     let mut command = Command::new(program);
-    command.args([
-        "--webhook-url",
-        &stack.webhook_url(),
-        "--webhook-secret",
-        LOCAL_SECRET,
-    ]);
+    command.args(["--webhook-url", &stack.webhook_url(), "--webhook-secret", LOCAL_SECRET]);
     // Thirty seconds until Mono's first retry are half a second here.
     command.args(["--time-scale", "60"]);
     let mut sandbox = Companion::start(&mut command, &log)?;
     while !sandbox.has_ended() {
         let line = std::fs::read_to_string(&log)?;
-        let ready = line
-            .lines()
-            .next()
-            .and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let ready = line.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok());
         if let Some(url) = ready.and_then(|ready| Some(ready["url"].as_str()?.to_owned())) {
             return Ok((sandbox, url));
         }
@@ -74,40 +62,21 @@ struct Demonstration {
 
 impl Demonstration {
     async fn show(&self) -> Result<String> {
-        step(
-            1,
-            "A customer links an account. Mono calls the webhook, and a record appears.",
-        );
+        step(1, "A customer links an account. Mono calls the webhook, and a record appears.");
         let link = json!({ "ref": "customer-4711", "balance": 2_296_700 });
         let account_id = self.control("accounts", &link).await?["account_id"].clone();
-        let account_id = account_id
-            .as_str()
-            .ok_or("the sandbox linked nothing")?
-            .to_owned();
+        let account_id = account_id.as_str().ok_or("the sandbox linked nothing")?.to_owned();
         let linked = self.until(&account_id, "healthy").await?;
         self.show_webhooks(0).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&linked));
 
-        step(
-            2,
-            "A stranger calls the webhook without the secret, and is refused.",
-        );
-        let stranger = self
-            .stack
-            .request(Method::POST, "/webhooks/mono")
-            .body("{}");
+        step(2, "A stranger calls the webhook without the secret, and is refused.");
+        let stranger = self.stack.request(Method::POST, "/webhooks/mono").body("{}");
         let refusal = stranger.send().await?;
         expect(refusal.status() == 401, "the stranger is refused")?;
-        println!(
-            "   {} {}",
-            refusal.status(),
-            refusal.json::<Value>().await?["code"]
-        );
+        println!("   {} {}", refusal.status(), refusal.json::<Value>().await?["code"]);
 
-        step(
-            3,
-            "Mono sends an old event again, three times. It cannot overwrite what is newer.",
-        );
+        step(3, "Mono sends an old event again, three times. It cannot overwrite what is newer.");
         let before = self.shown().await?;
         let events = format!("accounts/{account_id}/events");
         let late = json!({
@@ -117,38 +86,25 @@ impl Demonstration {
         });
         let sent = self.control(&events, &late).await?;
         self.show_webhooks(before).await?;
-        let event_id = sent["body"]["event_id"]
-            .as_str()
-            .ok_or("the event has no id")?;
+        let event_id = sent["body"]["event_id"].as_str().ok_or("the event has no id")?;
         self.until_worked_through(event_id, 3).await?;
         let unmoved = self.until(&account_id, "healthy").await?;
         tell(&unmoved);
-        expect(
-            unmoved["status_at"] == linked["status_at"],
-            "nothing has moved",
-        )?;
+        expect(unmoved["status_at"] == linked["status_at"], "nothing has moved")?;
 
-        step(
-            4,
-            "A refresh meets a bank that asks for an OTP. The data is old, and so it says.",
-        );
+        step(4, "A refresh meets a bank that asks for an OTP. The data is old, and so it says.");
         let before = self.shown().await?;
         let outcome = json!({ "outcome": "reauthorisation_required" });
-        self.control(&format!("accounts/{account_id}/refresh"), &outcome)
-            .await?;
+        self.control(&format!("accounts/{account_id}/refresh"), &outcome).await?;
         let waiting = self.until(&account_id, "reauthorisation_required").await?;
         self.show_webhooks(before).await?;
         tell(&waiting);
         let stale = waiting["last_synced_at"] == linked["last_synced_at"];
         expect(stale, "the last sync is still the one before")?;
 
-        step(
-            5,
-            "The customer re-authorises. Only fresh data makes the account healthy again.",
-        );
+        step(5, "The customer re-authorises. Only fresh data makes the account healthy again.");
         let before = self.shown().await?;
-        self.control(&format!("accounts/{account_id}/reauthorise"), &json!({}))
-            .await?;
+        self.control(&format!("accounts/{account_id}/reauthorise"), &json!({})).await?;
         let recovered = self.until(&account_id, "healthy").await?;
         self.show_webhooks(before).await?;
         tell(&recovered);
@@ -158,8 +114,7 @@ impl Demonstration {
         step(6, "A refresh brings new data.");
         let before = self.shown().await?;
         let outcome = json!({ "outcome": "new_data" });
-        self.control(&format!("accounts/{account_id}/refresh"), &outcome)
-            .await?;
+        self.control(&format!("accounts/{account_id}/refresh"), &outcome).await?;
         let refreshed = self
             .account_when(&account_id, "a new balance", |account| {
                 account["balance"] != recovered["balance"]
@@ -200,17 +155,13 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
     async fn control(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}/control/{path}", self.sandbox_url);
         let answer = self.http.post(url).json(body).send().await?;
-        expect(
-            answer.status().is_success(),
-            &format!("the sandbox does {path}"),
-        )?;
+        expect(answer.status().is_success(), &format!("the sandbox does {path}"))?;
         Ok(answer.json().await.unwrap_or_default())
     }
 
     /// The account, once it has this status.
     async fn until(&self, account_id: &str, status: &str) -> Result<Value> {
-        self.account_when(account_id, status, |account| account["status"] == status)
-            .await
+        self.account_when(account_id, status, |account| account["status"] == status).await
     }
 
     async fn account_when(
@@ -254,11 +205,7 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
             let attempts = delivery["attempts"].as_array().map_or(0, Vec::len);
             let (kind, outcome) = (&delivery["kind"], &delivery["outcome"]);
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            println!(
-                "   webhook  {:<44} {} (attempts: {attempts})",
-                text(kind),
-                text(outcome)
-            );
+            println!("   webhook  {:<44} {} (attempts: {attempts})", text(kind), text(outcome));
         }
         Ok(())
     }
@@ -266,24 +213,14 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
     async fn settled(&self) -> Result<Vec<Value>> {
         let url = format!("{}/control/settled", self.sandbox_url);
         // Mono itself would go on for two days.
-        let answer = self
-            .http
-            .get(url)
-            .timeout(Duration::from_mins(1))
-            .send()
-            .await;
+        let answer = self.http.get(url).timeout(Duration::from_mins(1)).send().await;
         expect(answer.is_ok(), "the webhooks are delivered")?;
         Ok(answer?.json().await?)
     }
 }
 
 fn tell(account: &Value) {
-    for field in [
-        "status",
-        "status_at",
-        "last_synced_at",
-        "reauthorisation_required_at",
-    ] {
+    for field in ["status", "status_at", "last_synced_at", "reauthorisation_required_at"] {
         println!("   {field:<28} {}", account[field]);
     }
 }
@@ -297,9 +234,5 @@ fn indented(value: &Value) -> String {
 }
 
 fn expect(holds: bool, what: &str) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("This did not come out: {what}.").into())
-    }
+    if holds { Ok(()) } else { Err(format!("This did not come out: {what}.").into()) }
 }

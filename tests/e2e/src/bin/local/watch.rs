@@ -38,10 +38,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("WEBHOOK_QUEUE_URL", stack.output("WebhookQueueUrl")),
             ("WEBHOOK_SECRET_ARN", stack.resource("WebhookSecret")),
-            (
-                "WEBHOOK_DEAD_LETTER_QUEUE_URL",
-                stack.output("WebhookDeadLetterQueueUrl"),
-            ),
+            ("WEBHOOK_DEAD_LETTER_QUEUE_URL", stack.output("WebhookDeadLetterQueueUrl")),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("SYNC_COOLDOWN_SECONDS", "300"),
