@@ -323,6 +323,14 @@ fn nesting_of_ten_thousand_is_refused_without_a_panic() {
 }
 
 #[test]
+fn half_an_emoji_and_a_number_beyond_any_float_are_refused_and_not_guessed() {
+    for value in ["\"\\ud83d\"", "1e999"] {
+        let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{value}}}");
+        assert!(matches!(read(&body, received()), Err(Inapplicable::NotJson { .. })), "{value}");
+    }
+}
+
+#[test]
 fn a_body_of_256_kib_is_read() {
     let mut body = full_update();
     body["padding"] = "x".repeat(256 * 1024 - body.to_string().len() - 13).into();

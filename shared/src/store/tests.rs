@@ -109,8 +109,8 @@ fn fullest() -> Account {
         "timestamp": "2026-01-27T21:10:38.856Z",
         "data": {
             "account": {
-                "_id": "697926f050b9c321c1451dda", "name": "Samuel Olamide",
-                "accountNumber": "0131883461", "currency": "NGN", "balance": 22967,
+                "_id": "697926f050b9c321c1451dda", "name": "Samuel Example",
+                "accountNumber": "0000000001", "currency": "NGN", "balance": 22967,
                 "type": "Tier 3 Savings Account", "bvn": "9422",
                 "institution": { "name": "ALAT by WEMA", "bankCode": "035", "type": "PERSONAL_BANKING" },
             },
