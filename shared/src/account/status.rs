@@ -122,9 +122,9 @@ impl Account {
         let availability = self.registers.availability.as_ref();
         if let Some(availability) = availability
             && availability.value.data_status == SettledStatus::Unavailable
-            && let Some(at) = self.since_synced(Some(availability))
+            && let Some(unavailable) = self.since_synced(Some(availability))
         {
-            return Standing::new(Status::BankUnavailable, at.at);
+            return Standing::new(Status::BankUnavailable, unavailable.at);
         }
         if let Some(failure) = self.failures().max() {
             return Standing::new(Status::Failed, failure.at);
