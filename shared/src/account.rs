@@ -10,18 +10,20 @@ mod fact;
 mod order;
 mod refresh;
 mod status;
+mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;
 
-pub use attempt::{SyncAttempt, SyncError, SyncOutcome};
+pub use attempt::{MonoError, SyncAttempt, SyncData, SyncOutcome, Trouble};
 pub use fact::{
-    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, SettledStatus,
-    SyncStatus, Update, Webhook,
+    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, LinkCheck, News,
+    SettledStatus, SyncStatus, Update, Webhook,
 };
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
 pub use refresh::RefreshPolicy;
 pub use status::{Standing, Status};
+pub use sync::SyncRefusal;
 pub use view::AccountView;
 
 use crate::account_id::AccountId;
@@ -119,7 +121,7 @@ pub struct Pull {
     /// Absent when nothing was said of a sync.
     pub sync_status: Option<SyncStatus>,
     /// Why it failed, where a sync of ours was told.
-    pub error: Option<SyncError>,
+    pub error: Option<MonoError>,
     /// Mono's job, where named.
     pub job_id: Option<String>,
 }
@@ -134,7 +136,11 @@ impl Account {
     /// The record after one more fact. Reads no clock and does no I/O; never fails.
     #[must_use]
     pub fn apply(&self, fact: &Fact) -> Self {
-        Self { registers: self.registers.apply(fact), ..self.clone() }
+        let mut next = Self { registers: self.registers.apply(fact), ..self.clone() };
+        if let Fact::Attempt(attempt) = fact {
+            next.release(attempt);
+        }
+        next
     }
 }
 
@@ -159,6 +165,14 @@ impl Registers {
             Fact::Attempt(attempt) => {
                 writer.attempt(attempt);
                 (attempt.started_at, false)
+            }
+            Fact::LinkCheck(check) => {
+                if check.linked {
+                    writer.mark(|r| &mut r.linked, check.order());
+                } else {
+                    writer.mark(|r| &mut r.unlinked, check.order());
+                }
+                (check.at, false)
             }
         };
         let Writer { mut registers, wrote } = writer;
@@ -276,9 +290,9 @@ impl Writer {
         }
         let order = attempt.outcome_order();
         match &attempt.outcome {
-            SyncOutcome::Successful { has_new_data, balance, job_id } => {
+            SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 self.mark(|r| &mut r.synced, order);
-                if *has_new_data {
+                if *has_new_data && *data == SyncData::Transactions {
                     self.mark(|r| &mut r.transactions, order);
                 }
                 if let Some(balance) = balance {
@@ -299,11 +313,10 @@ impl Writer {
                 let sync_status = Some(SyncStatus::Failed);
                 self.pull(order, sync_status, Some(error), job_id.as_ref());
             }
-            SyncOutcome::TimedOut
-            | SyncOutcome::Unavailable
-            | SyncOutcome::Unusable
-            | SyncOutcome::RateLimited
-            | SyncOutcome::NotConnected => {}
+            SyncOutcome::NotFound { error } => {
+                self.pull(order, Some(SyncStatus::Failed), Some(error), None);
+            }
+            SyncOutcome::Trouble(_) => {}
         }
     }
 
@@ -311,7 +324,7 @@ impl Writer {
         &mut self,
         order: OrderKey,
         sync_status: Option<SyncStatus>,
-        error: Option<&SyncError>,
+        error: Option<&MonoError>,
         job_id: Option<&String>,
     ) {
         let pull = Pull { sync_status, error: error.cloned(), job_id: job_id.cloned() };

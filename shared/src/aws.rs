@@ -32,7 +32,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 ///
 /// [`ConfigError::Missing`] if there is no `AWS_REGION`.
 pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
-    let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http_client = Builder::new().tls_provider(tls()).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(environment.required("AWS_REGION")?.to_owned()))
@@ -54,6 +54,12 @@ pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
         config = config.endpoint_url(endpoint);
     }
     Ok(config.build())
+}
+
+/// The one TLS stack of the functions.
+#[must_use]
+pub const fn tls() -> Provider {
+    Provider::Rustls(CryptoMode::Ring)
 }
 
 /// The messages of an error and its causes, fit to be logged. The SDK's own display of an error

@@ -267,6 +267,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::timestamp::Timestamp;
 
     fn message(id: &str, body: &str) -> SqsMessage {
         let mut message = SqsMessage::default();
@@ -294,7 +295,7 @@ mod tests {
 
     fn invocation() -> Invocation {
         let deadline = Instant::now() + Duration::from_mins(1);
-        Invocation { request_id: "request".to_owned(), deadline }
+        Invocation { request_id: "request".to_owned(), deadline, ends_at: Timestamp::now() }
     }
 
     fn sort(messages: &[(&str, &str)]) -> Batch<String> {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::account::RefreshPolicy;
+use crate::mono::{ApiVersion, BaseUrl};
 
 /// The environment variables of the process.
 #[derive(Clone, Default)]
@@ -68,6 +69,24 @@ impl Environment {
         })
     }
 
+    /// `MONO_API_VERSION` (`v1` or `v2`) and `MONO_API_BASE_URL`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if either is missing or not as it should be.
+    pub fn mono_api(&self) -> Result<(ApiVersion, BaseUrl), ConfigError> {
+        let name = "MONO_API_VERSION";
+        let version = match self.required(name)? {
+            "v1" => ApiVersion::V1,
+            "v2" => ApiVersion::V2,
+            _ => return Err(ConfigError::Invalid { name, expected: "v1 or v2" }),
+        };
+        let name = "MONO_API_BASE_URL";
+        let expected = "an https:// URL, or http:// on a loopback host";
+        let url = self.required(name)?.parse();
+        Ok((version, url.map_err(|_| ConfigError::Invalid { name, expected })?))
+    }
+
     fn number<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
         let expected = "a whole number";
         self.required(name)?.parse().map_err(|_| ConfigError::Invalid { name, expected })
@@ -103,6 +122,20 @@ mod tests {
             error.to_string(),
             "the environment variable REFRESH_INTERVAL_HOURS must be a whole number"
         );
+    }
+
+    #[test]
+    fn monos_api_is_a_version_and_an_address() {
+        let api = |version, url| {
+            Environment::from([("MONO_API_VERSION", version), ("MONO_API_BASE_URL", url)])
+                .mono_api()
+        };
+        let mono = "https://api.withmono.com";
+        assert_eq!(api("v1", mono), Ok((ApiVersion::V1, mono.parse().unwrap())));
+        assert_eq!(api("v2", mono), Ok((ApiVersion::V2, mono.parse().unwrap())));
+        let error = api("v3", mono).unwrap_err();
+        assert_eq!(error.to_string(), "the environment variable MONO_API_VERSION must be v1 or v2");
+        assert!(api("v2", "http://api.withmono.com").is_err());
     }
 
     #[test]

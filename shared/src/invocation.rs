@@ -13,6 +13,8 @@ pub struct Invocation {
     pub request_id: String,
     /// When work has to stop, so that there is time left to answer.
     pub deadline: Instant,
+    /// When Lambda ends it.
+    pub ends_at: Timestamp,
 }
 
 /// What is left of the time when work stops, to answer in.
@@ -26,12 +28,11 @@ impl Invocation {
     /// none: `cargo lambda watch` hands over a number of its own.
     #[must_use]
     pub fn new(request_id: String, end: u64) -> Self {
-        let left = if end < A_YEAR {
-            UNKNOWN_TIME
-        } else {
-            Timestamp::from_millis(end).since(Timestamp::now())
-        };
-        Self { request_id, deadline: Instant::now() + left.saturating_sub(MARGIN) }
+        let now = Timestamp::now();
+        let known = Some(Timestamp::from_millis(end)).filter(|_| end >= A_YEAR);
+        let ends_at = known.unwrap_or(now + UNKNOWN_TIME);
+        let left = ends_at.since(now).saturating_sub(MARGIN);
+        Self { request_id, deadline: Instant::now() + left, ends_at }
     }
 }
 

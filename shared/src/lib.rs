@@ -4,9 +4,11 @@
 //! [`account`] is the record and its rules, [`secret`] and [`webhook_body`] decide what is let in,
 //! and [`account_id`], [`money`] and [`timestamp`] are the values they are made of.
 //!
-//! The rest are thin adapters: [`secret_cache`] to Secrets Manager, [`queue`] and [`batch`] to SQS,
-//! [`store`] to DynamoDB, [`problem`] to HTTP, [`config`],
-//! [`invocation`], [`aws`] and [`telemetry`] to Lambda.
+//! The rest are thin adapters: [`mono`] to Mono's API, [`store`] to DynamoDB, [`queue`] and [`batch`]
+//! to SQS, [`stored_secret`] and [`secret_cache`] to Secrets Manager, [`request`] and [`problem`] to
+//! HTTP,
+//! [`config`], [`invocation`], [`aws`] and [`telemetry`] to Lambda. [`sync`] is what brings `mono`
+//! and `store` together.
 
 pub mod account;
 pub mod account_id;
@@ -16,11 +18,16 @@ pub mod config;
 pub mod event;
 pub mod invocation;
 pub mod money;
+pub mod mono;
 pub mod problem;
 pub mod queue;
+mod random;
+pub mod request;
 pub mod secret;
 pub mod secret_cache;
 pub mod store;
+pub mod stored_secret;
+pub mod sync;
 pub mod telemetry;
 pub mod timestamp;
 pub mod webhook_body;

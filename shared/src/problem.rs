@@ -3,9 +3,16 @@
 //! This is the only place where an error becomes an answer. The text is for the caller and says
 //! nothing of the inside; the cause goes to the log.
 
+use std::time::Duration;
+
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::account::{MonoError, Trouble};
+use crate::account_id::AccountId;
+use crate::timestamp::Timestamp;
 
 /// Every error that a caller can meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +34,29 @@ pub enum Problem {
     },
     /// There is no such account.
     AccountNotFound,
+    /// The account's link was ended.
+    AccountUnlinked,
+    /// The bank wants the customer before it gives any data.
+    ReauthorisationRequired {
+        /// The account to re-authorise.
+        account_id: AccountId,
+    },
+    /// The last sync of the account is too recent.
+    SyncCooldown {
+        /// When the next one may be.
+        next_allowed_at: Timestamp,
+        /// How long that is from now.
+        retry_after: Duration,
+    },
+    /// Mono answered, and it could not be done.
+    SyncFailed(MonoError),
+    /// Mono did not answer in time.
+    MonoTimeout,
+    /// Mono cannot be reached, or asks to be left alone.
+    MonoUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// DynamoDB or a secret cannot be reached.
     StoreUnavailable,
 }
@@ -38,9 +68,24 @@ struct Document<'a> {
     status: u16,
     code: &'static str,
     detail: String,
+    #[serde(flatten)]
+    members: Value,
 }
 
 impl Problem {
+    /// The problem that some trouble with Mono is to a caller who may try again after a time.
+    #[must_use]
+    pub fn of_trouble(trouble: Trouble, retry_after: Duration) -> Self {
+        match trouble {
+            Trouble::TimedOut => Self::MonoTimeout,
+            Trouble::Unusable(error) => Self::SyncFailed(error),
+            Trouble::Unavailable | Trouble::NotConnected => Self::MonoUnavailable { retry_after },
+            Trouble::RateLimited { retry_after: told } => {
+                Self::MonoUnavailable { retry_after: told.unwrap_or(retry_after) }
+            }
+        }
+    }
+
     /// The HTTP status, the stable code, and a sentence that helps.
     fn answer(&self) -> (StatusCode, &'static str, String) {
         match self {
@@ -73,11 +118,70 @@ impl Problem {
             Self::AccountNotFound => {
                 (StatusCode::NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account.".into())
             }
+            Self::AccountUnlinked => (
+                StatusCode::GONE,
+                "ACCOUNT_UNLINKED",
+                "The account's link was ended. The customer must link it again.".into(),
+            ),
+            Self::ReauthorisationRequired { .. } => (
+                StatusCode::CONFLICT,
+                "REAUTHORISATION_REQUIRED",
+                "The bank wants the customer to re-authorise. Send them through `reauthorise`."
+                    .into(),
+            ),
+            Self::SyncCooldown { next_allowed_at, .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "SYNC_COOLDOWN",
+                format!(
+                    "The account was synced a moment ago. The next sync may be at {next_allowed_at}."
+                ),
+            ),
+            Self::SyncFailed(_) => (
+                StatusCode::BAD_GATEWAY,
+                "SYNC_FAILED",
+                "Mono could not do it: see `mono_code` and `mono_message`.".into(),
+            ),
+            Self::MonoTimeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "MONO_TIMEOUT",
+                "Mono did not answer in time. What it does nevertheless shows in the account."
+                    .into(),
+            ),
+            Self::MonoUnavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "MONO_UNAVAILABLE",
+                "Mono cannot be reached at present. Try again later.".into(),
+            ),
             Self::StoreUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "STORE_UNAVAILABLE",
                 "The data cannot be reached at present. Try again shortly.".into(),
             ),
+        }
+    }
+
+    /// What the document holds besides.
+    fn members(&self) -> Value {
+        match self {
+            Self::ReauthorisationRequired { account_id } => {
+                json!({ "reauthorise": format!("/accounts/{account_id}/reauthorise") })
+            }
+            Self::SyncCooldown { next_allowed_at, .. } => {
+                json!({ "next_allowed_at": next_allowed_at })
+            }
+            Self::SyncFailed(MonoError { code, message }) => {
+                json!({ "mono_code": code, "mono_message": message })
+            }
+            _ => json!({}),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::SyncCooldown { retry_after, .. } | Self::MonoUnavailable { retry_after } => {
+                Some(*retry_after)
+            }
+            _ => None,
         }
     }
 
@@ -92,16 +196,29 @@ impl From<&Problem> for Response<Body> {
     fn from(problem: &Problem) -> Self {
         let (status, code, detail) = problem.answer();
         let title = status.canonical_reason().unwrap_or("Error");
-        let document =
-            Document { r#type: "about:blank", title, status: status.as_u16(), code, detail };
-        json(status, "application/problem+json", &document)
+        let body = Document {
+            r#type: "about:blank",
+            title,
+            status: status.as_u16(),
+            code,
+            detail,
+            members: problem.members(),
+        };
+        let mut response = document(status, "application/problem+json", &body);
+        if let Some(retry_after) = problem.retry_after() {
+            // In whole seconds, and never too soon.
+            let seconds = retry_after.as_millis().div_ceil(1000).max(1).to_string();
+            let seconds = HeaderValue::from_str(&seconds).expect("digits are a header");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 
 /// A successful answer: 200 and this value as JSON.
 #[must_use]
 pub fn ok(value: &impl Serialize) -> Response<Body> {
-    json(StatusCode::OK, "application/json", value)
+    document(StatusCode::OK, "application/json", value)
 }
 
 /// Adds the header `x-request-id`, by which an answer is found in the log. Every answer has it.
@@ -113,7 +230,17 @@ pub fn with_request_id(mut response: Response<Body>, request_id: &str) -> Respon
     response
 }
 
-fn json(status: StatusCode, media_type: &'static str, value: &impl Serialize) -> Response<Body> {
+/// What was asked for is under way: 202 and this value as JSON.
+#[must_use]
+pub fn accepted(value: &impl Serialize) -> Response<Body> {
+    document(StatusCode::ACCEPTED, "application/json", value)
+}
+
+fn document(
+    status: StatusCode,
+    media_type: &'static str,
+    value: &impl Serialize,
+) -> Response<Body> {
     // Every value here is made of strings, numbers and lists: writing it cannot fail.
     let text = serde_json::to_string(value).expect("the answer is JSON");
     let mut response = Response::new(Body::Text(text));
@@ -124,11 +251,9 @@ fn json(status: StatusCode, media_type: &'static str, value: &impl Serialize) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
-    fn document(problem: &Problem) -> (u16, Value) {
+    fn told(problem: &Problem) -> (u16, Value) {
         let response = Response::from(problem);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         let Body::Text(text) = response.body() else { panic!("not text") };
@@ -138,6 +263,8 @@ mod tests {
     #[test]
     fn each_error_keeps_its_status_and_code() {
         let limit = Problem::RequestInvalid { name: "limit", expected: "1 to 100" };
+        let account_id = "a".parse().unwrap();
+        let reauthorise = Problem::ReauthorisationRequired { account_id };
         let table = [
             (Problem::WebhookSecretInvalid, 401, "WEBHOOK_SECRET_INVALID"),
             (Problem::WebhookBodyInvalid, 400, "WEBHOOK_BODY_INVALID"),
@@ -145,10 +272,16 @@ mod tests {
             (Problem::QueueUnavailable, 503, "QUEUE_UNAVAILABLE"),
             (limit, 400, "REQUEST_INVALID"),
             (Problem::AccountNotFound, 404, "ACCOUNT_NOT_FOUND"),
+            (Problem::AccountUnlinked, 410, "ACCOUNT_UNLINKED"),
+            (reauthorise, 409, "REAUTHORISATION_REQUIRED"),
+            (cooldown(Duration::from_secs(9)), 429, "SYNC_COOLDOWN"),
+            (Problem::SyncFailed(error()), 502, "SYNC_FAILED"),
+            (Problem::MonoTimeout, 504, "MONO_TIMEOUT"),
+            (Problem::MonoUnavailable { retry_after: Duration::ZERO }, 503, "MONO_UNAVAILABLE"),
             (Problem::StoreUnavailable, 503, "STORE_UNAVAILABLE"),
         ];
         for (problem, status, code) in table {
-            let (answered, document) = document(&problem);
+            let (answered, document) = told(&problem);
             assert_eq!((answered, &document["code"]), (status, &json!(code)), "{problem:?}");
             assert_eq!(document["status"], json!(status), "the document repeats the status");
             assert!(document["detail"].as_str().unwrap().ends_with('.'), "a sentence that helps");
@@ -158,7 +291,51 @@ mod tests {
     #[test]
     fn an_invalid_request_names_the_part() {
         let problem = Problem::RequestInvalid { name: "limit", expected: "a number from 1 to 100" };
-        assert_eq!(document(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
+        assert_eq!(told(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
+    }
+
+    fn error() -> MonoError {
+        MonoError { code: "SYNC_ERROR".to_owned(), message: Some("The bank is down".to_owned()) }
+    }
+
+    fn cooldown(retry_after: Duration) -> Problem {
+        let next_allowed_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38Z").unwrap();
+        Problem::SyncCooldown { next_allowed_at, retry_after }
+    }
+
+    #[test]
+    fn a_problem_says_what_helps_with_it() {
+        let account_id = "697926f050b9c321c1451dda".parse().unwrap();
+        let (_, reauthorise) = told(&Problem::ReauthorisationRequired { account_id });
+        assert_eq!(reauthorise["reauthorise"], "/accounts/697926f050b9c321c1451dda/reauthorise");
+        let (_, cooldown) = told(&cooldown(Duration::ZERO));
+        assert_eq!(cooldown["next_allowed_at"], "2026-01-27T21:00:38.000Z");
+        let (_, failed) = told(&Problem::SyncFailed(error()));
+        assert_eq!(failed["mono_code"], "SYNC_ERROR");
+        assert_eq!(failed["mono_message"], "The bank is down");
+    }
+
+    #[test]
+    fn retry_after_is_in_whole_seconds_and_never_too_soon() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (300_000, "300")] {
+            let response = Response::from(&cooldown(Duration::from_millis(millis)));
+            assert_eq!(response.headers()["retry-after"], seconds);
+        }
+    }
+
+    #[test]
+    fn trouble_with_mono_is_told_by_what_the_caller_can_do() {
+        let minute = Duration::from_mins(1);
+        let problem = |trouble| Problem::of_trouble(trouble, minute);
+        let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };
+        assert_eq!(problem(Trouble::TimedOut), Problem::MonoTimeout);
+        assert_eq!(problem(Trouble::Unusable(error())), Problem::SyncFailed(error()));
+        assert_eq!(problem(Trouble::Unavailable), unavailable(minute));
+        assert_eq!(problem(Trouble::NotConnected), unavailable(minute));
+        assert_eq!(problem(Trouble::RateLimited { retry_after: None }), unavailable(minute));
+        let told = Some(Duration::from_secs(7));
+        let limited = problem(Trouble::RateLimited { retry_after: told });
+        assert_eq!(limited, unavailable(Duration::from_secs(7)));
     }
 
     #[test]

@@ -3,19 +3,15 @@
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::operation::get_secret_value::{
-    GetSecretValueError, GetSecretValueOutput,
-};
 use tokio::sync::Mutex;
 
-use crate::aws::describe;
 use crate::secret::{PREVIOUS_ACCEPTED_FOR, Refused, UnverifiedBody, VerifiedBody, WebhookSecrets};
+use crate::stored_secret::{MAX_AGE, StoredSecret, Unreadable};
 use crate::timestamp::Timestamp;
 
 /// Verifies bodies against the stored secret, and notices a rotation without a redeploy.
 pub struct SecretCache {
-    client: Client,
-    secret_arn: String,
+    secret: StoredSecret,
     state: Mutex<State>,
 }
 
@@ -33,21 +29,19 @@ pub enum VerificationError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The secret could not be read, so nothing can be said.
-    #[error("the webhook secret cannot be read: {0}")]
-    Unreadable(String),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 impl VerificationError {
     /// The secret was not there when the answer was due.
     #[must_use]
     pub fn late() -> Self {
-        Self::Unreadable("it did not come in time".to_owned())
+        Unreadable("it did not come in time".to_owned()).into()
     }
 }
 
 impl SecretCache {
-    /// How long a secret is used before it is read again.
-    const MAX_AGE: Duration = Duration::from_hours(1);
     /// How often at most a wrong secret may cause a read: a rotation is noticed within a minute, and
     /// a stranger gains no calls.
     const MISMATCH_PAUSE: Duration = Duration::from_mins(1);
@@ -57,7 +51,7 @@ impl SecretCache {
     /// A cache of one secret, with nothing read yet.
     #[must_use]
     pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
-        Self { client, secret_arn: secret_arn.into(), state: Mutex::default() }
+        Self { secret: StoredSecret::new(client, secret_arn), state: Mutex::default() }
     }
 
     /// Passes the body on if one of the presented values is right. Fails closed.
@@ -72,7 +66,7 @@ impl SecretCache {
         now: Timestamp,
     ) -> Result<VerifiedBody<'a>, VerificationError> {
         let mut state = self.state.lock().await;
-        let secrets = self.at_most(Self::MAX_AGE, &mut state, now).await?;
+        let secrets = self.at_most(MAX_AGE, &mut state, now).await?;
         let refused = match secrets.verify(presented.iter().copied(), body, now) {
             Ok(verified) => return Ok(verified),
             Err(refused) => refused,
@@ -98,8 +92,7 @@ impl SecretCache {
             return Ok(secrets.clone());
         }
         if state.asked_within(Self::FAILURE_PAUSE, now) {
-            let reason = "it could not be read a moment ago".to_owned();
-            return Err(VerificationError::Unreadable(reason));
+            return Err(Unreadable("it could not be read a moment ago".to_owned()).into());
         }
         state.asked_at = Some(now);
         let secrets = self.read(now).await?;
@@ -107,39 +100,20 @@ impl SecretCache {
         Ok(secrets)
     }
 
-    async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, VerificationError> {
-        let Some(current) = self.version("AWSCURRENT").await? else {
+    async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, Unreadable> {
+        let Some(current) = self.secret.version("AWSCURRENT").await? else {
             return Ok(WebhookSecrets::default());
         };
         let since = current.created_date().and_then(|date| date.to_millis().ok());
         let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
         // In the steady state one read does: the previous version matters for three days only.
         let previous = if now.since(since) < PREVIOUS_ACCEPTED_FOR {
-            self.version("AWSPREVIOUS").await?
+            self.secret.version("AWSPREVIOUS").await?
         } else {
             None
         };
         let previous = previous.as_ref().and_then(|version| version.secret_string());
         Ok(WebhookSecrets::new(current.secret_string(), previous, since))
-    }
-
-    /// A version of the secret, or nothing where there is none.
-    async fn version(
-        &self,
-        stage: &str,
-    ) -> Result<Option<GetSecretValueOutput>, VerificationError> {
-        let request = self.client.get_secret_value().secret_id(&self.secret_arn);
-        match request.version_stage(stage).send().await {
-            Ok(version) => Ok(Some(version)),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(VerificationError::Unreadable(describe(&error))),
-        }
     }
 }
 

@@ -12,16 +12,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use tokio::time::sleep;
 
 pub use item::{CorruptItem, Stored};
 
-use crate::account::{Account, Fact, RefreshPolicy};
+use crate::account::{Account, Fact, RefreshPolicy, SyncAttempt, SyncRefusal};
 use crate::account_id::AccountId;
 use crate::aws::describe;
-use item::{ACCOUNT_ID, Item, VERSION, Version};
+use crate::random;
+use crate::timestamp::Timestamp;
+use item::{ACCOUNT_ID, Item, VERSION};
 
 /// The table of account records.
 #[derive(Clone)]
@@ -114,27 +117,95 @@ impl AccountStore {
         seen: Option<Stored>,
         facts: &[&Fact],
     ) -> Result<Vec<Effect>, StoreError> {
+        let folded = |account: &Account| {
+            let (next, effects) = fold(account, facts);
+            (Some(next), effects)
+        };
+        Ok(Box::pin(self.change(id, seen, folded)).await?.1)
+    }
+
+    /// Takes the lease of an account, known or not, for a sync that starts now, together with its
+    /// cooldown. A consistent read, and a write where the sync may be.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: no sync may be made.
+    pub async fn begin_sync(
+        &self,
+        id: &AccountId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Result<Stored, (Box<Account>, SyncRefusal)>, StoreError> {
+        let seen = self.read(id, true).await?;
+        let begun =
+            |account: &Account| match account.begin_sync(now, lease_until, self.policy.cooldown) {
+                Ok(begun) => (Some(begun), None),
+                Err(refusal) => (Some(account.clone()), Some((Box::new(account.clone()), refusal))),
+            };
+        Ok(match Box::pin(self.change(id, seen, begun)).await? {
+            (_, Some(refused)) => Err(refused),
+            (Some(leased), None) => Ok(leased),
+            (None, None) => unreachable!("a lease is something to store"),
+        })
+    }
+
+    /// Records what a sync came to, and ends its lease. `None` if there is nothing to be kept of the
+    /// account. One write if nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the lease ends by itself.
+    pub async fn end_sync(
+        &self,
+        leased: Stored,
+        attempt: &SyncAttempt,
+    ) -> Result<Option<Account>, StoreError> {
+        let id = leased.account.id.clone();
+        let ended = |account: &Account| (account.end_sync(attempt), ());
+        let (stored, ()) = Box::pin(self.change(&id, Some(leased), ended)).await?;
+        Ok(stored.map(|stored| stored.account))
+    }
+
+    /// Makes of a record what `decide` says — the next one, or none — and answers with what is
+    /// stored then. After a conflict it is decided anew, on the newest record.
+    async fn change<T>(
+        &self,
+        id: &AccountId,
+        seen: Option<Stored>,
+        decide: impl Fn(&Account) -> (Option<Account>, T),
+    ) -> Result<(Option<Stored>, T), StoreError> {
+        let blank = Account::new(id.clone());
         let mut seen = seen;
-        let mut tried = None;
+        let mut tried: Option<(Stored, T)> = None;
         for conflicts in 0..MOST_CONFLICTS {
             if conflicts > 0 {
                 sleep(pause(conflicts)).await;
                 seen = self.read(id, true).await?;
             }
             // A conflict with a write of our own, whose answer was lost and which the SDK repeated.
-            if let (Some(seen), Some((version, effects))) = (&seen, tried.take())
-                && seen.version == version
+            if let (Some(seen), Some((written, result))) = (&seen, tried.take())
+                && seen.version == written.version
             {
-                return Ok(effects);
+                return Ok((Some(written), result));
             }
-            let account = seen.as_ref().map(|seen| seen.account.clone());
-            let before = account.unwrap_or_else(|| Account::new(id.clone()));
-            let (after, effects) = fold(&before, facts);
-            let version = Version::fresh();
-            if after == before || self.replace(seen.as_ref(), &after, version).await? {
-                return Ok(effects);
+            let before = seen.as_ref().map_or(&blank, |seen| &seen.account);
+            let (next, result) = decide(before);
+            match (next, &seen) {
+                (Some(next), _) if next == *before => return Ok((seen, result)),
+                (None, None) => return Ok((None, result)),
+                (Some(next), _) => {
+                    let next = Stored::next(next, seen.as_ref());
+                    if self.replace(seen.as_ref(), &next).await? {
+                        return Ok((Some(next), result));
+                    }
+                    tried = Some((next, result));
+                }
+                (None, Some(seen)) => {
+                    if self.remove(seen).await? {
+                        return Ok((None, result));
+                    }
+                }
             }
-            tried = Some((version, effects));
         }
         Err(StoreError::Contended)
     }
@@ -196,14 +267,9 @@ impl AccountStore {
     }
 
     /// Puts the record in the place of the version that was seen; `false` if that is not the newest.
-    async fn replace(
-        &self,
-        seen: Option<&Stored>,
-        account: &Account,
-        version: Version,
-    ) -> Result<bool, StoreError> {
-        let next = item::to_item(account, version, self.policy, seen);
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(next));
+    async fn replace(&self, seen: Option<&Stored>, next: &Stored) -> Result<bool, StoreError> {
+        let item = next.to_item(self.policy);
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
         let put = match seen {
             Some(seen) => put
                 .condition_expression("#version = :version")
@@ -219,6 +285,27 @@ impl AccountStore {
                 if error
                     .as_service_error()
                     .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::Unavailable(describe(&error))),
+        }
+    }
+
+    /// Removes the version that was seen; `false` if that is not the newest.
+    async fn remove(&self, seen: &Stored) -> Result<bool, StoreError> {
+        let delete = self.client.delete_item().table_name(&self.table);
+        let delete = delete
+            .set_key(Some(item::key(&seen.account.id)))
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":version", seen.version.to_attribute());
+        match delete.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(false)
             }
@@ -244,14 +331,5 @@ fn fold(account: &Account, facts: &[&Fact]) -> (Account, Vec<Effect>) {
 
 /// Doubles with each round, and differs between workers that got in each other's way.
 fn pause(round: u32) -> Duration {
-    let longest = FIRST_PAUSE * 2_u32.pow(round.min(5));
-    longest / 2 + longest / 2 * u32::from(random().to_be_bytes()[0]) / 255
-}
-
-/// Eight bytes of the system's randomness.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // It cannot fail on a system that has started a process.
-    getrandom::getrandom(&mut bytes).expect("the system has randomness");
-    u64::from_be_bytes(bytes)
+    random::jittered(FIRST_PAUSE * 2_u32.pow(round.min(5)))
 }

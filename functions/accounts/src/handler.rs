@@ -1,8 +1,8 @@
 //! What the function does with a request: one read, one view.
 
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::account_id::AccountId;
 use mono_sync::problem::{self, Problem};
+use mono_sync::request::account_id;
 use mono_sync::store::AccountStore;
 use mono_sync::timestamp::Timestamp;
 use tracing::{debug, error};
@@ -36,14 +36,4 @@ impl Accounts {
         let stored = stored.ok_or(Problem::AccountNotFound)?;
         Ok(problem::ok(&stored.account.view(Timestamp::now(), self.store.policy())))
     }
-}
-
-/// The `{account_id}` of the route.
-fn account_id(request: &Request) -> Result<AccountId, Problem> {
-    let parameters = request.path_parameters();
-    let text = parameters.first("account_id").unwrap_or_default();
-    text.parse().map_err(|_| Problem::RequestInvalid {
-        name: "account_id",
-        expected: "1 to 64 letters, digits, hyphens or underscores",
-    })
 }

@@ -39,7 +39,7 @@ impl Webhook {
     }
 
     async fn accept(&self, request: &Request, invocation: &Invocation) -> Result<(), Problem> {
-        let Invocation { request_id, deadline } = invocation;
+        let Invocation { request_id, deadline, .. } = invocation;
         let verified = timeout_at(*deadline, self.verify(request)).await;
         let verified = verified.unwrap_or_else(|_| Err(VerificationError::late()));
         let verified = verified.map_err(|error| match error {

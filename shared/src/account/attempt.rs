@@ -1,5 +1,7 @@
 //! A sync of our own as a fact: one call to Mono, and what it came to.
 
+use std::time::Duration;
+
 use super::order::{Evidence, OrderKey, Rank, ShortHash};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -17,13 +19,15 @@ pub struct SyncAttempt {
     pub outcome: SyncOutcome,
 }
 
-/// What a sync came to, by what it says of the account.
+/// What a sync came to, by what it says of the account. One type for both versions of Mono's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncOutcome {
     /// Mono has refreshed the account.
     Successful {
         /// Whether there is data that was not there before.
         has_new_data: bool,
+        /// What was refreshed.
+        data: SyncData,
         /// The balance, where the answer carried one.
         balance: Option<MinorUnits>,
         /// Mono's job, where named.
@@ -42,26 +46,51 @@ pub enum SyncOutcome {
     /// Mono says that it could not be done.
     Failed {
         /// Why, in Mono's words.
-        error: SyncError,
+        error: MonoError,
         /// Mono's job, where named.
         job_id: Option<String>,
     },
+    /// Mono does not know the account.
+    NotFound {
+        /// Mono's words for it.
+        error: MonoError,
+    },
+    /// Nothing was learnt of the account.
+    Trouble(Trouble),
+}
+
+/// What a sync is to refresh. Mono's current API has a call for each; the old one refreshes all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncData {
+    /// The transactions; the balance follows with the webhook.
+    Transactions,
+    /// The balance alone: all there is of a domiciliary account.
+    Balance,
+}
+
+/// Why a call to Mono taught nothing about the account, by what can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
     /// No answer in time. Mono may have done it: the webhook will tell.
     TimedOut,
-    /// Mono answered with a server error, or the connection broke. Says nothing of the account.
+    /// Mono answered with a server error, or the connection broke. Mono may have done it.
     Unavailable,
-    /// Mono's answer could not be read, or it refused the key. Says nothing of the account.
-    Unusable,
-    /// Mono asked to slow down (429): the sync was not begun.
-    RateLimited,
-    /// The connection never opened: the sync was not begun.
+    /// Mono's answer could not be read, or it refused the key. For an operator to look into.
+    Unusable(MonoError),
+    /// Mono asked to slow down (429): nothing was begun.
+    RateLimited {
+        /// How long Mono wants to be left alone, where it says so.
+        retry_after: Option<Duration>,
+    },
+    /// The connection never opened: nothing was begun.
     NotConnected,
 }
 
-/// Why a sync failed, in Mono's words.
+/// Why something failed, in Mono's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SyncError {
-    /// Mono's code (`SYNC_ERROR`).
+pub struct MonoError {
+    /// Mono's code (`SYNC_ERROR`). Where it gave none: `JOB_FAILED`, `UNREADABLE_ANSWER`, or `HTTP_`
+    /// and the status.
     pub code: String,
     /// Mono's sentence, where it gave one.
     pub message: Option<String>,
@@ -76,18 +105,29 @@ impl SyncOutcome {
             Self::Processing { .. } => "processing",
             Self::ReauthorisationRequired { .. } => "reauthorisation_required",
             Self::Failed { .. } => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Unavailable => "unavailable",
-            Self::Unusable => "unusable",
-            Self::RateLimited => "rate_limited",
-            Self::NotConnected => "not_connected",
+            Self::NotFound { .. } => "not_found",
+            Self::Trouble(trouble) => trouble.as_str(),
         }
     }
 
     /// Whether Mono may have begun the sync, and charged for it.
     #[must_use]
     pub const fn reached_mono(&self) -> bool {
-        !matches!(self, Self::RateLimited | Self::NotConnected)
+        !matches!(self, Self::Trouble(Trouble::RateLimited { .. } | Trouble::NotConnected))
+    }
+}
+
+impl Trouble {
+    /// The word for it, in records and in the log.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed_out",
+            Self::Unavailable => "unavailable",
+            Self::Unusable(_) => "unusable",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::NotConnected => "not_connected",
+        }
     }
 }
 

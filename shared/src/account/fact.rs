@@ -15,6 +15,8 @@ pub enum Fact {
     Webhook(Webhook),
     /// This system called Mono to have the account refreshed.
     Attempt(SyncAttempt),
+    /// This system asked Mono whether the link is still there.
+    LinkCheck(LinkCheck),
 }
 
 impl Fact {
@@ -32,6 +34,26 @@ impl Fact {
             News::Job(job, _) => matches!(job.state, JobState::Other(_)),
             _ => false,
         }
+    }
+}
+
+/// What a plain read of an account at Mono says of its link. Settles an unlinking that is in doubt,
+/// and says nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkCheck {
+    /// When Mono was asked.
+    pub at: Timestamp,
+    /// Whether Mono knows the account.
+    pub linked: bool,
+}
+
+impl LinkCheck {
+    /// Its place among all facts.
+    #[must_use]
+    pub fn order(self) -> OrderKey {
+        let rank = if self.linked { Rank::Connected } else { Rank::Unlinked };
+        let event = ShortHash::of("link check");
+        OrderKey { at: self.at, rank, evidence: Evidence::Strong, event }
     }
 }
 

@@ -30,7 +30,7 @@ impl Account {
         let interval = policy.interval?;
         let standing = self.settled_standing();
         if standing.status == Status::Unlinked {
-            return self.unlinking_in_doubt_since();
+            return self.unlinking_in_doubt();
         }
         if let Some(at) = self.weak_bad_news() {
             return Some(self.attempted_at().map_or(at, |attempt| at.max(attempt + interval)));
@@ -49,7 +49,7 @@ impl Account {
 
     /// Since when an unlinking wants checking, by a plain read of the account, which is free: it is
     /// weak, or a confirmed pull or a re-authorisation is newer than it. Any other is final.
-    fn unlinking_in_doubt_since(&self) -> Option<Timestamp> {
+    pub(super) fn unlinking_in_doubt(&self) -> Option<Timestamp> {
         let unlinked = self.registers.unlinked.as_ref()?.order;
         let signs_of_life = [&self.registers.synced, &self.registers.reauthorised];
         let contradicted =
@@ -77,8 +77,7 @@ impl Account {
 
     /// Each failing attempt doubles the time since the account was last well, within bounds.
     fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
-        let epoch = Timestamp::from_millis(0);
-        let first_seen = self.registers.first_seen.unwrap_or(epoch);
+        let first_seen = self.known_since();
         let Some(attempt) = self.attempted_at() else {
             return self.registers.last_event.unwrap_or(first_seen) + cooldown;
         };

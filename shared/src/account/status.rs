@@ -73,14 +73,10 @@ impl Account {
     }
 
     /// Whether a sync of ours holds the account: until the lease ends, or the fact of the attempt
-    /// that took it is there.
+    /// that took it has released it.
     #[must_use]
     pub fn held_lease(&self, now: Timestamp) -> Option<Lease> {
-        let ended_by_fact = |lease: &Lease| {
-            let attempt = self.registers.attempt.as_ref();
-            attempt.is_some_and(|attempt| attempt.order.at >= lease.started_at)
-        };
-        self.lease.filter(|lease| now < lease.until && !ended_by_fact(lease))
+        self.lease.filter(|lease| now < lease.until)
     }
 
     /// The job at Mono that is still running, as far as can be told.
@@ -98,18 +94,26 @@ impl Account {
 
     /// Unlinked, or waiting for the customer: nothing that runs can hide it.
     fn urgent(&self) -> Option<Standing> {
-        let registers = &self.registers;
-        if let Some(unlinked) = order(registers.unlinked.as_ref())
-            && order(registers.linked.as_ref()) < Some(unlinked)
-        {
+        if let Some(unlinked) = self.unlinked() {
             return Some(Standing::new(Status::Unlinked, unlinked.at));
         }
         if let Some(demand) = self.standing_demand() {
             return Some(Standing::new(Status::ReauthorisationRequired, demand.at));
         }
-        let reauthorised = self.counted(registers.reauthorised.as_ref())?;
+        let reauthorised = self.counted(self.registers.reauthorised.as_ref())?;
         (Some(reauthorised) > self.synced())
             .then(|| Standing::new(Status::ReauthorisationPending, reauthorised.at))
+    }
+
+    /// Whether the link was ended, and not made anew since.
+    #[must_use]
+    pub fn is_unlinked(&self) -> bool {
+        self.unlinked().is_some()
+    }
+
+    fn unlinked(&self) -> Option<OrderKey> {
+        let unlinked = order(self.registers.unlinked.as_ref());
+        unlinked.filter(|unlinked| order(self.registers.linked.as_ref()) < Some(*unlinked))
     }
 
     fn syncing_since(&self, now: Timestamp) -> Option<Timestamp> {
@@ -131,8 +135,8 @@ impl Account {
         }
         let relinked = self.relinked();
         let Some(synced) = self.synced().filter(|synced| Some(*synced) > relinked) else {
-            let first_seen = self.registers.first_seen.unwrap_or(Timestamp::from_millis(0));
-            return Standing::new(Status::Pending, relinked.map_or(first_seen, |link| link.at));
+            let since = relinked.map_or_else(|| self.known_since(), |link| link.at);
+            return Standing::new(Status::Pending, since);
         };
         let lacks_a_part = availability.is_some_and(|availability| {
             matches!(
@@ -168,6 +172,12 @@ impl Account {
 
     pub(super) fn synced(&self) -> Option<OrderKey> {
         order(self.registers.synced.as_ref())
+    }
+
+    /// Since when there is a record: the earliest fact, or the lease of a first sync under way.
+    pub(super) fn known_since(&self) -> Timestamp {
+        let leased = self.lease.map(|lease| lease.started_at);
+        self.registers.first_seen.or(leased).unwrap_or(Timestamp::from_millis(0))
     }
 
     /// The link that followed an unlinking, if the newest of the two is a link.

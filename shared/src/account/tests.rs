@@ -4,6 +4,7 @@ mod laws;
 mod refresh_rules;
 mod register_rules;
 mod status_rules;
+mod sync_rules;
 
 use std::time::Duration;
 
@@ -68,12 +69,24 @@ fn attempt(start: u32, outcome: SyncOutcome) -> Fact {
 }
 
 fn success() -> SyncOutcome {
-    SyncOutcome::Successful { has_new_data: true, balance: None, job_id: None }
+    let data = SyncData::Transactions;
+    SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None }
 }
 
 fn failure() -> SyncOutcome {
-    let error = SyncError { code: "SYNC_ERROR".to_owned(), message: None };
-    SyncOutcome::Failed { error, job_id: None }
+    SyncOutcome::Failed { error: mono_error(), job_id: None }
+}
+
+fn timeout() -> SyncOutcome {
+    SyncOutcome::Trouble(Trouble::TimedOut)
+}
+
+fn rate_limited() -> SyncOutcome {
+    SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None })
+}
+
+fn mono_error() -> MonoError {
+    MonoError { code: "SYNC_ERROR".to_owned(), message: None }
 }
 
 pub(crate) fn record(facts: impl IntoIterator<Item = Fact>) -> Account {

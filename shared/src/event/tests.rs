@@ -32,7 +32,7 @@ fn account(body: &Value) -> Account {
 fn webhook(body: &Value) -> Webhook {
     match fact(body).1 {
         Fact::Webhook(webhook) => webhook,
-        Fact::Attempt(_) => panic!("an event is no attempt"),
+        fact => panic!("no webhook: {fact:?}"),
     }
 }
 

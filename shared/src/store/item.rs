@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::random;
 use crate::account::{
-    Account, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark, OrderKey,
-    Pull, RefreshPolicy, Register, Registers, SyncError, SyncStatus,
+    Account, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark, MonoError,
+    OrderKey, Pull, RefreshPolicy, Register, Registers, SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::money::MinorUnits;
+use crate::random;
 use crate::timestamp::Timestamp;
 
 pub(super) const ACCOUNT_ID: &str = "account_id";
@@ -49,7 +49,7 @@ pub(super) struct Version([u8; 8]);
 
 impl Version {
     pub(super) fn fresh() -> Self {
-        Self(random().to_be_bytes())
+        Self(random::bytes())
     }
 
     pub(super) fn to_attribute(self) -> AttributeValue {
@@ -64,29 +64,6 @@ pub(super) fn key(id: &AccountId) -> Item {
 
 pub(super) fn account_id(item: &Item) -> Option<AccountId> {
     item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
-}
-
-/// The item of a record that takes the place of `seen`.
-pub(super) fn to_item(
-    account: &Account,
-    version: Version,
-    policy: RefreshPolicy,
-    seen: Option<&Stored>,
-) -> Item {
-    let mut writer = Writer {
-        item: seen.map(|seen| seen.unknown.clone()).unwrap_or_default(),
-        order: seen.map(|seen| seen.unknown_order.clone()).unwrap_or_default(),
-    };
-    writer.text(ACCOUNT_ID, account.id.as_str());
-    writer.item.insert(VERSION.to_owned(), version.to_attribute());
-    writer.registers(&account.registers);
-    writer.time("lease_started_at", account.lease.map(|lease| lease.started_at));
-    writer.time("lease_until", account.lease.map(|lease| lease.until));
-    writer.time("next_sync_allowed_at", account.cooldown_until);
-    writer.time("next_refresh_at", account.next_refresh_at(policy));
-    let Writer { mut item, order } = writer;
-    item.insert(ORDER.to_owned(), AttributeValue::M(order));
-    item
 }
 
 struct Writer {
@@ -194,6 +171,31 @@ impl Writer {
 }
 
 impl Stored {
+    /// The record that takes the place of `seen`, not yet written.
+    pub(super) fn next(account: Account, seen: Option<&Self>) -> Self {
+        Self {
+            account,
+            version: Version::fresh(),
+            unknown: seen.map(|seen| seen.unknown.clone()).unwrap_or_default(),
+            unknown_order: seen.map(|seen| seen.unknown_order.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn to_item(&self, policy: RefreshPolicy) -> Item {
+        let Self { account, version, unknown, unknown_order } = self;
+        let mut writer = Writer { item: unknown.clone(), order: unknown_order.clone() };
+        writer.text(ACCOUNT_ID, account.id.as_str());
+        writer.item.insert(VERSION.to_owned(), version.to_attribute());
+        writer.registers(&account.registers);
+        writer.time("lease_started_at", account.lease.map(|lease| lease.started_at));
+        writer.time("lease_until", account.lease.map(|lease| lease.until));
+        writer.time("next_sync_allowed_at", account.cooldown_until);
+        writer.time("next_refresh_at", account.next_refresh_at(policy));
+        let Writer { mut item, order } = writer;
+        item.insert(ORDER.to_owned(), AttributeValue::M(order));
+        item
+    }
+
     /// Reads an item.
     ///
     /// # Errors
@@ -267,7 +269,7 @@ impl Reader {
         let message = self.text("sync_error_message")?;
         Ok(Pull {
             sync_status: self.text("sync_status")?.as_deref().map(SyncStatus::from_word),
-            error: self.text("sync_error_code")?.map(|code| SyncError { code, message }),
+            error: self.text("sync_error_code")?.map(|code| MonoError { code, message }),
             job_id: self.text("pull_job_id")?,
         })
     }

@@ -1,15 +1,15 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 
-use super::item::{CorruptItem, Item, Stored, to_item};
+use super::item::{CorruptItem, Item, Stored};
 use super::*;
 use crate::account::tests::{POLICY, facts, record};
-use crate::account::{Lease, SyncAttempt, SyncOutcome};
+use crate::account::{Lease, SyncAttempt, SyncOutcome, Trouble};
 use crate::event::{self, Meaning};
 use crate::timestamp::Timestamp;
 
 fn written(account: &Account, seen: Option<&Stored>) -> Item {
-    to_item(account, Version::fresh(), POLICY, seen)
+    Stored::next(account.clone(), seen).to_item(POLICY)
 }
 
 proptest! {
@@ -82,7 +82,10 @@ fn the_item_of_monos_fullest_events_costs_one_write_unit() {
 #[test]
 fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
-    let outcomes = [SyncOutcome::ReauthorisationRequired { job_id: None }, SyncOutcome::TimedOut];
+    let outcomes = [
+        SyncOutcome::ReauthorisationRequired { job_id: None },
+        SyncOutcome::Trouble(Trouble::TimedOut),
+    ];
     let mut account = outcomes.into_iter().fold(fullest(), |account, outcome| {
         let attempt = SyncAttempt { started_at: at, ended_at: at, outcome };
         account.apply(&Fact::Attempt(attempt))

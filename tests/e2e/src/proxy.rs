@@ -71,6 +71,10 @@ pub enum Failure {
     FirstUnprocessed,
     /// Never answered.
     Hang,
+    /// Refused: the condition does not hold (`PutItem`, `DeleteItem`).
+    Conflict,
+    /// None: the next failure is for a later request.
+    Pass,
 }
 
 impl Proxy {
@@ -157,7 +161,8 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Some(Failure::ServerError) => return failing(500, "InternalServerError"),
         Some(Failure::Unprocessed) => return unprocessed(&text),
         Some(Failure::Hang) => tokio::time::sleep(Duration::from_mins(1)).await,
-        Some(Failure::FirstUnprocessed | Failure::AnswerLost) | None => {}
+        Some(Failure::Conflict) => return failing(400, "ConditionalCheckFailedException"),
+        Some(Failure::FirstUnprocessed | Failure::AnswerLost | Failure::Pass) | None => {}
     }
     let left = (failure == Some(Failure::FirstUnprocessed)).then(|| without_first_key(&text));
     let body = left.as_ref().map_or(body, |(request, _)| Bytes::from(request.clone()));

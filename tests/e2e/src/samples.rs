@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// The webhook secret of everything that runs on this machine.
 pub const LOCAL_SECRET: &str = "local-webhook-secret";
 
+/// The secret key of the Mono app of everything that runs on this machine.
+pub const LOCAL_KEY: &str = "test_sk_local";
+
 const RECEIVED_AT: &str = "2026-01-05T09:00:01.000Z";
 const RECEIVED_AT_MILLIS: u64 = 1_767_603_601_000;
 
@@ -36,7 +39,34 @@ pub fn all() -> BTreeMap<String, Value> {
     let account_id = events.first().map(Event::account_id).unwrap_or_default();
     samples.insert("accounts/get_account.json".to_owned(), get_account(account_id));
     samples.insert("accounts/get_unknown_account.json".to_owned(), get_account("unknown"));
+    let syncs = [
+        ("sync", sync(SYNCED, "")),
+        ("sync_balance", sync(BALANCE_ONLY, "data=balance")),
+        ("sync_incomplete_statement", sync(INCOMPLETE, "allow_incomplete_statement=true")),
+        ("sync_unknown_account", sync("unknown", "")),
+        ("sync_wrong_parameter", sync(SYNCED, "data=everything")),
+    ];
+    for (name, request) in syncs {
+        samples.insert(format!("manual-sync/{name}.json"), request);
+    }
     samples
+}
+
+/// An account like any other.
+pub const SYNCED: &str = "5f171a530295e231abca1152";
+/// An account that has a balance and no transactions.
+pub const BALANCE_ONLY: &str = "5f171a530295e231abca1153";
+/// An account whose bank gives fewer transactions than it did before.
+pub const INCOMPLETE: &str = "5f171a530295e231abca1154";
+
+/// The accounts that the sandbox must link for the samples of `manual-sync`.
+#[must_use]
+pub fn accounts_to_sync() -> [Value; 3] {
+    [
+        json!({ "account_id": SYNCED, "silent": true }),
+        json!({ "account_id": BALANCE_ONLY, "balance_only": true, "silent": true }),
+        json!({ "account_id": INCOMPLETE, "silent": true }),
+    ]
 }
 
 /// The account that the samples are about.
@@ -61,6 +91,21 @@ pub fn get_account(account_id: &str) -> Value {
     let path = format!("/accounts/{account_id}");
     let mut request = request("GET", "GET /accounts/{account_id}", &path);
     request["pathParameters"] = json!({ "account_id": account_id });
+    request
+}
+
+/// A sync of one account, with this query.
+#[must_use]
+pub fn sync(account_id: &str, query: &str) -> Value {
+    let path = format!("/accounts/{account_id}/sync");
+    let mut request = request("POST", "POST /accounts/{account_id}/sync", &path);
+    request["pathParameters"] = json!({ "account_id": account_id });
+    request["rawQueryString"] = json!(query);
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let parameters: BTreeMap<_, _> = pairs.collect();
+    if !parameters.is_empty() {
+        request["queryStringParameters"] = json!(parameters);
+    }
     request
 }
 

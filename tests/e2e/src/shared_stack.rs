@@ -3,11 +3,12 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
+use sandbox::{Dialect, Sandbox, Settings};
 use tokio::runtime::Runtime;
 
 use crate::emulator::{Emulator, LocalError, free_port, sdk_config};
 use crate::proxy::Proxy;
-use crate::samples::LOCAL_SECRET;
+use crate::samples::{LOCAL_KEY, LOCAL_SECRET};
 use crate::stack::Stack;
 
 /// An emulator, and the proxy through which the functions reach it.
@@ -49,23 +50,63 @@ pub fn local() -> &'static Local {
     LOCAL.get_or_init(|| aside(Local::start()).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// The stack of this program's tests, with [`LOCAL_SECRET`]. Deployed by the first of them.
+/// A deployed stack, and the stand-in for Mono that it calls and that calls it.
+pub struct World {
+    /// The stack, with [`LOCAL_SECRET`] and [`LOCAL_KEY`].
+    pub stack: Stack,
+    /// Mono, with its waits a thousand times as short.
+    pub mono: Sandbox,
+}
+
+impl World {
+    async fn start(emulator: &Emulator, dialect: Dialect) -> Result<Self, LocalError> {
+        let settings = Settings {
+            secret_key: LOCAL_KEY.to_owned(),
+            time_scale: 1000.0,
+            dialect,
+            ..Settings::default()
+        };
+        let mono = Sandbox::start(settings).await?;
+        let parameters = &[
+            ("MonoSecretKey", LOCAL_KEY),
+            ("MonoWebhookSecret", LOCAL_SECRET),
+            ("MonoApiBaseUrl", &mono.url()),
+            ("MonoApiVersion", &dialect.to_string()),
+        ];
+        let stack = Stack::deploy(emulator, &format!("mono-{dialect}"), parameters).await?;
+        stack.redeliver_soon().await;
+        mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).map_err(std::io::Error::from)?;
+        Ok(Self { stack, mono })
+    }
+}
+
+/// The world of this program's tests with this version of Mono's API. Made by the first of them.
+///
+/// # Panics
+///
+/// When it cannot be made.
+#[must_use]
+pub fn world(dialect: Dialect) -> &'static World {
+    static V1: OnceLock<World> = OnceLock::new();
+    static V2: OnceLock<World> = OnceLock::new();
+    let world = match dialect {
+        Dialect::V1 => &V1,
+        Dialect::V2 => &V2,
+    };
+    world.get_or_init(|| {
+        let emulator = &local().emulator;
+        aside(World::start(emulator, dialect)).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+/// The stack of this program's tests, with Mono's current API.
 ///
 /// # Panics
 ///
 /// When it cannot be deployed.
+#[must_use]
 pub fn stack() -> &'static Stack {
-    static STACK: OnceLock<Stack> = OnceLock::new();
-    STACK.get_or_init(|| {
-        let parameters = &[("MonoWebhookSecret", LOCAL_SECRET)];
-        let emulator = &local().emulator;
-        aside(async {
-            let stack = Stack::deploy(emulator, "mono-sync", parameters).await?;
-            stack.redeliver_soon().await;
-            Ok::<_, LocalError>(stack)
-        })
-        .unwrap_or_else(|error| panic!("{error}"))
-    })
+    &world(Dialect::V2).stack
 }
 
 /// Runs something on a runtime that lives as long as the program: each test has its own, and what

@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -84,6 +84,12 @@ impl Stack {
         self.resources.get(name).unwrap_or_else(|| panic!("the stack has no resource {name}"))
     }
 
+    /// The address of the emulator it is on.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// The webhook's URL as it is on this machine: the API has a name of its own below `localhost`.
     #[must_use]
     pub fn webhook_url(&self) -> String {
@@ -114,6 +120,17 @@ impl Stack {
         let answer = request.header("authorization", "signed").send().await?;
         let status = answer.status();
         Ok((status, answer.json().await?))
+    }
+
+    /// Has an account synced by a caller that signed its request, with a query such as
+    /// `?data=balance`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn sync(&self, account_id: &str, query: &str) -> reqwest::Result<Response> {
+        let request = self.request(Method::POST, &format!("/accounts/{account_id}/sync{query}"));
+        request.header("authorization", "signed").send().await
     }
 
     /// Invokes a function with an event, past the API. Answers what it returned.

@@ -12,7 +12,7 @@ mod contract;
 #[path = "template/document.rs"]
 mod document;
 
-use contract::{ALLOWED, LOG, OUTPUTS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults};
+use contract::{ALLOWED, LOG, OUTPUTS, REFUSALS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults};
 use document::*;
 
 const DAY: i64 = 86_400;
@@ -380,20 +380,26 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     found
 }
 
-fn refused_webhooks_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
-    let webhook =
-        template.each(FUNCTION).find(|(_, function)| function["CodeUri"] == "functions/webhook");
-    let group = webhook.map(|(_, function)| &function["LoggingConfig"]["LogGroup"]);
-    let counted = template.each("AWS::Logs::MetricFilter").any(|(_, filter)| {
-        let metric = &filter["MetricTransformations"][0];
-        filter["FilterPattern"] == r#"{ $.code = "WEBHOOK_SECRET_INVALID" }"#
-            && Some(&filter["LogGroupName"]) == group
-            && template.each(ALARM).any(|(_, alarm)| {
-                alarm["Namespace"] == metric["MetricNamespace"]
-                    && alarm["MetricName"] == metric["MetricName"]
-            })
-    });
-    if counted { Vec::new() } else { vec!["refused webhooks go unnoticed".to_owned()] }
+/// Each is logged with a code, by a function that meets it.
+fn refusals_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (folder, code) in REFUSALS {
+        let function = template.each(FUNCTION).find(|(_, function)| function["CodeUri"] == *folder);
+        let group = function.map(|(_, function)| &function["LoggingConfig"]["LogGroup"]);
+        let counted = template.each("AWS::Logs::MetricFilter").any(|(_, filter)| {
+            let metric = &filter["MetricTransformations"][0];
+            filter["FilterPattern"] == format!(r#"{{ $.code = "{code}" }}"#)
+                && Some(&filter["LogGroupName"]) == group
+                && template.each(ALARM).any(|(_, alarm)| {
+                    alarm["Namespace"] == metric["MetricNamespace"]
+                        && alarm["MetricName"] == metric["MetricName"]
+                })
+        });
+        if !counted {
+            found.push(format!("{folder}: {code} goes unnoticed"));
+        }
+    }
+    found
 }
 
 fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
@@ -545,10 +551,11 @@ rules! {
         "/WebhookQueueAgeAlarm/Properties/MetricName" => json!("NumberOfMessagesSent"),
         "/ApiServerErrorsAlarm/Properties/MetricName" => json!("4xx"),
     }
-    refused_webhooks_are_counted_and_raise_an_alarm {
+    refusals_are_counted_and_raise_an_alarm {
         "/WebhooksRejectedAlarm/Properties/Namespace" => json!("AWS/Lambda"),
         "/WebhookRejectedFilter/Properties/FilterPattern" => json!("WEBHOOK_SECRET_INVALID"),
         "/WebhookRejectedFilter/Properties/LogGroupName" => json!({ "Ref": "AccountsLogGroup" }),
+        "/MonoKeyRefusedAlarm/Properties/MetricName" => json!("Errors"),
     }
     the_dashboard_shows_every_function_queue_and_table {
         "/Dashboard/Properties/DashboardBody" => json!({ "Fn::Sub": "{}" }),

@@ -54,4 +54,6 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert_eq!(worked["batchItemFailures"].as_array().map(Vec::len), Some(0), "{worked}");
     let shown = invoke(port, "accounts", "events/accounts/get_account.json").await;
     assert_eq!(shown["statusCode"], 200, "{shown}");
+    let synced = invoke(port, "manual-sync", "events/manual-sync/sync.json").await;
+    assert_eq!(synced["statusCode"], 200, "{synced}");
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::event::Dialect;
+use crate::job::JobName;
 use crate::mint::Mint;
 
 const NAMES: [&str; 4] =
@@ -72,13 +73,21 @@ impl DataStatus {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Link {
+    /// Mono's id of it; made up if left out.
+    pub account_id: Option<String>,
     /// The fintech's own reference, which Mono hands back as `meta.ref`.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
     /// Which wording Mono uses for this account.
     pub dialect: Option<Dialect>,
-    /// The first balance, in kobo.
+    /// The first balance, in kobo or cents.
     pub balance: Option<i64>,
+    /// NGN, unless there is a balance only: USD then.
+    pub currency: Option<String>,
+    /// Whether it is domiciliary: its transactions can never be had.
+    pub balance_only: bool,
+    /// Whether no webhook tells of the link: it is older than the receiver.
+    pub silent: bool,
 }
 
 /// A linked account as Mono remembers it.
@@ -99,12 +108,18 @@ pub struct Account {
     pub account_number: String,
     /// Where it is held.
     pub institution: Institution,
-    /// In kobo.
+    /// In kobo or cents.
     pub balance: i64,
+    /// Of the balance and the transactions.
+    pub currency: String,
+    /// Whether its transactions can never be had.
+    pub balance_only: bool,
     /// How much Mono holds of it.
     pub data_status: DataStatus,
     /// The newest job that fetched it.
     pub job_id: String,
+    /// What that job fetched.
+    pub job_name: JobName,
     /// Mono's reference for its support desk.
     pub data_request_id: String,
     /// Whether the link is gone.
@@ -120,8 +135,9 @@ pub struct Account {
 impl Account {
     /// The `number`th account of a sandbox.
     pub(crate) fn fictional(number: usize, link: Link, dialect: Dialect, mint: &mut Mint) -> Self {
+        let currency = if link.balance_only { "USD" } else { "NGN" };
         Self {
-            account_id: mint.object_id(),
+            account_id: link.account_id.unwrap_or_else(|| mint.object_id()),
             customer_id: mint.object_id(),
             reference: link.reference.unwrap_or_else(|| format!("customer-{number}")),
             dialect: link.dialect.unwrap_or(dialect),
@@ -129,13 +145,31 @@ impl Account {
             account_number: format!("{number:010}"),
             institution: INSTITUTIONS[number % INSTITUTIONS.len()],
             balance: link.balance.unwrap_or(1_000_000),
+            currency: link.currency.unwrap_or_else(|| currency.to_owned()),
+            balance_only: link.balance_only,
             data_status: DataStatus::Processing,
             job_id: mint.object_id(),
+            job_name: JobName::Statement,
             data_request_id: mint.data_request_id(),
             unlinked: false,
             bvn: format!("{:011}", 990_000 + number),
             created_at: mint.now(),
         }
+    }
+
+    /// What Mono holds of it once it has fetched all there is.
+    pub(crate) fn whole(&self) -> DataStatus {
+        if self.balance_only { DataStatus::Partial } else { DataStatus::Available }
+    }
+
+    /// What a successful fetch makes of what Mono holds of it.
+    pub(crate) fn after_fetch(&self) -> DataStatus {
+        if self.balance_only { DataStatus::Partial } else { self.data_status.after_fetch() }
+    }
+
+    /// As much of the BVN as Mono shows.
+    pub(crate) fn bvn_ending(&self) -> &str {
+        &self.bvn[self.bvn.len() - 4..]
     }
 }
 
@@ -146,14 +180,28 @@ mod tests {
     #[test]
     fn what_the_caller_decides_is_kept() {
         let link = Link {
+            account_id: Some("a-link".to_owned()),
             reference: Some("owner-1".to_owned()),
             dialect: Some(Dialect::V1),
             balance: Some(5),
+            currency: Some("GHS".to_owned()),
+            ..Link::default()
         };
         let account = Account::fictional(1, link, Dialect::V2, &mut Mint::new(1));
+        assert_eq!(account.account_id, "a-link");
         assert_eq!(account.reference, "owner-1");
         assert_eq!(account.dialect, Dialect::V1);
         assert_eq!(account.balance, 5);
+        assert_eq!(account.currency, "GHS");
+    }
+
+    #[test]
+    fn an_account_with_a_balance_only_is_partial_at_best_and_in_dollars() {
+        let link = Link { balance_only: true, ..Link::default() };
+        let account = Account::fictional(1, link, Dialect::V2, &mut Mint::new(1));
+        assert_eq!(account.whole(), DataStatus::Partial);
+        assert_eq!(account.after_fetch(), DataStatus::Partial);
+        assert_eq!(account.currency, "USD");
     }
 
     #[test]

@@ -2,12 +2,17 @@
 //!
 //! | route | body | does |
 //! | --- | --- | --- |
-//! | `POST /control/accounts` | `{"ref"?, "dialect"?, "balance"?}` | links one; `{"account_id"}` |
+//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?}` | links one; `{"account_id"}` |
 //! | `GET /control/accounts` | | every account ever linked |
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
 //! | `POST /control/accounts/{id}/reauthorise` | | |
 //! | `POST /control/accounts/{id}/unlink` | | |
 //! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`Fate`]; `{"number", "body"}` |
+//! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | what its next syncs come to |
+//! | `PUT /control/accounts/{id}/default_plan` | see [`Plan`] | what all others come to |
+//! | `PUT /control/accounts/{id}/free_mishaps` | `[…]`, see [`Mishap`] | what its next free calls meet |
+//! | `GET /control/calls` | | the calls to Mono's API |
+//! | `PUT /control/key` | `{"secret_key"}` | what those calls must carry |
 //! | `PUT /control/network` | see [`Network`] | what is left out is as in a good network |
 //! | `PUT /control/webhook` | `{"url", "secret"}` | |
 //! | `GET /control/deliveries` | | the log |
@@ -29,9 +34,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::account::{Account, Link};
+use crate::call::Call;
 use crate::delivery::Delivery;
 use crate::event::Kind;
 use crate::network::{Fate, Network};
+use crate::plan::{Mishap, Plan};
 use crate::refusal::Refusal;
 use crate::scenario::{Mono, Refresh};
 
@@ -44,6 +51,11 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .route("/accounts/{account_id}/reauthorise", post(reauthorise))
         .route("/accounts/{account_id}/unlink", post(unlink))
         .route("/accounts/{account_id}/events", post(send_event))
+        .route("/accounts/{account_id}/plans", put(set_plans))
+        .route("/accounts/{account_id}/default_plan", put(set_default_plan))
+        .route("/accounts/{account_id}/free_mishaps", put(set_free_mishaps))
+        .route("/calls", get(calls))
+        .route("/key", put(set_key))
         .route("/network", put(set_network))
         .route("/webhook", put(set_webhook))
         .route("/deliveries", get(deliveries))
@@ -107,6 +119,45 @@ async fn send_event(State(mono): Control, Path(account_id): Path<String>, body: 
         None => mono.send(&event),
     };
     Ok(Json(json!({ "number": number, "body": event.body() })))
+}
+
+async fn set_plans(State(mono): Control, Path(account_id): Path<String>, body: Bytes) -> Answer {
+    mono.plan(&account_id, parse::<Vec<Plan>>(&body)?)?;
+    done()
+}
+
+async fn set_default_plan(
+    State(mono): Control,
+    Path(account_id): Path<String>,
+    body: Bytes,
+) -> Answer {
+    mono.plan_always(&account_id, parse(&body)?)?;
+    done()
+}
+
+async fn set_free_mishaps(
+    State(mono): Control,
+    Path(account_id): Path<String>,
+    body: Bytes,
+) -> Answer {
+    mono.plan_free(&account_id, parse::<Vec<Mishap>>(&body)?)?;
+    done()
+}
+
+async fn calls(State(mono): Control) -> Json<Vec<Call>> {
+    Json(mono.calls())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyRequest {
+    secret_key: String,
+}
+
+async fn set_key(State(mono): Control, body: Bytes) -> Answer {
+    let request: KeyRequest = parse(&body)?;
+    mono.set_secret_key(&request.secret_key)?;
+    done()
 }
 
 async fn set_network(State(mono): Control, body: Bytes) -> Answer {

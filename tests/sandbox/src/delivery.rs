@@ -142,6 +142,11 @@ impl Courier {
         self.log.deliveries()
     }
 
+    /// Waits until every delivery about this account has ended.
+    pub(crate) async fn settled_about(&self, account_id: &str) {
+        self.log.settled_about(account_id).await;
+    }
+
     pub(crate) fn abandon(&self) {
         lock(&self.tasks).abort_all();
     }
@@ -226,7 +231,8 @@ impl Courier {
         }
     }
 
-    fn scaled(&self, wait: Duration) -> Duration {
+    /// How long a wait of Mono's is here.
+    pub(crate) fn scaled(&self, wait: Duration) -> Duration {
         // A scale too small for a Duration means a wait without end.
         Duration::try_from_secs_f64(wait.as_secs_f64() / self.time_scale).unwrap_or(Duration::MAX)
     }

@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 pub use kind::Kind;
+pub(crate) use payload::{AUTH_METHOD, institution, job};
 
 use crate::account::{Account, DataStatus, Link};
 use crate::mint::{Mint, iso};

@@ -1,26 +1,34 @@
-//! A stand-in for Mono: it links fictional bank accounts and sends the webhooks Mono would send,
-//! as reliably or as badly as a test asks for.
+//! A stand-in for Mono: it links fictional bank accounts, sends the webhooks Mono would send and
+//! answers its API, as reliably or as badly as a test asks for.
 //!
 //! | module | what it knows |
 //! | --- | --- |
 //! | [`account`] | fictional linked accounts |
 //! | [`event`] | every webhook body, in Mono's old and new wording |
 //! | [`scenario`] | what Mono sends when an account is linked, refreshed, re-authorised, unlinked |
+//! | [`plan`] | what a sync comes to, and what goes wrong about a call |
+//! | [`job`] | what a sync fetches |
+//! | [`call`] | the log of the calls to Mono's API |
 //! | [`network`] | what can happen to a webhook on its way |
 //! | [`delivery`] | posting, retrying, and the log of it |
 //! | [`schedule`] | when Mono tries again |
 //! | [`refusal`] | what the sandbox will not do |
 //!
-//! In process, a test starts a [`Sandbox`] and calls its methods. As a program it is driven over
-//! HTTP, under `/control/`.
+//! Mono's API is served as Mono has it, v1 at `/accounts` and v2 at `/v2/accounts`. In process, a
+//! test starts a [`Sandbox`] and calls its methods. As a program it is driven over HTTP, under
+//! `/control/`.
 
 pub mod account;
+pub mod call;
 mod control;
 pub mod delivery;
 pub mod event;
+pub mod job;
 mod mint;
 pub mod network;
+pub mod plan;
 pub mod refusal;
+mod rest;
 pub mod scenario;
 pub mod schedule;
 mod settings;
@@ -35,9 +43,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use account::{Account, Link};
+pub use call::{Answer, Call};
 pub use delivery::{Attempt, Delivery, Outcome};
 pub use event::{Dialect, Event, Kind};
 pub use network::{Fate, Network, Order};
+pub use plan::{Demand, Mishap, Pace, Plan, SuccessCode, Webhooks};
 pub use refusal::Refusal;
 pub use scenario::{Mono, Refresh};
 pub use settings::Settings;
@@ -97,13 +107,13 @@ impl Deref for Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.server.abort();
-        self.mono.abandon_deliveries();
+        self.mono.abandon();
     }
 }
 
-/// Mono's own REST routes belong beside `/control`, which is ours and no part of Mono.
+/// Mono's own routes, and `/control` beside them, which is no part of Mono.
 fn router(mono: Arc<Mono>) -> Router {
-    Router::new().nest("/control", control::routes(mono))
+    Router::new().nest("/control", control::routes(Arc::clone(&mono))).merge(rest::routes(mono))
 }
 
 /// A panic in one test's task must not turn into a second, misleading one here.

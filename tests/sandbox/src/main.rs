@@ -9,7 +9,7 @@ use sandbox::{Dialect, Sandbox, Settings};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A stand-in for Mono: links fictional bank accounts and sends Mono's webhooks.
+/// A stand-in for Mono: links fictional bank accounts, sends Mono's webhooks and answers its API.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -22,6 +22,9 @@ struct Arguments {
     /// What the header mono-webhook-secret says.
     #[arg(long, env = "SANDBOX_WEBHOOK_SECRET", default_value = "", hide_env_values = true)]
     webhook_secret: String,
+    /// What the header mono-sec-key of a call must say; test_sk_of_the_sandbox if left out.
+    #[arg(long, env = "SANDBOX_SECRET_KEY", hide_env_values = true)]
+    secret_key: Option<String>,
     /// What Mono's waits are divided by.
     #[arg(long, env = "SANDBOX_TIME_SCALE", default_value_t = 1.0)]
     time_scale: f64,
@@ -40,6 +43,7 @@ impl From<Arguments> for Settings {
             listen: arguments.listen,
             webhook_url: arguments.webhook_url,
             webhook_secret: arguments.webhook_secret,
+            secret_key: arguments.secret_key.unwrap_or(defaults.secret_key),
             time_scale: arguments.time_scale,
             dialect: arguments.dialect,
             seed: arguments.seed.unwrap_or(defaults.seed),

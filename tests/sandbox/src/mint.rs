@@ -27,6 +27,10 @@ impl Mint {
         self.alphanumeric(12).to_uppercase()
     }
 
+    pub(crate) fn token(&mut self) -> String {
+        self.alphanumeric(20)
+    }
+
     pub(crate) fn stamp(&mut self) -> Stamp {
         Stamp { event_id: self.alphanumeric(42), at: self.now() }
     }

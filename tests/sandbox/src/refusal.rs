@@ -17,9 +17,15 @@ pub enum Refusal {
     /// The value itself is kept out of the message.
     #[error("the webhook secret cannot be sent as a header value")]
     WebhookSecret,
-    /// A header of a raw delivery.
+    /// The value itself is kept out of the message.
+    #[error("the secret key must be a header value and not blank")]
+    SecretKey,
+    /// A header of a raw delivery, or of an answer.
     #[error("header {0} cannot be sent")]
     Header(String),
+    /// A status that no answer can have.
+    #[error("a status must be between 200 and 599: {0}")]
+    Status(u16),
     /// A likelihood in a [`Network`](crate::Network).
     #[error("{0} must be between 0 and 1")]
     Probability(&'static str),

@@ -1,24 +1,34 @@
 //! What Mono does when something happens to an account: it remembers, and it sends.
 
-use std::collections::BTreeMap;
+mod sync;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use axum::http::HeaderValue;
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
+use self::sync::secret_key;
+pub(crate) use self::sync::{Sync, Trigger};
 use crate::account::{Account, DataStatus, Link};
+use crate::call::Call;
 use crate::delivery::{Courier, Delivery, Parcel, Webhook};
 use crate::event::{Dialect, Event, Kind};
+use crate::job::{Job, JobName, Jobs};
 use crate::lock;
 use crate::mint::Mint;
 use crate::network::{Chance, Fate, Network, Order};
+use crate::plan::{Plan, Script};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 
 /// What a refresh comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refresh {
     /// The balance has changed.
+    #[default]
     NewData,
     /// All is as it was.
     NothingNew,
@@ -34,10 +44,10 @@ pub enum Refresh {
 
 impl Refresh {
     /// What Mono holds of the account afterwards.
-    fn leaves(self, before: DataStatus) -> DataStatus {
+    fn leaves(self, account: &Account) -> DataStatus {
         match self {
-            Self::NewData | Self::NothingNew => before.after_fetch(),
-            Self::ReauthorisationRequired | Self::Failed => before,
+            Self::NewData | Self::NothingNew => account.after_fetch(),
+            Self::ReauthorisationRequired | Self::Failed => account.data_status,
             Self::BankUnavailable => DataStatus::Unavailable,
             Self::Partial => DataStatus::Partial,
         }
@@ -82,6 +92,11 @@ pub struct Mono {
     mint: Mutex<Mint>,
     chance: Mutex<Chance>,
     courier: Arc<Courier>,
+    secret_key: Mutex<HeaderValue>,
+    scripts: Mutex<HashMap<String, Script>>,
+    jobs: Jobs,
+    slow_jobs: Mutex<JoinSet<()>>,
+    calls: Mutex<Vec<Call>>,
     dialect: Dialect,
     seed: u64,
 }
@@ -97,6 +112,11 @@ impl Mono {
             mint: Mutex::new(Mint::new(settings.seed)),
             chance: Mutex::new(Chance::new(settings.seed)),
             courier: Arc::new(courier),
+            secret_key: Mutex::new(secret_key(&settings.secret_key)?),
+            scripts: Mutex::default(),
+            jobs: Jobs::default(),
+            slow_jobs: Mutex::default(),
+            calls: Mutex::default(),
             dialect: settings.dialect,
             seed: settings.seed,
         })
@@ -132,10 +152,12 @@ impl Mono {
     /// A customer links an account: connected, and the first data after it. Returns its id.
     pub fn link(&self, link: Link) -> String {
         let mut accounts = lock(&self.accounts);
-        let number = accounts.len() + 1;
+        let (number, silent) = (accounts.len() + 1, link.silent);
         let mut account = Account::fictional(number, link, self.dialect, &mut lock(&self.mint));
-        account.data_status = DataStatus::Available;
-        self.tell(&account, &[Kind::AccountConnected, Kind::AccountUpdated]);
+        account.data_status = account.whole();
+        if !silent {
+            self.tell(&account, &[Kind::AccountConnected, Kind::AccountUpdated]);
+        }
         let account_id = account.account_id.clone();
         accounts.insert(account_id.clone(), account);
         account_id
@@ -147,13 +169,23 @@ impl Mono {
     ///
     /// When the account is unknown or unlinked.
     pub fn refresh(&self, account_id: &str, outcome: Refresh) -> Result<(), Refusal> {
-        self.change(account_id, |account| {
-            account.job_id = lock(&self.mint).object_id();
-            account.data_status = outcome.leaves(account.data_status);
+        let account = self.linked(account_id)?;
+        let name = if account.balance_only { JobName::Balance } else { JobName::Statement };
+        let plan = Plan { outcome, ..Plan::default() };
+        self.end(self.new_job(account_id, name, plan.pace), &plan);
+        Ok(())
+    }
+
+    /// What a job found is kept and, if webhooks are wanted, told.
+    fn fetched(&self, job: &Job, outcome: Refresh, webhooks: bool) -> Result<(), Refusal> {
+        self.change(&job.account_id, |account| {
+            account.job_id.clone_from(&job.id);
+            account.job_name = job.name;
+            account.data_status = outcome.leaves(account);
             if outcome == Refresh::NewData {
                 account.balance += 12_345;
             }
-            outcome.events(account.dialect)
+            if webhooks { outcome.events(account.dialect) } else { &[] }
         })
     }
 
@@ -164,7 +196,7 @@ impl Mono {
     /// When the account is unknown or unlinked.
     pub fn reauthorise(&self, account_id: &str) -> Result<(), Refusal> {
         self.change(account_id, |account| {
-            account.data_status = DataStatus::Available;
+            account.data_status = account.whole();
             &[Kind::AccountReauthorized, Kind::AccountUpdated]
         })
     }
@@ -244,13 +276,27 @@ impl Mono {
         self.courier.deliveries()
     }
 
-    /// Waits until every delivery has ended, well or badly; the log then.
+    /// Waits until every job that ever ends and every delivery has ended, well or badly; the log
+    /// of the deliveries then.
     pub async fn settled(&self) -> Vec<Delivery> {
+        self.jobs.settled().await;
         self.courier.settled().await
     }
 
-    pub(crate) fn abandon_deliveries(&self) {
+    pub(crate) fn abandon(&self) {
+        lock(&self.slow_jobs).abort_all();
         self.courier.abandon();
+    }
+
+    /// What a customer who is to re-authorise is given to prove it.
+    pub(crate) fn token(&self) -> String {
+        lock(&self.mint).token()
+    }
+
+    /// One account, unless its link is gone.
+    pub(crate) fn linked(&self, account_id: &str) -> Result<Account, Refusal> {
+        let account = self.account(account_id).ok_or_else(|| unknown(account_id))?;
+        if account.unlinked { Err(Refusal::Unlinked(account_id.to_owned())) } else { Ok(account) }
     }
 
     /// Changes a linked account and sends what the change calls for. The accounts stay locked

@@ -14,6 +14,8 @@ pub struct Settings {
     pub webhook_url: String,
     /// What the webhooks' `mono-webhook-secret` header says.
     pub webhook_secret: String,
+    /// What a call to Mono's API must carry in `mono-sec-key`.
+    pub secret_key: String,
     /// Mono's waits are divided by this: at 1000 the 30 s before the first retry are 30 ms.
     pub time_scale: f64,
     /// Which wording accounts get that are linked without naming one.
@@ -29,6 +31,7 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             webhook_url: String::new(),
             webhook_secret: String::new(),
+            secret_key: "test_sk_of_the_sandbox".to_owned(),
             time_scale: 1.0,
             dialect: Dialect::V2,
             seed: fastrand::u64(..),

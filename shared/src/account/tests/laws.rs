@@ -90,25 +90,39 @@ fn webhook() -> impl Strategy<Value = Fact> {
 
 fn sync_attempt() -> impl Strategy<Value = Fact> {
     let job_id = proptest::option::of(Just("job-1".to_owned()));
-    let outcome =
-        (0..9_u8, any::<bool>(), job_id).prop_map(|(kind, has_new_data, job_id)| match kind {
-            0 => SyncOutcome::Successful { has_new_data, balance: Some(MinorUnits(9)), job_id },
-            1 => SyncOutcome::Processing { job_id },
-            2 => SyncOutcome::ReauthorisationRequired { job_id },
-            3 => failure(),
-            4 => SyncOutcome::TimedOut,
-            5 => SyncOutcome::Unavailable,
-            6 => SyncOutcome::Unusable,
-            7 => SyncOutcome::RateLimited,
-            _ => SyncOutcome::NotConnected,
-        });
+    let data = select(vec![SyncData::Transactions, SyncData::Balance]);
+    let success = (any::<bool>(), data, job_id.clone()).prop_map(|(has_new_data, data, job_id)| {
+        let balance = Some(MinorUnits(9));
+        SyncOutcome::Successful { has_new_data, data, balance, job_id }
+    });
+    let of_a_job = job_id.prop_flat_map(|job_id| {
+        select(vec![
+            SyncOutcome::Processing { job_id: job_id.clone() },
+            SyncOutcome::ReauthorisationRequired { job_id: job_id.clone() },
+            SyncOutcome::Failed { error: mono_error(), job_id },
+        ])
+    });
+    let trouble = select(vec![
+        timeout(),
+        rate_limited(),
+        SyncOutcome::Trouble(Trouble::Unavailable),
+        SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
+        SyncOutcome::Trouble(Trouble::NotConnected),
+        SyncOutcome::NotFound { error: mono_error() },
+    ]);
+    let outcome = prop_oneof![success, of_a_job, trouble];
     (0..20_u32, 0..3_u32, outcome).prop_map(|(start, length, outcome)| {
         Fact::Attempt(SyncAttempt { started_at: at(start), ended_at: at(start + length), outcome })
     })
 }
 
 pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
-    vec(prop_oneof![5 => webhook(), 1 => sync_attempt()], 1..12)
+    vec(prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check()], 1..12)
+}
+
+fn link_check() -> impl Strategy<Value = Fact> {
+    (0..20_u32, any::<bool>())
+        .prop_map(|(minute, linked)| Fact::LinkCheck(LinkCheck { at: at(minute), linked }))
 }
 
 /// The facts in another order, some of them more than once.
@@ -206,6 +220,27 @@ proptest! {
         let rest = queue.into_iter().chain(under_way);
         let end = rest.fold(history.last().unwrap().clone(), |account, fact| account.apply(&fact));
         prop_assert_eq!(end, record(facts));
+    }
+
+    /// A webhook that comes before, during or after the answer to a sync ends in the same record.
+    #[test]
+    fn a_sync_and_the_events_around_it_end_the_same_in_any_order(
+        (facts, redelivery) in facts_and_a_redelivery(),
+        sync in sync_attempt(),
+        places in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+    ) {
+        let Fact::Attempt(attempt) = &sync else { unreachable!() };
+        let begun = record([strong(0, connected())])
+            .begin_sync(attempt.started_at, attempt.ended_at + MINUTE, POLICY.cooldown)
+            .unwrap();
+        let ended = |mut facts: Vec<Fact>, place: prop::sample::Index| {
+            facts.retain(|fact| matches!(fact, Fact::Webhook(_)));
+            facts.insert(place.index(facts.len() + 1), sync.clone());
+            facts.iter().fold(begun.clone(), |account, fact| account.apply(fact))
+        };
+        let one = ended(facts, places.0);
+        prop_assert_eq!(&one, &ended(redelivery, places.1));
+        prop_assert_eq!(one.lease, None);
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn weak_bad_news_is_settled_at_once() {
 
 #[test]
 fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
-    let facts = [attempt(1, SyncOutcome::TimedOut), strong(5, fresh()), weak(9, News::SyncFailed)];
+    let facts = [attempt(1, timeout()), strong(5, fresh()), weak(9, News::SyncFailed)];
     assert_eq!(next(facts), Some(at(1) + DAY));
 }
 
@@ -82,7 +82,7 @@ fn weak_bad_news_older_than_the_last_pull_is_nothing() {
 fn a_demand_is_looked_at_again_after_seven_days() {
     let demand = [strong(1, fresh()), strong(5, News::ReauthorisationRequired)];
     assert_eq!(next(demand.clone()), Some(at(5 + 7 * DAY_MINUTES)));
-    let attempted = demand.into_iter().chain([attempt(8, SyncOutcome::TimedOut)]);
+    let attempted = demand.into_iter().chain([attempt(8, timeout())]);
     assert_eq!(next(attempted), Some(at(8 + 7 * DAY_MINUTES)));
 }
 
@@ -94,10 +94,7 @@ fn a_healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
 
 #[test]
 fn a_healthy_account_counts_from_the_attempt_where_that_is_newer() {
-    assert_eq!(
-        next([strong(1, fresh()), attempt(60, SyncOutcome::TimedOut)]),
-        Some(at(60) + DAY - spread())
-    );
+    assert_eq!(next([strong(1, fresh()), attempt(60, timeout())]), Some(at(60) + DAY - spread()));
 }
 
 #[test]
@@ -124,39 +121,36 @@ fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
 #[test]
 fn others_back_off_by_the_time_since_the_last_pull() {
     let facts = [strong(0, fresh()), strong(60, updated("UNAVAILABLE", None))];
-    let tried = |start| facts.clone().into_iter().chain([attempt(start, SyncOutcome::TimedOut)]);
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
     assert_eq!(next(tried(70)), Some(at(140)));
     assert_eq!(next(tried(300)), Some(at(600)));
 }
 
 #[test]
 fn others_never_pulled_back_off_by_the_time_since_first_seen() {
-    let facts = [strong(10, connected()), attempt(210, SyncOutcome::TimedOut)];
+    let facts = [strong(10, connected()), attempt(210, timeout())];
     assert_eq!(next(facts), Some(at(410)));
 }
 
 #[test]
 fn the_backoff_is_at_least_an_hour_and_at_most_seven_days() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
-    let tried = |start| facts.clone().into_iter().chain([attempt(start, SyncOutcome::TimedOut)]);
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
     assert_eq!(next(tried(2)), Some(at(2) + HOUR));
     assert_eq!(next(tried(30 * DAY_MINUTES)), Some(at(37 * DAY_MINUTES)));
 }
 
 #[test]
 fn others_with_a_pull_newer_than_the_attempt_wait_an_interval_after_the_attempt() {
-    let facts = [
-        attempt(1, SyncOutcome::TimedOut),
-        strong(30, fresh()),
-        strong(60, updated("UNAVAILABLE", None)),
-    ];
+    let facts =
+        [attempt(1, timeout()), strong(30, fresh()), strong(60, updated("UNAVAILABLE", None))];
     assert_eq!(next(facts), Some(at(1) + DAY));
 }
 
 #[test]
 fn an_attempt_that_did_not_reach_mono_does_not_count() {
     let facts = [strong(1, connected())];
-    for outcome in [SyncOutcome::RateLimited, SyncOutcome::NotConnected] {
+    for outcome in [rate_limited(), SyncOutcome::Trouble(Trouble::NotConnected)] {
         let tried = facts.clone().into_iter().chain([attempt(9, outcome)]);
         assert_eq!(next(tried), next(facts.clone()));
     }

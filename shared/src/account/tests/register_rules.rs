@@ -103,7 +103,7 @@ fn an_update_without_content_writes_nothing() {
 
 #[test]
 fn the_newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
-    let account = record([attempt(1, success()), attempt(9, SyncOutcome::RateLimited)]);
+    let account = record([attempt(1, success()), attempt(9, rate_limited())]);
     assert_eq!(account.registers.attempt.unwrap().value, "rate_limited");
     assert_eq!(account.registers.reached.unwrap().order.at, at(1));
 }

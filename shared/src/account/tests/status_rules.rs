@@ -178,9 +178,9 @@ fn our_lease_is_syncing_since_it_was_taken() {
 fn the_fact_of_its_attempt_ends_a_lease() {
     let mut account = record([strong(1, fresh())]);
     account.lease = Some(Lease { started_at: at(20), until: at(22) });
-    let ended = account.apply(&attempt(20, SyncOutcome::TimedOut));
+    let ended = account.apply(&attempt(20, timeout()));
     assert_eq!(ended.standing(at(21)).status, Healthy);
-    let other = account.apply(&attempt(10, SyncOutcome::TimedOut));
+    let other = account.apply(&attempt(10, timeout()));
     assert_eq!(other.standing(at(21)).status, Syncing, "the fact of an older attempt does not");
 }
 
@@ -290,11 +290,11 @@ fn everything_fresh_is_healthy_since_the_last_confirmed_pull() {
 #[test]
 fn attempts_that_tell_nothing_of_the_account_change_no_status() {
     for outcome in [
-        SyncOutcome::TimedOut,
-        SyncOutcome::Unavailable,
-        SyncOutcome::Unusable,
-        SyncOutcome::RateLimited,
-        SyncOutcome::NotConnected,
+        timeout(),
+        SyncOutcome::Trouble(Trouble::Unavailable),
+        SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
+        rate_limited(),
+        SyncOutcome::Trouble(Trouble::NotConnected),
     ] {
         assert_standing([strong(1, fresh()), attempt(5, outcome)], Healthy, 1);
     }

@@ -50,7 +50,8 @@ fn rejected(body: &str, received_at: &str) -> Batch<()> {
         "messageAttributes": { "received_at": { "stringValue": received_at, "dataType": "String" } },
     }]});
     let deadline = Instant::now() + Duration::from_secs(20);
-    let invocation = Invocation { request_id: "request".to_owned(), deadline };
+    let invocation =
+        Invocation { request_id: "request".to_owned(), deadline, ends_at: Timestamp::now() };
     let read = |_: &_| Verdict::Reject { event_id: None, reason: "names no account".to_owned() };
     Batch::sort(serde_json::from_value(event).unwrap(), invocation, read).unwrap()
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
 
 mod dead_letters;
+mod leases;
+mod mono;
 mod records;
 mod secrets;
 

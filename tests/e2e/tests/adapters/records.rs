@@ -23,7 +23,7 @@ const POLICY: RefreshPolicy =
     RefreshPolicy { interval: Some(Duration::from_hours(24)), cooldown: Duration::from_mins(5) };
 
 /// A store on the table that all tests share; each has accounts of its own.
-fn store() -> AccountStore {
+pub(crate) fn store() -> AccountStore {
     static TABLE: std::sync::OnceLock<()> = std::sync::OnceLock::new();
     TABLE.get_or_init(|| aside(create_table()));
     AccountStore::new(client(), "records", POLICY)
@@ -49,12 +49,12 @@ async fn create_table() {
         .unwrap();
 }
 
-fn account_id() -> AccountId {
+pub(crate) fn account_id() -> AccountId {
     unique("account").parse().unwrap()
 }
 
 /// An update with this balance, at this minute.
-fn update(account_id: &AccountId, minute: u32, balance: i64) -> Fact {
+pub(crate) fn update(account_id: &AccountId, minute: u32, balance: i64) -> Fact {
     let body = json!({
         "event": "mono.events.account_updated",
         "timestamp": format!("2026-01-27T21:{minute:02}:00.000Z"),
@@ -70,7 +70,7 @@ fn update(account_id: &AccountId, minute: u32, balance: i64) -> Fact {
     }
 }
 
-async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64> {
+pub(crate) async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64> {
     let stored = store.get(id).await.unwrap()?;
     stored.account.registers.balance.map(|held| {
         let MinorUnits(amount) = held.value;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use e2e::samples;
-use e2e::shared_stack::{local, stack};
+use e2e::shared_stack::{local, stack, world};
+use sandbox::{Dialect, Link, Pace, Plan, Webhooks};
 
 use super::{account_id, account_with_status, balance_update, eventually, post};
 
@@ -85,4 +86,42 @@ async fn a_webhook_costs_no_read_of_the_secret_while_it_is_fresh() {
     let more = local().proxy.count("GetSecretValue", secret) - reads;
     // Other tests present wrong secrets, and the emulator may start a second instance.
     assert!(more <= 4, "{more} reads for 20 webhooks");
+}
+
+#[tokio::test]
+async fn a_sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let world = world(dialect);
+        let id = world.mono.link(Link { silent: true, ..Link::default() });
+        world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+        assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 200);
+        assert_eq!(requests(&id), counted([("GetItem", 1), ("PutItem", 2)]));
+        // In the cooldown.
+        assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 429);
+        assert_eq!(requests(&id), counted([("GetItem", 2), ("PutItem", 2)]));
+        assert_eq!(calls_at_mono(dialect, &id), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_sync_of_an_account_that_is_being_synced_costs_a_read_and_no_call() {
+    let world = world(Dialect::V2);
+    let id = world.mono.link(Link { silent: true, ..Link::default() });
+    world.mono.plan(&id, [Plan { pace: Pace::NeverEnding, ..Plan::default() }]).unwrap();
+    assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 202);
+    assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 202);
+    assert_eq!(requests(&id), counted([("GetItem", 2), ("PutItem", 2)]));
+    assert_eq!(calls_at_mono(Dialect::V2, &id), 1);
+}
+
+#[tokio::test]
+async fn a_sync_of_an_account_that_nobody_knows_costs_a_read_a_write_and_a_delete() {
+    let id = account_id();
+    assert_eq!(stack().sync(&id, "").await.unwrap().status(), 404);
+    assert_eq!(requests(&id), counted([("GetItem", 1), ("PutItem", 1), ("DeleteItem", 1)]));
+}
+
+fn calls_at_mono(dialect: Dialect, id: &str) -> usize {
+    let calls = world(dialect).mono.calls();
+    calls.iter().filter(|call| call.account_id.as_deref() == Some(id)).count()
 }

@@ -1,6 +1,8 @@
 //! What the functions log, and what they never do.
 
-use e2e::shared_stack::stack;
+use e2e::samples::LOCAL_KEY;
+use e2e::shared_stack::{stack, world};
+use sandbox::{Dialect, Link, Mishap, Plan, Refresh};
 use serde_json::{Value, json};
 
 use super::{account_id, account_with_status, eventually, post};
@@ -39,7 +41,7 @@ async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal(
     let event = events.iter().find(|event| event["account_id"] == json!(id)).unwrap();
     let expected = json!({ "event": "account_updated", "event_id": "logged-event", "account_id": id, "effect": "applied" });
     assert_eq!(*event, expected);
-    for function in ["webhook", "processor", "accounts"] {
+    for function in ["webhook", "processor", "manual-sync", "accounts"] {
         for line in lines(function).await {
             for personal in ["Zebedee", "9988776655", "22212345678"] {
                 assert!(!line.contains(personal), "{function} logs {personal}: {line}");
@@ -78,4 +80,64 @@ async fn a_refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
         line["code"] == "WEBHOOK_SECRET_INVALID" && line["level"] == "WARN"
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_is_private() {
+    let world = world(Dialect::V2);
+    let mono = &world.mono;
+    let private = |id: &str| {
+        let account = mono.account(id).unwrap();
+        [LOCAL_KEY.to_owned(), account.name, account.account_number, account.bvn]
+    };
+    let mut ids = Vec::new();
+    for (plan, outcome) in [
+        (Plan::default(), "successful"),
+        (Plan { outcome: Refresh::Failed, ..Plan::default() }, "failed"),
+        (Plan { mishap: Some(Mishap::Status(401)), ..Plan::default() }, "unusable"),
+        (Plan { mishap: Some(Mishap::Html(200)), ..Plan::default() }, "unusable"),
+        (Plan { mishap: Some(Mishap::Status(500)), ..Plan::default() }, "unavailable"),
+        (Plan { mishap: Some(Mishap::Status(404)), ..Plan::default() }, "not_found"),
+    ] {
+        let id = mono.link(Link::default());
+        account_with_status(&id, "healthy").await;
+        mono.plan(&id, [plan]).unwrap();
+        let answer = world.stack.sync(&id, "").await.unwrap();
+        let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let refused = !answer.status().is_success();
+        let body = answer.text().await.unwrap();
+        if refused {
+            assert!(!private(&id).iter().any(|text| holds(&body, text)), "{body}");
+        }
+        eventually("the outcome is logged", async || {
+            let lines = lines("manual-sync").await;
+            let line =
+                lines.iter().find(|line| line.contains(&request_id) && line.contains("outcome"));
+            let line: Value =
+                line.and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+            line["outcome"] == outcome && line["account_id"] == id.as_str()
+        })
+        .await;
+        ids.push(id);
+    }
+    for function in ["webhook", "processor", "manual-sync", "accounts"] {
+        for line in lines(function).await {
+            for id in &ids {
+                assert!(!private(id).iter().any(|text| holds(&line, text)), "{function}: {line}");
+            }
+        }
+    }
+    let lines = lines("manual-sync").await;
+    let refused = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let refused = refused.filter(|line| line["code"] == "MONO_KEY_REFUSED");
+    assert!(refused.count() > 0, "what the alarm counts");
+}
+
+/// As words of its own: an account number may well be a part of some id.
+fn holds(text: &str, words: &str) -> bool {
+    let alone = |character: Option<char>| !character.is_some_and(char::is_alphanumeric);
+    text.match_indices(words).any(|(start, _)| {
+        let (before, after) = (&text[..start], &text[start + words.len()..]);
+        alone(before.chars().next_back()) && alone(after.chars().next())
+    })
 }

@@ -10,8 +10,10 @@ mod costs;
 mod dead_letters;
 mod faults;
 mod logs;
+mod manual_sync;
 mod rotation;
 mod samples;
+mod sync_faults;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

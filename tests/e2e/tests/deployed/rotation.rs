@@ -2,6 +2,7 @@
 
 use aws_sdk_secretsmanager::Client;
 use e2e::proxy::Failure;
+use e2e::samples::LOCAL_KEY;
 use e2e::shared_stack::{aside, local};
 use e2e::stack::Stack;
 use reqwest::Method;
@@ -22,7 +23,8 @@ async fn accepted(stack: &Stack, secret: &str) {
 #[tokio::test]
 async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeploy() {
     // A stack of its own, and the template's default: the first of the two deployments.
-    let stack = aside(Stack::deploy(&local().emulator, "rotation", &[])).unwrap();
+    const KEY: (&str, &str) = ("MonoSecretKey", LOCAL_KEY);
+    let stack = aside(Stack::deploy(&local().emulator, "rotation", &[KEY])).unwrap();
     let secret = stack.resource("WebhookSecret");
     for failures in [&[Failure::AccessDenied][..], &[Failure::Hang; 3]] {
         fail("GetSecretValue", secret, failures);
@@ -33,7 +35,7 @@ async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeplo
         assert_eq!(status(&stack, secret).await, 401, "{secret}");
     }
 
-    let parameters = &[("MonoWebhookSecret", "first")];
+    let parameters = &[KEY, ("MonoWebhookSecret", "first")];
     let stack = aside(Stack::deploy(&local().emulator, "rotation", parameters)).unwrap();
     accepted(&stack, "first").await;
     assert_eq!(status(&stack, "unset").await, 401);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::shared_stack::stack;
+use e2e::shared_stack::{stack, world};
 use e2e::{project, samples};
+use sandbox::Dialect;
 use serde_json::{Value, json};
 
 /// Every file below `events/`, by its path there.
@@ -73,4 +74,22 @@ async fn each_accounts_sample_is_answered() {
     let answers = invoke("AccountsFunction", "accounts/").await;
     assert_eq!(answers["accounts/get_account.json"]["statusCode"], 200);
     assert_eq!(answers["accounts/get_unknown_account.json"]["statusCode"], 404);
+}
+
+#[tokio::test]
+async fn each_manual_sync_sample_is_answered() {
+    for account in samples::accounts_to_sync() {
+        world(Dialect::V2).mono.link(serde_json::from_value(account).unwrap());
+    }
+    let answers = invoke("ManualSyncFunction", "manual-sync/").await;
+    let statuses =
+        answers.iter().map(|(name, answer)| (name.as_str(), answer["statusCode"].as_i64()));
+    let expected = [
+        ("manual-sync/sync.json", 200),
+        ("manual-sync/sync_balance.json", 200),
+        ("manual-sync/sync_incomplete_statement.json", 200),
+        ("manual-sync/sync_unknown_account.json", 404),
+        ("manual-sync/sync_wrong_parameter.json", 400),
+    ];
+    assert!(statuses.eq(expected.map(|(name, status)| (name, Some(status)))), "{answers:#?}");
 }

@@ -56,6 +56,12 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("refresh-worker", "MonoKey", SECRET),
 ];
 
+/// What an operator must hear of: who refuses whom, by the folder of the function that logs it.
+pub(crate) const REFUSALS: &[(&str, &str)] = &[
+    ("functions/webhook", "WEBHOOK_SECRET_INVALID"),
+    ("functions/manual-sync", "MONO_KEY_REFUSED"),
+];
+
 pub(crate) const SECRET_PARAMETERS: &[&str] = &["MonoSecretKey", "MonoWebhookSecret"];
 
 /// Every other parameter the stack may have, and both kinds' defaults; null where there is none.

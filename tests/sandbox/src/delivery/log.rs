@@ -100,4 +100,16 @@ impl Log {
         // The sender lives as long as the log does.
         let _ = under_way.wait_for(|count| *count == 0).await;
     }
+
+    pub(super) async fn settled_about(&self, account_id: &str) {
+        let mut under_way = self.under_way.subscribe();
+        while self.is_under_way_about(account_id) && under_way.changed().await.is_ok() {}
+    }
+
+    fn is_under_way_about(&self, account_id: &str) -> bool {
+        lock(&self.deliveries).iter().any(|delivery| {
+            delivery.outcome == Outcome::UnderWay
+                && delivery.account_id.as_deref() == Some(account_id)
+        })
+    }
 }

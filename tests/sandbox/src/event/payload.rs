@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Dialect, Kind, Stamp};
 use crate::account::{Account, DataStatus};
+use crate::job::JobName;
 use crate::mint::iso;
 
 /// The one app all accounts are linked in.
@@ -12,7 +13,7 @@ const APP: &str = "a99000000000000000000001";
 /// The business the app belongs to.
 const BUSINESS: &str = "b05000000000000000000001";
 
-const AUTH_METHOD: &str = "internet_banking";
+pub(crate) const AUTH_METHOD: &str = "internet_banking";
 
 pub(super) fn data(kind: Kind, dialect: Dialect, account: &Account, stamp: &Stamp) -> Value {
     match kind {
@@ -42,12 +43,12 @@ pub(super) fn data(kind: Kind, dialect: Dialect, account: &Account, stamp: &Stam
         Kind::AccountUnlinked => json!({ "account": { "id": account.account_id } }),
         Kind::AccountUnlinkedFlat => json!({ "account_id": account.account_id }),
         Kind::AccountUnlinkedString => json!({ "account": account.account_id }),
-        Kind::JobProcessing => job(account, "processing"),
-        Kind::JobFinished => job(account, "finished"),
-        Kind::JobFailed => job(account, "failed"),
-        Kind::JobSuccessfulInCapitals => job(account, "SUCCESSFUL"),
-        Kind::JobFailedInCapitals => job(account, "FAILED"),
-        Kind::JobReauthorisationRequired => job(account, "REAUTHORISATION_REQUIRED"),
+        Kind::JobProcessing => newest_job(account, "processing"),
+        Kind::JobFinished => newest_job(account, "finished"),
+        Kind::JobFailed => newest_job(account, "failed"),
+        Kind::JobSuccessfulInCapitals => newest_job(account, "SUCCESSFUL"),
+        Kind::JobFailedInCapitals => newest_job(account, "FAILED"),
+        Kind::JobReauthorisationRequired => newest_job(account, "REAUTHORISATION_REQUIRED"),
         Kind::JobRunningObject => job_running(account),
         Kind::AccountSynced => json!({ "account": account.account_id, "updated": true }),
         Kind::AccountIncome => income(account),
@@ -167,10 +168,10 @@ fn meta_v2(kind: Kind, account: &Account) -> Meta<'_> {
             refreshed(account, "SUCCESSFUL", found)
         }
         Kind::AccountUpdatedUnavailable => refreshed(account, "FAILED", found),
-        Kind::AccountUpdatedSyncFailed => stale(refreshed(account, "FAILED", found)),
+        Kind::AccountUpdatedSyncFailed => stale(account, refreshed(account, "FAILED", found)),
         Kind::AccountUpdatedReauthorisationRequired => Meta {
             data_request_id: Some(&account.data_request_id),
-            ..stale(refreshed(account, "REAUTHORISATION_REQUIRED", found))
+            ..stale(account, refreshed(account, "REAUTHORISATION_REQUIRED", found))
         },
         // Seen in the field; by Mono's own words it should have been PARTIAL.
         Kind::AccountUpdatedFailed => Meta {
@@ -189,8 +190,10 @@ fn refreshed<'a>(account: &'a Account, sync_status: &'a str, meta: Meta<'a>) -> 
 
 /// Mono documents that `has_new_data` is sent only when true; next to a stale cache false has been
 /// seen.
-fn stale(meta: Meta<'_>) -> Meta<'_> {
-    Meta { has_new_data: Some(false), retrieved_data: Some(&["balance", "transactions"]), ..meta }
+fn stale<'a>(account: &Account, meta: Meta<'a>) -> Meta<'a> {
+    let retrieved: &[&str] =
+        if account.balance_only { &["balance"] } else { &["balance", "transactions"] };
+    Meta { has_new_data: Some(false), retrieved_data: Some(retrieved), ..meta }
 }
 
 fn data_status(kind: Kind, account: &Account) -> DataStatus {
@@ -210,9 +213,8 @@ fn account_v1(kind: Kind, account: &Account, stamp: &Stamp) -> Value {
         "accountNumber": account.account_number,
         "name": account.name,
         "type": "SAVINGS_ACCOUNT",
-        // The old samples name the currency instead of giving its code.
-        "currency": "Naira",
-        "bvn": last_four(&account.bvn),
+        "currency": currency_v1(&account.currency),
+        "bvn": account.bvn_ending(),
         "balance": account.balance,
         "created_at": iso(account.created_at),
         "updated_at": iso(stamp.at),
@@ -226,15 +228,20 @@ fn account_v1(kind: Kind, account: &Account, stamp: &Stamp) -> Value {
     body
 }
 
+/// The old samples name the currency instead of giving its code.
+fn currency_v1(code: &str) -> &str {
+    if code == "NGN" { "Naira" } else { code }
+}
+
 fn account_v2(kind: Kind, account: &Account, stamp: &Stamp) -> Value {
     let mut body = json!({
         "_id": account.account_id,
         "name": account.name,
         "accountNumber": account.account_number,
-        "currency": "NGN",
+        "currency": account.currency,
         "balance": account.balance,
         "type": "Tier 3 Savings Account",
-        "bvn": last_four(&account.bvn),
+        "bvn": account.bvn_ending(),
         "authMethod": AUTH_METHOD,
         "institution": institution(account),
         "created_at": iso(account.created_at),
@@ -255,7 +262,8 @@ fn account_v2(kind: Kind, account: &Account, stamp: &Stamp) -> Value {
     body
 }
 
-fn institution(account: &Account) -> Value {
+/// As webhooks and v1 write it.
+pub(crate) fn institution(account: &Account) -> Value {
     json!({
         "name": account.institution.name,
         "bankCode": account.institution.bank_code,
@@ -263,17 +271,13 @@ fn institution(account: &Account) -> Value {
     })
 }
 
-fn last_four(digits: &str) -> &str {
-    &digits[digits.len().saturating_sub(4)..]
+fn newest_job(account: &Account, status: &str) -> Value {
+    job(&account.account_id, &account.job_id, account.job_name, status)
 }
 
-fn job(account: &Account, status: &str) -> Value {
-    signed(json!({
-        "account": account.account_id,
-        "id": account.job_id,
-        "name": "jobs.accounts.sync_statement",
-        "status": status,
-    }))
+/// The same in a webhook and in an answer.
+pub(crate) fn job(account_id: &str, job_id: &str, name: JobName, status: &str) -> Value {
+    signed(json!({ "account": account_id, "id": job_id, "name": name, "status": status }))
 }
 
 fn job_running(account: &Account) -> Value {

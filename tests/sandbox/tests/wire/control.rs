@@ -2,6 +2,7 @@ use reqwest::{Client, Method, StatusCode};
 use sandbox::Sandbox;
 use serde_json::{Value, json};
 
+use crate::caller::Caller;
 use crate::receiver::{Receiver, fast};
 
 async fn call(
@@ -147,4 +148,70 @@ async fn what_is_not_there_is_404_and_what_is_gone_is_409() {
     for (path, status) in expected {
         assert_eq!(refused(&sandbox, path, "").await.0, status, "{path}");
     }
+}
+
+async fn put(sandbox: &Sandbox, path: &str, body: &Value) -> (StatusCode, Value) {
+    call(sandbox, Method::PUT, path, body.to_string()).await
+}
+
+#[tokio::test]
+async fn syncs_free_calls_and_the_key_can_be_planned_and_the_calls_read() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let domiciliary = json!({ "balance_only": true });
+    let answer = post(&sandbox, "/accounts", &domiciliary).await;
+    let account_id = answer["account_id"].as_str().expect("an id");
+    let plan = |what: &str| format!("/accounts/{account_id}/{what}");
+    let settings = [
+        (plan("plans"), json!([{ "mishap": { "status": 503 } }, { "outcome": "failed" }])),
+        (plan("default_plan"), json!({ "success_code": "SYNCED_SUCCESSFUL" })),
+        (plan("free_mishaps"), json!(["malformed_json", { "rate_limited": {} }])),
+        ("/key".to_owned(), json!({ "secret_key": "test_sk_other" })),
+    ];
+    for (path, body) in settings {
+        assert_eq!(put(&sandbox, &path, &body).await, (StatusCode::OK, json!({})), "{path}");
+    }
+
+    let caller = Caller::of(&sandbox).with_key("test_sk_other");
+    assert_eq!(caller.sync(account_id).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(caller.sync(account_id).await.body["code"], "SYNC_ERROR");
+    assert_eq!(caller.sync(account_id).await.body["code"], "SYNCED_SUCCESSFUL");
+    let details = caller.request(Method::GET, &format!("/accounts/{account_id}"));
+    let details = details.send().await.expect("an answer");
+    details.json::<Value>().await.expect_err("no JSON");
+
+    let calls = get(&sandbox, "/calls").await;
+    let answers: Vec<_> = calls.as_array().expect("a list").iter().map(|c| &c["answer"]).collect();
+    let expected = [
+        json!({ "mishap": { "status": 503 } }),
+        json!({ "status": 200 }),
+        json!({ "status": 200 }),
+        json!({ "mishap": "malformed_json" }),
+    ];
+    assert_eq!(answers, expected.iter().collect::<Vec<_>>());
+    assert_eq!(calls[0]["sync"], true);
+    assert_eq!(calls[0]["paid"], false);
+    assert_eq!(calls[1]["paid"], true);
+    assert_eq!(calls[1]["signed_in"], true);
+}
+
+#[tokio::test]
+async fn plans_that_make_no_sense_are_refused() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let account_id = sandbox.link(sandbox::Link::default());
+    let plans = format!("/accounts/{account_id}/plans");
+    let refused = [
+        (json!([{ "colour": "red" }]), "colour"),
+        (json!([{ "failure_status": 99 }]), "99"),
+        (json!([{ "mishap": { "rate_limited": { "retry": 1 } } }]), "retry_after"),
+        (json!({}), "sequence"),
+    ];
+    for (body, reason) in refused {
+        let (status, answer) = put(&sandbox, &plans, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains(reason)), "{answer}");
+    }
+    let (status, _) = put(&sandbox, "/accounts/nobody/plans", &json!([])).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, _) = put(&sandbox, "/key", &json!({ "secret_key": "" })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }

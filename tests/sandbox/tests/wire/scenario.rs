@@ -34,6 +34,15 @@ async fn a_link_is_connected_first_and_updated_then_in_both_dialects() {
 }
 
 #[tokio::test]
+async fn a_silent_link_is_told_of_by_nothing_and_is_whole_all_the_same() {
+    let sandbox = Receiver::willing().await.sandbox(fast()).await;
+    let account_id = sandbox.link(Link { silent: true, ..Link::default() });
+    assert!(sandbox.settled().await.is_empty());
+    let account = sandbox.account(&account_id).expect("an account");
+    assert_eq!(account.data_status, DataStatus::Available);
+}
+
+#[tokio::test]
 async fn a_v2_link_is_processing_first_and_available_then() {
     let (_, bodies) = kinds_of_link(Dialect::V2).await;
     let statuses = bodies.iter().map(|body| &body["data"]["meta"]["data_status"]);

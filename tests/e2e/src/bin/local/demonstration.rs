@@ -1,24 +1,18 @@
 //! The main job, shown step by step on real input: each step says what happens, does it, and fails
 //! if it does not come out so.
 
-use std::process::Command;
 use std::time::Duration;
 
-use e2e::process::Companion;
-use e2e::project;
 use e2e::samples::LOCAL_SECRET;
-use e2e::stack::Stack;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Result, deploy, interrupted};
+use super::{Local, Result, expect, interrupted, start};
 
 /// Shows all steps, and then stays up unless it is to end.
 pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
-    let (_emulator, stack) = deploy(port).await?;
-    let (_sandbox, sandbox_url) = start_sandbox(&stack).await?;
-    let demonstration = Demonstration { stack, sandbox_url, http: Client::new() };
+    let demonstration = Demonstration(start(port).await?);
     let account_id = tokio::select! {
         shown = demonstration.show() => shown?,
         stopped = interrupted() => {
@@ -34,44 +28,19 @@ pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
     interrupted().await
 }
 
-/// The stand-in for Mono, as a program of its own.
-async fn start_sandbox(stack: &Stack) -> Result<(Companion, String)> {
-    let program = std::env::current_exe()?.with_file_name("sandbox");
-    let log = project().join("target/local/sandbox.log");
-    let mut command = Command::new(program);
-    command.args(["--webhook-url", &stack.webhook_url(), "--webhook-secret", LOCAL_SECRET]);
-    // Thirty seconds until Mono's first retry are half a second here.
-    command.args(["--time-scale", "60"]);
-    let mut sandbox = Companion::start(&mut command, &log)?;
-    while !sandbox.has_ended() {
-        let line = std::fs::read_to_string(&log)?;
-        let ready = line.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(url) = ready.and_then(|ready| Some(ready["url"].as_str()?.to_owned())) {
-            return Ok((sandbox, url));
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    Err(format!("The sandbox did not start, see {}.", log.display()).into())
-}
-
-struct Demonstration {
-    stack: Stack,
-    sandbox_url: String,
-    http: Client,
-}
+struct Demonstration(Local);
 
 impl Demonstration {
     async fn show(&self) -> Result<String> {
         step(1, "A customer links an account. Mono calls the webhook, and a record appears.");
         let link = json!({ "ref": "customer-4711", "balance": 2_296_700 });
-        let account_id = self.control("accounts", &link).await?["account_id"].clone();
-        let account_id = account_id.as_str().ok_or("the sandbox linked nothing")?.to_owned();
+        let account_id = self.link(&link).await?;
         let linked = self.until(&account_id, "healthy").await?;
         self.show_webhooks(0).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&linked));
 
         step(2, "A stranger calls the webhook without the secret, and is refused.");
-        let stranger = self.stack.request(Method::POST, "/webhooks/mono").body("{}");
+        let stranger = self.0.stack.request(Method::POST, "/webhooks/mono").body("{}");
         let refusal = stranger.send().await?;
         expect(refusal.status() == 401, "the stranger is refused")?;
         println!("   {} {}", refusal.status(), refusal.json::<Value>().await?["code"]);
@@ -84,7 +53,7 @@ impl Demonstration {
             "timestamp": "2026-01-01T00:00:00.000Z",
             "fate": { "duplicated": 3 },
         });
-        let sent = self.control(&events, &late).await?;
+        let sent = self.0.mono.post(&events, &late).await?;
         self.show_webhooks(before).await?;
         let event_id = sent["body"]["event_id"].as_str().ok_or("the event has no id")?;
         self.until_worked_through(event_id, 3).await?;
@@ -95,7 +64,7 @@ impl Demonstration {
         step(4, "A refresh meets a bank that asks for an OTP. The data is old, and so it says.");
         let before = self.shown().await?;
         let outcome = json!({ "outcome": "reauthorisation_required" });
-        self.control(&format!("accounts/{account_id}/refresh"), &outcome).await?;
+        self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
         let waiting = self.until(&account_id, "reauthorisation_required").await?;
         self.show_webhooks(before).await?;
         tell(&waiting);
@@ -104,7 +73,7 @@ impl Demonstration {
 
         step(5, "The customer re-authorises. Only fresh data makes the account healthy again.");
         let before = self.shown().await?;
-        self.control(&format!("accounts/{account_id}/reauthorise"), &json!({})).await?;
+        self.0.mono.post(&format!("accounts/{account_id}/reauthorise"), &json!({})).await?;
         let recovered = self.until(&account_id, "healthy").await?;
         self.show_webhooks(before).await?;
         tell(&recovered);
@@ -114,7 +83,7 @@ impl Demonstration {
         step(6, "A refresh brings new data.");
         let before = self.shown().await?;
         let outcome = json!({ "outcome": "new_data" });
-        self.control(&format!("accounts/{account_id}/refresh"), &outcome).await?;
+        self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
         let refreshed = self
             .account_when(&account_id, "a new balance", |account| {
                 account["balance"] != recovered["balance"]
@@ -123,12 +92,59 @@ impl Demonstration {
         self.show_webhooks(before).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&refreshed));
         expect(refreshed["status"] == "healthy", "the account is healthy")?;
+
+        step(7, "Your app asks for a sync. Mono fetches new data, and charges for it.");
+        let before = self.shown().await?;
+        let answer = self.sync(&account_id, 200, "SYNC_SUCCESSFUL").await?;
+        expect(answer["has_new_data"] == true, "there is new data")?;
+        let synced = self
+            .account_when(&account_id, "a new balance", |account| {
+                account["balance"] != refreshed["balance"]
+            })
+            .await?;
+        self.show_webhooks(before).await?;
+        tell(&synced);
+        expect(self.0.mono.paid_calls(&account_id).await? == 1, "Mono was asked once")?;
+
+        step(8, "Asked again at once, it spares Mono the call, and you the charge.");
+        let answer = self.sync(&account_id, 429, "SYNC_COOLDOWN").await?;
+        println!("   next_allowed_at              {}", answer["next_allowed_at"]);
+        expect(self.0.mono.paid_calls(&account_id).await? == 1, "Mono was not asked again")?;
+
+        step(9, "Another customer's bank wants an OTP before it lets Mono sync.");
+        let before = self.shown().await?;
+        let other = self.link(&json!({ "ref": "customer-4712" })).await?;
+        self.until(&other, "healthy").await?;
+        let plan = json!([{ "outcome": "reauthorisation_required", "demand": "code" }]);
+        self.0.mono.put(&format!("accounts/{other}/plans"), &plan).await?;
+        let answer = self.sync(&other, 409, "REAUTHORISATION_REQUIRED").await?;
+        println!("   reauthorise                  {}", answer["reauthorise"]);
+        tell(&self.until(&other, "reauthorisation_required").await?);
+        self.0.mono.post(&format!("accounts/{other}/reauthorise"), &json!({})).await?;
+        let recovered = self.until(&other, "healthy").await?;
+        self.show_webhooks(before).await?;
+        tell(&recovered);
         Ok(account_id)
     }
 
+    async fn link(&self, link: &Value) -> Result<String> {
+        let linked = self.0.mono.post("accounts", link).await?;
+        Ok(linked["account_id"].as_str().ok_or("the sandbox linked nothing")?.to_owned())
+    }
+
+    /// Asks for a sync as the fintech's app does.
+    async fn sync(&self, account_id: &str, status: u16, code: &str) -> Result<Value> {
+        let answer = self.0.stack.sync(account_id, "").await?;
+        let answered = answer.status();
+        let body: Value = answer.json().await?;
+        println!("   POST /accounts/{account_id}/sync   {answered} {}", body["code"]);
+        expect(answered == status && body["code"] == code, &format!("it is {status} {code}"))?;
+        Ok(body)
+    }
+
     fn say_what_to_try(&self, account_id: &str) {
-        let (webhook, api) = (self.stack.webhook_url(), self.stack.api_url());
-        let sandbox = &self.sandbox_url;
+        let (webhook, api) = (self.0.stack.webhook_url(), self.0.stack.api_url());
+        let sandbox = &self.0.mono.url;
         println!(
             "
 Staying up until Ctrl-C. Try:
@@ -136,8 +152,15 @@ Staying up until Ctrl-C. Try:
   # the account (the emulator asks for a signature, and takes any)
   curl -s -H 'authorization: any' {api}/accounts/{account_id}
 
+  # have it synced; `?data=balance` for the balance alone
+  curl -s -X POST -H 'authorization: any' {api}/accounts/{account_id}/sync
+
+  # what the next syncs of it come to, and what Mono was asked
+  curl -s -X PUT {sandbox}/control/accounts/{account_id}/plans -d '[{{\"outcome\":\"failed\"}}, {{\"pace\":{{\"slow\":600}}}}]'
+  curl -s {sandbox}/control/calls
+
   # Mono: link another account, refresh one, look at what was delivered
-  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4712\"}}'
+  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4713\"}}'
   curl -s -X POST {sandbox}/control/accounts/{account_id}/refresh -d '{{\"outcome\":\"failed\"}}'
   curl -s {sandbox}/control/deliveries
 
@@ -150,13 +173,6 @@ Staying up until Ctrl-C. Try:
 Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank_unavailable partial
 "
         );
-    }
-
-    async fn control(&self, path: &str, body: &Value) -> Result<Value> {
-        let url = format!("{}/control/{path}", self.sandbox_url);
-        let answer = self.http.post(url).json(body).send().await?;
-        expect(answer.status().is_success(), &format!("the sandbox does {path}"))?;
-        Ok(answer.json().await.unwrap_or_default())
     }
 
     /// The account, once it has this status.
@@ -172,7 +188,7 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
     ) -> Result<Value> {
         let end = Instant::now() + Duration::from_mins(1);
         loop {
-            let (status, account) = self.stack.account(account_id).await?;
+            let (status, account) = self.0.stack.account(account_id).await?;
             if status == 200 && expected(&account) {
                 return Ok(account);
             }
@@ -185,7 +201,7 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
     async fn until_worked_through(&self, event_id: &str, times: usize) -> Result<()> {
         let end = Instant::now() + Duration::from_mins(1);
         loop {
-            let log = self.stack.log("processor").await?;
+            let log = self.0.stack.log("processor").await?;
             let events = log.iter().map(|line| line.matches(event_id).count());
             if events.sum::<usize>() >= times {
                 return Ok(());
@@ -197,25 +213,17 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
 
     /// How many webhooks the sandbox has sent.
     async fn shown(&self) -> Result<usize> {
-        Ok(self.settled().await?.len())
+        Ok(self.0.mono.settled().await?.len())
     }
 
     async fn show_webhooks(&self, from: usize) -> Result<()> {
-        for delivery in self.settled().await?.iter().skip(from) {
+        for delivery in self.0.mono.settled().await?.iter().skip(from) {
             let attempts = delivery["attempts"].as_array().map_or(0, Vec::len);
             let (kind, outcome) = (&delivery["kind"], &delivery["outcome"]);
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             println!("   webhook  {:<44} {} (attempts: {attempts})", text(kind), text(outcome));
         }
         Ok(())
-    }
-
-    async fn settled(&self) -> Result<Vec<Value>> {
-        let url = format!("{}/control/settled", self.sandbox_url);
-        // Mono itself would go on for two days.
-        let answer = self.http.get(url).timeout(Duration::from_mins(1)).send().await;
-        expect(answer.is_ok(), "the webhooks are delivered")?;
-        Ok(answer?.json().await?)
     }
 }
 
@@ -231,8 +239,4 @@ fn step(number: u8, text: &str) {
 
 fn indented(value: &Value) -> String {
     format!("   {value:#}").replace('\n', "\n   ")
-}
-
-fn expect(holds: bool, what: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(format!("This did not come out: {what}.").into()) }
 }

@@ -2,6 +2,7 @@
 //! runs `cargo lambda watch` against it.
 
 mod demonstration;
+mod mono;
 mod watch;
 
 use std::io::ErrorKind;
@@ -10,8 +11,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use e2e::emulator::{Emulator, LocalError, free_port};
-use e2e::samples::LOCAL_SECRET;
+use e2e::process::Companion;
+use e2e::samples::{LOCAL_KEY, LOCAL_SECRET};
 use e2e::stack::Stack;
+use mono::Mono;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -57,17 +61,31 @@ async fn main() -> ExitCode {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Starts an emulator and deploys the real template on it.
-async fn deploy(port: Option<u16>) -> Result<(Emulator, Stack)> {
+/// What runs on this machine: an AWS with the real template deployed on it, and a Mono beside it.
+struct Local {
+    _emulator: Emulator,
+    _sandbox: Companion,
+    stack: Stack,
+    mono: Mono,
+}
+
+async fn start(port: Option<u16>) -> Result<Local> {
     let port = match port {
         Some(port) => unused(Ipv4Addr::LOCALHOST.into(), port)?,
         None => free_port()?,
     };
     println!("Starting an AWS on this machine and deploying template.yaml on it …");
     let emulator = Emulator::start(port, None).await?;
-    let parameters = [("MonoWebhookSecret", LOCAL_SECRET)];
+    let (sandbox, mono) = mono::start().await?;
+    let parameters = [
+        ("MonoSecretKey", LOCAL_KEY),
+        ("MonoWebhookSecret", LOCAL_SECRET),
+        ("MonoApiBaseUrl", &mono.url),
+    ];
     let stack = Stack::deploy(&emulator, "mono-sync", &parameters).await?;
-    Ok((emulator, stack))
+    let webhook = json!({ "url": stack.webhook_url(), "secret": LOCAL_SECRET });
+    mono.put("webhook", &webhook).await?;
+    Ok(Local { _emulator: emulator, _sandbox: sandbox, stack, mono })
 }
 
 fn unused(address: IpAddr, port: u16) -> Result<u16> {
@@ -79,6 +97,10 @@ fn unused(address: IpAddr, port: u16) -> Result<u16> {
         .into()),
         Err(error) => Err(format!("Port {port} of {address} cannot be had: {error}.").into()),
     }
+}
+
+fn expect(holds: bool, what: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(format!("This did not come out: {what}.").into()) }
 }
 
 /// Waits for Ctrl-C or a request to end.

@@ -9,12 +9,15 @@ use e2e::{project, samples};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Result, deploy, interrupted, unused};
+use super::{Local, Result, interrupted, start, unused};
 
 /// Runs until Ctrl-C ends it.
 pub(crate) async fn run(port: u16) -> Result<()> {
     unused(Ipv6Addr::LOCALHOST.into(), port)?;
-    let (emulator, stack) = deploy(None).await?;
+    let Local { stack, mono, .. } = &start(None).await?;
+    for account in samples::accounts_to_sync() {
+        mono.post("accounts", &account).await?;
+    }
     let account_id = samples::account_id();
     println!(
         "
@@ -23,6 +26,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
   cargo lambda invoke --invoke-port {port} webhook --data-file events/webhook/account_updated.v2.json
   cargo lambda invoke --invoke-port {port} processor --data-file events/processor/account_updated.v2.json
   cargo lambda invoke --invoke-port {port} accounts --data-file events/accounts/get_account.json
+  cargo lambda invoke --invoke-port {port} manual-sync --data-file events/manual-sync/sync.json
   curl -s http://localhost:{port}/accounts/{account_id}
 "
     );
@@ -32,13 +36,16 @@ Watching. In another terminal, with .venv/bin on the PATH:
         .args(["--invoke-port", &port.to_string()])
         .current_dir(project())
         .envs([
-            ("AWS_ENDPOINT_URL", emulator.endpoint().as_str()),
+            ("AWS_ENDPOINT_URL", stack.endpoint()),
             ("AWS_REGION", REGION),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("WEBHOOK_QUEUE_URL", stack.output("WebhookQueueUrl")),
             ("WEBHOOK_SECRET_ARN", stack.resource("WebhookSecret")),
             ("WEBHOOK_DEAD_LETTER_QUEUE_URL", stack.output("WebhookDeadLetterQueueUrl")),
+            ("MONO_KEY_ARN", stack.resource("MonoKey")),
+            ("MONO_API_BASE_URL", &mono.url),
+            ("MONO_API_VERSION", "v2"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("SYNC_COOLDOWN_SECONDS", "300"),

@@ -1,0 +1,122 @@
+//! What the function does with a request: one sync, and its outcome as an answer.
+
+use std::time::Duration;
+
+use lambda_http::{Body, Error, Request, RequestExt, Response};
+use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
+use mono_sync::account_id::AccountId;
+use mono_sync::invocation::Invocation;
+use mono_sync::problem::{self, Problem};
+use mono_sync::request::{account_id, choice};
+use mono_sync::sync::{SyncError, SyncWish, Synced, Syncer};
+use mono_sync::timestamp::Timestamp;
+use serde_json::json;
+use tracing::{error, info};
+
+/// What the function is wired to.
+pub(crate) struct ManualSync {
+    pub(crate) syncer: Syncer,
+}
+
+/// When to try again where nothing says so.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+impl ManualSync {
+    /// Answers a request with what the sync came to.
+    pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
+        let context = request.lambda_context();
+        let invocation = Invocation::new(context.request_id, context.deadline);
+        let response = self.sync(&request, &invocation).await;
+        let response = response.unwrap_or_else(|problem| Response::from(&problem));
+        Ok(problem::with_request_id(response, &invocation.request_id))
+    }
+
+    async fn sync(
+        &self,
+        request: &Request,
+        invocation: &Invocation,
+    ) -> Result<Response<Body>, Problem> {
+        let (account_id, wish) = (account_id(request)?, wish(request)?);
+        let synced = self.syncer.sync(&account_id, wish, invocation).await;
+        log(&invocation.request_id, &account_id, &synced);
+        match synced.map_err(|_| Problem::StoreUnavailable)? {
+            Synced::Done { outcome, account } => self.done(account_id, outcome, account.as_deref()),
+            Synced::Refused(account, refusal) => self.refused(&account, refusal),
+            Synced::Unchecked(trouble) => Err(Problem::of_trouble(trouble, RETRY_AFTER)),
+        }
+    }
+
+    fn done(
+        &self,
+        account_id: AccountId,
+        outcome: SyncOutcome,
+        account: Option<&Account>,
+    ) -> Result<Response<Body>, Problem> {
+        match outcome {
+            SyncOutcome::Successful { has_new_data, .. } => Ok(problem::ok(&json!({
+                "code": "SYNC_SUCCESSFUL",
+                "has_new_data": has_new_data,
+                "account": account.map(|account| self.view(account)),
+            }))),
+            SyncOutcome::Processing { job_id } => Ok(self.processing(job_id.as_deref(), account)),
+            SyncOutcome::ReauthorisationRequired { .. } => {
+                Err(Problem::ReauthorisationRequired { account_id })
+            }
+            SyncOutcome::Failed { error, .. } => Err(Problem::SyncFailed(error)),
+            SyncOutcome::NotFound { .. } => Err(Problem::AccountNotFound),
+            SyncOutcome::Trouble(trouble) => {
+                let until = account.and_then(|account| account.cooldown_until);
+                let wait = until.map_or(RETRY_AFTER, |until| until.since(Timestamp::now()));
+                Err(Problem::of_trouble(trouble, wait))
+            }
+        }
+    }
+
+    fn refused(&self, account: &Account, refusal: SyncRefusal) -> Result<Response<Body>, Problem> {
+        match refusal {
+            SyncRefusal::Unlinked { .. } => Err(Problem::AccountUnlinked),
+            SyncRefusal::Running { job_id } => {
+                Ok(self.processing(job_id.as_deref(), Some(account)))
+            }
+            SyncRefusal::CoolingDown { until } => Err(Problem::SyncCooldown {
+                next_allowed_at: until,
+                retry_after: until.since(Timestamp::now()),
+            }),
+        }
+    }
+
+    fn processing(&self, job_id: Option<&str>, account: Option<&Account>) -> Response<Body> {
+        problem::accepted(&json!({
+            "code": "SYNC_PROCESSING",
+            "job_id": job_id,
+            "account": account.map(|account| self.view(account)),
+        }))
+    }
+
+    fn view(&self, account: &Account) -> serde_json::Value {
+        json!(account.view(Timestamp::now(), self.syncer.accounts.policy()))
+    }
+}
+
+fn wish(request: &Request) -> Result<SyncWish, Problem> {
+    let data = [("transactions", SyncData::Transactions), ("balance", SyncData::Balance)];
+    let flag = [("true", true), ("false", false)];
+    let incomplete = choice(request, "allow_incomplete_statement", "true or false", &flag)?;
+    Ok(SyncWish {
+        data: choice(request, "data", "transactions or balance", &data)?,
+        allow_incomplete_statement: incomplete.unwrap_or(false),
+    })
+}
+
+/// One line a request. Mono's own sentences stay out of it.
+fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncError>) {
+    let outcome = match synced {
+        Ok(Synced::Done { outcome, .. }) => outcome.as_str(),
+        Ok(Synced::Refused(_, SyncRefusal::Unlinked { .. })) => "unlinked",
+        Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => "running",
+        Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => "cooling_down",
+        Ok(Synced::Unchecked(trouble)) => trouble.as_str(),
+        Err(error) => return error!(request_id, %account_id, %error, "the sync went wrong"),
+    };
+    info!(request_id, %account_id, outcome, "manual sync");
+}

@@ -1,0 +1,39 @@
+//! `POST /accounts/{account_id}/sync`: one sync at Mono, on demand.
+
+mod handler;
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use lambda_http::{Error, Request, run, service_fn};
+use mono_sync::config::Environment;
+use mono_sync::mono::{KeyCache, Mono};
+use mono_sync::store::AccountStore;
+use mono_sync::sync::Syncer;
+use mono_sync::{aws, telemetry};
+
+use handler::ManualSync;
+
+/// API Gateway waits for 30 seconds.
+const MONO_LIMIT: Duration = Duration::from_secs(25);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let environment = Environment::of_process();
+    telemetry::start(&environment);
+    let sdk = aws::sdk_config(&environment)?;
+    let (version, base_url) = environment.mono_api()?;
+    let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
+    let manual_sync = &ManualSync {
+        syncer: Syncer {
+            accounts: AccountStore::new(
+                DynamoDb::new(&sdk),
+                environment.required("ACCOUNTS_TABLE")?,
+                environment.refresh_policy()?,
+            ),
+            mono: Mono::new(version, base_url, keys, MONO_LIMIT),
+        },
+    };
+    run(service_fn(async move |request: Request| manual_sync.answer(request).await)).await
+}

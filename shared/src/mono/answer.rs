@@ -1,0 +1,225 @@
+//! What Mono's answers mean. Lenient: Mono documents the status codes of few of them, and its
+//! wording has changed over the years, so the body's words count first, whatever the HTTP status.
+
+use std::time::Duration;
+
+use lambda_http::http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::ApiVersion;
+use crate::account::{
+    Job, JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble,
+};
+use crate::money::MinorUnits;
+
+/// An answer of Mono's.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// `None` for what is no JSON object.
+    body: Option<Map<String, Value>>,
+}
+
+/// The three spellings in Mono's pages on v1.
+const SYNCED: [&str; 3] = ["SYNC_SUCCESSFUL", "SYNCED_SUCCESSFULLY", "SYNCED_SUCCESSFUL"];
+/// v1's codes for a failure; under which HTTP status they come is not documented.
+const NOT_SYNCED: [&str; 2] = ["SYNC_ERROR", "INCOMPLETE_STATEMENT_ERROR"];
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Self {
+        Self { status, headers, body: serde_json::from_slice(body).ok() }
+    }
+
+    pub(super) fn refuses_the_key(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && !self.demands_the_customer()
+    }
+
+    /// What a sync came to.
+    pub(super) fn of_sync(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
+        if self.demands_the_customer() {
+            return SyncOutcome::ReauthorisationRequired { job_id: self.job_id() };
+        }
+        match self.word("code") {
+            Some(code) if is_any(code, &SYNCED) => return self.synced(version, data),
+            Some(code) if is_any(code, &NOT_SYNCED) => return self.failed(),
+            _ => {}
+        }
+        if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
+            return SyncOutcome::NotFound { error: self.error() };
+        }
+        if let Some(trouble) = self.trouble() {
+            return SyncOutcome::Trouble(trouble);
+        }
+        if !self.status.is_success() || self.says("status", "failed") {
+            return self.failed();
+        }
+        match self.job_state() {
+            Some(JobState::Failed) => self.failed(),
+            Some(JobState::Running | JobState::Other(_)) => self.processing(),
+            Some(JobState::Finished) => self.synced(version, data),
+            None if self.says("status", "processing") => self.processing(),
+            // v2 before it had job headers, when it was not done in time.
+            None if version == ApiVersion::V2 && self.data().is_none() => self.processing(),
+            None if version == ApiVersion::V2 || self.says("status", "successful") => {
+                self.synced(version, data)
+            }
+            None => SyncOutcome::Trouble(Trouble::Unusable(self.error())),
+        }
+    }
+
+    /// How far a job is; `None` if it does not say.
+    pub(super) fn of_job(&self, job_id: &str) -> Option<(Job, JobDemand)> {
+        let word = self.data()?.get("status")?.as_str().filter(|_| self.status.is_success())?;
+        let demand = if demands(word) { JobDemand::Reauthorisation } else { JobDemand::Nothing };
+        let job = Job { id: Some(job_id.to_owned()), state: JobState::from_word(word) };
+        Some((job, demand))
+    }
+
+    /// Whether Mono knows the account.
+    pub(super) fn of_account(&self) -> Result<bool, Trouble> {
+        match (self.trouble(), self.status) {
+            (None, StatusCode::OK) => Ok(true),
+            (None, StatusCode::NOT_FOUND) => Ok(false),
+            (Some(trouble), _) => Err(trouble),
+            _ => Err(Trouble::Unusable(self.error())),
+        }
+    }
+
+    /// Why this answer says nothing of what was asked, if so.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                Some(Trouble::RateLimited { retry_after: self.retry_after() })
+            }
+            status if status.is_server_error() => Some(Trouble::Unavailable),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Some(Trouble::Unusable(self.error()))
+            }
+            status if status.is_redirection() => Some(Trouble::Unusable(self.error())),
+            _ if self.body.is_none() => Some(Trouble::Unusable(MonoError::unreadable())),
+            _ => None,
+        }
+    }
+
+    /// Current pages tell it by the job's status, those of 2023 by a header of its own, and v1 by
+    /// the code.
+    fn demands_the_customer(&self) -> bool {
+        let words = [self.word("code"), self.word("status"), self.header("x-job-status")];
+        let job = self.data().and_then(|data| data.get("status")?.as_str());
+        words.into_iter().chain([job]).flatten().any(demands)
+            || self.header_is_true("x-reauth-required")
+    }
+
+    fn synced(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
+        let body = self.body.as_ref();
+        let told = ["hasNewData", "has_new_data"]
+            .iter()
+            .find_map(|name| body?.get(*name)?.as_bool())
+            .or_else(|| {
+                self.header("x-has-new-data").map(|_| self.header_is_true("x-has-new-data"))
+            });
+        SyncOutcome::Successful {
+            // v2 sends it only when it is true. v1 always does; where it does not, looking costs
+            // nothing.
+            has_new_data: told.unwrap_or(version == ApiVersion::V1),
+            data,
+            balance: self.data().and_then(|data| MinorUnits::from_json(data.get("balance")?)),
+            job_id: self.job_id(),
+        }
+    }
+
+    fn processing(&self) -> SyncOutcome {
+        SyncOutcome::Processing { job_id: self.job_id() }
+    }
+
+    fn failed(&self) -> SyncOutcome {
+        SyncOutcome::Failed { error: self.error(), job_id: self.job_id() }
+    }
+
+    /// Mono's words for what went wrong, or where it has none, ours.
+    fn error(&self) -> MonoError {
+        let code = self.word("code").map(disclosable).filter(|code| !code.is_empty());
+        let code = code.unwrap_or_else(|| match self.job_state() {
+            Some(JobState::Failed) => "JOB_FAILED".to_owned(),
+            _ => format!("HTTP_{}", self.status.as_u16()),
+        });
+        // A job that has failed comes with a message of success.
+        let message = self.word("message").filter(|_| !self.says("status", "successful"));
+        MonoError { code, message: message.map(disclosable) }
+    }
+
+    fn job_state(&self) -> Option<JobState> {
+        self.header("x-job-status").map(JobState::from_word)
+    }
+
+    /// Only what can be a part of a path.
+    fn job_id(&self) -> Option<String> {
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let id = self.header("x-job-id")?;
+        ((1..=64).contains(&id.len()) && id.bytes().all(safe)).then(|| id.to_owned())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// The body's `data`, unless it is `null`.
+    fn data(&self) -> Option<&Value> {
+        self.body.as_ref()?.get("data").filter(|data| !data.is_null())
+    }
+
+    fn word(&self, name: &str) -> Option<&str> {
+        self.body.as_ref()?.get(name)?.as_str().map(str::trim).filter(|word| !word.is_empty())
+    }
+
+    fn says(&self, name: &str, word: &str) -> bool {
+        self.word(name).is_some_and(|said| said.eq_ignore_ascii_case(word))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let value = self.headers.get(name)?.to_str().ok()?.trim();
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn header_is_true(&self, name: &str) -> bool {
+        self.header(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+}
+
+impl MonoError {
+    /// The answer is no JSON object, or too large to be one.
+    pub(super) fn unreadable() -> Self {
+        Self { code: "UNREADABLE_ANSWER".to_owned(), message: None }
+    }
+}
+
+fn demands(word: &str) -> bool {
+    SyncStatus::from_word(word) == SyncStatus::ReauthorisationRequired
+}
+
+fn is_any(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Mono's own words are handed on, to help whoever asked. What might be a key, an account number or
+/// a BVN among them is not.
+fn disclosable(text: &str) -> String {
+    let part_of_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
+    let mut words = String::new();
+    for word in text.split_inclusive(|character| !part_of_word(character)) {
+        let letters = word.trim_end_matches(|character| !part_of_word(character));
+        let digits = letters.chars().filter(char::is_ascii_digit).count();
+        if digits > 5 || letters.contains("sk_") {
+            words.push('…');
+            words.push_str(&word[letters.len()..]);
+        } else {
+            words.push_str(word);
+        }
+    }
+    words.chars().filter(|character| !character.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests;

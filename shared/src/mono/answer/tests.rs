@@ -1,0 +1,284 @@
+use lambda_http::http::HeaderName;
+use serde_json::json;
+
+use super::*;
+use ApiVersion::{V1, V2};
+
+fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
+    let status = StatusCode::from_u16(status).unwrap();
+    Answer::new(status, headers.collect(), body.as_bytes())
+}
+
+fn v1(status: u16, body: &Value) -> SyncOutcome {
+    answer(status, &[], &body.to_string()).of_sync(V1, SyncData::Transactions)
+}
+
+fn v2(status: u16, headers: &[(&str, &str)], body: &Value) -> SyncOutcome {
+    answer(status, headers, &body.to_string()).of_sync(V2, SyncData::Transactions)
+}
+
+fn done() -> Value {
+    json!({ "status": "successful", "message": "Request was successfully completed", "data": [] })
+}
+
+fn successful(has_new_data: bool, job_id: Option<&str>) -> SyncOutcome {
+    let (data, job_id) = (SyncData::Transactions, job_id.map(str::to_owned));
+    SyncOutcome::Successful { has_new_data, data, balance: None, job_id }
+}
+
+fn demand(job_id: Option<&str>) -> SyncOutcome {
+    SyncOutcome::ReauthorisationRequired { job_id: job_id.map(str::to_owned) }
+}
+
+fn processing(job_id: Option<&str>) -> SyncOutcome {
+    SyncOutcome::Processing { job_id: job_id.map(str::to_owned) }
+}
+
+fn failed(code: &str, message: Option<&str>, job_id: Option<&str>) -> SyncOutcome {
+    let message = message.map(str::to_owned);
+    let error = MonoError { code: code.to_owned(), message };
+    SyncOutcome::Failed { error, job_id: job_id.map(str::to_owned) }
+}
+
+fn unusable(code: &str) -> SyncOutcome {
+    let error = MonoError { code: code.to_owned(), message: None };
+    SyncOutcome::Trouble(Trouble::Unusable(error))
+}
+
+fn unavailable() -> SyncOutcome {
+    SyncOutcome::Trouble(Trouble::Unavailable)
+}
+
+#[test]
+fn v1_tells_success_in_three_spellings_under_any_http_status() {
+    for code in ["SYNC_SUCCESSFUL", "SYNCED_SUCCESSFULLY", "SYNCED_SUCCESSFUL", "sync_successful"] {
+        for status in [200, 201, 400, 500] {
+            let body = json!({ "status": "successful", "hasNewData": true, "code": code });
+            assert_eq!(v1(status, &body), successful(true, None), "{code} {status}");
+        }
+    }
+}
+
+#[test]
+fn v1_says_whether_there_is_new_data_and_where_it_does_not_there_may_be() {
+    let told = |body| v1(200, &body);
+    let code = "SYNC_SUCCESSFUL";
+    assert_eq!(told(json!({ "code": code, "hasNewData": false })), successful(false, None));
+    assert_eq!(told(json!({ "code": code, "has_new_data": false })), successful(false, None));
+    assert_eq!(told(json!({ "code": code })), successful(true, None));
+    assert_eq!(told(json!({ "status": "successful" })), successful(true, None));
+}
+
+#[test]
+fn v1_tells_failures_by_their_code_under_any_http_status() {
+    for code in ["SYNC_ERROR", "INCOMPLETE_STATEMENT_ERROR"] {
+        for status in [200, 400, 429, 500, 503] {
+            let body = json!({ "status": "failed", "code": code });
+            assert_eq!(v1(status, &body), failed(code, None, None), "{code} {status}");
+        }
+    }
+    let unknown = json!({ "status": "failed", "code": "NEW_CODE", "message": "A new reason" });
+    assert_eq!(v1(200, &unknown), failed("NEW_CODE", Some("A new reason"), None));
+    assert_eq!(v1(400, &unknown), failed("NEW_CODE", Some("A new reason"), None));
+}
+
+#[test]
+fn v1_without_a_word_of_success_is_none() {
+    for body in [json!({}), json!({ "status": "odd" }), json!({ "hasNewData": true })] {
+        assert_eq!(v1(200, &body), unusable("HTTP_200"), "{body}");
+    }
+    assert_eq!(v1(200, &json!({ "status": "processing" })), processing(None));
+}
+
+#[test]
+fn a_demand_is_found_wherever_mono_tells_it() {
+    let code = json!({ "status": "failed", "code": "REAUTHORISATION_REQUIRED" });
+    let status = json!({ "status": "reauthorisation_required", "data": null });
+    for http in [200, 401, 402, 403, 404, 429, 500] {
+        assert_eq!(v1(http, &code), demand(None), "{http}");
+        assert_eq!(v2(http, &[], &code), demand(None), "{http}");
+        assert_eq!(v2(http, &[], &status), demand(None), "{http}");
+    }
+    let job = [("x-job-id", "j"), ("x-job-status", "REAUTHORISATION_REQUIRED")];
+    assert_eq!(v2(200, &job, &done()), demand(Some("j")));
+    assert_eq!(v2(200, &[("x-reauth-required", "true")], &done()), demand(None));
+    assert_eq!(v2(200, &[("x-reauth-required", "false")], &done()), successful(false, None));
+    let of_job =
+        json!({ "status": "successful", "data": { "status": "REAUTHORISATION_REQUIRED" } });
+    assert_eq!(v2(200, &[], &of_job), demand(None));
+}
+
+#[test]
+fn v2_tells_by_its_job_headers_in_any_case() {
+    for (word, outcome) in [
+        ("finished", successful(false, Some("j"))),
+        ("FINISHED", successful(false, Some("j"))),
+        ("processing", processing(Some("j"))),
+        ("Processing", processing(Some("j"))),
+        ("queued", processing(Some("j"))),
+        ("failed", failed("JOB_FAILED", None, Some("j"))),
+    ] {
+        let headers = [("x-job-id", "j"), ("x-job-status", word)];
+        assert_eq!(v2(200, &headers, &done()), outcome, "{word}");
+    }
+}
+
+#[test]
+fn v2_has_new_data_only_if_it_says_so() {
+    let told = |value| v2(200, &[("x-job-status", "finished"), ("x-has-new-data", value)], &done());
+    assert_eq!(told("true"), successful(true, None));
+    assert_eq!(told("TRUE"), successful(true, None));
+    assert_eq!(told("false"), successful(false, None));
+    assert_eq!(v2(200, &[("x-job-status", "finished")], &done()), successful(false, None));
+}
+
+#[test]
+fn v2_before_its_job_headers_is_done_when_there_is_data() {
+    assert_eq!(v2(200, &[("x-has-new-data", "true")], &done()), successful(true, None));
+    let enqueued = json!({
+        "status": "successful",
+        "message": "Account transaction sync is enqueued, please try again once notified via webhook",
+        "data": null,
+    });
+    assert_eq!(v2(200, &[], &enqueued), processing(None));
+    assert_eq!(v2(202, &[("x-job-id", "j")], &enqueued), processing(Some("j")));
+}
+
+#[test]
+fn v2_may_say_failed_in_the_body_alone() {
+    let body = json!({ "status": "failed", "message": "Bank not available", "data": null });
+    assert_eq!(v2(200, &[], &body), failed("HTTP_200", Some("Bank not available"), None));
+    assert_eq!(v2(402, &[], &body), failed("HTTP_402", Some("Bank not available"), None));
+}
+
+#[test]
+fn a_balance_is_taken_in_minor_units() {
+    let body = json!({ "status": "successful", "data": { "balance": 9_007_199_254_740_993_i64 } });
+    let answer = answer(200, &[("x-job-status", "finished")], &body.to_string());
+    let SyncOutcome::Successful { balance, data, .. } = answer.of_sync(V2, SyncData::Balance)
+    else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(balance, Some(MinorUnits(9_007_199_254_740_993)));
+    assert_eq!(data, SyncData::Balance);
+}
+
+#[test]
+fn an_account_that_mono_does_not_know_is_not_found() {
+    let body = json!({ "status": "failed", "message": "Account not found", "data": null });
+    let message = Some("Account not found".to_owned());
+    let error = MonoError { code: "HTTP_404".to_owned(), message };
+    assert_eq!(v1(404, &body), SyncOutcome::NotFound { error: error.clone() });
+    assert_eq!(v2(404, &[], &body), SyncOutcome::NotFound { error });
+}
+
+#[test]
+fn trouble_is_told_by_the_http_status() {
+    for (status, outcome) in [
+        (401, unusable("HTTP_401")),
+        (403, unusable("HTTP_403")),
+        (302, unusable("HTTP_302")),
+        (307, unusable("HTTP_307")),
+        (429, SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None })),
+        (500, unavailable()),
+        (502, unavailable()),
+        (503, unavailable()),
+        (504, unavailable()),
+    ] {
+        assert_eq!(v1(status, &json!({})), outcome, "{status}");
+        assert_eq!(v2(status, &[], &json!({})), outcome, "{status}");
+    }
+}
+
+#[test]
+fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
+    for body in ["", "<html></html>", "{\"status\":\"succ", "[]", "null", "\"successful\""] {
+        for version in [V1, V2] {
+            let outcome =
+                |status| answer(status, &[], body).of_sync(version, SyncData::Transactions);
+            assert_eq!(outcome(200), unusable("UNREADABLE_ANSWER"), "{body}");
+            assert_eq!(outcome(404), unusable("UNREADABLE_ANSWER"), "a wrong address, perhaps");
+            assert_eq!(outcome(502), unavailable());
+            assert_eq!(outcome(401), unusable("HTTP_401"));
+        }
+    }
+}
+
+#[test]
+fn a_rate_limit_says_for_how_long_in_seconds() {
+    let limited =
+        |value| answer(429, &[("retry-after", value)], "{}").of_sync(V2, SyncData::Transactions);
+    let after = |retry_after| SyncOutcome::Trouble(Trouble::RateLimited { retry_after });
+    assert_eq!(limited("7"), after(Some(Duration::from_secs(7))));
+    assert_eq!(limited("Wed, 21 Oct 2026 07:28:00 GMT"), after(None));
+}
+
+#[test]
+fn a_job_id_that_could_not_be_part_of_a_path_is_none() {
+    for id in ["", "a/b", "a b", "../x", &"x".repeat(65)] {
+        let headers = [("x-job-id", id), ("x-job-status", "processing")];
+        assert_eq!(v2(200, &headers, &done()), processing(None), "{id}");
+    }
+}
+
+#[test]
+fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
+    let job = |word| {
+        let body = json!({ "status": "successful", "data": { "id": "j", "status": word } });
+        answer(200, &[], &body.to_string()).of_job("j")
+    };
+    let state = |state| Job { id: Some("j".to_owned()), state };
+    assert_eq!(job("processing"), Some((state(JobState::Running), JobDemand::Nothing)));
+    assert_eq!(job("finished"), Some((state(JobState::Finished), JobDemand::Nothing)));
+    assert_eq!(job("FAILED"), Some((state(JobState::Failed), JobDemand::Nothing)));
+    let demanded = Some((state(JobState::Failed), JobDemand::Reauthorisation));
+    assert_eq!(job("REAUTHORISATION_REQUIRED"), demanded);
+    assert_eq!(answer(200, &[], "{}").of_job("j"), None);
+    assert_eq!(answer(404, &[], "{\"data\":{\"status\":\"finished\"}}").of_job("j"), None);
+}
+
+#[test]
+fn an_account_is_known_or_not_or_it_cannot_be_told() {
+    let known = |status, body| answer(status, &[], body).of_account();
+    assert_eq!(known(200, "{\"data\":{}}"), Ok(true));
+    assert_eq!(known(404, "{\"status\":\"failed\"}"), Ok(false));
+    assert_eq!(known(500, "{}"), Err(Trouble::Unavailable));
+    for (status, body) in [(404, "<html>"), (200, "<html>"), (400, "{}"), (401, "{}"), (302, "{}")]
+    {
+        assert!(matches!(known(status, body), Err(Trouble::Unusable(_))), "{status} {body}");
+    }
+}
+
+#[test]
+fn what_might_be_a_key_or_a_number_of_a_person_is_not_handed_on() {
+    for (said, told) in [
+        ("Account 0131883461 is dormant.", "Account … is dormant."),
+        ("BVN: 22212345678", "BVN: …"),
+        ("Invalid key live_sk_Abc123 given", "Invalid key … given"),
+        ("sk_live-0 (0131-883-461)", "… (…)"),
+        ("Try again in 300 s", "Try again in 300 s"),
+        ("two\nlines\u{7}", "twolines"),
+    ] {
+        assert_eq!(disclosable(said), told);
+    }
+    assert_eq!(disclosable(&"a".repeat(500)).len(), 200);
+}
+
+#[test]
+fn no_answer_makes_the_reader_panic() {
+    use proptest::prelude::*;
+    let words =
+        proptest::sample::select(vec!["", "failed", "finished", "REAUTHORISATION_REQUIRED"]);
+    proptest!(|(status in 100..600_u16, word in words, body in "\\PC*")| {
+        for body in [body, json!({ "status": word, "code": word, "data": word }).to_string()] {
+            let answer = answer(status, &[("x-job-status", word), ("x-job-id", word)], &body);
+            for version in [V1, V2] {
+                let _ = answer.of_sync(version, SyncData::Balance);
+            }
+            let _ = (answer.of_job("j"), answer.of_account());
+        }
+    });
+}

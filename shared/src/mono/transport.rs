@@ -1,0 +1,101 @@
+//! HTTP to Mono: the client and the TLS of the AWS SDKs, held to one origin.
+
+use std::error::Error;
+use std::iter::successors;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper_util::client::legacy;
+use lambda_http::http::{Request, Uri};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::answer::Answer;
+use super::base_url::BaseUrl;
+use crate::account::{MonoError, Trouble};
+use crate::aws::{describe, tls};
+
+/// A connection that takes longer will not open: so it is known that nothing was sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Far more than a page of transactions has.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Follows no redirect, since the key must go nowhere else; and keeps no connection, since one that
+/// Mono has closed meanwhile could not be told from one that broke after a sync had been sent.
+pub(super) struct Transport {
+    base_url: BaseUrl,
+    limit: Duration,
+    /// Made when first needed: trusted certificates take time to read.
+    connector: OnceLock<Connector>,
+}
+
+impl Transport {
+    pub(super) fn new(base_url: BaseUrl, limit: Duration) -> Self {
+        Self { base_url, limit, connector: OnceLock::new() }
+    }
+
+    pub(super) fn uri(&self, path: &str) -> Uri {
+        self.base_url.join(path)
+    }
+
+    /// Sends a request, once, and reads the whole answer.
+    pub(super) async fn send(
+        &self,
+        request: Request<()>,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
+        let now = Instant::now();
+        if deadline <= now {
+            return Err(Trouble::NotConnected);
+        }
+        let exchange = timeout_at(deadline.min(now + self.limit), self.exchange(request));
+        exchange.await.unwrap_or(Err(Trouble::TimedOut))
+    }
+
+    async fn exchange(&self, request: Request<()>) -> Result<Answer, Trouble> {
+        let request = HttpRequest::try_from(request.map(|()| SdkBody::empty()));
+        let request = request.map_err(|error| unexpected("cannot be sent", &error))?;
+        let response = self.connector().call(request).await.map_err(|error| trouble(&error))?;
+        let response = response.try_into_http1x();
+        let response = response.map_err(|error| unexpected("cannot be read", &error))?;
+        let (parts, body) = response.into_parts();
+        match Limited::new(body, MOST_BYTES).collect().await {
+            Ok(body) => Ok(Answer::new(parts.status, parts.headers, &body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(unexpected("is too large", &*error))
+            }
+            Err(_) => Err(Trouble::Unavailable),
+        }
+    }
+
+    fn connector(&self) -> &Connector {
+        self.connector.get_or_init(|| {
+            let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT);
+            Connector::builder()
+                .connector_settings(settings.build())
+                .pool_max_idle_per_host(0)
+                .tls_provider(tls())
+                .build()
+        })
+    }
+}
+
+/// Whether the request may have been sent.
+fn trouble(error: &ConnectorError) -> Trouble {
+    let chain = successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
+    let never_opened =
+        chain.filter_map(<dyn Error>::downcast_ref::<legacy::Error>).any(legacy::Error::is_connect);
+    warn!(error = describe(error), never_opened, "Mono cannot be reached");
+    if never_opened { Trouble::NotConnected } else { Trouble::Unavailable }
+}
+
+fn unexpected(what: &str, error: &(dyn Error + 'static)) -> Trouble {
+    warn!(error = describe(error), "an exchange with Mono {what}");
+    Trouble::Unusable(MonoError::unreadable())
+}

@@ -1,0 +1,72 @@
+//! The stand-in for Mono, as a program of its own, driven by its control API.
+
+use std::process::Command;
+use std::time::Duration;
+
+use e2e::process::Companion;
+use e2e::project;
+use e2e::samples::LOCAL_KEY;
+use reqwest::{Client, Method};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{Result, expect};
+
+/// Mono, under control.
+pub(crate) struct Mono {
+    pub(crate) url: String,
+    http: Client,
+}
+
+/// Starts the program.
+pub(crate) async fn start() -> Result<(Companion, Mono)> {
+    let program = std::env::current_exe()?.with_file_name("sandbox");
+    let log = project().join("target/local/sandbox.log");
+    let mut command = Command::new(program);
+    // Thirty seconds until Mono's first retry are half a second here.
+    command.args(["--secret-key", LOCAL_KEY, "--time-scale", "60"]);
+    let mut sandbox = Companion::start(&mut command, &log)?;
+    while !sandbox.has_ended() {
+        let line = std::fs::read_to_string(&log)?;
+        let ready = line.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        if let Some(url) = ready.and_then(|ready| Some(ready["url"].as_str()?.to_owned())) {
+            return Ok((sandbox, Mono { url, http: Client::new() }));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("The sandbox did not start, see {}.", log.display()).into())
+}
+
+impl Mono {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.control(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.control(Method::PUT, path, body).await
+    }
+
+    async fn control(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}/control/{path}", self.url);
+        let answer = self.http.request(method, url).json(body).send().await?;
+        expect(answer.status().is_success(), &format!("the sandbox does {path}"))?;
+        Ok(answer.json().await.unwrap_or_default())
+    }
+
+    /// How many syncs of an account Mono has begun, and charges for.
+    pub(crate) async fn paid_calls(&self, account_id: &str) -> Result<usize> {
+        let answer = self.http.get(format!("{}/control/calls", self.url)).send().await?;
+        let calls: Vec<Value> = answer.json().await?;
+        let paid = |call: &&Value| call["paid"] == true && call["account_id"] == account_id;
+        Ok(calls.iter().filter(paid).count())
+    }
+
+    /// What was delivered, once every delivery has ended.
+    pub(crate) async fn settled(&self) -> Result<Vec<Value>> {
+        let settled = self.http.get(format!("{}/control/settled", self.url));
+        // Mono itself would go on for two days.
+        let answer = settled.timeout(Duration::from_mins(1)).send().await;
+        expect(answer.is_ok(), "the webhooks are delivered")?;
+        Ok(answer?.json().await?)
+    }
+}

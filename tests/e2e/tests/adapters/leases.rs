@@ -1,0 +1,119 @@
+//! The lease of a sync: one write before the call to Mono, and one after.
+
+use std::time::Duration;
+
+use e2e::proxy::Failure;
+use mono_sync::account::{MonoError, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble};
+use mono_sync::account_id::AccountId;
+use mono_sync::store::{AccountStore, StoreError, Stored};
+use mono_sync::timestamp::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::records::{account_id, balance, store, update};
+use crate::{fail, proxy};
+
+const LEASE: Duration = Duration::from_mins(1);
+
+async fn begin(store: &AccountStore, id: &AccountId) -> Result<Stored, SyncRefusal> {
+    let now = Timestamp::now();
+    let begun = store.begin_sync(id, now, now + LEASE).await.unwrap();
+    begun.map_err(|(_, refusal)| refusal)
+}
+
+fn attempt(leased: &Stored, outcome: SyncOutcome) -> SyncAttempt {
+    let started_at = leased.account.lease.unwrap().started_at;
+    SyncAttempt { started_at, ended_at: Timestamp::now(), outcome }
+}
+
+fn success() -> SyncOutcome {
+    let data = SyncData::Transactions;
+    SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None }
+}
+
+fn not_found() -> SyncOutcome {
+    let error = MonoError { code: "HTTP_404".to_owned(), message: None };
+    SyncOutcome::NotFound { error }
+}
+
+#[tokio::test]
+async fn of_ten_who_want_the_lease_of_one_account_one_gets_it() {
+    let (store, id) = (store(), account_id());
+    let mut callers = JoinSet::new();
+    for _ in 0..10 {
+        let (store, id) = (store.clone(), id.clone());
+        callers.spawn(async move { begin(&store, &id).await.is_ok() });
+    }
+    let granted = callers.join_all().await.into_iter().filter(|granted| *granted).count();
+    assert_eq!(granted, 1);
+}
+
+#[tokio::test]
+async fn a_sync_costs_a_consistent_read_and_two_writes() {
+    let (store, id) = (store(), account_id());
+    let leased = begin(&store, &id).await.unwrap();
+    let attempt = attempt(&leased, success());
+    let account = store.end_sync(leased, &attempt).await.unwrap().unwrap();
+    assert_eq!(account.lease, None);
+    assert_eq!(store.get(&id).await.unwrap().unwrap().account, account);
+    let reads = proxy().calls(id.as_str());
+    let consistent = reads.iter().filter(|call| call.body.contains("\"ConsistentRead\":true"));
+    assert_eq!(consistent.count(), 1);
+    assert_eq!(proxy().count("PutItem", id.as_str()), 2);
+}
+
+#[tokio::test]
+async fn an_event_between_the_two_is_kept() {
+    let (store, id) = (store(), account_id());
+    let leased = begin(&store, &id).await.unwrap();
+    let seen = store.get(&id).await.unwrap();
+    store.apply(&id, seen, &[&update(&id, 1, 100)]).await.unwrap();
+    let attempt = attempt(&leased, success());
+    store.end_sync(leased, &attempt).await.unwrap();
+    assert_eq!(balance(&store, &id).await, Some(100));
+    let account = store.get(&id).await.unwrap().unwrap().account;
+    assert_eq!(account.registers.synced.unwrap().order.at, attempt.ended_at);
+}
+
+#[tokio::test]
+async fn of_an_account_that_nobody_knows_nothing_is_left() {
+    for failures in [&[][..], &[Failure::Throttle], &[Failure::AnswerLost], &[Failure::Conflict]] {
+        let (store, id) = (store(), account_id());
+        let leased = begin(&store, &id).await.unwrap();
+        fail("DeleteItem", id.as_str(), failures);
+        let attempt = attempt(&leased, not_found());
+        assert_eq!(store.end_sync(leased, &attempt).await.unwrap(), None, "{failures:?}");
+        assert_eq!(store.get(&id).await.unwrap(), None, "{failures:?}");
+        assert_eq!(proxy().pending_faults(id.as_str()), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_first_event_in_the_meantime_saves_the_record() {
+    let (store, id) = (store(), account_id());
+    let leased = begin(&store, &id).await.unwrap();
+    let seen = store.get(&id).await.unwrap();
+    store.apply(&id, seen, &[&update(&id, 1, 100)]).await.unwrap();
+    let attempt = attempt(&leased, not_found());
+    assert!(store.end_sync(leased, &attempt).await.unwrap().is_some());
+    assert_eq!(balance(&store, &id).await, Some(100));
+}
+
+#[tokio::test]
+async fn a_lease_whose_write_was_answered_with_a_failure_is_no_lease() {
+    let (store, id) = (store(), account_id());
+    fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
+    let now = Timestamp::now();
+    let failed = store.begin_sync(&id, now, now + LEASE).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))));
+    assert!(begin(&store, &id).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_lease_whose_answer_was_lost_is_found_to_be_ones_own() {
+    let (store, id) = (store(), account_id());
+    fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
+    let leased = begin(&store, &id).await.unwrap();
+    let attempt = attempt(&leased, SyncOutcome::Trouble(Trouble::TimedOut));
+    let account = store.end_sync(leased, &attempt).await.unwrap().unwrap();
+    assert_eq!((account.lease, account.cooldown_until.is_some()), (None, true));
+}

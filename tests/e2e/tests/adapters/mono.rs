@@ -1,0 +1,274 @@
+//! The client of Mono's API against the sandbox, over a real socket.
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use e2e::emulator::free_port;
+use e2e::shared_stack::local;
+use mono_sync::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
+use mono_sync::account_id::AccountId;
+use mono_sync::mono::{ApiVersion, KeyCache, Mono, SyncRequest};
+use mono_sync::timestamp::Timestamp;
+use sandbox::{Demand, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout};
+
+use crate::unique;
+
+const LIMIT: Duration = Duration::from_secs(25);
+const BOTH: [ApiVersion; 2] = [ApiVersion::V1, ApiVersion::V2];
+
+/// The sandbox, with one account, and a client of it whose key is a stored secret.
+struct World {
+    sandbox: Sandbox,
+    mono: Mono,
+    secret: String,
+    id: AccountId,
+}
+
+impl World {
+    async fn new(version: ApiVersion) -> Self {
+        Self::with_limit(version, LIMIT).await
+    }
+
+    async fn with_limit(version: ApiVersion, limit: Duration) -> Self {
+        let settings = Settings { secret_key: "test_sk_first".to_owned(), ..Settings::default() };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let id = sandbox.link(Link::default()).parse().unwrap();
+        let secret = unique("key");
+        let create = secrets().create_secret().name(&secret).secret_string("test_sk_first");
+        create.send().await.unwrap();
+        let mono = client(version, &sandbox.url(), &secret, limit);
+        Self { sandbox, mono, secret, id }
+    }
+
+    fn plan(&self, plan: Plan) {
+        self.sandbox.plan(self.id.as_str(), [plan]).unwrap();
+    }
+
+    async fn sync(&self) -> SyncOutcome {
+        self.sync_at(Timestamp::now(), SyncData::Transactions).await
+    }
+
+    async fn sync_at(&self, now: Timestamp, data: SyncData) -> SyncOutcome {
+        let session = self.mono.sign_in(now).await.unwrap();
+        let request = SyncRequest { data, allow_incomplete_statement: false };
+        session.sync(&self.id, request, Instant::now() + LIMIT).await
+    }
+
+    async fn knows(&self) -> Result<bool, Trouble> {
+        let session = self.mono.sign_in(Timestamp::now()).await.unwrap();
+        session.knows(&self.id, Instant::now() + LIMIT).await
+    }
+}
+
+fn secrets() -> Client {
+    Client::new(&local().sdk())
+}
+
+fn client(version: ApiVersion, url: &str, secret: &str, limit: Duration) -> Mono {
+    Mono::new(version, url.parse().unwrap(), KeyCache::new(secrets(), secret), limit)
+}
+
+fn mishap(mishap: Mishap) -> Plan {
+    Plan { mishap: Some(mishap), ..Plan::default() }
+}
+
+fn unusable(code: &str) -> SyncOutcome {
+    let error = MonoError { code: code.to_owned(), message: None };
+    SyncOutcome::Trouble(Trouble::Unusable(error))
+}
+
+#[tokio::test]
+async fn each_version_is_spoken_as_it_is() {
+    for (version, method, path) in
+        [(ApiVersion::V1, "POST", "sync"), (ApiVersion::V2, "GET", "transactions")]
+    {
+        let world = World::new(version).await;
+        assert!(matches!(world.sync().await, SyncOutcome::Successful { has_new_data: true, .. }));
+        let calls = world.sandbox.calls();
+        let [call] = &calls[..] else { panic!("{calls:?}") };
+        assert!(call.paid && call.signed_in);
+        assert_eq!((call.method.as_str(), call.path.ends_with(path)), (method, true), "{call:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_balance_call_brings_the_balance() {
+    let world = World::new(ApiVersion::V2).await;
+    let outcome = world.sync_at(Timestamp::now(), SyncData::Balance).await;
+    let SyncOutcome::Successful { balance: Some(balance), job_id: Some(_), .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(balance.0, world.sandbox.account(world.id.as_str()).unwrap().balance);
+}
+
+#[tokio::test]
+async fn a_job_can_be_asked_for() {
+    let world = World::new(ApiVersion::V2).await;
+    world.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
+    let SyncOutcome::Processing { job_id: Some(job_id) } = world.sync().await else { panic!() };
+    let session = world.mono.sign_in(Timestamp::now()).await.unwrap();
+    let by = Instant::now() + LIMIT;
+    let (job, demand) = session.job(&world.id, &job_id, by).await.unwrap().unwrap();
+    assert_eq!((job.state, demand), (JobState::Running, JobDemand::Nothing));
+    assert_eq!(job.id, Some(job_id));
+    assert_eq!(session.job(&world.id, "unknown", by).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_job_that_failed_is_asked_why() {
+    let world = World::new(ApiVersion::V2).await;
+    let (outcome, demand) = (Refresh::ReauthorisationRequired, Demand::JobLookup);
+    world.plan(Plan { outcome, demand, ..Plan::default() });
+    assert!(matches!(world.sync().await, SyncOutcome::ReauthorisationRequired { job_id: Some(_) }));
+    world.plan(Plan { outcome: Refresh::Failed, ..Plan::default() });
+    let paid = world.sandbox.paid_calls(world.id.as_str());
+    assert!(matches!(world.sync().await, SyncOutcome::Failed { job_id: Some(_), .. }));
+    assert_eq!(world.sandbox.paid_calls(world.id.as_str()), paid + 1, "asking is free");
+}
+
+#[tokio::test]
+async fn a_key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal() {
+    let world = World::new(ApiVersion::V2).await;
+    let now = Timestamp::now();
+    let sync = async |now| world.sync_at(now, SyncData::Transactions).await;
+    assert!(matches!(sync(now).await, SyncOutcome::Successful { .. }));
+
+    world.sandbox.set_secret_key("test_sk_second").unwrap();
+    let put = secrets().put_secret_value().secret_id(&world.secret);
+    put.secret_string("test_sk_second\n").send().await.unwrap();
+    let SyncOutcome::Trouble(Trouble::Unusable(error)) = sync(now).await else { panic!() };
+    assert_eq!(error.code, "HTTP_401");
+    let minute = Duration::from_mins(1);
+    assert!(matches!(sync(now + minute / 2).await, SyncOutcome::Trouble(Trouble::Unusable(_))));
+    assert!(matches!(sync(now + minute).await, SyncOutcome::Successful { .. }));
+    let reads = local().proxy.count("GetSecretValue", &format!("\"{}\"", world.secret));
+    assert_eq!(reads, 2);
+}
+
+#[tokio::test]
+async fn a_key_is_read_once_an_hour() {
+    let world = World::new(ApiVersion::V1).await;
+    let now = Timestamp::now();
+    for minutes in [0, 1, 30, 59, 60, 61] {
+        world.sync_at(now + Duration::from_mins(minutes), SyncData::Transactions).await;
+    }
+    let reads = local().proxy.count("GetSecretValue", &format!("\"{}\"", world.secret));
+    assert_eq!(reads, 2);
+}
+
+#[tokio::test]
+async fn without_a_key_there_is_no_session() {
+    let blank = unique("key");
+    secrets().create_secret().name(&blank).secret_string(" ").send().await.unwrap();
+    for secret in [blank, unique("missing")] {
+        let mono = client(ApiVersion::V2, "http://127.0.0.1:9", &secret, LIMIT);
+        assert!(mono.sign_in(Timestamp::now()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_so_the_key_goes_nowhere_else() {
+    for version in BOTH {
+        let elsewhere = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let world = World::new(version).await;
+        let url = format!("http://{}/", elsewhere.local_addr().unwrap());
+        world.plan(mishap(Mishap::Redirect(url)));
+        assert_eq!(world.sync().await, unusable("HTTP_307"));
+        let called = timeout(Duration::from_millis(200), elsewhere.accept()).await;
+        assert!(called.is_err(), "nobody calls there");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_told_by_what_can_be_done_about_it() {
+    for version in BOTH {
+        let world = World::new(version).await;
+        let trouble = SyncOutcome::Trouble;
+        for (what, outcome) in [
+            (Mishap::MalformedJson, unusable("UNREADABLE_ANSWER")),
+            (Mishap::Html(200), unusable("UNREADABLE_ANSWER")),
+            (Mishap::EndlessBody, unusable("UNREADABLE_ANSWER")),
+            (Mishap::ConnectionClosed, trouble(Trouble::Unavailable)),
+            (Mishap::Status(500), trouble(Trouble::Unavailable)),
+            (Mishap::Status(503), trouble(Trouble::Unavailable)),
+            (
+                Mishap::RateLimited { retry_after: Some(7) },
+                trouble(Trouble::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
+            ),
+        ] {
+            world.plan(mishap(what.clone()));
+            assert_eq!(world.sync().await, outcome, "{what:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sync_is_sent_once_whatever_happens() {
+    for version in BOTH {
+        for what in [Mishap::ConnectionClosed, Mishap::Status(500), Mishap::Status(429)] {
+            let world = World::new(version).await;
+            world.plan(mishap(what.clone()));
+            world.sync().await;
+            assert_eq!(world.sandbox.calls().len(), 1, "{what:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mono_is_not_waited_for_beyond_the_limit() {
+    for version in BOTH {
+        let world = World::with_limit(version, Duration::from_millis(300)).await;
+        world.plan(mishap(Mishap::Hang));
+        assert_eq!(world.sync().await, SyncOutcome::Trouble(Trouble::TimedOut));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_never_opened_is_told_from_one_that_broke() {
+    let secret = unique("key");
+    secrets().create_secret().name(&secret).secret_string("test_sk").send().await.unwrap();
+    let url = format!("http://127.0.0.1:{}", free_port().unwrap());
+    for version in BOTH {
+        let mono = client(version, &url, &secret, LIMIT);
+        let session = mono.sign_in(Timestamp::now()).await.unwrap();
+        let request =
+            SyncRequest { data: SyncData::Transactions, allow_incomplete_statement: false };
+        let id = "a".parse().unwrap();
+        let never = SyncOutcome::Trouble(Trouble::NotConnected);
+        assert_eq!(session.sync(&id, request, Instant::now() + LIMIT).await, never);
+        let too_late = Instant::now();
+        assert_eq!(session.sync(&id, request, too_late).await, never, "nothing was sent");
+    }
+}
+
+#[tokio::test]
+async fn a_read_is_free_and_repeated_after_trouble_that_may_pass() {
+    for version in BOTH {
+        let world = World::new(version).await;
+        let id = world.id.as_str();
+        let limited = Mishap::RateLimited { retry_after: None };
+        world.sandbox.plan_free(id, [limited, Mishap::ConnectionClosed]).unwrap();
+        assert_eq!(world.knows().await, Ok(true));
+        assert_eq!(world.sandbox.calls().len(), 3);
+
+        world.sandbox.plan_free(id, vec![Mishap::Status(503); 3]).unwrap();
+        assert_eq!(world.knows().await, Err(Trouble::Unavailable), "but not for ever");
+        world.sandbox.plan_free(id, [Mishap::Status(401)]).unwrap();
+        let calls = world.sandbox.calls().len();
+        assert!(matches!(world.knows().await, Err(Trouble::Unusable(_))));
+        assert_eq!(world.sandbox.calls().len(), calls + 1, "nor where it cannot help");
+        assert_eq!(world.sandbox.paid_calls(id), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_was_unlinked_at_mono_is_not_known() {
+    for version in BOTH {
+        let world = World::new(version).await;
+        assert_eq!(world.knows().await, Ok(true));
+        world.sandbox.unlink(world.id.as_str()).unwrap();
+        assert_eq!(world.knows().await, Ok(false));
+    }
+}

@@ -1,0 +1,544 @@
+//! A sync on demand, in both versions of Mono's API: what the caller is told, and what the record
+//! says afterwards.
+
+use std::time::Duration;
+
+use e2e::shared_stack::{World, world};
+use reqwest::{Method, Response, StatusCode};
+use sandbox::{Demand, Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, SuccessCode, Webhooks};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::{account_id, eventually};
+
+const BOTH: [Dialect; 2] = [Dialect::V1, Dialect::V2];
+
+/// An answer to a sync.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<u64>,
+    body: Value,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let headers = response.headers().clone();
+        assert!(!headers["x-request-id"].is_empty());
+        let status = response.status();
+        let problem = status.is_client_error() || status.is_server_error();
+        let media_type = if problem { "application/problem+json" } else { "application/json" };
+        assert_eq!(headers["content-type"], media_type);
+        let retry_after = headers.get("retry-after").map(|value| value.to_str().unwrap());
+        let retry_after = retry_after.map(|seconds| seconds.parse().unwrap());
+        Self { status, retry_after, body: response.json().await.unwrap() }
+    }
+
+    #[track_caller]
+    fn expect(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status.as_u16(), &self.body["code"]), (status, &json!(code)), "{self:?}");
+        self
+    }
+}
+
+/// An account at Mono, in one of the worlds.
+struct Case {
+    world: &'static World,
+    id: String,
+}
+
+impl Case {
+    /// Linked, and known to the stack.
+    async fn linked(dialect: Dialect) -> Self {
+        let case = Self::unseen(dialect, Link::default());
+        case.world.mono.send(&case.world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
+        case.status("healthy").await;
+        case
+    }
+
+    /// Linked before there was a stack to tell.
+    fn unseen(dialect: Dialect, link: Link) -> Self {
+        let world = world(dialect);
+        let id = world.mono.link(Link { silent: true, ..link });
+        Self { world, id }
+    }
+
+    fn plan(&self, plan: Plan) {
+        self.world.mono.plan(&self.id, [plan]).unwrap();
+    }
+
+    async fn sync(&self) -> Answer {
+        self.sync_with("").await
+    }
+
+    async fn sync_with(&self, query: &str) -> Answer {
+        Answer::of(self.world.stack.sync(&self.id, query).await.unwrap()).await
+    }
+
+    /// What a sync comes to that is to come to this.
+    async fn planned(dialect: Dialect, plan: Plan) -> (Self, Answer) {
+        let case = Self::linked(dialect).await;
+        case.plan(plan);
+        let answer = case.sync().await;
+        (case, answer)
+    }
+
+    async fn shown(&self) -> Value {
+        self.world.stack.account(&self.id).await.unwrap().1
+    }
+
+    async fn when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let seen = std::cell::RefCell::new(Value::Null);
+        eventually(what, async || {
+            *seen.borrow_mut() = self.shown().await;
+            holds(&seen.borrow())
+        })
+        .await;
+        seen.take()
+    }
+
+    async fn status(&self, status: &str) -> Value {
+        self.when(status, |account| account["status"] == status).await
+    }
+
+    /// How often Mono was asked to sync the account.
+    fn asked(&self) -> usize {
+        let calls = self.world.mono.calls();
+        calls.iter().filter(|call| call.sync && call.account_id.as_ref() == Some(&self.id)).count()
+    }
+}
+
+fn mishap(mishap: Mishap) -> Plan {
+    Plan { mishap: Some(mishap), ..Plan::default() }
+}
+
+#[tokio::test]
+async fn a_sync_is_successful_and_says_whether_there_is_new_data() {
+    for dialect in BOTH {
+        for (outcome, new) in [(Refresh::NewData, true), (Refresh::NothingNew, false)] {
+            let plan = Plan { outcome, webhooks: Webhooks::Lost, ..Plan::default() };
+            let case = Case::linked(dialect).await;
+            let before = case.shown().await;
+            case.plan(plan);
+            let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+            assert_eq!(answer.body["has_new_data"], new, "{dialect}");
+            let account = &answer.body["account"];
+            assert_eq!(*account, case.shown().await, "what is answered is what is stored");
+            assert_eq!(account["status"], "healthy");
+            assert_eq!(account["sync_status"], "SUCCESSFUL");
+            assert!(account["last_synced_at"].as_str() > before["last_synced_at"].as_str());
+            assert!(account["last_sync_attempt_at"].is_string());
+            assert!(account["next_sync_allowed_at"].is_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_of_v1s_spellings_of_success_is_one() {
+    for success_code in [
+        SuccessCode::SyncSuccessful,
+        SuccessCode::SyncedSuccessfully,
+        SuccessCode::SyncedSuccessful,
+    ] {
+        let plan = Plan { success_code, ..Plan::default() };
+        let (_, answer) = Case::planned(Dialect::V1, plan).await;
+        answer.expect(200, "SYNC_SUCCESSFUL");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_was_never_seen_can_be_synced() {
+    for dialect in BOTH {
+        let case = Case::unseen(dialect, Link::default());
+        assert_eq!(case.shown().await["code"], "ACCOUNT_NOT_FOUND");
+        case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
+        let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+        assert_eq!(answer.body["account"]["status"], "healthy");
+        assert_eq!(case.shown().await, answer.body["account"]);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_knows_leaves_nothing_behind() {
+    for dialect in BOTH {
+        let case = Case { world: world(dialect), id: account_id() };
+        case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
+        assert_eq!(case.shown().await["code"], "ACCOUNT_NOT_FOUND", "{dialect}");
+        case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn a_known_account_that_mono_does_not_know_stays_as_failed() {
+    for dialect in BOTH {
+        let (case, answer) = Case::planned(dialect, mishap(Mishap::Status(404))).await;
+        answer.expect(404, "ACCOUNT_NOT_FOUND");
+        let account = case.shown().await;
+        assert_eq!(
+            (&account["status"], &account["sync_status"]),
+            (&json!("failed"), &json!("FAILED"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() {
+    let case = Case::linked(Dialect::V2).await;
+    case.plan(Plan { pace: Pace::Slow(Duration::from_mins(50)), ..Plan::default() });
+    let first = case.sync().await.expect(202, "SYNC_PROCESSING");
+    assert!(first.body["job_id"].is_string());
+    assert_eq!(first.body["account"]["status"], "syncing");
+    assert_eq!(first.body["account"]["data_status"], "PROCESSING");
+    let second = case.sync().await.expect(202, "SYNC_PROCESSING");
+    assert_eq!(second.body["job_id"], first.body["job_id"]);
+    assert_eq!(case.asked(), 1);
+    case.status("healthy").await;
+}
+
+#[tokio::test]
+async fn what_mono_is_fetching_by_itself_is_waited_for_too() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        let mono = &case.world.mono;
+        mono.send(&mono.event(Kind::AccountUpdatedProcessing, &case.id).unwrap());
+        case.status("syncing").await;
+        case.sync().await.expect(202, "SYNC_PROCESSING");
+        assert_eq!(case.asked(), 0, "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn a_bank_that_wants_the_customer_is_409_with_the_route_to_call() {
+    let demands =
+        [Demand::Code, Demand::Status, Demand::JobStatus, Demand::ReauthHeader, Demand::JobLookup];
+    let v2 = demands.map(|demand| (Dialect::V2, demand));
+    for (dialect, demand) in v2.into_iter().chain([(Dialect::V1, Demand::Code)]) {
+        let outcome = Refresh::ReauthorisationRequired;
+        let plan = Plan { outcome, demand, webhooks: Webhooks::Lost, ..Plan::default() };
+        let (case, answer) = Case::planned(dialect, plan).await;
+        let answer = answer.expect(409, "REAUTHORISATION_REQUIRED");
+        assert_eq!(answer.body["reauthorise"], format!("/accounts/{}/reauthorise", case.id));
+        let account = case.shown().await;
+        assert_eq!(account["status"], "reauthorisation_required", "{demand:?}");
+        assert!(account["reauthorisation_required_at"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_demand_that_only_the_webhook_tells_is_a_failure_until_it_comes() {
+    let plan = Plan { outcome: Refresh::ReauthorisationRequired, ..Plan::default() };
+    let (case, answer) = Case::planned(Dialect::V2, plan).await;
+    answer.expect(502, "SYNC_FAILED");
+    case.status("reauthorisation_required").await;
+}
+
+#[tokio::test]
+async fn an_account_that_waits_for_its_customer_may_be_synced_by_hand() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
+        case.status("reauthorisation_required").await;
+        let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+        assert_eq!(answer.body["account"]["status"], "healthy", "they may just have done it");
+    }
+}
+
+#[tokio::test]
+async fn a_second_sync_within_the_cooldown_is_429_and_does_not_reach_mono() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        let first = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+        let second = case.sync().await.expect(429, "SYNC_COOLDOWN");
+        let allowed_at = &second.body["next_allowed_at"];
+        assert_eq!(*allowed_at, first.body["account"]["next_sync_allowed_at"]);
+        assert_eq!(*allowed_at, case.shown().await["next_sync_allowed_at"]);
+        let seconds = second.retry_after.unwrap();
+        assert!((240..=300).contains(&seconds), "{seconds}");
+        assert_eq!(case.asked(), 1, "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn ten_clicks_at_once_are_one_call_at_mono() {
+    for dialect in BOTH {
+        let case = Case::unseen(dialect, Link::default());
+        case.plan(Plan { delay_millis: 500, webhooks: Webhooks::Lost, ..Plan::default() });
+        let mut clicks = JoinSet::new();
+        for _ in 0..10 {
+            let (stack, id) = (&case.world.stack, case.id.clone());
+            clicks.spawn(async move { stack.sync(&id, "").await.unwrap().status().as_u16() });
+        }
+        let mut statuses = clicks.join_all().await;
+        statuses.sort_unstable();
+        assert_eq!(case.asked(), 1, "{dialect}: {statuses:?}");
+        assert_eq!(statuses[0], 200);
+        assert!(statuses[1..].iter().all(|status| [202, 429].contains(status)), "{statuses:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_mono_could_not_do_is_502_with_monos_code() {
+    let v1 = |failure_status| {
+        let plan = Plan { outcome: Refresh::Failed, failure_status, ..Plan::default() };
+        (Dialect::V1, plan, "SYNC_ERROR")
+    };
+    let v2 = |old_data| {
+        (Dialect::V2, Plan { outcome: Refresh::Failed, old_data, ..Plan::default() }, "JOB_FAILED")
+    };
+    let incomplete = Plan { outcome: Refresh::Partial, ..Plan::default() };
+    for (dialect, plan, code) in [
+        v1(200),
+        v1(400),
+        v1(500),
+        v2(false),
+        v2(true),
+        (Dialect::V1, incomplete, "INCOMPLETE_STATEMENT_ERROR"),
+    ] {
+        let (case, answer) =
+            Case::planned(dialect, Plan { webhooks: Webhooks::Lost, ..plan }).await;
+        let answer = answer.expect(502, "SYNC_FAILED");
+        assert_eq!(answer.body["mono_code"], code, "{answer:?}");
+        let account = case.shown().await;
+        assert_eq!(
+            (&account["status"], &account["sync_status"]),
+            (&json!("failed"), &json!("FAILED"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
+    for dialect in BOTH {
+        for (unusable, code) in [
+            (Mishap::Status(401), "HTTP_401"),
+            (Mishap::MalformedJson, "UNREADABLE_ANSWER"),
+            (Mishap::Html(200), "UNREADABLE_ANSWER"),
+            (Mishap::EndlessBody, "UNREADABLE_ANSWER"),
+            (Mishap::Redirect("http://127.0.0.1:9/".to_owned()), "HTTP_307"),
+        ] {
+            let (case, answer) = Case::planned(dialect, mishap(unusable)).await;
+            let answer = answer.expect(502, "SYNC_FAILED");
+            assert_eq!(answer.body["mono_code"], code, "{dialect}");
+            assert_eq!(case.shown().await["status"], "healthy");
+            case.sync().await.expect(429, "SYNC_COOLDOWN");
+        }
+    }
+}
+
+#[tokio::test]
+async fn trouble_at_mono_is_503_and_the_cooldown_holds_since_it_may_have_charged() {
+    for dialect in BOTH {
+        for trouble in
+            [Mishap::Status(500), Mishap::Status(503), Mishap::Html(502), Mishap::ConnectionClosed]
+        {
+            let (case, answer) = Case::planned(dialect, mishap(trouble.clone())).await;
+            let answer = answer.expect(503, "MONO_UNAVAILABLE");
+            let seconds = answer.retry_after.unwrap();
+            assert!((240..=300).contains(&seconds), "{trouble:?}: {seconds}");
+            assert_eq!(case.shown().await["status"], "healthy");
+            case.sync().await.expect(429, "SYNC_COOLDOWN");
+            assert_eq!(case.asked(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn monos_429_is_503_and_takes_the_cooldown_back() {
+    for dialect in BOTH {
+        let limited = Mishap::RateLimited { retry_after: Some(7) };
+        let (case, answer) = Case::planned(dialect, mishap(limited)).await;
+        let answer = answer.expect(503, "MONO_UNAVAILABLE");
+        assert_eq!(answer.retry_after, Some(7));
+        assert_eq!(case.shown().await["next_sync_allowed_at"], json!(null));
+        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
+    for (dialect, done) in [(Dialect::V1, false), (Dialect::V2, false), (Dialect::V2, true)] {
+        let case = Case::linked(dialect).await;
+        let before = case.shown().await;
+        case.plan(Plan { done, ..mishap(Mishap::Hang) });
+        case.sync().await.expect(504, "MONO_TIMEOUT");
+        let account = case.shown().await;
+        assert_eq!(account["status"], "healthy", "a timeout says nothing of the account");
+        assert!(account["last_sync_attempt_at"].is_string());
+        case.sync().await.expect(429, "SYNC_COOLDOWN");
+        if done {
+            case.when("the webhook that followed is applied", |account| {
+                account["balance"] != before["balance"]
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
+    for dialect in BOTH {
+        let mut ends = Vec::new();
+        for (webhooks, delay_millis) in [
+            (Webhooks::First, 0),
+            (Webhooks::First, 1500),
+            (Webhooks::Sent, 0),
+            (Webhooks::Lost, 0),
+        ] {
+            let case = Case::linked(dialect).await;
+            case.plan(Plan { webhooks, delay_millis, ..Plan::default() });
+            case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+            if webhooks == Webhooks::Lost {
+                let mono = &case.world.mono;
+                mono.send(&mono.event(Kind::AccountUpdatedBySync, &case.id).unwrap());
+            }
+            let balance = case.world.mono.account(&case.id).unwrap().balance;
+            let mut account =
+                case.when("the webhook is applied", |account| account["balance"] == balance).await;
+            let own = [
+                "account_id",
+                "ref",
+                "name",
+                "account_number",
+                "institution",
+                "customer_id",
+                "status_at",
+                "last_event_at",
+                "last_sync_attempt_at",
+                "last_synced_at",
+                "next_refresh_at",
+                "next_sync_allowed_at",
+                "balance",
+            ];
+            // v1's webhooks have no `sync_status`, and count as of their receipt.
+            let v1 = (dialect == Dialect::V1).then_some("sync_status");
+            for field in own.into_iter().chain(v1) {
+                account[field].take();
+            }
+            ends.push(account);
+        }
+        assert!(ends.iter().all(|end| *end == ends[0]), "{dialect}: {ends:#?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unlinked_account_is_410_without_a_call() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        case.world.mono.unlink(&case.id).unwrap();
+        case.status("unlinked").await;
+        // Mono's unlinked carries no time of its own: it is checked once, and settled.
+        case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+        let calls = case.world.mono.calls().len();
+        case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+        let more = case.world.mono.calls().split_off(calls);
+        assert!(!more.iter().any(|call| call.account_id.as_ref() == Some(&case.id)));
+        assert_eq!(case.asked(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_unlinking_that_a_check_refutes_is_no_obstacle() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        let mono = &case.world.mono;
+        mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
+        case.status("unlinked").await;
+        let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+        assert_eq!(answer.body["account"]["status"], "healthy", "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn an_unlinking_that_cannot_be_checked_stays_in_doubt() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        let mono = &case.world.mono;
+        mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
+        case.status("unlinked").await;
+        mono.plan_free(&case.id, vec![Mishap::Status(503); 3]).unwrap();
+        case.sync().await.expect(503, "MONO_UNAVAILABLE");
+        assert_eq!(case.shown().await["status"], "unlinked");
+        assert_eq!(case.asked(), 0);
+        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    }
+}
+
+#[tokio::test]
+async fn fewer_transactions_are_accepted_where_the_caller_and_the_version_allow_it() {
+    let case = Case::linked(Dialect::V1).await;
+    case.plan(Plan { outcome: Refresh::Partial, ..Plan::default() });
+    case.sync_with("?allow_incomplete_statement=true").await.expect(200, "SYNC_SUCCESSFUL");
+    let case = Case::linked(Dialect::V2).await;
+    case.sync_with("?allow_incomplete_statement=true").await.expect(200, "SYNC_SUCCESSFUL");
+}
+
+#[tokio::test]
+async fn the_balance_alone_is_synced_where_asked_for_or_where_there_is_no_more() {
+    let domiciliary = Link { balance_only: true, ..Link::default() };
+    let path = |case: &Case| {
+        let calls = case.world.mono.calls();
+        calls.iter().rfind(|call| call.account_id.as_ref() == Some(&case.id)).unwrap().path.clone()
+    };
+    let seen = Case::unseen(Dialect::V2, domiciliary.clone());
+    seen.world.mono.send(&seen.world.mono.event(Kind::AccountUpdated, &seen.id).unwrap());
+    seen.status("partial").await;
+    let answer = seen.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    assert!(path(&seen).ends_with("/balance"));
+    let balance = seen.world.mono.account(&seen.id).unwrap().balance;
+    assert_eq!(answer.body["account"]["balance"], balance);
+
+    let unseen = Case::unseen(Dialect::V2, domiciliary);
+    unseen.sync().await.expect(502, "SYNC_FAILED");
+    assert!(path(&unseen).contains("/jobs/"), "the job is asked why");
+
+    let asked = Case::linked(Dialect::V2).await;
+    asked.sync_with("?data=balance").await.expect(200, "SYNC_SUCCESSFUL");
+    assert!(path(&asked).ends_with("/balance"));
+    let asked = Case::linked(Dialect::V2).await;
+    asked.sync_with("?data=transactions").await.expect(200, "SYNC_SUCCESSFUL");
+    assert!(path(&asked).ends_with("/transactions"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+    let case = Case::unseen(Dialect::V2, Link::default());
+    for (query, part) in [
+        ("?data=everything", "`data`"),
+        ("?data=", "`data`"),
+        ("?allow_incomplete_statement=yes", "`allow_incomplete_statement`"),
+    ] {
+        let answer = case.sync_with(query).await.expect(400, "REQUEST_INVALID");
+        assert!(answer.body["detail"].as_str().unwrap().starts_with(part));
+    }
+    for id in ["a%20b", &"x".repeat(65)] {
+        let answer = Answer::of(case.world.stack.sync(id, "").await.unwrap()).await;
+        answer.expect(400, "REQUEST_INVALID");
+    }
+    case.sync_with("?unknown=1").await.expect(200, "SYNC_SUCCESSFUL");
+}
+
+#[tokio::test]
+async fn nobody_syncs_without_a_signature() {
+    let case = Case::unseen(Dialect::V2, Link::default());
+    let path = format!("/accounts/{}/sync", case.id);
+    let answer = case.world.stack.request(Method::POST, &path).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(case.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_mono_is_waited_for() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        case.plan(Plan { delay_millis: 6000, ..Plan::default() });
+        let synced = case.sync();
+        let syncing = async {
+            sleep(Duration::from_secs(3)).await;
+            case.shown().await
+        };
+        let (answer, meanwhile) = tokio::join!(synced, syncing);
+        answer.expect(200, "SYNC_SUCCESSFUL");
+        assert_eq!(meanwhile["status"], "syncing", "{dialect}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Failures between `manual-sync` and AWS, at each of its requests: whatever fails, Mono is asked
+//! at most once, nothing sticks, and the webhook settles what was not recorded.
+
+use std::time::Duration;
+
+use e2e::proxy::Failure;
+use e2e::samples::{LOCAL_KEY, LOCAL_SECRET};
+use e2e::shared_stack::{aside, local, world};
+use e2e::stack::Stack;
+use sandbox::{Dialect, Link, Plan, Webhooks};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{account_id, eventually, fail};
+
+/// An account that Mono knows and the stack does not.
+fn unseen() -> String {
+    world(Dialect::V2).mono.link(Link { silent: true, ..Link::default() })
+}
+
+async fn sync(id: &str) -> (u16, Value) {
+    let answer = world(Dialect::V2).stack.sync(id, "").await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+async fn shown(id: &str) -> Value {
+    world(Dialect::V2).stack.account(id).await.unwrap().1
+}
+
+fn asked(id: &str) -> usize {
+    let calls = world(Dialect::V2).mono.calls();
+    calls.iter().filter(|call| call.sync && call.account_id.as_deref() == Some(id)).count()
+}
+
+/// Failures that the SDK's own repetitions outlast.
+const PASSING: [Failure; 5] = [
+    Failure::Throttle,
+    Failure::ServerError,
+    Failure::Hang,
+    Failure::AnswerLost,
+    Failure::Conflict,
+];
+
+#[tokio::test]
+async fn what_passes_at_any_request_is_not_noticed() {
+    for failure in PASSING {
+        for (operation, passed) in [("GetItem", 0), ("PutItem", 0), ("PutItem", 1)] {
+            if operation == "GetItem" && failure == Failure::Conflict {
+                continue;
+            }
+            let id = unseen();
+            let failures: Vec<_> =
+                std::iter::repeat_n(Failure::Pass, passed).chain([failure]).collect();
+            fail(operation, &id, &failures);
+            let (status, body) = sync(&id).await;
+            assert_eq!(status, 200, "{operation} {passed} {failure:?}: {body}");
+            assert_eq!(asked(&id), 1, "{operation} {passed} {failure:?}");
+            let account = shown(&id).await;
+            assert_eq!(account["status"], "healthy");
+            assert_eq!(account["next_sync_allowed_at"], body["account"]["next_sync_allowed_at"]);
+            assert_eq!(local().proxy.pending_faults(&id), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_lease_mono_is_not_asked() {
+    for (operation, failure) in [
+        ("GetItem", Failure::AccessDenied),
+        ("GetItem", Failure::ServerError),
+        ("GetItem", Failure::Hang),
+        ("PutItem", Failure::AccessDenied),
+        ("PutItem", Failure::ServerError),
+        ("PutItem", Failure::Hang),
+        ("PutItem", Failure::AnswerLost),
+    ] {
+        let id = unseen();
+        // As often as the SDK tries; a lost answer is found to be a conflict with oneself.
+        let failures = match failure {
+            Failure::AccessDenied => vec![failure],
+            Failure::AnswerLost => vec![failure, Failure::ServerError, Failure::ServerError],
+            _ => vec![failure; 3],
+        };
+        fail(operation, &id, &failures);
+        let (status, body) = sync(&id).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (503, &json!("STORE_UNAVAILABLE")),
+            "{operation} {failure:?}"
+        );
+        assert_eq!(asked(&id), 0, "{operation} {failure:?}");
+        assert_eq!(local().proxy.pending_faults(&id), 0);
+    }
+}
+
+#[tokio::test]
+async fn whoever_else_takes_the_lease_first_is_the_one_who_syncs() {
+    let id = unseen();
+    // Another's write, then ours, on the version from before it.
+    fail("PutItem", &id, &[Failure::Pass, Failure::Conflict, Failure::Conflict]);
+    let (first, second) = tokio::join!(sync(&id), sync(&id));
+    let mut statuses = [first.0, second.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 200, "{statuses:?}");
+    assert!([202, 429].contains(&statuses[1]), "{statuses:?}");
+    assert_eq!(asked(&id), 1);
+}
+
+#[tokio::test]
+async fn a_crash_between_the_call_and_the_record_leaves_a_lease_that_ends_and_a_webhook_that_settles()
+ {
+    let id = unseen();
+    let world = world(Dialect::V2);
+    world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+    fail("PutItem", &id, &[Failure::Pass, Failure::AccessDenied]);
+    let (status, body) = sync(&id).await;
+    assert_eq!((status, &body["code"]), (503, &json!("STORE_UNAVAILABLE")));
+    assert_eq!(shown(&id).await["status"], "syncing", "the lease holds");
+    assert_eq!(sync(&id).await.0, 202);
+    let event = world.mono.event(sandbox::Kind::AccountUpdatedBySync, &id).unwrap();
+    world.mono.send(&event);
+    let balance = world.mono.account(&id).unwrap().balance;
+    eventually("the webhook is applied", async || shown(&id).await["balance"] == balance).await;
+    // The function's 29 seconds, and a minute.
+    sleep(Duration::from_secs(85)).await;
+    eventually("the lease ends by itself", async || shown(&id).await["status"] == "healthy").await;
+    let (status, body) = sync(&id).await;
+    assert_eq!((status, &body["code"]), (429, &json!("SYNC_COOLDOWN")), "it may have been charged");
+    assert_eq!(asked(&id), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_account_is_forgotten_even_if_that_takes_more_than_one_try() {
+    for failure in PASSING {
+        let id = account_id();
+        fail("DeleteItem", &id, &[failure]);
+        let (status, body) = sync(&id).await;
+        assert_eq!((status, &body["code"]), (404, &json!("ACCOUNT_NOT_FOUND")), "{failure:?}");
+        assert_eq!(shown(&id).await["code"], "ACCOUNT_NOT_FOUND", "{failure:?}");
+        assert_eq!(local().proxy.pending_faults(&id), 0);
+    }
+}
+
+#[tokio::test]
+async fn without_mono_or_its_key_nothing_is_begun_and_nothing_kept() {
+    // A stack of its own, with a Mono where nobody listens, and without a cooldown.
+    let parameters = &[
+        ("MonoSecretKey", LOCAL_KEY),
+        ("MonoWebhookSecret", LOCAL_SECRET),
+        ("MonoApiBaseUrl", "http://127.0.0.1:9"),
+        ("SyncCooldownSeconds", "0"),
+    ];
+    let stack = aside(Stack::deploy(&local().emulator, "unreachable", parameters)).unwrap();
+    let sync = async |id: &str| {
+        let answer = stack.sync(id, "").await.unwrap();
+        let retry_after = answer.headers().contains_key("retry-after");
+        let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        (status, retry_after, body["code"].as_str().unwrap().to_owned())
+    };
+    let id = account_id();
+    fail("GetSecretValue", stack.resource("MonoKey"), &[Failure::AccessDenied]);
+    assert_eq!(sync(&id).await, (503, false, "STORE_UNAVAILABLE".to_owned()));
+    assert_eq!(local().proxy.count("GetItem", &id), 0, "the key comes first");
+
+    for _ in 0..2 {
+        assert_eq!(sync(&id).await, (503, true, "MONO_UNAVAILABLE".to_owned()));
+        assert_eq!(stack.account(&id).await.unwrap().1["code"], "ACCOUNT_NOT_FOUND");
+    }
+}

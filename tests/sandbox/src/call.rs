@@ -1,0 +1,38 @@
+//! The log of the calls to Mono's API.
+
+use serde::Serialize;
+
+use crate::plan::Mishap;
+
+/// One call to Mono's API, noted when it was decided and before it was answered. The key itself is
+/// never noted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// Its HTTP method.
+    pub method: String,
+    /// Its path.
+    pub path: String,
+    /// What followed the question mark.
+    pub query: Option<String>,
+    /// Whom it was about, known to Mono or not.
+    pub account_id: Option<String>,
+    /// Whether it carried the right key.
+    pub signed_in: bool,
+    /// Whether it asked for a sync, whatever came of it.
+    pub sync: bool,
+    /// Whether it began one. A session that was under way, a wrong key, and a mishap that left
+    /// nothing done cost nothing.
+    pub paid: bool,
+    /// What the caller was to get.
+    pub answer: Answer,
+}
+
+/// What a caller got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// An answer of Mono's, with this status.
+    Status(u16),
+    /// This instead.
+    Mishap(Mishap),
+}

@@ -1,0 +1,194 @@
+//! Mono's REST API, v1 and v2: syncs, jobs, account details, balances, re-authorisation, and a
+//! short fixed page of transactions.
+//!
+//! Every account can be reached through both. A call is decided first, then noted, then answered,
+//! so that the log is right even where the answer never comes.
+
+mod mishap;
+mod v1;
+mod v2;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::time::sleep;
+
+use crate::account::{Account, DataStatus};
+use crate::call::{Answer, Call};
+use crate::mint::iso;
+use crate::plan::{Mishap, Plan, Webhooks};
+use crate::refusal::Refusal;
+use crate::scenario::Mono;
+
+const KEY_HEADER: &str = "mono-sec-key";
+
+type Api = State<Arc<Mono>>;
+
+pub(crate) fn routes(mono: Arc<Mono>) -> Router {
+    v1::routes()
+        .merge(v2::routes())
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&mono), attend))
+        .with_state(mono)
+}
+
+/// Signs the caller in, notes the call, and answers as it has been decided.
+async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
+    let signed_in = mono.is_key(request.headers().get(KEY_HEADER));
+    let sync = v1::asks_for_sync(&request) || v2::asks_for_sync(&request);
+    let method = request.method().to_string();
+    let uri = request.uri().clone();
+    let mut response = if signed_in {
+        next.run(request).await
+    } else {
+        error(StatusCode::UNAUTHORIZED, "No valid key")
+    };
+    let course: Course = response.extensions_mut().remove().unwrap_or_default();
+    let account_id = course.account_id.clone().or_else(|| account_in(uri.path()));
+    let mishap = match &account_id {
+        Some(account_id) if signed_in && !sync => mono.next_free_mishap(account_id),
+        _ => course.mishap.clone(),
+    };
+    mono.note(Call {
+        method,
+        path: uri.path().to_owned(),
+        query: uri.query().map(str::to_owned),
+        account_id: account_id.clone(),
+        signed_in,
+        sync,
+        paid: course.paid,
+        answer: match &mishap {
+            Some(mishap) => Answer::Mishap(mishap.clone()),
+            None => Answer::Status(response.status().as_u16()),
+        },
+    });
+    course.wait(&mono, &account_id.unwrap_or_default()).await;
+    match mishap {
+        Some(mishap) => mishap::befall(mishap).await,
+        None => response,
+    }
+}
+
+/// What an answer is to be preceded by, and what the log says of it. Travels with the answer.
+#[derive(Clone, Default)]
+struct Course {
+    /// Where the path does not name it.
+    account_id: Option<String>,
+    paid: bool,
+    mishap: Option<Mishap>,
+    /// The job whose end the answer waits for.
+    job_id: Option<String>,
+    /// Whether it waits for the webhooks as well.
+    webhooks_first: bool,
+    delay: Duration,
+}
+
+impl Course {
+    /// Of a call that asked for a sync and was given a plan.
+    fn planned(plan: Plan) -> Self {
+        Self {
+            paid: !plan.is_prevented(),
+            webhooks_first: plan.webhooks == Webhooks::First,
+            delay: Duration::from_millis(plan.delay_millis),
+            mishap: plan.mishap,
+            ..Self::default()
+        }
+    }
+
+    fn before(self, answer: impl IntoResponse) -> Response {
+        let mut response = answer.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    async fn wait(&self, mono: &Mono, account_id: &str) {
+        if let Some(job_id) = &self.job_id {
+            mono.job_ended(job_id).await;
+        }
+        if self.webhooks_first {
+            mono.settled_about(account_id).await;
+        }
+        sleep(self.delay).await;
+    }
+}
+
+fn account_in(path: &str) -> Option<String> {
+    let account_id = path.split('/').skip_while(|segment| *segment != "accounts").nth(1)?;
+    (account_id != "initiate").then(|| account_id.to_owned())
+}
+
+/// Mono's own words for what it will not do.
+struct Problem(StatusCode, &'static str);
+
+impl From<Refusal> for Problem {
+    fn from(_: Refusal) -> Self {
+        Self(StatusCode::NOT_FOUND, "No such account")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        error(self.0, self.1)
+    }
+}
+
+async fn no_such_route() -> Problem {
+    Problem(StatusCode::NOT_FOUND, "No such route")
+}
+
+async fn no_such_method() -> Problem {
+    Problem(StatusCode::METHOD_NOT_ALLOWED, "No such method on this route")
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    (status, Json(envelope("failed", message, &Value::Null))).into_response()
+}
+
+/// What every v2 answer and every error is wrapped in.
+fn envelope(status: &str, message: &str, data: &Value) -> Value {
+    let timestamp = iso(OffsetDateTime::now_utc());
+    json!({ "status": status, "message": message, "timestamp": timestamp, "data": data })
+}
+
+/// One that a plan asks for; it has been checked.
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::OK)
+}
+
+struct Transaction {
+    id: &'static str,
+    narration: &'static str,
+    amount: i64,
+    direction: &'static str,
+    date: &'static str,
+}
+
+const TRANSACTIONS: [Transaction; 2] = [
+    Transaction {
+        id: "7a0000000000000000000002",
+        narration: "Invented groceries",
+        amount: 150_000,
+        direction: "debit",
+        date: "2026-01-04T23:00:00.000Z",
+    },
+    Transaction {
+        id: "7a0000000000000000000001",
+        narration: "Fictional salary",
+        amount: 2_500_000,
+        direction: "credit",
+        date: "2026-01-01T23:00:00.000Z",
+    },
+];
+
+/// None, unless Mono holds them.
+fn transactions(account: &Account) -> &'static [Transaction] {
+    if account.data_status == DataStatus::Available { &TRANSACTIONS } else { &[] }
+}

@@ -1,0 +1,54 @@
+//! What a mishap looks like on the wire.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::response::{Html, IntoResponse, Response};
+use futures_util::stream;
+
+use super::{error, status};
+use crate::plan::Mishap;
+
+const JSON: &str = "application/json";
+const HTML: &str = "<!doctype html><title>Sorry</title><h1>Something went wrong</h1>";
+
+pub(super) async fn befall(mishap: Mishap) -> Response {
+    match mishap {
+        Mishap::Status(code) => error(status(code), "Something went wrong"),
+        Mishap::RateLimited { retry_after } => rate_limited(retry_after),
+        Mishap::MalformedJson => {
+            ([(CONTENT_TYPE, JSON)], r#"{"status":"successful","data":"#).into_response()
+        }
+        Mishap::Html(code) => (status(code), Html(HTML)).into_response(),
+        Mishap::EndlessBody => ([(CONTENT_TYPE, JSON)], endless()).into_response(),
+        Mishap::ConnectionClosed => closed().into_response(),
+        Mishap::Redirect(url) => {
+            (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url)]).into_response()
+        }
+        Mishap::Hang => pending().await,
+    }
+}
+
+fn rate_limited(retry_after: Option<u32>) -> Response {
+    let response = error(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
+    match retry_after {
+        Some(seconds) => ([(RETRY_AFTER, seconds.to_string())], response).into_response(),
+        None => response,
+    }
+}
+
+/// Blanks are JSON as far as they go.
+fn endless() -> Body {
+    const BLANKS: &[u8] = &[b' '; 16_384];
+    Body::from_stream(stream::repeat(Ok::<_, Infallible>(Bytes::from_static(BLANKS))))
+}
+
+/// The server drops a connection whose body fails before the first byte, head and all.
+fn closed() -> Body {
+    let failure = io::Error::from(io::ErrorKind::ConnectionAborted);
+    Body::from_stream(stream::iter([Err::<Bytes, _>(failure)]))
+}

@@ -1,0 +1,121 @@
+//! v1: a sync is answered once it is over, and says in a code what it came to.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, Course, Problem, status, transactions};
+use crate::event::{AUTH_METHOD, institution};
+use crate::plan::Plan;
+use crate::scenario::{Mono, Refresh, Sync, Trigger};
+
+pub(super) fn routes() -> Router<Arc<Mono>> {
+    Router::new()
+        .route("/accounts/{account_id}", get(details))
+        .route("/accounts/{account_id}/transactions", get(history))
+        .route("/accounts/{account_id}/sync", post(sync))
+        .route("/accounts/{account_id}/reauthorise", post(reauthorise))
+}
+
+async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+    let account = mono.linked(&account_id)?;
+    Ok(Json(json!({
+        "meta": { "data_status": account.data_status, "auth_method": AUTH_METHOD },
+        "account": {
+            "_id": account.account_id,
+            "name": account.name,
+            "accountNumber": account.account_number,
+            "type": "SAVINGS_ACCOUNT",
+            "balance": account.balance,
+            "currency": account.currency,
+            "bvn": account.bvn_ending(),
+            "institution": institution(&account),
+        },
+    })))
+}
+
+async fn history(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+    let account = mono.linked(&account_id)?;
+    let page = transactions(&account);
+    let data = page.iter().map(|transaction| {
+        json!({
+            "_id": transaction.id,
+            "type": transaction.direction,
+            "amount": transaction.amount,
+            "narration": transaction.narration,
+            "date": transaction.date,
+            "balance": null,
+            "currency": account.currency,
+            "category": "unknown",
+        })
+    });
+    Ok(Json(json!({
+        "paging": { "total": page.len(), "page": 1, "previous": null, "next": null },
+        "data": data.collect::<Vec<_>>(),
+    })))
+}
+
+pub(super) fn asks_for_sync(request: &Request) -> bool {
+    let path = request.uri().path();
+    request.method() == Method::POST && path.starts_with("/accounts/") && path.ends_with("/sync")
+}
+
+#[derive(Deserialize)]
+struct SyncQuery {
+    allow_incomplete_statement: Option<String>,
+}
+
+async fn sync(
+    State(mono): Api,
+    Path(account_id): Path<String>,
+    Query(query): Query<SyncQuery>,
+) -> Result<Response, Problem> {
+    let allow_incomplete_statement = query.allow_incomplete_statement.as_deref() == Some("true");
+    Ok(match mono.sync(&account_id, Trigger::V1 { allow_incomplete_statement })? {
+        Sync::Begun(plan, job) => {
+            let answer = outcome(&plan);
+            let job_id = plan.mishap.is_none().then_some(job.id);
+            Course { job_id, ..Course::planned(plan) }.before(answer)
+        }
+        Sync::Prevented(plan) => Course::planned(plan).before(()),
+        Sync::UnderWay(_) => {
+            let busy = Plan { outcome: Refresh::Failed, ..Plan::default() };
+            outcome(&busy)
+        }
+    })
+}
+
+fn outcome(plan: &Plan) -> Response {
+    let code = match plan.outcome {
+        Refresh::NewData | Refresh::NothingNew => return success(plan).into_response(),
+        Refresh::ReauthorisationRequired => "REAUTHORISATION_REQUIRED",
+        Refresh::Failed | Refresh::BankUnavailable => "SYNC_ERROR",
+        Refresh::Partial => "INCOMPLETE_STATEMENT_ERROR",
+    };
+    let body = json!({ "status": "failed", "code": code });
+    (status(plan.failure_status), Json(body)).into_response()
+}
+
+fn success(plan: &Plan) -> Json<Value> {
+    Json(json!({
+        "status": "successful",
+        "hasNewData": plan.outcome == Refresh::NewData,
+        "code": plan.success_code,
+        "message": null,
+    }))
+}
+
+/// The customer then comes by [`Mono::reauthorise`].
+async fn reauthorise(
+    State(mono): Api,
+    Path(account_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    mono.linked(&account_id)?;
+    Ok(Json(json!({ "token": mono.token() })))
+}

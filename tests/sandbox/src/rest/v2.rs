@@ -1,0 +1,250 @@
+//! v2: reading an account in real time is a sync, and headers say what it came to.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::{Api, Course, Problem, envelope, status, transactions};
+use crate::account::Account;
+use crate::event::{self, AUTH_METHOD};
+use crate::job::{Job, JobStatus};
+use crate::mint::iso;
+use crate::plan::{Demand, Plan};
+use crate::scenario::{Mono, Refresh, Sync, Trigger};
+
+const REAUTHORISATION_REQUIRED: &str = "REAUTHORISATION_REQUIRED";
+const COMPLETED: &str = "Request completed";
+
+/// Mono's guide has the first, its reference the second.
+const REAL_TIME_HEADERS: [&str; 2] = ["x-realtime", "x-real-time"];
+
+pub(super) fn routes() -> Router<Arc<Mono>> {
+    Router::new()
+        .route("/v2/accounts/initiate", post(initiate))
+        .route("/v2/accounts/{account_id}", get(details))
+        .route("/v2/accounts/{account_id}/balance", get(balance))
+        .route("/v2/accounts/{account_id}/transactions", get(history))
+        .route("/v2/accounts/{account_id}/jobs/{job_id}", get(job))
+}
+
+async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+    let account = mono.linked(&account_id)?;
+    let data = json!({
+        "account": {
+            "id": account.account_id,
+            "name": account.name,
+            "account_number": account.account_number,
+            "currency": account.currency,
+            "balance": account.balance,
+            "type": "SAVINGS",
+            "bvn": account.bvn_ending(),
+            "institution": {
+                "name": account.institution.name,
+                "bank_code": account.institution.bank_code,
+                "type": "PERSONAL_BANKING",
+            },
+        },
+        "customer": { "id": account.customer_id },
+        "meta": {
+            "data_status": account.data_status,
+            "auth_method": AUTH_METHOD,
+            "data_request_id": account.data_request_id,
+            "retrieved_data": account.data_status.retrieved_data(),
+            "ref": account.reference,
+        },
+    });
+    Ok(Json(envelope("successful", COMPLETED, &data)))
+}
+
+async fn balance(
+    State(mono): Api,
+    Path(account_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    read(&mono, &account_id, &headers, Trigger::Balance, balance_of)
+}
+
+async fn history(
+    State(mono): Api,
+    Path(account_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    read(&mono, &account_id, &headers, Trigger::Transactions, history_of)
+}
+
+async fn job(
+    State(mono): Api,
+    Path((account_id, job_id)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    mono.linked(&account_id)?;
+    let job = mono.job(&account_id, &job_id);
+    let job = job.ok_or(Problem(StatusCode::NOT_FOUND, "No such job"))?;
+    let message = match job.status {
+        JobStatus::Processing => "The job is under way",
+        _ => "The job has ended",
+    };
+    let data = event::job(&job.account_id, &job.id, job.name, job.status.wire_name());
+    Ok(Json(envelope("successful", message, &data)))
+}
+
+#[derive(Deserialize)]
+struct Initiation {
+    scope: String,
+    account: String,
+    #[serde(default)]
+    meta: Value,
+    #[serde(default)]
+    redirect_url: Value,
+}
+
+/// What is left out is null. The customer then comes by [`Mono::reauthorise`].
+async fn initiate(State(mono): Api, body: Bytes) -> Response {
+    let Ok(initiation) = serde_json::from_slice::<Initiation>(&body) else {
+        return Problem(StatusCode::BAD_REQUEST, "scope and account are required").into_response();
+    };
+    let course = Course { account_id: Some(initiation.account.clone()), ..Course::default() };
+    course.before(reauthorisation(&mono, &initiation))
+}
+
+fn reauthorisation(mono: &Mono, initiation: &Initiation) -> Result<Json<Value>, Problem> {
+    if initiation.scope != "reauth" {
+        return Err(Problem(StatusCode::BAD_REQUEST, "scope must be reauth"));
+    }
+    let account = mono.linked(&initiation.account)?;
+    let institution = format!("{:0>24}", account.institution.bank_code);
+    let data = json!({
+        "mono_url": format!("https://link.mono.co/{}", mono.token()),
+        "customer": account.customer_id,
+        "account": account.account_id,
+        "meta": initiation.meta,
+        "scope": initiation.scope,
+        "institution": institution,
+        "auth_method": AUTH_METHOD,
+        "redirect_url": initiation.redirect_url,
+        "created_at": iso(OffsetDateTime::now_utc()),
+    });
+    Ok(Json(envelope("successful", COMPLETED, &data)))
+}
+
+fn balance_of(account: &Account) -> Value {
+    let data = json!({
+        "id": account.account_id,
+        "name": account.name,
+        "account_number": account.account_number,
+        "balance": account.balance,
+        "currency": account.currency,
+    });
+    envelope("successful", COMPLETED, &data)
+}
+
+fn history_of(account: &Account) -> Value {
+    let page = transactions(account);
+    let data = page.iter().map(|transaction| {
+        json!({
+            "id": transaction.id,
+            "narration": transaction.narration,
+            "amount": transaction.amount,
+            "type": transaction.direction,
+            "balance": null,
+            "date": transaction.date,
+            "category": "unknown",
+        })
+    });
+    let data = json!(data.collect::<Vec<_>>());
+    let mut body = envelope("successful", "Transactions retrieved", &data);
+    body["meta"] = json!({ "total": page.len(), "page": 1, "previous": null, "next": null });
+    body
+}
+
+/// From the bank if it is asked for in real time, else from what Mono holds.
+fn read(
+    mono: &Arc<Mono>,
+    account_id: &str,
+    headers: &HeaderMap,
+    trigger: Trigger,
+    body: fn(&Account) -> Value,
+) -> Result<Response, Problem> {
+    if !is_real_time(headers) {
+        return Ok(Json(body(&mono.linked(account_id)?)).into_response());
+    }
+    Ok(match mono.sync(account_id, trigger)? {
+        Sync::Begun(plan, job) => {
+            let answer = outcome(&plan, &job, body(&mono.linked(account_id)?));
+            Course::planned(plan).before(answer)
+        }
+        Sync::UnderWay(job) => with_job(&Plan::default(), &job, enqueued()),
+        Sync::Prevented(plan) => Course::planned(plan).before(()),
+    })
+}
+
+pub(super) fn asks_for_sync(request: &Request) -> bool {
+    let path = request.uri().path();
+    path.starts_with("/v2/")
+        && (path.ends_with("/balance") || path.ends_with("/transactions"))
+        && is_real_time(request.headers())
+}
+
+fn is_real_time(headers: &HeaderMap) -> bool {
+    REAL_TIME_HEADERS
+        .iter()
+        .filter_map(|name| headers.get(*name))
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// What a real-time call is told: the body it would have had without, if the job has ended well.
+fn outcome(plan: &Plan, job: &Job, body: Value) -> Response {
+    match job.status {
+        JobStatus::Processing => with_job(plan, job, enqueued()),
+        JobStatus::Finished => {
+            let mut response = with_job(plan, job, Json(body).into_response());
+            if plan.outcome == Refresh::NewData {
+                response.headers_mut().insert("x-has-new-data", HeaderValue::from_static("true"));
+            }
+            response
+        }
+        JobStatus::Failed | JobStatus::ReauthorisationRequired => failure(plan, job, body),
+    }
+}
+
+fn enqueued() -> Response {
+    let message = "The sync is enqueued; a webhook will tell when it has ended";
+    Json(envelope("successful", message, &Value::Null)).into_response()
+}
+
+fn failure(plan: &Plan, job: &Job, old_data: Value) -> Response {
+    let mut body = if plan.old_data {
+        old_data
+    } else {
+        envelope("failed", "The account could not be synced", &Value::Null)
+    };
+    let demand = (plan.outcome == Refresh::ReauthorisationRequired).then_some(plan.demand);
+    match demand {
+        Some(Demand::Code) => body["code"] = json!(REAUTHORISATION_REQUIRED),
+        Some(Demand::Status) => body["status"] = json!(REAUTHORISATION_REQUIRED),
+        _ => {}
+    }
+    let response = (status(plan.failure_status), Json(body)).into_response();
+    if demand == Some(Demand::ReauthHeader) {
+        ([("x-reauth-required", "true")], response).into_response()
+    } else {
+        with_job(plan, job, response)
+    }
+}
+
+fn with_job(plan: &Plan, job: &Job, response: Response) -> Response {
+    let status = match job.status {
+        JobStatus::ReauthorisationRequired if plan.demand == Demand::JobLookup => JobStatus::Failed,
+        status => status,
+    };
+    let status = status.wire_name();
+    let status = if plan.capitals { status.to_uppercase() } else { status.to_lowercase() };
+    ([("x-job-id", job.id.clone()), ("x-job-status", status)], response).into_response()
+}

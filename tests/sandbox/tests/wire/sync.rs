@@ -1,0 +1,569 @@
+//! What syncs come to: the answer, the job, the webhooks.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use sandbox::{
+    Demand, Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings, SuccessCode,
+    Webhooks,
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::caller::{Caller, Reply, balance, read};
+use crate::receiver::{Receiver, fast};
+
+struct World {
+    receiver: Receiver,
+    sandbox: Sandbox,
+    caller: Caller,
+    account_id: String,
+}
+
+/// With one account, whose first two webhooks are through.
+async fn world(settings: Settings) -> World {
+    world_with(settings, Link::default()).await
+}
+
+async fn world_with(settings: Settings, link: Link) -> World {
+    let receiver = Receiver::willing().await;
+    let sandbox = receiver.sandbox(settings).await;
+    let caller = Caller::of(&sandbox);
+    let account_id = sandbox.link(link);
+    sandbox.settled().await;
+    World { receiver, sandbox, caller, account_id }
+}
+
+impl World {
+    fn plan(&self, plan: Plan) {
+        self.sandbox.plan(&self.account_id, [plan]).expect("an account");
+    }
+
+    async fn refresh(&self, plan: Plan) -> Reply {
+        self.plan(plan);
+        self.caller.refresh(&self.account_id).await
+    }
+
+    async fn sync(&self, plan: Plan) -> Reply {
+        self.plan(plan);
+        self.caller.sync(&self.account_id).await
+    }
+
+    async fn job_status(&self, job_id: &str) -> Value {
+        self.caller.job(&self.account_id, job_id).await.body["data"]["status"].clone()
+    }
+
+    /// What has been sent since the link.
+    async fn kinds(&self) -> Vec<Kind> {
+        let log = self.sandbox.settled().await;
+        log[2..].iter().filter_map(|delivery| delivery.kind).collect()
+    }
+
+    fn newest_job_id(&self) -> String {
+        self.sandbox.account(&self.account_id).expect("an account").job_id
+    }
+}
+
+fn coming_to(outcome: Refresh) -> Plan {
+    Plan { outcome, ..Plan::default() }
+}
+
+fn meeting(mishap: Mishap) -> Plan {
+    Plan { mishap: Some(mishap), ..Plan::default() }
+}
+
+fn slow() -> Plan {
+    Plan { pace: Pace::Slow(Duration::from_secs(30)), ..Plan::default() }
+}
+
+/// Thirty seconds of Mono's time are one.
+fn brisk() -> Settings {
+    Settings { time_scale: 30.0, ..fast() }
+}
+
+#[tokio::test]
+async fn a_real_time_call_is_a_sync_with_new_data_and_its_webhooks_unless_planned_otherwise() {
+    let world = world(fast()).await;
+    let reply = world.caller.refresh(&world.account_id).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.header("x-job-status"), Some("finished"));
+    assert_eq!(reply.header("x-has-new-data"), Some("true"));
+    assert_eq!(reply.body["data"]["balance"], 1_012_345);
+    assert_eq!(world.kinds().await, [Kind::JobFinished, Kind::AccountUpdatedBySync]);
+    let bodies = world.receiver.bodies();
+    let job_id = reply.header("x-job-id").expect("a job id");
+    assert_eq!(bodies[2]["data"]["id"], job_id);
+    assert_eq!(bodies[2]["data"]["name"], "jobs.accounts.sync_balance");
+    assert_eq!(bodies[3]["data"]["meta"]["job_id"], job_id);
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 1);
+}
+
+#[tokio::test]
+async fn both_spellings_of_the_real_time_header_are_understood() {
+    let world = world(fast()).await;
+    for header in ["x-realtime", "X-Real-Time"] {
+        let request = world.caller.request(Method::GET, &balance(&world.account_id));
+        let reply = read(request.header(header, "true")).await;
+        assert!(reply.header("x-job-id").is_some(), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn transactions_in_real_time_are_a_statement_job() {
+    let world = world(fast()).await;
+    let path = format!("/v2/accounts/{}/transactions", world.account_id);
+    let reply = read(world.caller.real_time(&path)).await;
+    assert_eq!(reply.body["data"].as_array().map(Vec::len), Some(2));
+    let job_id = reply.header("x-job-id").expect("a job id");
+    let job = world.caller.job(&world.account_id, job_id).await;
+    assert_eq!(job.body["data"]["name"], "jobs.accounts.sync_statement");
+}
+
+#[tokio::test]
+async fn v2_tells_each_outcome_by_the_jobs_status() {
+    let outcomes = [
+        (Refresh::NewData, "finished", Some("true")),
+        (Refresh::NothingNew, "finished", None),
+        (Refresh::Partial, "finished", None),
+        (Refresh::ReauthorisationRequired, "failed", None),
+        (Refresh::Failed, "failed", None),
+        (Refresh::BankUnavailable, "failed", None),
+    ];
+    for (outcome, status, new_data) in outcomes {
+        let world = world(fast()).await;
+        let reply = world.refresh(coming_to(outcome)).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(reply.header("x-job-status"), Some(status), "{outcome:?}");
+        assert_eq!(reply.header("x-has-new-data"), new_data);
+        assert_eq!(reply.body["data"].is_null(), status == "failed");
+        assert_eq!(world.job_status(reply.header("x-job-id").expect("an id")).await, status);
+    }
+}
+
+#[tokio::test]
+async fn a_call_sends_what_a_refresh_sends() {
+    for outcome in [
+        Refresh::NothingNew,
+        Refresh::ReauthorisationRequired,
+        Refresh::Failed,
+        Refresh::BankUnavailable,
+        Refresh::Partial,
+    ] {
+        for dialect in [Dialect::V1, Dialect::V2] {
+            let called = world(Settings { dialect, ..fast() }).await;
+            called.refresh(coming_to(outcome)).await;
+            let told = world(Settings { dialect, ..fast() }).await;
+            told.sandbox.refresh(&told.account_id, outcome).expect("a link");
+            assert_eq!(called.kinds().await, told.kinds().await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn v1_tells_each_outcome_by_a_code_and_tests_choose_the_status_of_failures() {
+    let outcomes = [
+        (Refresh::ReauthorisationRequired, "REAUTHORISATION_REQUIRED"),
+        (Refresh::Failed, "SYNC_ERROR"),
+        (Refresh::BankUnavailable, "SYNC_ERROR"),
+        (Refresh::Partial, "INCOMPLETE_STATEMENT_ERROR"),
+    ];
+    let world = world(Settings { dialect: Dialect::V1, ..fast() }).await;
+    for (outcome, code) in outcomes {
+        for failure_status in [200, 400, 500] {
+            let reply = world.sync(Plan { failure_status, ..coming_to(outcome) }).await;
+            assert_eq!(reply.status, failure_status);
+            assert_eq!(reply.body, json!({ "status": "failed", "code": code }));
+        }
+    }
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 12);
+}
+
+#[tokio::test]
+async fn v1_spells_success_in_three_ways() {
+    let spellings = [
+        (SuccessCode::SyncSuccessful, "SYNC_SUCCESSFUL"),
+        (SuccessCode::SyncedSuccessfully, "SYNCED_SUCCESSFULLY"),
+        (SuccessCode::SyncedSuccessful, "SYNCED_SUCCESSFUL"),
+    ];
+    let world = world(fast()).await;
+    for (success_code, code) in spellings {
+        for (outcome, new) in [(Refresh::NewData, true), (Refresh::NothingNew, false)] {
+            let reply = world.sync(Plan { success_code, ..coming_to(outcome) }).await;
+            let expected = json!({
+                "status": "successful", "hasNewData": new, "code": code, "message": null,
+            });
+            assert_eq!(reply.body, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_incomplete_statement_is_a_success_where_it_is_allowed() {
+    let world = world(Settings { dialect: Dialect::V1, ..fast() }).await;
+    world.sandbox.plan_always(&world.account_id, coming_to(Refresh::Partial)).expect("an account");
+    let path = format!("/accounts/{}/sync?allow_incomplete_statement=", world.account_id);
+    let refused = world.caller.post(&format!("{path}false")).await;
+    assert_eq!(refused.body["code"], "INCOMPLETE_STATEMENT_ERROR");
+    let allowed = world.caller.post(&format!("{path}true")).await;
+    assert_eq!(allowed.body["code"], "SYNC_SUCCESSFUL");
+    assert_eq!(world.kinds().await, [Kind::SyncFailed, Kind::AccountUpdatedBySync]);
+}
+
+#[tokio::test]
+async fn a_demand_for_the_customer_is_told_where_the_plan_says_and_nowhere_else() {
+    const ASKED: &str = "REAUTHORISATION_REQUIRED";
+    let lower = "reauthorisation_required";
+    let demands = [
+        (Demand::Webhook, "failed", Some("failed"), None, Value::Null, "failed"),
+        (Demand::Code, "failed", Some("failed"), None, json!(ASKED), "failed"),
+        (Demand::Status, ASKED, Some("failed"), None, Value::Null, "failed"),
+        (Demand::JobStatus, "failed", Some(lower), None, Value::Null, ASKED),
+        (Demand::ReauthHeader, "failed", None, Some("true"), Value::Null, "failed"),
+        (Demand::JobLookup, "failed", Some("failed"), None, Value::Null, ASKED),
+    ];
+    let world = world(fast()).await;
+    for (demand, status, job_status, reauth, code, looked_up) in demands {
+        let plan = coming_to(Refresh::ReauthorisationRequired);
+        let reply = world.refresh(Plan { demand, ..plan }).await;
+        assert_eq!(reply.body["status"], status, "{demand:?}");
+        assert_eq!(reply.body["code"], code);
+        assert_eq!(reply.header("x-job-status"), job_status);
+        assert_eq!(reply.header("x-job-id").is_some(), job_status.is_some());
+        assert_eq!(reply.header("x-reauth-required"), reauth);
+        assert_eq!(world.job_status(&world.newest_job_id()).await, looked_up);
+    }
+    let kinds = world.kinds().await;
+    assert_eq!(kinds.len(), 12);
+    assert!(kinds.ends_with(&[Kind::AccountUpdatedReauthorisationRequired]));
+}
+
+#[tokio::test]
+async fn the_jobs_status_can_be_in_capitals() {
+    let world = world(fast()).await;
+    let reply = world.refresh(Plan { capitals: true, ..Plan::default() }).await;
+    assert_eq!(reply.header("x-job-status"), Some("FINISHED"));
+}
+
+#[tokio::test]
+async fn a_failed_sync_can_be_answered_with_the_old_data() {
+    let world = world(fast()).await;
+    let reply = world.refresh(Plan { old_data: true, ..coming_to(Refresh::Failed) }).await;
+    assert_eq!(reply.body["status"], "successful");
+    assert_eq!(reply.body["data"]["balance"], 1_000_000);
+    assert_eq!(reply.header("x-job-status"), Some("failed"));
+}
+
+#[tokio::test]
+async fn a_failed_real_time_call_has_the_status_that_the_plan_gives_it() {
+    let world = world(fast()).await;
+    let reply = world.refresh(Plan { failure_status: 400, ..coming_to(Refresh::Failed) }).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_slow_job_is_processing_first_and_sends_its_webhooks_when_it_ends() {
+    let world = world(brisk()).await;
+    let reply = world.refresh(slow()).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.header("x-job-status"), Some("processing"));
+    assert_eq!(reply.header("x-has-new-data"), None);
+    assert_eq!(reply.body["status"], "successful");
+    assert_eq!(reply.body["data"], Value::Null);
+    let job_id = reply.header("x-job-id").expect("a job id");
+    assert_eq!(world.job_status(job_id).await, "processing");
+    assert_eq!(world.receiver.posts().len(), 2);
+
+    assert_eq!(world.kinds().await, [Kind::JobFinished, Kind::AccountUpdatedBySync]);
+    assert_eq!(world.job_status(job_id).await, "finished");
+    assert_eq!(world.receiver.bodies()[3]["data"]["meta"]["job_id"], job_id);
+}
+
+#[tokio::test]
+async fn a_slow_job_keeps_its_id_through_another_refresh() {
+    let world = world(brisk()).await;
+    let reply = world.refresh(slow()).await;
+    world.sandbox.refresh(&world.account_id, Refresh::Failed).expect("a link");
+    assert_ne!(reply.header("x-job-id"), Some(world.newest_job_id().as_str()));
+    world.sandbox.settled().await;
+    assert_eq!(reply.header("x-job-id"), Some(world.newest_job_id().as_str()));
+}
+
+#[tokio::test]
+async fn a_slow_job_whose_account_is_unlinked_meanwhile_says_nothing() {
+    let world = world(brisk()).await;
+    world.refresh(slow()).await;
+    world.sandbox.unlink(&world.account_id).expect("a link");
+    assert_eq!(world.kinds().await, [Kind::AccountUnlinked]);
+}
+
+#[tokio::test]
+async fn a_second_call_joins_the_session_that_is_under_way() {
+    let world = world(brisk()).await;
+    let outcomes = [slow(), coming_to(Refresh::NothingNew)];
+    world.sandbox.plan(&world.account_id, outcomes).expect("an account");
+    let first = world.caller.refresh(&world.account_id).await;
+    let path = format!("/v2/accounts/{}/transactions", world.account_id);
+    let second = read(world.caller.real_time(&path)).await;
+    assert_eq!(second.status, StatusCode::OK);
+    assert_eq!(second.header("x-job-id"), first.header("x-job-id"));
+    assert_eq!(second.header("x-job-status"), Some("processing"));
+    assert_eq!(second.body["data"], Value::Null);
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 1);
+    assert!(world.sandbox.calls().iter().all(|call| call.sync));
+
+    world.sandbox.settled().await;
+    let third = world.caller.refresh(&world.account_id).await;
+    assert_ne!(third.header("x-job-id"), first.header("x-job-id"));
+    assert_eq!(third.header("x-has-new-data"), None);
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 2);
+}
+
+#[tokio::test]
+async fn a_never_ending_job_is_processing_for_ever_and_keeps_nobody_waiting() {
+    let world = world(fast()).await;
+    let reply = world.refresh(Plan { pace: Pace::NeverEnding, ..Plan::default() }).await;
+    assert_eq!(reply.header("x-job-status"), Some("processing"));
+    assert_eq!(world.kinds().await, []);
+    assert_eq!(world.job_status(reply.header("x-job-id").expect("an id")).await, "processing");
+}
+
+#[tokio::test]
+async fn v1_holds_the_answer_of_a_slow_sync_back_until_it_has_ended() {
+    let world = world(brisk()).await;
+    let start = Instant::now();
+    let reply = world.sync(slow()).await;
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(reply.body["code"], "SYNC_SUCCESSFUL");
+    assert_eq!(world.kinds().await, [Kind::JobFinished, Kind::AccountUpdatedBySync]);
+}
+
+#[tokio::test]
+async fn a_v1_caller_that_gives_up_is_noted_and_the_sync_goes_on() {
+    let world = world(brisk()).await;
+    world.plan(slow());
+    let path = format!("/accounts/{}/sync", world.account_id);
+    let request = world.caller.request(Method::POST, &path);
+    let error = request.timeout(Duration::from_millis(300)).send().await.expect_err("no answer");
+    assert!(error.is_timeout());
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 1);
+    assert_eq!(world.kinds().await, [Kind::JobFinished, Kind::AccountUpdatedBySync]);
+}
+
+#[tokio::test]
+async fn v1_never_answers_a_sync_that_never_ends_and_refuses_a_second_one() {
+    let world = world(fast()).await;
+    world.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
+    let path = format!("/accounts/{}/sync", world.account_id);
+    let request = world.caller.request(Method::POST, &path);
+    let error = request.timeout(Duration::from_millis(300)).send().await.expect_err("no answer");
+    assert!(error.is_timeout());
+    let second = world.caller.sync(&world.account_id).await;
+    assert_eq!(second.body["code"], "SYNC_ERROR");
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 1);
+}
+
+#[tokio::test]
+async fn plans_are_used_up_in_order_and_the_lasting_one_follows() {
+    let world = world(fast()).await;
+    let (sandbox, account_id) = (&world.sandbox, &world.account_id);
+    sandbox.plan_always(account_id, coming_to(Refresh::NothingNew)).expect("an account");
+    let plans = [Refresh::Failed, Refresh::BankUnavailable].map(coming_to);
+    sandbox.plan(account_id, plans).expect("an account");
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let reply = world.caller.refresh(account_id).await;
+        seen.push(reply.header("x-job-status").map(str::to_owned));
+    }
+    let expected = ["failed", "failed", "finished", "finished"];
+    assert_eq!(seen, expected.map(|status| Some(status.to_owned())));
+}
+
+#[tokio::test]
+async fn lost_webhooks_are_those_of_one_sync_alone() {
+    let world = world(fast()).await;
+    let lost = Plan { webhooks: Webhooks::Lost, ..coming_to(Refresh::BankUnavailable) };
+    let reply = world.refresh(lost).await;
+    assert_eq!(reply.header("x-job-status"), Some("failed"));
+    assert_eq!(world.kinds().await, []);
+    world.caller.refresh(&world.account_id).await;
+    assert_eq!(world.kinds().await.len(), 2);
+}
+
+#[tokio::test]
+async fn webhooks_can_be_delivered_before_the_answer() {
+    let world = world(fast()).await;
+    for count in [4, 6, 8] {
+        world.refresh(Plan { webhooks: Webhooks::First, ..Plan::default() }).await;
+        assert_eq!(world.receiver.posts().len(), count);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_held_back() {
+    let world = world(fast()).await;
+    world.plan(Plan { delay_millis: 500, ..Plan::default() });
+    let start = Instant::now();
+    let answered = async {
+        world.caller.refresh(&world.account_id).await;
+        start.elapsed()
+    };
+    let told = async {
+        world.receiver.received(4).await;
+        start.elapsed()
+    };
+    let (answered, told) = tokio::join!(answered, told);
+    assert!(answered >= Duration::from_millis(500));
+    assert!(told < answered);
+}
+
+#[tokio::test]
+async fn a_mishap_prevents_the_sync_unless_it_was_done() {
+    for (done, count) in [(false, 0), (true, 2)] {
+        let world = world(fast()).await;
+        let reply = world.refresh(Plan { done, ..meeting(Mishap::Status(500)) }).await;
+        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(reply.header("x-job-id"), None);
+        assert_eq!(world.kinds().await.len(), count);
+        assert_eq!(world.sandbox.paid_calls(&world.account_id), usize::from(done));
+        let next = world.caller.refresh(&world.account_id).await;
+        assert_eq!(next.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_lost_while_the_job_goes_on() {
+    let world = world(brisk()).await;
+    let lost = Plan { mishap: Some(Mishap::ConnectionClosed), done: true, ..slow() };
+    world.plan(lost);
+    let request = world.caller.real_time(&balance(&world.account_id));
+    request.send().await.expect_err("no answer");
+    let reply = world.caller.refresh(&world.account_id).await;
+    assert_eq!(reply.header("x-job-status"), Some("processing"));
+    assert_eq!(world.kinds().await, [Kind::JobFinished, Kind::AccountUpdatedBySync]);
+    assert_eq!(world.sandbox.paid_calls(&world.account_id), 1);
+}
+
+#[tokio::test]
+async fn statuses_come_in_monos_error_body() {
+    let world = world(fast()).await;
+    for status in [401, 404, 500, 503] {
+        for reply in [
+            world.refresh(meeting(Mishap::Status(status))).await,
+            world.sync(meeting(Mishap::Status(status))).await,
+        ] {
+            assert_eq!(reply.status, status);
+            assert_eq!(reply.body["status"], "failed");
+            assert_eq!(reply.body["data"], Value::Null);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rate_limit_may_say_when_to_come_again() {
+    let world = world(fast()).await;
+    for (retry_after, header) in [(Some(7), Some("7")), (None, None)] {
+        let reply = world.refresh(meeting(Mishap::RateLimited { retry_after })).await;
+        assert_eq!(reply.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(reply.header("retry-after"), header);
+    }
+}
+
+#[tokio::test]
+async fn broken_answers_are_no_json() {
+    let world = world(fast()).await;
+    let broken = [
+        (Mishap::MalformedJson, 200, "application/json"),
+        (Mishap::Html(502), 502, "text/html; charset=utf-8"),
+    ];
+    for (mishap, status, content_type) in broken {
+        world.plan(meeting(mishap));
+        let request = world.caller.real_time(&balance(&world.account_id));
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["content-type"], content_type);
+        let body = response.text().await.expect("a body");
+        serde_json::from_str::<Value>(&body).expect_err("no JSON");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_body_goes_on_without_a_length() {
+    let world = world(fast()).await;
+    world.plan(meeting(Mishap::EndlessBody));
+    let request = world.caller.real_time(&balance(&world.account_id));
+    let mut response = request.send().await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.content_length(), None);
+    let mut read = 0;
+    while read < 10_000_000 {
+        read += response.chunk().await.expect("a chunk").expect("more").len();
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_ends_without_a_byte() {
+    let world = world(fast()).await;
+    world.plan(meeting(Mishap::ConnectionClosed));
+    let mut stream = TcpStream::connect(world.sandbox.address()).await.expect("a connection");
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: mono\r\nx-realtime: true\r\nmono-sec-key: {}\r\n\r\n",
+        balance(&world.account_id),
+        Settings::default().secret_key,
+    );
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an orderly end");
+    assert!(answer.is_empty());
+
+    world.plan(meeting(Mishap::ConnectionClosed));
+    let request = world.caller.real_time(&balance(&world.account_id));
+    let error = request.send().await.expect_err("no answer");
+    assert!(error.is_request() && !error.is_timeout() && !error.is_connect(), "{error:?}");
+    assert_eq!(world.sandbox.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_redirect_names_the_url_of_choice() {
+    let world = world(fast()).await;
+    let url = "http://127.0.0.1:9/elsewhere";
+    world.plan(meeting(Mishap::Redirect(url.to_owned())));
+    let request = world.caller.real_time(&balance(&world.account_id));
+    let response = request.send().await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(response.headers()["location"], url);
+}
+
+#[tokio::test]
+async fn a_hanging_call_is_noted_although_nothing_comes_of_it() {
+    let world = world(fast()).await;
+    world.plan(meeting(Mishap::Hang));
+    let request = world.caller.real_time(&balance(&world.account_id));
+    let error = request.timeout(Duration::from_millis(300)).send().await.expect_err("no answer");
+    assert!(error.is_timeout());
+    assert_eq!(world.sandbox.calls().len(), 1);
+    assert_eq!(world.kinds().await, []);
+}
+
+#[tokio::test]
+async fn a_domiciliary_account_syncs_its_balance_and_never_its_transactions() {
+    let domiciliary = Link { balance_only: true, ..Link::default() };
+    let world = world_with(fast(), domiciliary).await;
+    let reply = world.caller.refresh(&world.account_id).await;
+    assert_eq!(reply.header("x-job-status"), Some("finished"));
+    assert_eq!(reply.body["data"]["currency"], "USD");
+    let path = format!("/v2/accounts/{}/transactions", world.account_id);
+    let reply = read(world.caller.real_time(&path)).await;
+    assert_eq!(reply.header("x-job-status"), Some("failed"));
+
+    world.sandbox.settled().await;
+    let bodies = world.receiver.bodies();
+    for update in [&bodies[1], &bodies[3]] {
+        assert_eq!(update["data"]["account"]["currency"], "USD");
+        assert_eq!(update["data"]["meta"]["data_status"], "PARTIAL");
+        assert_eq!(update["data"]["meta"]["retrieved_data"], json!(["identity", "balance"]));
+    }
+    assert_eq!(bodies[5]["data"]["meta"]["sync_status"], "FAILED");
+    assert_eq!(bodies[5]["data"]["meta"]["data_status"], "PARTIAL");
+    assert_eq!(bodies[5]["data"]["meta"]["retrieved_data"], json!(["balance"]));
+}
