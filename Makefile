@@ -29,14 +29,28 @@ watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda
 	@exec target/debug/local watch $(ARGS)
 
 .PHONY: test
-test: $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
+test: check-api $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
 	cargo test --workspace --locked
+
+.PHONY: check-api
+check-api: .venv/tools ## Whether openapi.yaml is valid; a part of the tests
+	@.venv/openapi/bin/openapi-spec-validator --validation-errors all openapi.yaml
+
+.PHONY: fuzz-api
+fuzz-api: .venv/schemathesis/tools $(if $(API_URL),,$(BUILT)) ## Send the API what openapi.yaml allows and what not (API_URL=…: a running one)
+	@[ -n "$(API_URL)" ] || cargo build --quiet --package e2e --package sandbox
+	@API_URL=$(API_URL) tests/tools/fuzz-api $(ARGS)
 
 .PHONY: lint
 lint: .venv/tools ## Format, clippy and template checks, as CI does them
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	sam validate --lint
+
+.PHONY: lint-api
+lint-api: .venv/redocly/tools ## Style of openapi.yaml, by the strictest rules of Redocly
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true .venv/redocly/bin/node \
+		.venv/redocly/node_modules/@redocly/cli/bin/cli.js lint --extends recommended-strict openapi.yaml
 
 .PHONY: build
 build: $(BUILT) ## Build the functions for this machine
@@ -47,7 +61,7 @@ deploy: .venv/tools ## Build for AWS and deploy, with questions (ARCHITECTURE=x8
 	sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: tools
-tools: .venv/tools ## Install SAM, cargo-lambda and the emulator below .venv
+tools: .venv/tools ## Install SAM, cargo-lambda, the emulator and a validator below .venv
 
 .PHONY: clean
 clean: ## Remove everything that was built and installed
@@ -61,6 +75,12 @@ $(BUILT): $(SOURCES) | .venv/tools
 		sed '/^Commands you can use next/,$$d'
 	@touch $@
 
-.venv/tools: tests/tools/deploy.txt tests/tools/emulator.txt
-	@tests/tools/install
+.venv/tools: $(addprefix tests/tools/,deploy.txt emulator.txt openapi.txt)
+	@tests/tools/install deploy emulator openapi
+	@touch $@
+
+# Tools of one command, installed when it is first given.
+.venv/redocly/tools: tests/tools/redocly.npm
+.venv/%/tools: tests/tools/%.txt
+	@tests/tools/install $*
 	@touch $@

@@ -22,7 +22,7 @@ pub use fact::{
 };
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
 pub use refresh::RefreshPolicy;
-pub use status::{Standing, Status};
+pub use status::{Attention, Standing, Status};
 pub use sync::SyncRefusal;
 pub use view::AccountView;
 
@@ -37,19 +37,39 @@ pub struct Account {
     pub id: AccountId,
     /// What the facts say.
     pub registers: Registers,
-    /// Set while a sync of ours runs. A lock, not a fact: no fact writes it.
+    /// Set while a sync of ours runs. A lock: no fact writes it.
     pub lease: Option<Lease>,
-    /// No sync of ours before this time. Written with the lease, not by a fact.
+    /// No sync of ours before this time. Written with the lease.
     pub cooldown_until: Option<Timestamp>,
+}
+
+/// The record before one fact and after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Before.
+    pub before: Account,
+    /// After.
+    pub after: Account,
+}
+
+impl Step {
+    /// Whether the fact brought anything new: that an older one moves the time of the first is not.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        let news = |account: &Account| Registers { first_seen: None, ..account.registers.clone() };
+        news(&self.before) != news(&self.after)
+    }
 }
 
 /// The right to sync an account, held by one caller for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// When it was taken: the time of the attempt whose fact ends it.
+    /// When it was taken: the time of the attempt.
     pub started_at: Timestamp,
     /// When it ends by itself.
     pub until: Timestamp,
+    /// Tells it from every other lease, so that nobody ends another's.
+    pub token: [u8; 8],
 }
 
 /// What the facts say of an account. The order of any two registers can be compared.
@@ -72,6 +92,8 @@ pub struct Registers {
     pub synced: Option<Mark>,
     /// A confirmed pull that brought transactions: what an import has to catch up with.
     pub transactions: Option<Mark>,
+    /// Whether the account has ever shown transactions. Once so, always so.
+    pub has_transactions: bool,
     /// What Mono holds of the account.
     pub availability: Option<Register<Availability>>,
     /// What the newest pull came to.
@@ -133,14 +155,49 @@ impl Account {
         Self { id, registers: Registers::default(), lease: None, cooldown_until: None }
     }
 
+    /// What each of these facts does, one after the other.
+    #[must_use]
+    pub fn fold(&self, facts: &[&Fact]) -> Vec<Step> {
+        let mut before = self.clone();
+        let step = |fact: &&Fact| {
+            let after = before.apply(fact);
+            Step { before: std::mem::replace(&mut before, after.clone()), after }
+        };
+        facts.iter().map(step).collect()
+    }
+
     /// The record after one more fact. Reads no clock and does no I/O; never fails.
     #[must_use]
     pub fn apply(&self, fact: &Fact) -> Self {
-        let mut next = Self { registers: self.registers.apply(fact), ..self.clone() };
-        if let Fact::Attempt(attempt) = fact {
-            next.release(attempt);
+        Self { registers: self.registers.apply(fact), ..self.clone() }
+    }
+}
+
+impl Registers {
+    /// Whether any of them has its value from the fact of this place.
+    #[must_use]
+    pub fn hold(&self, order: OrderKey) -> bool {
+        fn place<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
+            register.map(|register| register.order)
         }
-        next
+        [
+            place(self.linked.as_ref()),
+            place(self.unlinked.as_ref()),
+            place(self.customer.as_ref()),
+            place(self.reference.as_ref()),
+            place(self.demand.as_ref()),
+            place(self.reauthorised.as_ref()),
+            place(self.synced.as_ref()),
+            place(self.transactions.as_ref()),
+            place(self.availability.as_ref()),
+            place(self.pull.as_ref()),
+            place(self.details.as_ref()),
+            place(self.balance.as_ref()),
+            place(self.job.as_ref()),
+            place(self.attempt.as_ref()),
+            place(self.reached.as_ref()),
+        ]
+        .contains(&Some(order))
     }
 }
 
@@ -249,6 +306,7 @@ impl Writer {
             self.mark(|r| &mut r.synced, order);
             if update.brought_transactions() {
                 self.mark(|r| &mut r.transactions, order);
+                self.registers.has_transactions = true;
             }
         }
         if update.sync_status == Some(SyncStatus::ReauthorisationRequired) {
@@ -260,6 +318,7 @@ impl Writer {
                 self.put(|r| &mut r.job, order, job);
             }
             Some(DataStatus::Settled(data_status)) => {
+                self.registers.has_transactions |= update.lists_transactions();
                 let availability = Availability {
                     data_status: data_status.clone(),
                     retrieved_data: update.retrieved_data.clone(),
@@ -292,8 +351,11 @@ impl Writer {
         match &attempt.outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 self.mark(|r| &mut r.synced, order);
-                if *has_new_data && *data == SyncData::Transactions {
-                    self.mark(|r| &mut r.transactions, order);
+                if *data == SyncData::Transactions {
+                    self.registers.has_transactions = true;
+                    if *has_new_data {
+                        self.mark(|r| &mut r.transactions, order);
+                    }
                 }
                 if let Some(balance) = balance {
                     self.put(|r| &mut r.balance, order, *balance);

@@ -111,6 +111,15 @@ impl<T> Batch<T> {
         self.accounts.keys().cloned().collect()
     }
 
+    /// What the work of each account comes to by itself, before it is done. Work that panics has no
+    /// part in it, and is met again when it is done.
+    pub fn foresee<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
+        let look = |(id, work): (&AccountId, &Vec<Work<T>>)| {
+            catch_unwind(AssertUnwindSafe(|| look(id, work))).ok()
+        };
+        self.accounts.iter().filter_map(look).collect()
+    }
+
     /// Waits for something that all work needs, but not beyond the deadline. Without it, or when it
     /// panics, all work is given back.
     pub async fn prepare<P>(&mut self, preparation: impl Future<Output = P>) -> Option<P> {
@@ -310,6 +319,16 @@ mod tests {
         batch.work(handle).await;
         let failures = batch.into_response().batch_item_failures;
         failures.into_iter().map(|failure| failure.item_identifier).collect()
+    }
+
+    #[tokio::test]
+    async fn what_panics_is_not_foreseen_and_stands_in_no_others_way() {
+        let batch = sort(&[("1", "a x"), ("2", "b panic"), ("3", "c z")]);
+        let foreseen = batch.foresee(|id, work| {
+            assert!(work.iter().all(|work| work.content != "panic"));
+            id.to_string()
+        });
+        assert_eq!(foreseen, ["a", "c"]);
     }
 
     #[tokio::test]

@@ -69,6 +69,16 @@ impl Environment {
         })
     }
 
+    /// `EVENT_RETENTION_DAYS`: how long histories are kept. 0 is not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing or no whole number.
+    pub fn event_retention(&self) -> Result<Duration, ConfigError> {
+        let days: u32 = self.number("EVENT_RETENTION_DAYS")?;
+        Ok(Duration::from_hours(24 * u64::from(days)))
+    }
+
     /// `MONO_API_VERSION` (`v1` or `v2`) and `MONO_API_BASE_URL`.
     ///
     /// # Errors

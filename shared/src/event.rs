@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::account::{
-    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, SyncStatus, Update,
-    Webhook,
+    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, OrderKey, ShortHash,
+    SyncStatus, Update, Webhook,
 };
 use crate::account_id::AccountId;
 use crate::money::MinorUnits;
@@ -24,6 +24,12 @@ use crate::timestamp::Timestamp;
 pub struct Event {
     /// What tells it from every other event.
     pub label: Label,
+    /// When it happened, as far as known: else when it was received.
+    pub occurred_at: Timestamp,
+    /// When Mono's call arrived.
+    pub received_at: Timestamp,
+    /// Tells it from other events of the same call time: the same on every retry.
+    pub key: ShortHash,
     /// What it means for an account.
     pub meaning: Meaning,
 }
@@ -34,8 +40,8 @@ pub enum Meaning {
     /// Something to be applied.
     Fact(AccountId, Box<Fact>),
     /// Nothing that a record holds: an unknown kind, another product's event, or one without
-    /// content. To be acknowledged.
-    Nothing,
+    /// content. To be acknowledged. The account it names, if it does.
+    Nothing(Option<AccountId>),
 }
 
 /// The name and identity of an event, safe to be logged.
@@ -70,6 +76,29 @@ pub enum Inapplicable {
     UnusableAccount(Label),
 }
 
+impl Event {
+    /// The place of its fact among all facts, if it is one.
+    #[must_use]
+    pub fn order(&self) -> Option<OrderKey> {
+        match &self.meaning {
+            Meaning::Fact(_, fact) => match &**fact {
+                Fact::Webhook(webhook) => Some(webhook.order),
+                Fact::Attempt(_) | Fact::LinkCheck(_) => None,
+            },
+            Meaning::Nothing(_) => None,
+        }
+    }
+
+    /// The account it names, if it does.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&AccountId> {
+        match &self.meaning {
+            Meaning::Fact(account_id, _) => Some(account_id),
+            Meaning::Nothing(account_id) => account_id.as_ref(),
+        }
+    }
+}
+
 impl Inapplicable {
     /// Mono's id of the event, where it could be read and has one.
     #[must_use]
@@ -97,20 +126,25 @@ pub fn read(body: &str, received_at: Timestamp) -> Result<Event, Inapplicable> {
     let event_id = text(&envelope, &["event_id"]);
     let label = Label { kind: loggable(short_name(name)), event_id: event_id.map(loggable) };
     let data = envelope.get("data").unwrap_or(&Value::Null);
-    let Some((news, reference)) = news(name, data) else {
-        return Ok(Event { label, meaning: Meaning::Nothing });
-    };
     let timestamp = text(&envelope, &["timestamp"]).and_then(Timestamp::parse_rfc3339);
     let event_key = event_id.map_or_else(|| body_key(body), str::to_owned);
+    let (occurred_at, _) = Webhook::occurred_at(timestamp, received_at);
+    let key = ShortHash::of(&event_key);
+    let event = |label, meaning| Event { label, occurred_at, received_at, key, meaning };
+    let Some((news, reference)) = news(name, data) else {
+        let account = named_beside(name, data).and_then(|account| account.parse().ok());
+        return Ok(event(label, Meaning::Nothing(account)));
+    };
     let webhook = Webhook::new(timestamp, received_at, &event_key, reference, news);
     let fact = Fact::Webhook(webhook);
     if !fact.writes_a_register() {
-        return Ok(Event { label, meaning: Meaning::Nothing });
+        let account = account_text(name, data).and_then(|account| account.parse().ok());
+        return Ok(event(label, Meaning::Nothing(account)));
     }
     let account = account_text(name, data).ok_or_else(|| Inapplicable::NoAccount(label.clone()))?;
     let account: AccountId =
         account.parse().map_err(|_| Inapplicable::UnusableAccount(label.clone()))?;
-    Ok(Event { label, meaning: Meaning::Fact(account, Box::new(fact)) })
+    Ok(event(label, Meaning::Fact(account, Box::new(fact))))
 }
 
 const JOB_UPDATE: &str = "mono.accounts.jobs.update";
@@ -220,6 +254,17 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     let places: &[&str] =
         if name == JOB_UPDATE { &["account_id"] } else { &["id", "_id", "account_id"] };
     text(data, places)
+}
+
+/// What names the account of an event that this version does not read. Other products' events have
+/// ids of other things in `data.id`.
+fn named_beside<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
+    let account = data.get("account").filter(|_| name.starts_with("mono."))?;
+    match account {
+        Value::String(id) => filled(id),
+        Value::Object(account) => text(account, &["_id", "id"]),
+        _ => None,
+    }
 }
 
 /// The first of these fields that holds a text.

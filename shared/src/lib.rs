@@ -1,7 +1,8 @@
 //! What the functions of mono-sync share.
 //!
 //! The domain is pure — no AWS types, no I/O, no clock: [`event`] reads what Mono sends,
-//! [`account`] is the record and its rules, [`secret`] and [`webhook_body`] decide what is let in,
+//! [`account`] is the record and its rules, [`history`] what
+//! happened to it, [`caller`] who may see it, [`secret`] and [`webhook_body`] decide what is let in,
 //! and [`account_id`], [`money`] and [`timestamp`] are the values they are made of.
 //!
 //! The rest are thin adapters: [`mono`] to Mono's API, [`store`] to DynamoDB, [`queue`] and [`batch`]
@@ -14,8 +15,10 @@ pub mod account;
 pub mod account_id;
 pub mod aws;
 pub mod batch;
+pub mod caller;
 pub mod config;
 pub mod event;
+pub mod history;
 pub mod invocation;
 pub mod money;
 pub mod mono;

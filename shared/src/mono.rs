@@ -13,13 +13,15 @@ mod transport;
 use std::time::Duration;
 
 use lambda_http::http::{HeaderValue, Method, Request};
+use serde::Serialize;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use key::{KeyCache, MonoKey};
 
-use crate::account::{Job, JobDemand, SyncData, SyncOutcome, Trouble};
+use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
 use crate::account_id::AccountId;
 use crate::random;
 use crate::stored_secret::Unreadable;
@@ -58,6 +60,44 @@ pub struct SyncRequest {
     pub allow_incomplete_statement: bool,
 }
 
+/// What a re-authorisation is prepared with. v1 knows of neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReauthorisationRequest {
+    /// Where Mono's page sends the customer afterwards.
+    pub redirect_url: Option<String>,
+    /// The fintech's own reference.
+    pub reference: Option<String>,
+}
+
+/// What the front end sends a customer through.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Reauthorisation {
+    /// v2: a page of Mono's to redirect to. How long it lives is not documented.
+    Link {
+        /// Its address.
+        url: String,
+    },
+    /// v1: what Mono's widget is opened with.
+    Token {
+        /// The token.
+        token: String,
+        /// Mono takes it for ten minutes.
+        expires_at: Timestamp,
+    },
+}
+
+/// Why there is no re-authorisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoReauthorisation {
+    /// Mono does not know the account.
+    NotFound,
+    /// Mono says that it cannot be done.
+    Failed(MonoError),
+    /// Mono could not be asked.
+    Trouble(Trouble),
+}
+
 impl Mono {
     /// Mono's API at this address. No call takes longer than `limit`.
     #[must_use]
@@ -80,20 +120,27 @@ impl Session<'_> {
     const TRIES: u32 = 3;
     /// How long one try of a free call may take, so that there can be another.
     const TRY_LIMIT: Duration = Duration::from_secs(8);
+    /// How long a failed job may be asked for its reason: the failure itself waits to be recorded.
+    const REASON_LIMIT: Duration = Duration::from_secs(3);
 
     /// Has an account refreshed. Paid for, and sent once.
     ///
     /// Where v2 says no more than that the job has failed, the job is asked for the reason, which is
     /// free: it may be that the bank wants the customer.
-    pub async fn sync(&self, id: &AccountId, wish: SyncRequest, deadline: Instant) -> SyncOutcome {
+    pub async fn sync(
+        &self,
+        id: &AccountId,
+        wanted: SyncRequest,
+        deadline: Instant,
+    ) -> SyncOutcome {
         let request = match self.mono.version {
             ApiVersion::V1 => {
-                let incomplete = wish.allow_incomplete_statement;
+                let incomplete = wanted.allow_incomplete_statement;
                 let query = format!("allow_incomplete_statement={incomplete}");
                 self.request(Method::POST, &format!("/accounts/{id}/sync?{query}"))
             }
             ApiVersion::V2 => {
-                let data = match wish.data {
+                let data = match wanted.data {
                     SyncData::Transactions => "transactions",
                     SyncData::Balance => "balance",
                 };
@@ -106,16 +153,20 @@ impl Session<'_> {
                 request
             }
         };
-        let outcome = match self.send(request, deadline).await {
-            Ok(answer) => answer.of_sync(self.mono.version, wish.data),
+        let outcome = match self.send(request.map(|()| None), deadline).await {
+            Ok(answer) => answer.of_sync(self.mono.version, wanted.data),
             Err(trouble) => SyncOutcome::Trouble(trouble),
         };
-        if let SyncOutcome::Failed { job_id: Some(job_id), .. } = &outcome
-            && let Ok(Some((_, JobDemand::Reauthorisation))) = self.job(id, job_id, deadline).await
-        {
-            return SyncOutcome::ReauthorisationRequired { job_id: Some(job_id.clone()) };
+        let SyncOutcome::Failed { job_id: Some(job_id), .. } = &outcome else {
+            return outcome;
+        };
+        let reason_by = deadline.min(Instant::now() + Self::REASON_LIMIT);
+        match self.job(id, job_id, reason_by).await {
+            Ok(Some((_, JobDemand::Reauthorisation))) => {
+                SyncOutcome::ReauthorisationRequired { job_id: Some(job_id.clone()) }
+            }
+            _ => outcome,
         }
-        outcome
     }
 
     /// How far a job of v2 is, and whether it ended because the bank wants the customer. `None` if
@@ -129,9 +180,9 @@ impl Session<'_> {
         id: &AccountId,
         job_id: &str,
         deadline: Instant,
-    ) -> Result<Option<(Job, JobDemand)>, Trouble> {
+    ) -> Result<Option<(JobState, JobDemand)>, Trouble> {
         let path = format!("/v2/accounts/{id}/jobs/{job_id}");
-        Ok(self.read(&path, deadline).await?.of_job(job_id))
+        Ok(self.read(&path, deadline).await?.of_job())
     }
 
     /// Whether Mono knows the account. Free.
@@ -147,12 +198,42 @@ impl Session<'_> {
         self.read(&path, deadline).await?.of_account()
     }
 
+    /// Has Mono prepare for its customer to re-authorise. Sent once.
+    ///
+    /// # Errors
+    ///
+    /// [`NoReauthorisation`].
+    pub async fn reauthorise(
+        &self,
+        id: &AccountId,
+        wanted: &ReauthorisationRequest,
+        deadline: Instant,
+    ) -> Result<Reauthorisation, NoReauthorisation> {
+        let asked_at = Timestamp::now();
+        let (path, body) = match self.mono.version {
+            ApiVersion::V1 => (format!("/accounts/{id}/reauthorise"), None),
+            ApiVersion::V2 => {
+                let mut body = json!({ "scope": "reauth", "account": id });
+                if let Some(reference) = &wanted.reference {
+                    body["meta"] = json!({ "ref": reference });
+                }
+                if let Some(redirect_url) = &wanted.redirect_url {
+                    body["redirect_url"] = json!(redirect_url);
+                }
+                ("/v2/accounts/initiate".to_owned(), Some(body))
+            }
+        };
+        let request = self.request(Method::POST, &path).map(|()| body.map(|body| body.to_string()));
+        let answer = self.send(request, deadline).await.map_err(NoReauthorisation::Trouble)?;
+        answer.of_reauthorisation(self.mono.version, asked_at)
+    }
+
     /// A read, which is free, repeated after trouble that may pass.
     async fn read(&self, path: &str, deadline: Instant) -> Result<Answer, Trouble> {
         let mut tries = 1;
         loop {
             let limit = deadline.min(Instant::now() + Self::TRY_LIMIT);
-            let answer = self.send(self.request(Method::GET, path), limit).await;
+            let answer = self.send(self.request(Method::GET, path).map(|()| None), limit).await;
             let trouble = match &answer {
                 Ok(answer) => answer.trouble(),
                 Err(trouble) => Some(trouble.clone()),
@@ -177,7 +258,11 @@ impl Session<'_> {
         request
     }
 
-    async fn send(&self, request: Request<()>, deadline: Instant) -> Result<Answer, Trouble> {
+    async fn send(
+        &self,
+        request: Request<Option<String>>,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
         let answer = self.mono.transport.send(request, deadline).await?;
         if answer.refuses_the_key() {
             error!(code = "MONO_KEY_REFUSED", "Mono refuses the key");

@@ -3,6 +3,7 @@
 //! This is the only place where an error becomes an answer. The text is for the caller and says
 //! nothing of the inside; the cause goes to the log.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use lambda_http::http::{HeaderValue, StatusCode, header};
@@ -28,10 +29,12 @@ pub enum Problem {
     /// A part of the request is not as it should be.
     RequestInvalid {
         /// Which part.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// What it should be.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
+    /// The token does not say whose accounts it is for.
+    OwnerClaimMissing,
     /// There is no such account.
     AccountNotFound,
     /// The account's link was ended.
@@ -73,6 +76,15 @@ struct Document<'a> {
 }
 
 impl Problem {
+    /// A part of the request is not as it should be.
+    #[must_use]
+    pub fn request_invalid(
+        name: impl Into<Cow<'static, str>>,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::RequestInvalid { name: name.into(), expected: expected.into() }
+    }
+
     /// The problem that some trouble with Mono is to a caller who may try again after a time.
     #[must_use]
     pub fn of_trouble(trouble: Trouble, retry_after: Duration) -> Self {
@@ -114,6 +126,11 @@ impl Problem {
                 StatusCode::BAD_REQUEST,
                 "REQUEST_INVALID",
                 format!("`{name}` must be {expected}."),
+            ),
+            Self::OwnerClaimMissing => (
+                StatusCode::FORBIDDEN,
+                "OWNER_CLAIM_MISSING",
+                "The token must carry the claim that names the owner of accounts.".into(),
             ),
             Self::AccountNotFound => {
                 (StatusCode::NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account.".into())
@@ -245,7 +262,10 @@ fn document(
     let text = serde_json::to_string(value).expect("the answer is JSON");
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // Bank data belongs in nobody's cache.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -262,7 +282,7 @@ mod tests {
 
     #[test]
     fn each_error_keeps_its_status_and_code() {
-        let limit = Problem::RequestInvalid { name: "limit", expected: "1 to 100" };
+        let limit = Problem::request_invalid("limit", "1 to 100");
         let account_id = "a".parse().unwrap();
         let reauthorise = Problem::ReauthorisationRequired { account_id };
         let table = [
@@ -271,6 +291,7 @@ mod tests {
             (Problem::WebhookBodyTooLarge, 413, "WEBHOOK_BODY_TOO_LARGE"),
             (Problem::QueueUnavailable, 503, "QUEUE_UNAVAILABLE"),
             (limit, 400, "REQUEST_INVALID"),
+            (Problem::OwnerClaimMissing, 403, "OWNER_CLAIM_MISSING"),
             (Problem::AccountNotFound, 404, "ACCOUNT_NOT_FOUND"),
             (Problem::AccountUnlinked, 410, "ACCOUNT_UNLINKED"),
             (reauthorise, 409, "REAUTHORISATION_REQUIRED"),
@@ -290,7 +311,7 @@ mod tests {
 
     #[test]
     fn an_invalid_request_names_the_part() {
-        let problem = Problem::RequestInvalid { name: "limit", expected: "a number from 1 to 100" };
+        let problem = Problem::request_invalid("limit", "a number from 1 to 100");
         assert_eq!(told(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
     }
 

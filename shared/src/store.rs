@@ -4,6 +4,8 @@
 //! was read. Reads are eventually consistent at first, at half the price: what is stale is found
 //! out by the condition, and what changes nothing on a stale record changes nothing on the newest.
 
+mod attention;
+mod events;
 mod item;
 #[cfg(test)]
 mod tests;
@@ -17,11 +19,14 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use tokio::time::sleep;
 
+pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
+pub use events::EventStore;
 pub use item::{CorruptItem, Stored};
 
-use crate::account::{Account, Fact, RefreshPolicy, SyncAttempt, SyncRefusal};
+use crate::account::{Account, Fact, Lease, RefreshPolicy, Step, SyncAttempt, SyncRefusal};
 use crate::account_id::AccountId;
 use crate::aws::describe;
+use crate::caller::Caller;
 use crate::random;
 use crate::timestamp::Timestamp;
 use item::{ACCOUNT_ID, Item, VERSION};
@@ -32,15 +37,6 @@ pub struct AccountStore {
     client: Client,
     table: String,
     policy: RefreshPolicy,
-}
-
-/// What a fact found when it was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It changed the record.
-    Applied,
-    /// Everything it says was known, or is older than what is known.
-    NoChange,
 }
 
 /// A record could not be read or written. Nothing is lost as long as the facts are kept.
@@ -58,6 +54,24 @@ pub enum StoreError {
     /// What is stored is no record of this system.
     #[error(transparent)]
     Corrupt(#[from] CorruptItem),
+}
+
+/// What came of asking for a lease.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Begun {
+    /// It is taken; the record is stored with it.
+    Leased(Box<Stored>, Lease),
+    /// The account must not be synced at this time.
+    Refused(Box<Account>, SyncRefusal),
+    /// There is no such account for this caller.
+    Unseen,
+}
+
+/// What to do with a record.
+enum Change {
+    Keep,
+    Put(Box<Account>),
+    Remove,
 }
 
 /// The most keys that one `BatchGetItem` takes.
@@ -116,16 +130,17 @@ impl AccountStore {
         id: &AccountId,
         seen: Option<Stored>,
         facts: &[&Fact],
-    ) -> Result<Vec<Effect>, StoreError> {
+    ) -> Result<Vec<Step>, StoreError> {
         let folded = |account: &Account| {
-            let (next, effects) = fold(account, facts);
-            (Some(next), effects)
+            let steps = account.fold(facts);
+            let next = steps.last().map_or(account, |step| &step.after).clone();
+            (Change::Put(Box::new(next)), steps)
         };
         Ok(Box::pin(self.change(id, seen, folded)).await?.1)
     }
 
-    /// Takes the lease of an account, known or not, for a sync that starts now, together with its
-    /// cooldown. A consistent read, and a write where the sync may be.
+    /// Takes the lease of an account, known or not, for a sync by this caller that starts now,
+    /// together with its cooldown. A consistent read, and a write where the sync may be.
     ///
     /// # Errors
     ///
@@ -133,24 +148,33 @@ impl AccountStore {
     pub async fn begin_sync(
         &self,
         id: &AccountId,
+        caller: &Caller,
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<Result<Stored, (Box<Account>, SyncRefusal)>, StoreError> {
+    ) -> Result<Begun, StoreError> {
+        let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
         let seen = self.read(id, true).await?;
-        let begun =
-            |account: &Account| match account.begin_sync(now, lease_until, self.policy.cooldown) {
-                Ok(begun) => (Some(begun), None),
-                Err(refusal) => (Some(account.clone()), Some((Box::new(account.clone()), refusal))),
-            };
-        Ok(match Box::pin(self.change(id, seen, begun)).await? {
-            (_, Some(refused)) => Err(refused),
-            (Some(leased), None) => Ok(leased),
-            (None, None) => unreachable!("a lease is something to store"),
+        let begin = |account: &Account| {
+            if !caller.may_see(account) {
+                return (Change::Keep, Some(Begun::Unseen));
+            }
+            match account.begin_sync(lease, self.policy.cooldown) {
+                Ok(begun) => (Change::Put(Box::new(begun)), None),
+                Err(refusal) => {
+                    (Change::Keep, Some(Begun::Refused(Box::new(account.clone()), refusal)))
+                }
+            }
+        };
+        let (stored, refused) = Box::pin(self.change(id, seen, begin)).await?;
+        Ok(match (refused, stored) {
+            (Some(refused), _) => refused,
+            (None, Some(stored)) => Begun::Leased(Box::new(stored), lease),
+            (None, None) => Begun::Unseen,
         })
     }
 
-    /// Records what a sync came to, and ends its lease. `None` if there is nothing to be kept of the
-    /// account. One write if nobody interferes.
+    /// Records what a sync came to, and releases its lease. `None` if there is nothing to be kept of
+    /// the account. One write if nobody interferes.
     ///
     /// # Errors
     ///
@@ -158,21 +182,25 @@ impl AccountStore {
     pub async fn end_sync(
         &self,
         leased: Stored,
+        lease: Lease,
         attempt: &SyncAttempt,
     ) -> Result<Option<Account>, StoreError> {
         let id = leased.account.id.clone();
-        let ended = |account: &Account| (account.end_sync(attempt), ());
-        let (stored, ()) = Box::pin(self.change(&id, Some(leased), ended)).await?;
+        let end = |account: &Account| match account.end_sync(lease, attempt) {
+            Some(ended) => (Change::Put(Box::new(ended)), ()),
+            None => (Change::Remove, ()),
+        };
+        let (stored, ()) = Box::pin(self.change(&id, Some(leased), end)).await?;
         Ok(stored.map(|stored| stored.account))
     }
 
-    /// Makes of a record what `decide` says — the next one, or none — and answers with what is
-    /// stored then. After a conflict it is decided anew, on the newest record.
+    /// Makes of a record what `decide` says, and answers with what is stored then. After a conflict
+    /// it is decided anew, on the newest record. What would change nothing is not written.
     async fn change<T>(
         &self,
         id: &AccountId,
         seen: Option<Stored>,
-        decide: impl Fn(&Account) -> (Option<Account>, T),
+        decide: impl Fn(&Account) -> (Change, T),
     ) -> Result<(Option<Stored>, T), StoreError> {
         let blank = Account::new(id.clone());
         let mut seen = seen;
@@ -189,18 +217,19 @@ impl AccountStore {
                 return Ok((Some(written), result));
             }
             let before = seen.as_ref().map_or(&blank, |seen| &seen.account);
-            let (next, result) = decide(before);
-            match (next, &seen) {
-                (Some(next), _) if next == *before => return Ok((seen, result)),
-                (None, None) => return Ok((None, result)),
-                (Some(next), _) => {
-                    let next = Stored::next(next, seen.as_ref());
+            let (change, result) = decide(before);
+            match (change, &seen) {
+                (Change::Keep, _) => return Ok((seen, result)),
+                (Change::Put(next), _) if *next == *before => return Ok((seen, result)),
+                (Change::Put(next), _) => {
+                    let next = Stored::next(*next, seen.as_ref());
                     if self.replace(seen.as_ref(), &next).await? {
                         return Ok((Some(next), result));
                     }
                     tried = Some((next, result));
                 }
-                (None, Some(seen)) => {
+                (Change::Remove, None) => return Ok((None, result)),
+                (Change::Remove, Some(seen)) => {
                     if self.remove(seen).await? {
                         return Ok((None, result));
                     }
@@ -312,21 +341,6 @@ impl AccountStore {
             Err(error) => Err(StoreError::Unavailable(describe(&error))),
         }
     }
-}
-
-/// The record after all facts, and what each of them found.
-fn fold(account: &Account, facts: &[&Fact]) -> (Account, Vec<Effect>) {
-    let mut account = account.clone();
-    let effects = facts
-        .iter()
-        .map(|fact| {
-            let next = account.apply(fact);
-            let effect = if next == account { Effect::NoChange } else { Effect::Applied };
-            account = next;
-            effect
-        })
-        .collect();
-    (account, effects)
 }
 
 /// Doubles with each round, and differs between workers that got in each other's way.

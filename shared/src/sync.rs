@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::account::{
-    Account, Fact, LinkCheck, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble,
+    Account, Fact, Lease, LinkCheck, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble,
 };
 use crate::account_id::AccountId;
+use crate::caller::Caller;
 use crate::invocation::Invocation;
 use crate::mono::{Mono, Session, SyncRequest};
-use crate::store::{AccountStore, StoreError, Stored};
+use crate::store::{AccountStore, Begun, StoreError, Stored};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
 
@@ -26,9 +27,11 @@ pub struct Syncer {
     pub mono: Mono,
 }
 
-/// What is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is asked for, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncWish {
+    /// Who asks.
+    pub caller: Caller,
     /// What to refresh, if not what suits the account.
     pub data: Option<SyncData>,
     /// Whether fewer transactions than Mono already holds will do.
@@ -47,6 +50,8 @@ pub enum Synced {
     },
     /// Mono was not asked to sync.
     Refused(Box<Account>, SyncRefusal),
+    /// There is no such account for the caller.
+    Unseen,
     /// Whether the account is still linked could not be told.
     Unchecked(Trouble),
 }
@@ -68,8 +73,12 @@ pub enum SyncError {
     Unrecorded(&'static str, Box<SyncError>),
 }
 
-/// What is left of the time of an invocation to record the outcome in.
-const RECORDING_TIME: Duration = Duration::from_secs(3);
+/// What is left of the time of an invocation to record the outcome in: enough for a second try.
+const RECORDING_TIME: Duration = Duration::from_secs(4);
+/// Without as much time for Mono nothing is begun: it would be paid for, and not waited for.
+const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
+/// How long it may take to find out whether an account is still linked.
+const CHECK_TIME: Duration = Duration::from_secs(5);
 /// How long a lease outlives the invocation that took it.
 const LEASE_MARGIN: Duration = Duration::from_mins(1);
 
@@ -82,52 +91,48 @@ impl Syncer {
     pub async fn sync(
         &self,
         id: &AccountId,
-        wish: SyncWish,
+        wish: &SyncWish,
         invocation: &Invocation,
     ) -> Result<Synced, SyncError> {
-        let by = invocation.deadline;
-        let mono = in_time(by, self.mono.sign_in(Timestamp::now())).await?;
-        let mut begun = in_time(by, self.begin(id, invocation)).await?;
-        if let Err((_, SyncRefusal::Unlinked { in_doubt: true })) = begun {
-            match self.check(id, &mono, invocation).await? {
-                Ok(()) => begun = in_time(by, self.begin(id, invocation)).await?,
-                Err(trouble) => return Ok(Synced::Unchecked(trouble)),
+        let mono_by = invocation.deadline - RECORDING_TIME;
+        let begin_by = mono_by - LEAST_TIME_FOR_MONO;
+        let mono = in_time(begin_by, self.mono.sign_in(Timestamp::now())).await?;
+        let mut begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
+        if let Begun::Refused(_, SyncRefusal::Unlinked { in_doubt: true }) = begun {
+            if let Err(trouble) = self.check(id, &mono, begin_by).await? {
+                return Ok(Synced::Unchecked(trouble));
             }
+            begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
         }
-        match begun {
-            Ok((started_at, leased)) => self.call(&mono, leased, started_at, wish, by).await,
-            Err((account, refusal)) => Ok(Synced::Refused(account, refusal)),
-        }
+        let (leased, lease) = match begun {
+            Begun::Leased(leased, lease) => (*leased, lease),
+            Begun::Refused(account, refusal) => return Ok(Synced::Refused(account, refusal)),
+            Begun::Unseen => return Ok(Synced::Unseen),
+        };
+        let outcome = call(&mono, &leased, wish, mono_by).await;
+        self.end(leased, lease, outcome, invocation.deadline).await
     }
 
     async fn begin(
         &self,
         id: &AccountId,
+        wish: &SyncWish,
         invocation: &Invocation,
-    ) -> Result<Result<(Timestamp, Stored), (Box<Account>, SyncRefusal)>, StoreError> {
-        let started_at = Timestamp::now();
+    ) -> Result<Begun, StoreError> {
         let lease_until = invocation.ends_at + LEASE_MARGIN;
-        let begun = self.accounts.begin_sync(id, started_at, lease_until).await?;
-        Ok(begun.map(|leased| (started_at, leased)))
+        self.accounts.begin_sync(id, &wish.caller, Timestamp::now(), lease_until).await
     }
 
-    /// The one call that is paid for, and the record of it.
-    async fn call(
+    async fn end(
         &self,
-        mono: &Session<'_>,
         leased: Stored,
-        started_at: Timestamp,
-        wish: SyncWish,
+        lease: Lease,
+        outcome: SyncOutcome,
         by: Instant,
     ) -> Result<Synced, SyncError> {
-        let request = SyncRequest {
-            data: wish.data.unwrap_or_else(|| leased.account.data_to_sync()),
-            allow_incomplete_statement: wish.allow_incomplete_statement,
-        };
-        let id = leased.account.id.clone();
-        let outcome = mono.sync(&id, request, by - RECORDING_TIME).await;
-        let attempt = SyncAttempt { started_at, ended_at: Timestamp::now(), outcome };
-        let ended = in_time(by, self.accounts.end_sync(leased, &attempt)).await;
+        let ended_at = Timestamp::now();
+        let attempt = SyncAttempt { started_at: lease.started_at, ended_at, outcome };
+        let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;
         match ended {
             Ok(account) => Ok(Synced::Done { outcome, account: account.map(Box::new) }),
@@ -140,18 +145,27 @@ impl Syncer {
         &self,
         id: &AccountId,
         mono: &Session<'_>,
-        invocation: &Invocation,
+        by: Instant,
     ) -> Result<Result<(), Trouble>, SyncError> {
         let at = Timestamp::now();
-        let linked = match mono.knows(id, invocation.deadline - RECORDING_TIME).await {
+        let linked = match mono.knows(id, by.min(Instant::now() + CHECK_TIME)).await {
             Ok(linked) => linked,
             Err(trouble) => return Ok(Err(trouble)),
         };
         let fact = Fact::LinkCheck(LinkCheck { at, linked });
-        let seen = in_time(invocation.deadline, self.accounts.get(id)).await?;
-        in_time(invocation.deadline, self.accounts.apply(id, seen, &[&fact])).await?;
+        let seen = in_time(by, self.accounts.get(id)).await?;
+        in_time(by, self.accounts.apply(id, seen, &[&fact])).await?;
         Ok(Ok(()))
     }
+}
+
+/// The one call that is paid for.
+async fn call(mono: &Session<'_>, leased: &Stored, wish: &SyncWish, by: Instant) -> SyncOutcome {
+    let request = SyncRequest {
+        data: wish.data.unwrap_or_else(|| leased.account.data_to_sync()),
+        allow_incomplete_statement: wish.allow_incomplete_statement,
+    };
+    mono.sync(&leased.account.id, request, by).await.without_words_of(&leased.account)
 }
 
 async fn in_time<T, E: Into<SyncError>>(

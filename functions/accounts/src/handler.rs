@@ -1,39 +1,150 @@
-//! What the function does with a request: one read, one view.
+//! What the function does with a request: find out what is asked for and by whom, and answer it.
 
+use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
+use mono_sync::account::{Account, Status};
+use mono_sync::account_id::AccountId;
+use mono_sync::caller::Caller;
+use mono_sync::invocation::Invocation;
+use mono_sync::mono::Mono;
 use mono_sync::problem::{self, Problem};
-use mono_sync::request::account_id;
-use mono_sync::store::AccountStore;
+use mono_sync::request::{account_id, choice, cursor, limit};
+use mono_sync::store::{AccountStore, EventStore, Page, StoreError};
 use mono_sync::timestamp::Timestamp;
+use serde_json::json;
 use tracing::{debug, error};
+
+use crate::reauthorise;
 
 /// What the function is wired to.
 pub(crate) struct Accounts {
     pub(crate) store: AccountStore,
+    /// `None` where no history is kept.
+    pub(crate) events: Option<EventStore>,
+    pub(crate) mono: Mono,
+    /// The claim that tells callers apart, if they are.
+    pub(crate) owner_claim: Option<String>,
+}
+
+/// How many there are in a part of a list, if nothing else is said.
+const DEFAULT_LIMIT: usize = 25;
+const MOST: usize = 100;
+
+/// What is asked for.
+enum Route {
+    List,
+    Account,
+    Events,
+    Reauthorise,
 }
 
 impl Accounts {
-    /// Answers a request with the account as it stands.
+    /// Answers a request.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
-        let request_id = request.lambda_context().request_id;
-        let response = self.account(&request, &request_id).await.unwrap_or_else(|problem| {
+        let context = request.lambda_context();
+        let invocation = Invocation::new(context.request_id, context.deadline);
+        let request_id = &invocation.request_id;
+        let response = self.respond(&request, &invocation).await.unwrap_or_else(|problem| {
             debug!(request_id, code = problem.code(), "answered with a problem");
             Response::from(&problem)
         });
-        Ok(problem::with_request_id(response, &request_id))
+        Ok(problem::with_request_id(response, request_id))
     }
 
+    async fn respond(
+        &self,
+        request: &Request,
+        invocation: &Invocation,
+    ) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(request, self.owner_claim.as_deref())?;
+        let request_id = &invocation.request_id;
+        match route(request) {
+            Route::List => self.list(request, &caller, request_id).await,
+            Route::Account => {
+                let account = self.account(request, &caller, request_id).await?;
+                Ok(problem::ok(&account.view(Timestamp::now(), self.store.policy())))
+            }
+            Route::Events => self.events(request, &caller, request_id).await,
+            Route::Reauthorise => {
+                let wanted = reauthorise::wanted(request)?;
+                let account = self.account(request, &caller, request_id).await?;
+                reauthorise::answer(&self.mono, &account, wanted, &caller, invocation).await
+            }
+        }
+    }
+
+    /// The account of the route, if there is one for the caller. One request.
     async fn account(
         &self,
         request: &Request,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Result<Account, Problem> {
+        let account_id = account_id(request)?;
+        let stored = self.store.get(&account_id).await;
+        let stored = stored.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
+        let account = stored.map(|stored| stored.account);
+        account.filter(|account| caller.may_see(account)).ok_or(Problem::AccountNotFound)
+    }
+
+    async fn list(
+        &self,
+        request: &Request,
+        caller: &Caller,
         request_id: &str,
     ) -> Result<Response<Body>, Problem> {
-        let account_id = account_id(request)?;
-        let stored = self.store.get(&account_id).await.map_err(|error| {
-            error!(request_id, %account_id, %error, "the record cannot be read");
-            Problem::StoreUnavailable
-        })?;
-        let stored = stored.ok_or(Problem::AccountNotFound)?;
-        Ok(problem::ok(&stored.account.view(Timestamp::now(), self.store.policy())))
+        let statuses = Status::ALL.into_iter().filter(|status| status.needs_attention());
+        let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
+        let expected =
+            "reauthorisation_required, reauthorisation_pending, bank_unavailable or failed";
+        let status = choice(request, "status", expected, &statuses)?;
+        let limit = limit(request, DEFAULT_LIMIT, MOST)?;
+        let page = self.store.attention(caller, status, limit, cursor(request)?).await;
+        let page = page.map_err(|error| unavailable(request_id, None, &error))?;
+        let now = Timestamp::now();
+        let view = |account| Account::view(account, now, self.store.policy());
+        Ok(problem::ok(&json!({
+            "accounts": page.items.iter().map(view).collect::<Vec<_>>(),
+            "next_cursor": page.next.map(|next| next.to_string()),
+        })))
     }
+
+    async fn events(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Result<Response<Body>, Problem> {
+        let (limit, before) = (limit(request, DEFAULT_LIMIT, MOST)?, cursor(request)?);
+        let account = self.account(request, caller, request_id).await?;
+        let page = match &self.events {
+            Some(events) => events.page(&account.id, limit, before, Timestamp::now()).await,
+            None => Ok(Page { items: Vec::new(), next: None }),
+        };
+        let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
+        Ok(problem::ok(&json!({
+            "events": page.items,
+            "next_cursor": page.next.map(|next| next.to_string()),
+        })))
+    }
+}
+
+/// By the end of the path: what stands in front of it is another's affair, such as a custom domain's.
+fn route(request: &Request) -> Route {
+    let parameters = request.path_parameters();
+    let Some(id) = parameters.first("account_id") else {
+        return Route::List;
+    };
+    let ends_in = |word| request.raw_http_path().ends_with(&format!("/{id}/{word}"));
+    match *request.method() {
+        Method::POST => Route::Reauthorise,
+        _ if ends_in("events") => Route::Events,
+        _ => Route::Account,
+    }
+}
+
+fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {
+    let account_id = account_id.map(AccountId::as_str);
+    error!(request_id, account_id, %error, "the data cannot be read");
+    Problem::StoreUnavailable
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
 use mono_sync::account_id::AccountId;
+use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
 use mono_sync::problem::{self, Problem};
 use mono_sync::request::{account_id, choice};
@@ -16,6 +17,8 @@ use tracing::{error, info};
 /// What the function is wired to.
 pub(crate) struct ManualSync {
     pub(crate) syncer: Syncer,
+    /// The claim that tells callers apart, if they are.
+    pub(crate) owner_claim: Option<String>,
 }
 
 /// When to try again where nothing says so.
@@ -36,12 +39,14 @@ impl ManualSync {
         request: &Request,
         invocation: &Invocation,
     ) -> Result<Response<Body>, Problem> {
-        let (account_id, wish) = (account_id(request)?, wish(request)?);
-        let synced = self.syncer.sync(&account_id, wish, invocation).await;
+        let caller = Caller::of(request, self.owner_claim.as_deref())?;
+        let (account_id, wish) = (account_id(request)?, wish(request, caller)?);
+        let synced = self.syncer.sync(&account_id, &wish, invocation).await;
         log(&invocation.request_id, &account_id, &synced);
         match synced.map_err(|_| Problem::StoreUnavailable)? {
             Synced::Done { outcome, account } => self.done(account_id, outcome, account.as_deref()),
             Synced::Refused(account, refusal) => self.refused(&account, refusal),
+            Synced::Unseen => Err(Problem::AccountNotFound),
             Synced::Unchecked(trouble) => Err(Problem::of_trouble(trouble, RETRY_AFTER)),
         }
     }
@@ -98,11 +103,12 @@ impl ManualSync {
     }
 }
 
-fn wish(request: &Request) -> Result<SyncWish, Problem> {
+fn wish(request: &Request, caller: Caller) -> Result<SyncWish, Problem> {
     let data = [("transactions", SyncData::Transactions), ("balance", SyncData::Balance)];
     let flag = [("true", true), ("false", false)];
     let incomplete = choice(request, "allow_incomplete_statement", "true or false", &flag)?;
     Ok(SyncWish {
+        caller,
         data: choice(request, "data", "transactions or balance", &data)?,
         allow_incomplete_statement: incomplete.unwrap_or(false),
     })
@@ -110,13 +116,15 @@ fn wish(request: &Request) -> Result<SyncWish, Problem> {
 
 /// One line a request. Mono's own sentences stay out of it.
 fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncError>) {
-    let outcome = match synced {
-        Ok(Synced::Done { outcome, .. }) => outcome.as_str(),
-        Ok(Synced::Refused(_, SyncRefusal::Unlinked { .. })) => "unlinked",
-        Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => "running",
-        Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => "cooling_down",
-        Ok(Synced::Unchecked(trouble)) => trouble.as_str(),
+    let (outcome, error) = match synced {
+        Ok(Synced::Done { outcome, .. }) => (outcome.as_str(), outcome.error()),
+        Ok(Synced::Refused(_, SyncRefusal::Unlinked { .. })) => ("unlinked", None),
+        Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
+        Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
+        Ok(Synced::Unseen) => ("unseen", None),
+        Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => return error!(request_id, %account_id, %error, "the sync went wrong"),
     };
-    info!(request_id, %account_id, outcome, "manual sync");
+    let mono_code = error.map(|error| &error.code);
+    info!(request_id, %account_id, outcome, mono_code, "manual sync");
 }

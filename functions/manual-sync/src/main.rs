@@ -34,6 +34,7 @@ async fn main() -> Result<(), Error> {
             ),
             mono: Mono::new(version, base_url, keys, MONO_LIMIT),
         },
+        owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
     };
     run(service_fn(async move |request: Request| manual_sync.answer(request).await)).await
 }

@@ -1,6 +1,7 @@
 //! The consumer of the webhook queue: folds events into account records.
 
 mod handler;
+mod summary;
 
 use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -8,7 +9,7 @@ use aws_sdk_sqs::Client as Sqs;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mono_sync::config::Environment;
 use mono_sync::queue::DeadLetterQueue;
-use mono_sync::store::AccountStore;
+use mono_sync::store::{AccountStore, EventStore};
 use mono_sync::{aws, telemetry};
 
 use handler::Processor;
@@ -18,9 +19,15 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
     let sdk = aws::sdk_config(&environment)?;
+    let dynamodb = DynamoDb::new(&sdk);
     let processor = &Processor {
+        events: EventStore::new(
+            dynamodb.clone(),
+            environment.required("EVENTS_TABLE")?,
+            environment.event_retention()?,
+        ),
         accounts: AccountStore::new(
-            DynamoDb::new(&sdk),
+            dynamodb,
             environment.required("ACCOUNTS_TABLE")?,
             environment.refresh_policy()?,
         ),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Account;
 use super::order::{Evidence, OrderKey, Rank, ShortHash};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -114,6 +115,45 @@ impl SyncOutcome {
     #[must_use]
     pub const fn reached_mono(&self) -> bool {
         !matches!(self, Self::Trouble(Trouble::RateLimited { .. } | Trouble::NotConnected))
+    }
+}
+
+impl SyncOutcome {
+    /// What Mono says went wrong, where it says so.
+    #[must_use]
+    pub const fn error(&self) -> Option<&MonoError> {
+        match self {
+            Self::Failed { error, .. }
+            | Self::NotFound { error }
+            | Self::Trouble(Trouble::Unusable(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The same without the holder's name in Mono's sentence.
+    #[must_use]
+    pub fn without_words_of(mut self, account: &Account) -> Self {
+        let details = account.registers.details.as_ref();
+        let name = details.and_then(|details| details.value.name.as_deref());
+        let (Self::Failed { error, .. }
+        | Self::NotFound { error }
+        | Self::Trouble(Trouble::Unusable(error))) = &mut self
+        else {
+            return self;
+        };
+        if let (Some(message), Some(name)) = (&error.message, name) {
+            let of_name = |word: &str| {
+                name.split_whitespace()
+                    .any(|part| part.len() > 2 && part.eq_ignore_ascii_case(word))
+            };
+            let words = message.split_inclusive(|character: char| !character.is_alphanumeric());
+            let words = words.map(|word| {
+                let letters = word.trim_end_matches(|character: char| !character.is_alphanumeric());
+                if of_name(letters) { word.replace(letters, "…") } else { word.to_owned() }
+            });
+            error.message = Some(words.collect());
+        }
+        self
     }
 }
 

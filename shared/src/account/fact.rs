@@ -142,11 +142,15 @@ impl Update {
     /// Mono leaves `has_new_data` out exactly when there is none.
     #[must_use]
     pub fn brought_transactions(&self) -> bool {
-        let retrieved = self
-            .retrieved_data
-            .as_ref()
-            .is_none_or(|parts| parts.iter().any(|part| part == "transactions"));
+        let retrieved = self.retrieved_data.is_none() || self.lists_transactions();
         retrieved && self.has_new_data.unwrap_or(self.sync_status.is_none())
+    }
+
+    /// Whether it says that Mono holds transactions of the account.
+    #[must_use]
+    pub fn lists_transactions(&self) -> bool {
+        let parts = self.retrieved_data.iter().flatten();
+        parts.into_iter().any(|part| part == "transactions")
     }
 }
 
@@ -332,14 +336,21 @@ impl Webhook {
         reference: Option<String>,
         news: News,
     ) -> Self {
-        let believable = timestamp.filter(|at| *at <= received_at + Self::CLOCK_SKEW);
-        let order = OrderKey {
-            at: believable.unwrap_or(received_at),
-            rank: news.rank(),
-            evidence: if believable.is_some() { Evidence::Strong } else { Evidence::Weak },
-            event: ShortHash::of(event_key),
-        };
+        let (at, evidence) = Self::occurred_at(timestamp, received_at);
+        let order = OrderKey { at, rank: news.rank(), evidence, event: ShortHash::of(event_key) };
         Self { order, reference, news }
+    }
+
+    /// When an event happened, as far as known.
+    #[must_use]
+    pub fn occurred_at(
+        timestamp: Option<Timestamp>,
+        received_at: Timestamp,
+    ) -> (Timestamp, Evidence) {
+        match timestamp.filter(|at| *at <= received_at + Self::CLOCK_SKEW) {
+            Some(at) => (at, Evidence::Strong),
+            None => (received_at, Evidence::Weak),
+        }
     }
 
     /// How far Mono's clock may run ahead of ours.

@@ -59,6 +59,19 @@ impl ShortHash {
         Self([digest[0], digest[1], digest[2], digest[3]])
     }
 
+    /// Eight hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        format!("{:08x}", u32::from_be_bytes(self.0))
+    }
+
+    /// Reads what [`to_hex`](Self::to_hex) wrote.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let hash = u32::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))?;
+        (hash.to_hex() == text).then_some(hash)
+    }
+
     /// Where the hash lies between 0 (inclusive) and 1 (exclusive).
     #[must_use]
     pub fn fraction(self) -> f64 {

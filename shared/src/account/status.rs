@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Account, Job, JobState, Lease, OrderKey, Register, SettledStatus, SyncStatus};
 use crate::timestamp::Timestamp;
 
 /// What a fintech can tell its customer about an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// The link was ended. Nothing more will come.
     Unlinked,
@@ -31,6 +30,61 @@ pub enum Status {
     Healthy,
 }
 
+impl Status {
+    /// Every status, the most urgent first.
+    pub const ALL: [Self; 9] = [
+        Self::Unlinked,
+        Self::ReauthorisationRequired,
+        Self::ReauthorisationPending,
+        Self::Syncing,
+        Self::BankUnavailable,
+        Self::Failed,
+        Self::Pending,
+        Self::Partial,
+        Self::Healthy,
+    ];
+
+    /// Its word in the API and in the tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unlinked => "unlinked",
+            Self::ReauthorisationRequired => "reauthorisation_required",
+            Self::ReauthorisationPending => "reauthorisation_pending",
+            Self::Syncing => "syncing",
+            Self::BankUnavailable => "bank_unavailable",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+            Self::Partial => "partial",
+            Self::Healthy => "healthy",
+        }
+    }
+
+    /// The status of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Whether somebody has to look after an account in this status.
+    #[must_use]
+    pub const fn needs_attention(self) -> bool {
+        matches!(
+            self,
+            Self::ReauthorisationRequired
+                | Self::ReauthorisationPending
+                | Self::BankUnavailable
+                | Self::Failed
+        )
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// A status and the time of the newest fact that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -38,6 +92,15 @@ pub struct Standing {
     pub status: Status,
     /// Since when, by the facts.
     pub at: Timestamp,
+}
+
+/// Why somebody has to look after an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// One of those that [need attention](Status::needs_attention).
+    pub status: Status,
+    /// How old the data is: the last confirmed pull, or 1970 if there never was one.
+    pub since: Timestamp,
 }
 
 impl Standing {
@@ -65,6 +128,15 @@ impl Account {
         self.urgent().unwrap_or_else(|| self.resting())
     }
 
+    /// Whether somebody has to look after the account: by the status without
+    /// [`Syncing`](Status::Syncing), so that it can be stored.
+    #[must_use]
+    pub fn attention(&self) -> Option<Attention> {
+        let status = self.settled_standing().status;
+        let since = self.synced().map_or(Timestamp::from_millis(0), |synced| synced.at);
+        status.needs_attention().then_some(Attention { status, since })
+    }
+
     /// The time of the demand that stands: newer than the last confirmed pull and than the last
     /// re-authorisation.
     #[must_use]
@@ -72,8 +144,8 @@ impl Account {
         self.standing_demand().map(|order| order.at)
     }
 
-    /// Whether a sync of ours holds the account: until the lease ends, or the fact of the attempt
-    /// that took it has released it.
+    /// Whether a sync of ours holds the account: until the sync ends and releases the lease, or the
+    /// lease ends by itself.
     #[must_use]
     pub fn held_lease(&self, now: Timestamp) -> Option<Lease> {
         self.lease.filter(|lease| now < lease.until)

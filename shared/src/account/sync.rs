@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Fact, Lease, Registers, SyncAttempt, SyncData, SyncOutcome, Trouble};
+use super::{Account, Fact, Lease, Registers, SyncAttempt, SyncData, SyncOutcome};
 use crate::timestamp::Timestamp;
 
 /// Why an account is not synced at this time.
@@ -29,20 +29,19 @@ pub enum SyncRefusal {
 }
 
 impl Account {
-    /// The account under a lease that ends at `lease_until` at the latest, and with the cooldown
-    /// that follows the sync.
+    /// The account under this lease, and with the cooldown that follows the sync.
     ///
     /// # Errors
     ///
     /// [`SyncRefusal`].
-    pub fn begin_sync(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        cooldown: Duration,
-    ) -> Result<Self, SyncRefusal> {
-        if self.is_unlinked() {
-            return Err(SyncRefusal::Unlinked { in_doubt: self.unlinking_in_doubt().is_some() });
+    pub fn begin_sync(&self, lease: Lease, cooldown: Duration) -> Result<Self, SyncRefusal> {
+        if self.lease == Some(lease) {
+            // Taken already: the answer to the write was lost.
+            return Ok(self.clone());
+        }
+        let now = lease.started_at;
+        if let Some(unlinked) = self.unlinking() {
+            return Err(unlinked);
         }
         let job = self.running_job(now);
         if job.is_some() || self.held_lease(now).is_some() {
@@ -51,7 +50,6 @@ impl Account {
         if let Some(until) = self.cooldown_until.filter(|until| now < *until) {
             return Err(SyncRefusal::CoolingDown { until });
         }
-        let lease = Lease { started_at: now, until: lease_until };
         Ok(Self {
             lease: Some(lease),
             cooldown_until: (!cooldown.is_zero()).then(|| now + cooldown),
@@ -59,17 +57,42 @@ impl Account {
         })
     }
 
-    /// The account after a sync of ours; `None` if nothing is to be kept of it. That is so where
-    /// Mono does not know an account of which nothing but the lease is stored, or was never asked.
+    /// That the link was ended, if it was.
     #[must_use]
-    pub fn end_sync(&self, attempt: &SyncAttempt) -> Option<Self> {
-        let nothing_known = self.registers == Registers::default();
-        let nothing_learnt = matches!(
-            attempt.outcome,
-            SyncOutcome::NotFound { .. }
-                | SyncOutcome::Trouble(Trouble::RateLimited { .. } | Trouble::NotConnected)
-        );
-        (!(nothing_known && nothing_learnt)).then(|| self.apply(&Fact::Attempt(attempt.clone())))
+    pub fn unlinking(&self) -> Option<SyncRefusal> {
+        let in_doubt = self.unlinking_in_doubt().is_some();
+        self.is_unlinked().then_some(SyncRefusal::Unlinked { in_doubt })
+    }
+
+    /// The account after the sync that this lease was taken for: what it came to is applied, and
+    /// the lease released, unless it is another's by now. The cooldown goes with it if Mono had
+    /// nothing to do and nothing to charge.
+    ///
+    /// `None` if nothing is to be kept of the account. That is so where nothing is known of it, and
+    /// Mono does not know it or was never asked.
+    #[must_use]
+    pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
+        let own = self.lease == Some(lease);
+        let nothing_learnt = !attempt.outcome.reached_mono()
+            || matches!(attempt.outcome, SyncOutcome::NotFound { .. });
+        if nothing_learnt && self.nothing_known() {
+            return (!own && self.lease.is_some()).then(|| self.clone());
+        }
+        let mut ended = self.apply(&Fact::Attempt(attempt.clone()));
+        if own {
+            ended.lease = None;
+            if !attempt.outcome.reached_mono() {
+                ended.cooldown_until = None;
+            }
+        }
+        Some(ended)
+    }
+
+    /// Whether there is nothing but attempts of ours, which told nothing.
+    pub(super) fn nothing_known(&self) -> bool {
+        let told =
+            Registers { attempt: None, reached: None, first_seen: None, ..self.registers.clone() };
+        told == Registers::default()
     }
 
     /// What a sync is to refresh, where nobody says so: the transactions, unless the account has
@@ -77,26 +100,12 @@ impl Account {
     #[must_use]
     pub fn data_to_sync(&self) -> SyncData {
         let registers = &self.registers;
-        let retrieved = registers.availability.as_ref();
-        let retrieved = retrieved.and_then(|held| held.value.retrieved_data.as_ref());
-        let without_transactions =
-            retrieved.is_some_and(|parts| parts.iter().all(|part| part != "transactions"));
-        let never = registers.transactions.is_none() && without_transactions;
-        if never && registers.balance.is_some() {
+        let retrieved = registers.availability.as_ref().map(|held| &held.value.retrieved_data);
+        let told = matches!(retrieved, Some(Some(_)));
+        if told && registers.balance.is_some() && !registers.has_transactions {
             SyncData::Balance
         } else {
             SyncData::Transactions
-        }
-    }
-
-    /// What the end of a sync does besides what its fact says: the lease is over, and so is the
-    /// cooldown if Mono had nothing to do and nothing to charge.
-    pub(super) fn release(&mut self, attempt: &SyncAttempt) {
-        if self.lease.is_some_and(|lease| lease.started_at == attempt.started_at) {
-            self.lease = None;
-            if !attempt.outcome.reached_mono() {
-                self.cooldown_until = None;
-            }
         }
     }
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::ApiVersion;
-use crate::account::{
-    Job, JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble,
-};
+use super::{ApiVersion, NoReauthorisation, Reauthorisation};
+use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble};
 use crate::money::MinorUnits;
+use crate::timestamp::Timestamp;
 
-/// An answer of Mono's.
-#[derive(Clone, Debug)]
+/// An answer of Mono's. Not to be printed: there may be bank data in it.
+#[derive(Clone)]
 pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -25,6 +24,9 @@ pub(super) struct Answer {
 const SYNCED: [&str; 3] = ["SYNC_SUCCESSFUL", "SYNCED_SUCCESSFULLY", "SYNCED_SUCCESSFUL"];
 /// v1's codes for a failure; under which HTTP status they come is not documented.
 const NOT_SYNCED: [&str; 2] = ["SYNC_ERROR", "INCOMPLETE_STATEMENT_ERROR"];
+
+/// How long Mono takes a token of v1 [docs.mono.co/reference/reauth-code].
+const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 
 impl Answer {
     pub(super) fn new(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Self {
@@ -40,40 +42,70 @@ impl Answer {
         if self.demands_the_customer() {
             return SyncOutcome::ReauthorisationRequired { job_id: self.job_id() };
         }
-        match self.word("code") {
-            Some(code) if is_any(code, &SYNCED) => return self.synced(version, data),
-            Some(code) if is_any(code, &NOT_SYNCED) => return self.failed(),
-            _ => {}
-        }
-        if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
-            return SyncOutcome::NotFound { error: self.error() };
-        }
-        if let Some(trouble) = self.trouble() {
-            return SyncOutcome::Trouble(trouble);
-        }
-        if !self.status.is_success() || self.says("status", "failed") {
+        let code = self.word("code");
+        if code.is_some_and(|code| is_any(code, &NOT_SYNCED)) {
             return self.failed();
         }
+        if !code.is_some_and(|code| is_any(code, &SYNCED)) {
+            if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
+                return SyncOutcome::NotFound { error: self.error() };
+            }
+            if let Some(trouble) = self.trouble() {
+                return SyncOutcome::Trouble(trouble);
+            }
+            if !self.status.is_success() || self.says("status", "failed") {
+                return self.failed();
+            }
+        }
+        match version {
+            ApiVersion::V1 => self.of_sync_v1(),
+            ApiVersion::V2 => self.of_sync_v2(data),
+        }
+    }
+
+    /// v1 tells by its code. It always refreshes all.
+    fn of_sync_v1(&self) -> SyncOutcome {
+        let body = self.body.as_ref();
+        let told =
+            ["hasNewData", "has_new_data"].iter().find_map(|name| body?.get(*name)?.as_bool());
+        // It always says so; where it does not, looking costs nothing.
+        let synced = self.synced(told.unwrap_or(true), SyncData::Transactions);
+        match self.word("code") {
+            Some(code) if is_any(code, &SYNCED) => synced,
+            None if self.says("status", "successful") || self.says("status", "success") => synced,
+            None if self.says("status", "processing") => self.processing(),
+            _ => SyncOutcome::Trouble(Trouble::Unusable(self.error())),
+        }
+    }
+
+    /// v2 tells by its job's status, and before it had jobs, by a header of its own. Without either
+    /// the answer may be Mono's cache, which proves nothing.
+    fn of_sync_v2(&self, data: SyncData) -> SyncOutcome {
+        // Sent only when it is true.
+        let synced = self.synced(self.header_is_true("x-has-new-data"), data);
+        let of_2023 = ["x-has-new-data", "x-reauth-required"];
         match self.job_state() {
             Some(JobState::Failed) => self.failed(),
+            Some(JobState::Finished) => synced,
             Some(JobState::Running | JobState::Other(_)) => self.processing(),
-            Some(JobState::Finished) => self.synced(version, data),
-            None if self.says("status", "processing") => self.processing(),
-            // v2 before it had job headers, when it was not done in time.
-            None if version == ApiVersion::V2 && self.data().is_none() => self.processing(),
-            None if version == ApiVersion::V2 || self.says("status", "successful") => {
-                self.synced(version, data)
+            None if self.word("code").is_some_and(|code| is_any(code, &SYNCED)) => synced,
+            // "Enqueued": it was not done in time.
+            None if self.data().is_none()
+                || self.status == StatusCode::ACCEPTED
+                || self.job_id().is_some() =>
+            {
+                self.processing()
             }
+            None if of_2023.iter().any(|name| self.header(name).is_some()) => synced,
             None => SyncOutcome::Trouble(Trouble::Unusable(self.error())),
         }
     }
 
     /// How far a job is; `None` if it does not say.
-    pub(super) fn of_job(&self, job_id: &str) -> Option<(Job, JobDemand)> {
+    pub(super) fn of_job(&self) -> Option<(JobState, JobDemand)> {
         let word = self.data()?.get("status")?.as_str().filter(|_| self.status.is_success())?;
         let demand = if demands(word) { JobDemand::Reauthorisation } else { JobDemand::Nothing };
-        let job = Job { id: Some(job_id.to_owned()), state: JobState::from_word(word) };
-        Some((job, demand))
+        Some((JobState::from_word(word), demand))
     }
 
     /// Whether Mono knows the account.
@@ -86,12 +118,45 @@ impl Answer {
         }
     }
 
+    /// What a customer re-authorises by.
+    pub(super) fn of_reauthorisation(
+        &self,
+        version: ApiVersion,
+        asked_at: Timestamp,
+    ) -> Result<Reauthorisation, NoReauthorisation> {
+        if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
+            return Err(NoReauthorisation::NotFound);
+        }
+        if let Some(trouble) = self.trouble() {
+            return Err(NoReauthorisation::Trouble(trouble));
+        }
+        if !self.status.is_success() {
+            return Err(NoReauthorisation::Failed(self.error()));
+        }
+        let told = match version {
+            ApiVersion::V2 => self.data().and_then(|data| data.get("mono_url")?.as_str()),
+            ApiVersion::V1 => self.word("token"),
+        };
+        let unusable = || NoReauthorisation::Trouble(Trouble::Unusable(self.error()));
+        let told = told.filter(|told| !told.is_empty()).ok_or_else(unusable)?.to_owned();
+        match version {
+            // A customer is sent there: to nothing but a page over TLS.
+            ApiVersion::V2 if !told.starts_with("https://") => Err(unusable()),
+            ApiVersion::V2 => Ok(Reauthorisation::Link { url: told }),
+            ApiVersion::V1 => {
+                let expires_at = asked_at + TOKEN_LIFETIME;
+                Ok(Reauthorisation::Token { token: told, expires_at })
+            }
+        }
+    }
+
     /// Why this answer says nothing of what was asked, if so.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => {
                 Some(Trouble::RateLimited { retry_after: self.retry_after() })
             }
+            StatusCode::REQUEST_TIMEOUT => Some(Trouble::Unavailable),
             status if status.is_server_error() => Some(Trouble::Unavailable),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Some(Trouble::Unusable(self.error()))
@@ -111,22 +176,9 @@ impl Answer {
             || self.header_is_true("x-reauth-required")
     }
 
-    fn synced(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
-        let body = self.body.as_ref();
-        let told = ["hasNewData", "has_new_data"]
-            .iter()
-            .find_map(|name| body?.get(*name)?.as_bool())
-            .or_else(|| {
-                self.header("x-has-new-data").map(|_| self.header_is_true("x-has-new-data"))
-            });
-        SyncOutcome::Successful {
-            // v2 sends it only when it is true. v1 always does; where it does not, looking costs
-            // nothing.
-            has_new_data: told.unwrap_or(version == ApiVersion::V1),
-            data,
-            balance: self.data().and_then(|data| MinorUnits::from_json(data.get("balance")?)),
-            job_id: self.job_id(),
-        }
+    fn synced(&self, has_new_data: bool, data: SyncData) -> SyncOutcome {
+        let balance = self.data().and_then(|data| MinorUnits::from_json(data.get("balance")?));
+        SyncOutcome::Successful { has_new_data, data, balance, job_id: self.job_id() }
     }
 
     fn processing(&self) -> SyncOutcome {
@@ -206,16 +258,23 @@ fn is_any(word: &str, words: &[&str]) -> bool {
 /// Mono's own words are handed on, to help whoever asked. What might be a key, an account number or
 /// a BVN among them is not.
 fn disclosable(text: &str) -> String {
-    let part_of_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     let mut words = String::new();
-    for word in text.split_inclusive(|character| !part_of_word(character)) {
-        let letters = word.trim_end_matches(|character| !part_of_word(character));
-        let digits = letters.chars().filter(char::is_ascii_digit).count();
-        if digits > 5 || letters.contains("sk_") {
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = |of_word: fn(char) -> bool| rest.find(|c| !of_word(c)).unwrap_or(rest.len());
+        let number = &rest[..end(|c| c.is_ascii_digit() || " .,-/".contains(c))];
+        let word = &rest[..end(|c| c.is_alphanumeric() || "_-".contains(c))];
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
+        if first.is_ascii_digit() && digits(number) > 5 {
             words.push('…');
-            words.push_str(&word[letters.len()..]);
+            rest = &rest[number.trim_end_matches(|c: char| !c.is_ascii_digit()).len()..];
+        } else if digits(word) > 5 || word.to_ascii_lowercase().contains("sk_") {
+            words.push('…');
+            rest = &rest[word.len()..];
         } else {
-            words.push_str(word);
+            let taken = if word.is_empty() { first.len_utf8() } else { word.len() };
+            words.push_str(&rest[..taken]);
+            rest = &rest[taken..];
         }
     }
     words.chars().filter(|character| !character.is_control()).take(200).collect()

@@ -70,7 +70,11 @@ impl KeyCache {
         {
             return Ok(key.clone());
         }
-        let version = self.secret.version("AWSCURRENT").await?;
+        let version = match self.secret.version("AWSCURRENT").await {
+            Ok(version) => version,
+            // An old key is better than none: if it is not right any more, Mono says so.
+            Err(error) => return state.key.clone().map(|(key, _)| key).ok_or(error),
+        };
         let text = version.as_ref().and_then(|version| version.secret_string());
         let key = text.and_then(MonoKey::new);
         let key = key.ok_or_else(|| Unreadable("there is no Mono key in it".to_owned()))?;

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::client::legacy;
-use lambda_http::http::{Request, Uri};
+use lambda_http::http::{HeaderValue, Request, Uri, header};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -47,7 +47,7 @@ impl Transport {
     /// Sends a request, once, and reads the whole answer.
     pub(super) async fn send(
         &self,
-        request: Request<()>,
+        request: Request<Option<String>>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
         let now = Instant::now();
@@ -58,8 +58,13 @@ impl Transport {
         exchange.await.unwrap_or(Err(Trouble::TimedOut))
     }
 
-    async fn exchange(&self, request: Request<()>) -> Result<Answer, Trouble> {
-        let request = HttpRequest::try_from(request.map(|()| SdkBody::empty()));
+    async fn exchange(&self, mut request: Request<Option<String>>) -> Result<Answer, Trouble> {
+        if request.body().is_some() {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(header::CONTENT_TYPE, json);
+        }
+        let body = |text: Option<String>| text.map_or_else(SdkBody::empty, SdkBody::from);
+        let request = HttpRequest::try_from(request.map(body));
         let request = request.map_err(|error| unexpected("cannot be sent", &error))?;
         let response = self.connector().call(request).await.map_err(|error| trouble(&error))?;
         let response = response.try_into_http1x();

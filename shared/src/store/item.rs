@@ -8,10 +8,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::{Digest, Sha256};
 
 use crate::account::{
-    Account, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark, MonoError,
-    OrderKey, Pull, RefreshPolicy, Register, Registers, SyncStatus,
+    Account, Attention, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark,
+    MonoError, OrderKey, Pull, RefreshPolicy, Register, Registers, SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::money::MinorUnits;
@@ -21,6 +22,26 @@ use crate::timestamp::Timestamp;
 pub(super) const ACCOUNT_ID: &str = "account_id";
 pub(super) const VERSION: &str = "version";
 const ORDER: &str = "order";
+
+/// The keys of the three attention indexes, which only accounts that need someone's attention have:
+/// by these they are found all, by status and by owner, each in the order of
+/// [`ATTENTION_SINCE`].
+pub(super) const ATTENTION: &str = "attention";
+pub(super) const ATTENTION_STATUS: &str = "attention_status";
+pub(super) const ATTENTION_OWNER: &str = "attention_owner";
+pub(super) const ATTENTION_SINCE: &str = "attention_since";
+const ATTENTION_KEYS: [&str; 4] = [ATTENTION, ATTENTION_STATUS, ATTENTION_OWNER, ATTENTION_SINCE];
+
+/// The one value of [`ATTENTION`].
+pub(super) fn attention() -> AttributeValue {
+    AttributeValue::S("all".to_owned())
+}
+
+/// The value of [`ATTENTION_OWNER`]: half a SHA-256, since a reference can be longer than a key.
+pub(super) fn attention_owner(reference: &str) -> AttributeValue {
+    let digest: [u8; 32] = Sha256::digest(reference.as_bytes()).into();
+    AttributeValue::B(Blob::new(&digest[..16]))
+}
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -86,6 +107,9 @@ impl Writer {
         if let Some(reference) = self.order("ref", registers.reference.as_ref()) {
             self.text("ref", reference);
         }
+        if registers.has_transactions {
+            self.item.insert("has_transactions".to_owned(), AttributeValue::Bool(true));
+        }
         if let Some(availability) = self.order("availability", registers.availability.as_ref()) {
             self.availability(availability);
         }
@@ -107,6 +131,27 @@ impl Writer {
         }
         self.time("first_seen_at", registers.first_seen);
         self.time("last_event_at", registers.last_event);
+    }
+
+    fn lease(&mut self, lease: Option<&Lease>) {
+        if let Some(Lease { started_at, until, token }) = lease {
+            self.time("lease_started_at", Some(*started_at));
+            self.time("lease_until", Some(*until));
+            let token = AttributeValue::B(Blob::new(token));
+            self.item.insert("lease_token".to_owned(), token);
+        }
+    }
+
+    fn attention(&mut self, account: &Account) {
+        let Some(Attention { status, since }) = account.attention() else {
+            return;
+        };
+        self.item.insert(ATTENTION.to_owned(), attention());
+        self.text(ATTENTION_STATUS, status.as_str());
+        if let Some(reference) = &account.registers.reference {
+            self.item.insert(ATTENTION_OWNER.to_owned(), attention_owner(&reference.value));
+        }
+        self.time(ATTENTION_SINCE, Some(since));
     }
 
     fn availability(&mut self, availability: &Availability) {
@@ -187,10 +232,10 @@ impl Stored {
         writer.text(ACCOUNT_ID, account.id.as_str());
         writer.item.insert(VERSION.to_owned(), version.to_attribute());
         writer.registers(&account.registers);
-        writer.time("lease_started_at", account.lease.map(|lease| lease.started_at));
-        writer.time("lease_until", account.lease.map(|lease| lease.until));
+        writer.lease(account.lease.as_ref());
         writer.time("next_sync_allowed_at", account.cooldown_until);
         writer.time("next_refresh_at", account.next_refresh_at(policy));
+        writer.attention(account);
         let Writer { mut item, order } = writer;
         item.insert(ORDER.to_owned(), AttributeValue::M(order));
         item
@@ -216,7 +261,9 @@ impl Stored {
             cooldown_until: reader.time("next_sync_allowed_at")?,
         };
         // Derived, and written anew each time.
-        reader.item.remove("next_refresh_at");
+        for derived in ["next_refresh_at"].iter().chain(&ATTENTION_KEYS) {
+            reader.item.remove(*derived);
+        }
         Ok(Self { account, version, unknown: reader.item, unknown_order: reader.order })
     }
 }
@@ -238,6 +285,7 @@ impl Reader {
             reached: self.mark("reached")?,
             customer: self.register("customer", |r| r.required("customer_id"))?,
             reference: self.register("ref", |r| r.required("ref"))?,
+            has_transactions: self.flag("has_transactions")?,
             availability: self.register("availability", Self::availability)?,
             pull: self.register("pull", Self::pull)?,
             details: self.register("details", Self::details)?,
@@ -299,9 +347,13 @@ impl Reader {
     }
 
     fn lease(&mut self) -> Result<Option<Lease>, CorruptItem> {
-        match (self.time("lease_started_at")?, self.time("lease_until")?) {
-            (Some(started_at), Some(until)) => Ok(Some(Lease { started_at, until })),
-            (None, None) => Ok(None),
+        let token = self.item.remove("lease_token");
+        match (self.time("lease_started_at")?, self.time("lease_until")?, token) {
+            (Some(started_at), Some(until), Some(AttributeValue::B(token))) => {
+                let token = token.as_ref().try_into().map_err(|_| CorruptItem("lease_token"))?;
+                Ok(Some(Lease { started_at, until, token }))
+            }
+            (None, None, None) => Ok(None),
             _ => Err(CorruptItem("lease_until")),
         }
     }
@@ -356,6 +408,14 @@ impl Reader {
                 })
                 .collect::<Result<_, _>>()
                 .map(Some),
+            Some(_) => Err(CorruptItem(name)),
+        }
+    }
+
+    fn flag(&mut self, name: &'static str) -> Result<bool, CorruptItem> {
+        match self.item.remove(name) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(flag),
             Some(_) => Err(CorruptItem(name)),
         }
     }

@@ -37,7 +37,7 @@ proptest! {
 fn a_lease_and_a_cooldown_are_kept() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
-    account.lease = Some(Lease { started_at: at(1), until: at(2) });
+    account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
     account.cooldown_until = Some(at(3));
     assert_eq!(Stored::from_item(written(&account, None)).unwrap().account, account);
 }
@@ -55,6 +55,36 @@ fn what_another_version_of_the_system_wrote_is_written_back() {
     let next = written(&seen.account, Some(&seen));
     assert_eq!(next["invented_later"], later);
     assert_eq!(next["order"].as_m().unwrap()["register_invented_later"], later);
+}
+
+#[test]
+fn only_accounts_that_need_attention_carry_the_keys_of_the_indexes() {
+    let keys = |account: &Account| {
+        let mut keys: Vec<_> = written(account, None).into_keys().collect();
+        keys.retain(|key| key.starts_with("attention"));
+        keys.sort();
+        keys
+    };
+    let healthy = fullest();
+    assert!(keys(&healthy).is_empty());
+    let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
+    let outcome = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let attempt = SyncAttempt { started_at: at, ended_at: at, outcome };
+    let waiting = healthy.apply(&Fact::Attempt(attempt));
+    let all = ["attention", "attention_owner", "attention_since", "attention_status"];
+    assert_eq!(keys(&waiting), all);
+    let seen = Stored::from_item(written(&waiting, None)).unwrap();
+    assert_eq!(
+        written(&healthy, Some(&seen)).keys().filter(|key| all.contains(&key.as_str())).count(),
+        0
+    );
+}
+
+#[test]
+fn an_owner_is_found_by_a_key_of_fixed_length_however_long_the_reference() {
+    let key = item::attention_owner(&"x".repeat(5_000));
+    assert_eq!(key.as_b().unwrap().as_ref().len(), 16);
+    assert_ne!(key, item::attention_owner("x"));
 }
 
 #[test]
@@ -76,7 +106,7 @@ fn a_corrupt_item_is_refused_with_the_attribute() {
 
 #[test]
 fn the_item_of_monos_fullest_events_costs_one_write_unit() {
-    assert_eq!(size_of_item(&written(&fullest(), None)), 733, "a unit has 1,024 bytes");
+    assert_eq!(size_of_item(&written(&fullest(), None)), 750, "a unit has 1,024 bytes");
 }
 
 #[test]
@@ -90,9 +120,9 @@ fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
         let attempt = SyncAttempt { started_at: at, ended_at: at, outcome };
         account.apply(&Fact::Attempt(attempt))
     });
-    account.lease = Some(Lease { started_at: at, until: at });
+    account.lease = Some(Lease { started_at: at, until: at, token: [1; 8] });
     account.cooldown_until = Some(at);
-    assert_eq!(size_of_item(&written(&account, None)), 863, "a unit has 1,024 bytes");
+    assert_eq!(size_of_item(&written(&account, None)), 1005, "a unit has 1,024 bytes");
 }
 
 /// An account after everything that Mono's documentation shows, in its fullest form.
@@ -143,7 +173,7 @@ fn fullest() -> Account {
         Account::new("697926f050b9c321c1451dda".parse().unwrap()),
         |account, body| match event::read(&body.to_string(), received_at).unwrap().meaning {
             Meaning::Fact(_, fact) => account.apply(&fact),
-            Meaning::Nothing => panic!("a sample means nothing"),
+            Meaning::Nothing(_) => panic!("a sample means nothing"),
         },
     )
 }
@@ -161,6 +191,7 @@ fn size_of_value(value: &AttributeValue) -> usize {
         AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
         AttributeValue::L(values) => 3 + values.iter().map(|v| 1 + size_of_value(v)).sum::<usize>(),
         AttributeValue::M(item) => 3 + item.len() + size_of_item(item),
+        AttributeValue::Bool(_) => 1,
         other => panic!("no record has a value such as {other:?}"),
     }
 }

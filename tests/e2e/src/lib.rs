@@ -2,11 +2,16 @@
 //! end-to-end tests and the demonstration of `make run` do with them.
 
 pub mod emulator;
+pub mod identity;
+pub mod openapi;
 pub mod process;
 pub mod proxy;
 pub mod samples;
 pub mod shared_stack;
 pub mod stack;
+mod upstream;
+pub mod witness;
+pub mod yaml;
 
 use std::path::{Path, PathBuf};
 

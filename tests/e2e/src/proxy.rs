@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::upstream::Upstream;
 
 /// A running proxy.
 #[derive(Clone, Debug)]
@@ -26,8 +28,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    upstream: String,
-    client: Client,
+    upstream: Upstream,
     state: Mutex<Traffic>,
 }
 
@@ -65,7 +66,7 @@ pub enum Failure {
     AccessDenied,
     /// Done, but the answer is a failure of the service: what a crash right after looks like.
     AnswerLost,
-    /// Answered as if nothing had been processed (`BatchGetItem`).
+    /// Answered as if nothing had been processed (`BatchGetItem`, `BatchWriteItem`).
     Unprocessed,
     /// Done, but for the first key, which is left unprocessed (`BatchGetItem`).
     FirstUnprocessed,
@@ -86,7 +87,8 @@ impl Proxy {
     pub async fn start(upstream: String) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared { upstream, client: Client::new(), state: Mutex::default() });
+        let upstream = Upstream::new(upstream, Client::new());
+        let shared = Arc::new(Shared { upstream, state: Mutex::default() });
         let router = Router::new().fallback(forward).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { port, shared })
@@ -166,29 +168,15 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     }
     let left = (failure == Some(Failure::FirstUnprocessed)).then(|| without_first_key(&text));
     let body = left.as_ref().map_or(body, |(request, _)| Bytes::from(request.clone()));
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    // With the host that was asked for, which the request's signature covers.
-    let mut headers = parts.headers;
-    headers.remove(header::CONTENT_LENGTH);
-    let answer = shared
-        .client
-        .request(parts.method, format!("{}{path}", shared.upstream))
-        .headers(headers)
-        .body(body)
-        .send()
-        .await;
-    match answer {
+    match shared.upstream.send(parts, body).await {
         Ok(_) if failure == Some(Failure::AnswerLost) => failing(500, "InternalServerError"),
-        Ok(answer) => relay(answer, left.map(|(_, left)| left)).await,
+        Ok(answer) => relay(answer, left.map(|(_, left)| left)),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-async fn relay(answer: reqwest::Response, unprocessed: Option<Value>) -> Response {
-    let (status, mut headers) = (answer.status(), answer.headers().clone());
-    headers.remove(header::TRANSFER_ENCODING);
-    headers.remove(header::CONTENT_LENGTH);
-    let mut body: Bytes = answer.bytes().await.unwrap_or_default();
+fn relay(answer: (StatusCode, HeaderMap, Bytes), unprocessed: Option<Value>) -> Response {
+    let (status, mut headers, mut body) = answer;
     if let Some(unprocessed) = unprocessed {
         let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         answer["UnprocessedKeys"] = unprocessed;
@@ -196,7 +184,7 @@ async fn relay(answer: reqwest::Response, unprocessed: Option<Value>) -> Respons
         headers.remove("x-amz-crc32");
         body = answer.to_string().into();
     }
-    (status, headers, Body::from(body)).into_response()
+    (status, headers, body).into_response()
 }
 
 /// A `BatchGetItem` request without its first key, and the unprocessed keys that answer for it.
@@ -224,6 +212,8 @@ fn failing(status: u16, error: &str) -> Response {
 
 fn unprocessed(request: &str) -> Response {
     let request: Value = serde_json::from_str(request).unwrap_or_default();
-    let body = json!({ "Responses": {}, "UnprocessedKeys": request["RequestItems"] }).to_string();
+    let left = &request["RequestItems"];
+    let body = json!({ "Responses": {}, "UnprocessedKeys": left, "UnprocessedItems": left });
+    let body = body.to_string();
     ([(header::CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
 }

@@ -39,6 +39,18 @@ pub fn all() -> BTreeMap<String, Value> {
     let account_id = events.first().map(Event::account_id).unwrap_or_default();
     samples.insert("accounts/get_account.json".to_owned(), get_account(account_id));
     samples.insert("accounts/get_unknown_account.json".to_owned(), get_account("unknown"));
+    let accounts = [
+        ("list_accounts", list("")),
+        ("list_failed_accounts", list("status=failed&limit=10")),
+        ("list_wrong_limit", list("limit=1000")),
+        ("get_events", get_events(account_id)),
+        ("reauthorise", reauthorise(SYNCED, Some("https://app.example/done"))),
+        ("reauthorise_wrong_url", reauthorise(SYNCED, Some("http://app.example/done"))),
+        ("reauthorise_unknown_account", reauthorise("unknown", None)),
+    ];
+    for (name, request) in accounts {
+        samples.insert(format!("accounts/{name}.json"), request);
+    }
     let syncs = [
         ("sync", sync(SYNCED, "")),
         ("sync_balance", sync(BALANCE_ONLY, "data=balance")),
@@ -94,12 +106,43 @@ pub fn get_account(account_id: &str) -> Value {
     request
 }
 
+/// The accounts that need attention, with this query.
+#[must_use]
+pub fn list(query: &str) -> Value {
+    with_query(request("GET", "GET /accounts", "/accounts"), query)
+}
+
+/// What happened to one account.
+#[must_use]
+pub fn get_events(account_id: &str) -> Value {
+    of_account("GET", account_id, "events")
+}
+
+/// The way to a customer's re-authorisation, and back to this address.
+#[must_use]
+pub fn reauthorise(account_id: &str, redirect_url: Option<&str>) -> Value {
+    let mut request = of_account("POST", account_id, "reauthorise");
+    if let Some(redirect_url) = redirect_url {
+        request["headers"]["content-type"] = json!("application/json");
+        request["body"] = json!(json!({ "redirect_url": redirect_url }).to_string());
+    }
+    request
+}
+
 /// A sync of one account, with this query.
 #[must_use]
 pub fn sync(account_id: &str, query: &str) -> Value {
-    let path = format!("/accounts/{account_id}/sync");
-    let mut request = request("POST", "POST /accounts/{account_id}/sync", &path);
+    with_query(of_account("POST", account_id, "sync"), query)
+}
+
+fn of_account(method: &str, account_id: &str, what: &str) -> Value {
+    let route = format!("{method} /accounts/{{account_id}}/{what}");
+    let mut request = request(method, &route, &format!("/accounts/{account_id}/{what}"));
     request["pathParameters"] = json!({ "account_id": account_id });
+    request
+}
+
+fn with_query(mut request: Value, query: &str) -> Value {
     request["rawQueryString"] = json!(query);
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let parameters: BTreeMap<_, _> = pairs.collect();
@@ -112,6 +155,12 @@ pub fn sync(account_id: &str, query: &str) -> Value {
 /// Messages of the webhook queue, as SQS hands them over.
 #[must_use]
 pub fn batch(bodies: &[impl AsRef<str>]) -> Value {
+    batch_received_at(bodies, RECEIVED_AT)
+}
+
+/// The same, of webhooks that were received at another time.
+#[must_use]
+pub fn batch_received_at(bodies: &[impl AsRef<str>], received_at: &str) -> Value {
     let records = bodies.iter().enumerate().map(|(number, body)| {
         json!({
             "messageId": format!("00000000-0000-4000-8000-{number:012}"),
@@ -125,7 +174,7 @@ pub fn batch(bodies: &[impl AsRef<str>]) -> Value {
             },
             "messageAttributes": {
                 "received_at": {
-                    "stringValue": RECEIVED_AT,
+                    "stringValue": received_at,
                     "stringListValues": [],
                     "binaryListValues": [],
                     "dataType": "String",

@@ -12,7 +12,9 @@ mod contract;
 #[path = "template/document.rs"]
 mod document;
 
-use contract::{ALLOWED, LOG, OUTPUTS, REFUSALS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults};
+use contract::{
+    ALLOWED, LOG, OUTPUTS, REFUSALS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults, scope, tables,
+};
 use document::*;
 
 const DAY: i64 = 86_400;
@@ -115,8 +117,7 @@ fn roles_name_each_action_and_resource(template: &Template) -> Vec<String> {
             }
             let tracing = actions.iter().all(|action| TRACE.contains(action));
             for resource in one_or_many(&statement["Resource"]) {
-                let narrow = referent(resource).is_some() && !resource.to_string().contains('*');
-                if !narrow && !tracing {
+                if template.granted(resource).is_none() && !tracing {
                     found.push(format!("{id}: {actions:?} on {resource}"));
                 }
             }
@@ -142,9 +143,10 @@ fn functions_may_do_only_what_the_contract_lists(template: &Template) -> Vec<Str
         };
         for statement in template.statements(referent(&function["Role"]).unwrap_or_default()) {
             for resource in one_or_many(&statement["Resource"]) {
-                let resource = referent(resource).or(resource.as_str()).unwrap_or_default();
+                let named = || resource.as_str().unwrap_or("something else").to_owned();
+                let resource = template.granted(resource).unwrap_or_else(named);
                 for action in strings(&statement["Action"]) {
-                    if !allows(resource, action) {
+                    if !allows(&resource, action) {
                         found.push(format!("{id}: {action} on {resource}"));
                     }
                 }
@@ -230,6 +232,31 @@ fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -
     template.differences(template.all(TABLE), &shape)
 }
 
+fn tables_are_keyed_indexed_and_ended_as_the_contract_says(template: &Template) -> Vec<String> {
+    let tables = tables();
+    let mut found = Vec::new();
+    for (id, table) in template.each(TABLE) {
+        let mut indexes = json!({});
+        for index in template.indexes(id) {
+            let name = index["IndexName"].as_str().unwrap_or_default();
+            indexes[name] = template.key(id, &index["KeySchema"]);
+            // An account is shown as it is found, without another read.
+            if index["Projection"] != json!({ "ProjectionType": "ALL" }) {
+                found.push(format!("{id}: {name} holds a part only"));
+            }
+        }
+        let is = json!({
+            "keys": template.key(id, &table["KeySchema"]),
+            "indexes": indexes,
+            "ends": table["TimeToLiveSpecification"],
+        });
+        if is != tables[id] {
+            found.push(format!("{id}: {is} instead of {}", tables[id]));
+        }
+    }
+    found
+}
+
 fn secret_parameters_reach_secrets_manager_and_nothing_else(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, parameter) in entries(&template.0["Parameters"]) {
@@ -288,6 +315,96 @@ fn only_the_webhook_route_is_open(template: &Template) -> Vec<String> {
     found
 }
 
+/// And callers that sign their requests need neither authorizer nor scope.
+fn tokens_need_the_scope_of_what_the_route_does(template: &Template) -> Vec<String> {
+    let authorizer = template.all(AUTHORIZER).next().unwrap_or_default();
+    let mut found = Vec::new();
+    for (id, route) in template.closed_routes() {
+        let key = route["RouteKey"].as_str().unwrap_or_default();
+        let method = key.split(' ').next().unwrap_or_default();
+        let shape = json!({
+            "Properties": {
+                "AuthorizationType": when("UseJwt", &json!("JWT"), &json!("AWS_IAM")),
+                "AuthorizerId": when("UseJwt", &json!({ "Ref": authorizer }), &no_value()),
+                "AuthorizationScopes": when("UseJwt", &json!([scope(method)]), &no_value()),
+            },
+        });
+        found.extend(template.differences([id].into_iter(), &shape));
+    }
+    found
+}
+
+fn tokens_are_of_the_issuer_and_for_the_audience(template: &Template) -> Vec<String> {
+    let shape = json!({
+        "Condition": "UseJwt",
+        "Properties": {
+            "AuthorizerType": "JWT",
+            "IdentitySource": ["$request.header.Authorization"],
+            "JwtConfiguration": {
+                "Issuer": { "Ref": "JwtIssuer" },
+                "Audience": { "Fn::Split": [",", { "Ref": "JwtAudience" }] },
+            },
+        },
+    });
+    let mut found = template.differences(template.all(AUTHORIZER), &shape);
+    let jwt = json!({ "Fn::Equals": [{ "Ref": "ApiAuthorization" }, "JWT"] });
+    if template.0["Conditions"]["UseJwt"] != jwt {
+        found.push("UseJwt is another condition".to_owned());
+    }
+    let demanded = values(&template.0["Rules"])
+        .filter(|rule| rule["RuleCondition"] == jwt)
+        .flat_map(|rule| one_or_many(&rule["Assertions"]));
+    let demanded: Vec<_> = demanded.map(|assertion| &assertion["Assert"]).collect();
+    for parameter in ["JwtIssuer", "JwtAudience"] {
+        let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": parameter }, ""] }] });
+        if !demanded.contains(&&given) {
+            found.push(format!("JWT without {parameter} is taken"));
+        }
+    }
+    found
+}
+
+/// Or everyone who has a token would reach everyone's accounts.
+fn functions_behind_tokens_know_the_owner_claim(template: &Template) -> Vec<String> {
+    let claim = when("UseJwt", &json!({ "Ref": "JwtOwnerClaim" }), &json!(""));
+    let shape =
+        json!({ "Properties": { "Environment": { "Variables": { "OWNER_CLAIM": claim } } } });
+    let functions: BTreeSet<_> =
+        template.closed_routes().filter_map(|(_, route)| template.function_of(route)).collect();
+    template.differences(functions.into_iter(), &shape)
+}
+
+/// It waits for 30 seconds; a function stops work a second before its own end.
+fn functions_behind_the_api_take_no_longer_than_it_waits(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, route) in template.each(ROUTE) {
+        let function = template.function_of(route).unwrap_or_default();
+        let timeout = template.properties(function)["Timeout"].as_i64();
+        if timeout.is_none_or(|seconds| seconds > 30) {
+            found.push(format!("{id}: {function:?} may take {timeout:?}"));
+        }
+    }
+    found
+}
+
+fn browsers_may_call_from_the_origin_that_is_given(template: &Template) -> Vec<String> {
+    let cors = json!({
+        "AllowOrigins": [{ "Ref": "CorsAllowOrigin" }],
+        "AllowMethods": ["GET", "POST"],
+        "AllowHeaders": ["authorization", "content-type"],
+        "ExposeHeaders": ["x-request-id", "retry-after", "apigw-requestid"],
+        "MaxAge": 3600,
+    });
+    let cors = when("HasCorsAllowOrigin", &cors, &no_value());
+    let shape = json!({ "Properties": { "CorsConfiguration": cors } });
+    let mut found = template.differences(template.all(API), &shape);
+    let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "CorsAllowOrigin" }, ""] }] });
+    if template.0["Conditions"]["HasCorsAllowOrigin"] != given {
+        found.push("HasCorsAllowOrigin is another condition".to_owned());
+    }
+    found
+}
+
 fn each_route_has_a_throttle_of_its_own(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, stage) in template.each(STAGE) {
@@ -325,11 +442,9 @@ fn the_api_may_invoke_each_function_on_its_routes_alone(template: &Template) -> 
     let needed: BTreeSet<String> = template
         .each(ROUTE)
         .map(|(_, route)| {
-            let target = route["Target"]["Fn::Sub"].as_str().unwrap_or_default();
-            let integration = target.trim_start_matches("integrations/${").trim_end_matches('}');
-            let uri = &template.properties(integration)["IntegrationUri"];
+            let function = template.function_of(route).unwrap_or("nothing");
             let key = route["RouteKey"].as_str().unwrap_or_default();
-            format!("{} on {}", referent(uri).unwrap_or("nothing"), source_path(key))
+            format!("{function} on {}", source_path(key))
         })
         .collect();
     granted.symmetric_difference(&needed).cloned().collect()
@@ -352,7 +467,7 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     let dead_letters: Vec<_> = template.dead_letter_queues().collect();
     let sources: Vec<_> = template.source_queues().collect();
     let functions: Vec<_> = template.all(FUNCTION).collect();
-    let apis: Vec<_> = template.all("AWS::ApiGatewayV2::Api").collect();
+    let apis: Vec<_> = template.all(API).collect();
     let watched = [
         (&functions, "AWS/Lambda", "Errors", "FunctionName"),
         (&functions, "AWS/Lambda", "Throttles", "FunctionName"),
@@ -475,11 +590,16 @@ rules! {
     }
     roles_name_each_action_and_resource {
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => json!("*"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => get_att("NoQueue"),
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource/0" => json!({ "Fn::Sub": "${AccountsTable.Arn}/*" }),
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource/0" => json!({ "Fn::Sub": "${AccountsTable.Arn}/index/*" }),
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource/0" => json!({ "Fn::Sub": "${AccountsTable.Arn}/index/NoIndex" }),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("sqs:*"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => Value::Null,
     }
     functions_may_do_only_what_the_contract_lists {
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("dynamodb:Scan"),
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!("dynamodb:GetItem"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => get_att("AccountsTable"),
         "/WebhookFunction/Properties/CodeUri" => json!("functions/newcomer"),
     }
@@ -511,6 +631,16 @@ rules! {
         "/AccountsTable/Properties/SSESpecification" => Value::Null,
         "/AccountsTable/Properties/PointInTimeRecoverySpecification" => Value::Null,
     }
+    tables_are_keyed_indexed_and_ended_as_the_contract_says {
+        "/AccountsTable/Properties/GlobalSecondaryIndexes/0/IndexName" => json!("Attention"),
+        "/AccountsTable/Properties/GlobalSecondaryIndexes/1/KeySchema/1/AttributeName" => json!("attention"),
+        "/AccountsTable/Properties/GlobalSecondaryIndexes/2/Projection/ProjectionType" => json!("KEYS_ONLY"),
+        "/AccountsTable/Properties/AttributeDefinitions/3/AttributeType" => json!("S"),
+        "/AccountsTable/Properties/TimeToLiveSpecification" => json!({ "AttributeName": "expires_at", "Enabled": true }),
+        "/EventsTable/Properties/TimeToLiveSpecification" => Value::Null,
+        "/EventsTable/Properties/TimeToLiveSpecification/Enabled" => json!(false),
+        "/EventsTable/Properties/KeySchema/1/AttributeName" => json!("occurred_at"),
+    }
     secret_parameters_reach_secrets_manager_and_nothing_else {
         "//Parameters/MonoWebhookSecret/NoEcho" => Value::Null,
         "//Outputs/ApiUrl/Value" => json!({ "Fn::Sub": "${ApiUrl}?${MonoWebhookSecret}" }),
@@ -528,6 +658,41 @@ rules! {
         "/AccountRoute/Properties/AuthorizationType" => json!("NONE"),
         "/AccountRoute/Properties/AuthorizationType" => json!({ "Fn::If": ["Jwt", "JWT", "NONE"] }),
         "/AccountRoute/Properties/AuthorizationType" => json!({ "Ref": "AlarmEmail" }),
+    }
+    tokens_need_the_scope_of_what_the_route_does {
+        "/SyncRoute/Properties/AuthorizationScopes" => Value::Null,
+        "/SyncRoute/Properties/AuthorizationScopes/Fn::If/1/0" => json!("accounts:read"),
+        "/AccountRoute/Properties/AuthorizationScopes/Fn::If/1/0" => json!("accounts:sync"),
+        "/EventsRoute/Properties/AuthorizationScopes" => json!(["accounts:read"]),
+        "/AccountsRoute/Properties/AuthorizationType" => json!("AWS_IAM"),
+        "/ReauthoriseRoute/Properties/AuthorizerId" => json!({ "Ref": "JwtAuthorizer" }),
+    }
+    tokens_are_of_the_issuer_and_for_the_audience {
+        "/JwtAuthorizer/Condition" => Value::Null,
+        "/JwtAuthorizer/Properties/AuthorizerType" => json!("REQUEST"),
+        "/JwtAuthorizer/Properties/IdentitySource/0" => json!("$request.querystring.token"),
+        "/JwtAuthorizer/Properties/JwtConfiguration/Issuer" => json!("https://example.com"),
+        "/JwtAuthorizer/Properties/JwtConfiguration/Audience" => json!([]),
+        "//Conditions/UseJwt" => json!({ "Fn::Equals": [{ "Ref": "JwtIssuer" }, ""] }),
+        "//Rules/JwtIsComplete/RuleCondition" => Value::Null,
+        "//Rules/JwtIsComplete/Assertions/0/Assert" => Value::Null,
+        "//Rules/JwtIsComplete/Assertions/1/Assert" => Value::Null,
+    }
+    functions_behind_tokens_know_the_owner_claim {
+        "/AccountsFunction/Properties/Environment/Variables/OWNER_CLAIM" => Value::Null,
+        "/ManualSyncFunction/Properties/Environment/Variables/OWNER_CLAIM" => json!(""),
+    }
+    functions_behind_the_api_take_no_longer_than_it_waits {
+        "/AccountsFunction/Properties/Timeout" => json!(31),
+        "/ManualSyncFunction/Properties/Timeout" => Value::Null,
+        "/WebhookIntegration/Properties/IntegrationUri" => get_att("NoFunction"),
+    }
+    browsers_may_call_from_the_origin_that_is_given {
+        "/HttpApi/Properties/CorsConfiguration" => Value::Null,
+        "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowOrigins" => json!(["*"]),
+        "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowCredentials" => json!(true),
+        "/HttpApi/Properties/CorsConfiguration/Fn::If/2" => json!({ "AllowOrigins": ["*"] }),
+        "//Conditions/HasCorsAllowOrigin" => Value::Null,
     }
     each_route_has_a_throttle_of_its_own {
         "/HttpApiStage/DependsOn" => json!(["WebhookRoute"]),
@@ -556,6 +721,7 @@ rules! {
         "/WebhookRejectedFilter/Properties/FilterPattern" => json!("WEBHOOK_SECRET_INVALID"),
         "/WebhookRejectedFilter/Properties/LogGroupName" => json!({ "Ref": "AccountsLogGroup" }),
         "/MonoKeyRefusedAlarm/Properties/MetricName" => json!("Errors"),
+        "/AccountsMonoKeyRefusedFilter/Properties/LogGroupName" => json!({ "Ref": "ProcessorLogGroup" }),
     }
     the_dashboard_shows_every_function_queue_and_table {
         "/Dashboard/Properties/DashboardBody" => json!({ "Fn::Sub": "{}" }),
@@ -566,7 +732,10 @@ rules! {
 #[test]
 fn the_template_has_something_of_every_kind_the_rules_are_about() {
     let template = Template::load();
-    for kind in [FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC, DASHBOARD] {
+    for kind in [
+        API, AUTHORIZER, FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC,
+        DASHBOARD,
+    ] {
         assert!(template.all(kind).next().is_some(), "no {kind}");
     }
     assert!(template.dead_letter_queues().next().is_some(), "no dead-letter queue");

@@ -54,6 +54,21 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert_eq!(worked["batchItemFailures"].as_array().map(Vec::len), Some(0), "{worked}");
     let shown = invoke(port, "accounts", "events/accounts/get_account.json").await;
     assert_eq!(shown["statusCode"], 200, "{shown}");
+    let told = invoke(port, "accounts", "events/accounts/get_events.json").await;
+    assert_eq!(told["statusCode"], 200, "{told}");
     let synced = invoke(port, "manual-sync", "events/manual-sync/sync.json").await;
     assert_eq!(synced["statusCode"], 200, "{synced}");
+    // By the API's own routes, as `make watch` says.
+    let accounts = format!("http://[::1]:{port}/accounts");
+    let id = e2e::samples::account_id();
+    for (path, field) in [
+        (accounts.clone(), "accounts"),
+        (format!("{accounts}/{id}"), "status"),
+        (format!("{accounts}/{id}/events"), "events"),
+    ] {
+        let answer = reqwest::get(&path).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let answer: Value = answer.json().await.unwrap();
+        assert!(!answer[field].is_null(), "{path}: {answer}");
+    }
 }

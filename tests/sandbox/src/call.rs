@@ -1,6 +1,7 @@
 //! The log of the calls to Mono's API.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::plan::Mishap;
 
@@ -14,6 +15,10 @@ pub struct Call {
     pub path: String,
     /// What followed the question mark.
     pub query: Option<String>,
+    /// The names of its headers, in lower case.
+    pub headers: Vec<String>,
+    /// What it carried, if that was JSON.
+    pub body: Option<Value>,
     /// Whom it was about, known to Mono or not.
     pub account_id: Option<String>,
     /// Whether it carried the right key.

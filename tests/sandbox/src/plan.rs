@@ -138,6 +138,13 @@ pub enum Webhooks {
 pub enum Mishap {
     /// Mono's error body with this status.
     Status(u16),
+    /// Mono's error body with this status and this sentence.
+    Words {
+        /// The status.
+        status: u16,
+        /// The sentence.
+        message: String,
+    },
     /// 429.
     RateLimited {
         /// The seconds in `retry-after`, if it is sent.
@@ -161,7 +168,9 @@ impl Mishap {
     /// Itself, if it can be carried out.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         match &self {
-            Self::Status(status) | Self::Html(status) => check_status(*status)?,
+            Self::Status(status) | Self::Html(status) | Self::Words { status, .. } => {
+                check_status(*status)?;
+            }
             Self::Redirect(url) if HeaderValue::from_str(url).is_err() => {
                 return Err(Refusal::Header("location".to_owned()));
             }

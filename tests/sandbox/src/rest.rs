@@ -11,6 +11,7 @@ mod v2;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
@@ -28,6 +29,8 @@ use crate::refusal::Refusal;
 use crate::scenario::Mono;
 
 const KEY_HEADER: &str = "mono-sec-key";
+/// More than any call of Mono's carries.
+const MOST_BYTES: usize = 1 << 20;
 
 type Api = State<Arc<Mono>>;
 
@@ -46,6 +49,10 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
     let sync = v1::asks_for_sync(&request) || v2::asks_for_sync(&request);
     let method = request.method().to_string();
     let uri = request.uri().clone();
+    let headers = request.headers().keys().map(ToString::to_string).collect();
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, MOST_BYTES).await.unwrap_or_default();
+    let request = Request::from_parts(parts, Body::from(body.clone()));
     let mut response = if signed_in {
         next.run(request).await
     } else {
@@ -61,6 +68,8 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
         method,
         path: uri.path().to_owned(),
         query: uri.query().map(str::to_owned),
+        headers,
+        body: serde_json::from_slice(&body).ok(),
         account_id: account_id.clone(),
         signed_in,
         sync,

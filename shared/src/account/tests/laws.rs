@@ -230,13 +230,18 @@ proptest! {
         places in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
     ) {
         let Fact::Attempt(attempt) = &sync else { unreachable!() };
-        let begun = record([strong(0, connected())])
-            .begin_sync(attempt.started_at, attempt.ended_at + MINUTE, POLICY.cooldown)
-            .unwrap();
+        let lease = Lease {
+            started_at: attempt.started_at,
+            until: attempt.ended_at + MINUTE,
+            token: [1; 8],
+        };
+        let begun = record([strong(0, connected())]).begin_sync(lease, POLICY.cooldown).unwrap();
         let ended = |mut facts: Vec<Fact>, place: prop::sample::Index| {
             facts.retain(|fact| matches!(fact, Fact::Webhook(_)));
-            facts.insert(place.index(facts.len() + 1), sync.clone());
-            facts.iter().fold(begun.clone(), |account, fact| account.apply(fact))
+            let (before, after) = facts.split_at(place.index(facts.len() + 1));
+            let apply = |account: Account, fact: &Fact| account.apply(fact);
+            let during = before.iter().fold(begun.clone(), apply);
+            after.iter().fold(during.end_sync(lease, attempt).unwrap(), apply)
         };
         let one = ended(facts, places.0);
         prop_assert_eq!(&one, &ended(redelivery, places.1));

@@ -169,19 +169,9 @@ fn a_link_that_is_still_being_filled_is_syncing_then_pending() {
 #[test]
 fn our_lease_is_syncing_since_it_was_taken() {
     let mut account = record([strong(1, fresh())]);
-    account.lease = Some(Lease { started_at: at(20), until: at(22) });
+    account.lease = Some(Lease { started_at: at(20), until: at(22), token: [1; 8] });
     assert_eq!(account.standing(at(21)), Standing { status: Syncing, at: at(20) });
     assert_eq!(account.standing(at(22)).status, Healthy, "a lease ends by itself");
-}
-
-#[test]
-fn the_fact_of_its_attempt_ends_a_lease() {
-    let mut account = record([strong(1, fresh())]);
-    account.lease = Some(Lease { started_at: at(20), until: at(22) });
-    let ended = account.apply(&attempt(20, timeout()));
-    assert_eq!(ended.standing(at(21)).status, Healthy);
-    let other = account.apply(&attempt(10, timeout()));
-    assert_eq!(other.standing(at(21)).status, Syncing, "the fact of an older attempt does not");
 }
 
 #[test]

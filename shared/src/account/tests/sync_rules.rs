@@ -1,11 +1,16 @@
 use super::*;
 
+fn lease(minute: u32, token: u8) -> Lease {
+    Lease { started_at: at(minute), until: at(minute + 2), token: [token; 8] }
+}
+
 fn begin(account: &Account, minute: u32) -> Result<Account, SyncRefusal> {
-    account.begin_sync(at(minute), at(minute + 2), POLICY.cooldown)
+    account.begin_sync(lease(minute, 1), POLICY.cooldown)
 }
 
 fn end(account: &Account, start: u32, outcome: SyncOutcome) -> Option<Account> {
-    account.end_sync(&SyncAttempt { started_at: at(start), ended_at: at(start + 1), outcome })
+    let ended = SyncAttempt { started_at: at(start), ended_at: at(start + 1), outcome };
+    account.end_sync(lease(start, 1), &ended)
 }
 
 fn not_found() -> SyncOutcome {
@@ -25,9 +30,9 @@ fn retrieved(parts: &[&str]) -> News {
 #[test]
 fn a_sync_takes_a_lease_and_a_cooldown_together() {
     let begun = begin(&record([strong(1, fresh())]), 10).unwrap();
-    assert_eq!(begun.lease, Some(Lease { started_at: at(10), until: at(12) }));
+    assert_eq!(begun.lease, Some(lease(10, 1)));
     assert_eq!(begun.cooldown_until, Some(at(15)));
-    let again = begun.begin_sync(at(11), at(13), Duration::ZERO);
+    let again = begun.begin_sync(lease(11, 2), Duration::ZERO);
     assert_eq!(again, Err(SyncRefusal::Running { job_id: None }), "whoever comes second waits");
 }
 
@@ -45,7 +50,7 @@ fn a_lease_ends_by_itself_and_its_cooldown_stays() {
 
 #[test]
 fn without_a_cooldown_only_the_lease_stands_in_the_way() {
-    let begun = Account::new(id()).begin_sync(at(10), at(12), Duration::ZERO).unwrap();
+    let begun = Account::new(id()).begin_sync(lease(10, 1), Duration::ZERO).unwrap();
     assert_eq!(begun.cooldown_until, None);
     assert!(begin(&begun, 12).is_ok());
 }
@@ -124,6 +129,100 @@ fn a_known_account_that_mono_does_not_know_has_failed() {
 }
 
 #[test]
+fn of_an_account_that_only_attempts_of_ours_are_known_of_nothing_is_kept_either() {
+    let tried = end(&begin(&Account::new(id()), 10).unwrap(), 10, timeout()).unwrap();
+    let begun = begin(&tried, 20).unwrap();
+    assert_eq!(end(&begun, 20, not_found()), None, "a mistyped id leaves no trace");
+}
+
+#[test]
+fn nobody_ends_the_lease_of_another() {
+    for account in [Account::new(id()), record([strong(1, fresh())])] {
+        let others = account.begin_sync(lease(10, 2), POLICY.cooldown).unwrap();
+        for outcome in [not_found(), rate_limited(), success(), timeout()] {
+            let ended = end(&others, 10, outcome.clone()).unwrap();
+            assert_eq!(ended.lease, others.lease, "{outcome:?}");
+            assert_eq!(ended.cooldown_until, others.cooldown_until, "{outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn ones_own_lease_is_no_obstacle_even_when_an_event_came_upon_it() {
+    let begun = begin(&Account::new(id()), 10).unwrap();
+    let meanwhile = begun.apply(&strong(10, connected()));
+    assert_eq!(begin(&meanwhile, 10), Ok(meanwhile));
+}
+
+/// Any number of callers, of which each begins, is perhaps long about it, and ends or dies, in any
+/// order, while events come in: Mono is never asked by two at once, nor within a cooldown.
+#[test]
+fn callers_never_ask_mono_at_once_or_too_soon() {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Begin(u8),
+        End(u8, SyncOutcome),
+        Die(u8),
+        Event,
+    }
+    let outcome = proptest::sample::select(vec![
+        success(),
+        not_found(),
+        timeout(),
+        rate_limited(),
+        SyncOutcome::Processing { job_id: None },
+    ]);
+    let act = prop_oneof![
+        3 => (0..4_u8).prop_map(Act::Begin),
+        3 => (0..4_u8, outcome).prop_map(|(caller, outcome)| Act::End(caller, outcome)),
+        1 => (0..4_u8).prop_map(Act::Die),
+        1 => Just(Act::Event),
+    ];
+    proptest!(|(acts in vec(act, 0..60), seen in any::<bool>())| {
+        let mut account = seen.then(|| record([strong(0, fresh())]));
+        // Who is at Mono, since when, and until when nobody else may be there.
+        let mut asking: std::collections::BTreeMap<u8, Lease> = std::collections::BTreeMap::new();
+        let mut closed_until = at(0);
+        for (minute, act) in (1_u32..).zip(acts) {
+            let stored = account.clone().unwrap_or_else(|| Account::new(id()));
+            match act {
+                Act::Begin(caller) if !asking.contains_key(&caller) => {
+                    let lease = lease(minute, caller);
+                    if let Ok(begun) = stored.begin_sync(lease, POLICY.cooldown) {
+                        prop_assert!(at(minute) >= closed_until, "too soon");
+                        closed_until = at(minute) + POLICY.cooldown;
+                        asking.insert(caller, lease);
+                        account = Some(begun);
+                    }
+                }
+                Act::End(caller, outcome) => {
+                    if let Some(lease) = asking.remove(&caller) {
+                        let (started_at, ended_at) = (lease.started_at, at(minute));
+                        let newest = stored.lease == Some(lease);
+                        if !outcome.reached_mono() && newest {
+                            closed_until = at(minute);
+                        } else if outcome == not_found() && newest && stored.nothing_known() {
+                            // Nothing is kept, the cooldown neither: Mono charged for nothing.
+                            closed_until = at(minute);
+                        }
+                        let attempt = SyncAttempt { started_at, ended_at, outcome };
+                        account = stored.end_sync(lease, &attempt);
+                    }
+                }
+                Act::Die(caller) => {
+                    asking.remove(&caller);
+                }
+                Act::Event => account = Some(stored.apply(&strong(minute, fresh()))),
+                Act::Begin(_) => {}
+            }
+        }
+    });
+}
+
+#[test]
 fn an_event_that_came_during_the_call_keeps_the_record() {
     let begun = begin(&Account::new(id()), 10).unwrap().apply(&strong(10, connected()));
     assert!(end(&begun, 10, not_found()).is_some());
@@ -142,11 +241,22 @@ fn the_balance_alone_is_synced_where_no_transactions_were_ever_seen() {
     let balance_only = record([strong(1, retrieved(&["identity", "balance"]))]);
     assert_eq!(balance_only.data_to_sync(), SyncData::Balance);
     let both = strong(2, retrieved(&["balance", "transactions"]));
+    let nothing_new = strong(
+        2,
+        News::Updated(Box::new(Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: Some(SyncStatus::Successful),
+            retrieved_data: Some(vec!["transactions".to_owned()]),
+            ..Update::default()
+        })),
+    );
     for account in [
         Account::new(id()),
         record([strong(1, fresh())]),
         balance_only.apply(&both),
         record([both, strong(3, retrieved(&["balance"]))]),
+        record([nothing_new, strong(3, retrieved(&["balance"]))]),
+        record([attempt(1, success()), strong(3, retrieved(&["balance"]))]),
     ] {
         assert_eq!(account.data_to_sync(), SyncData::Transactions, "{account:?}");
     }
@@ -161,4 +271,37 @@ fn a_sync_of_the_balance_alone_brings_no_transactions_to_import() {
     };
     assert!(brought(SyncData::Transactions).is_some());
     assert_eq!(brought(SyncData::Balance), None);
+}
+
+#[test]
+fn the_holders_name_is_taken_out_of_monos_words() {
+    let details = Details { name: Some("Ada EXAMPLE".to_owned()), ..Details::default() };
+    let update = Update { details: Some(details), ..Update::default() };
+    let account = record([strong(1, News::Updated(Box::new(update)))]);
+    let message = Some("Ms. ada Example's bank, Examples Bank, is down".to_owned());
+    let error = MonoError { code: "SYNC_ERROR".to_owned(), message };
+    let told = SyncOutcome::Failed { error, job_id: None }.without_words_of(&account);
+    let told = told.error().unwrap().message.clone();
+    assert_eq!(told.as_deref(), Some("Ms. … …'s bank, Examples Bank, is down"));
+}
+
+#[test]
+fn accounts_that_somebody_has_to_look_after_are_told_with_the_age_of_their_data() {
+    let attention = |facts: Vec<Fact>| record(facts).attention();
+    assert_eq!(attention(vec![strong(1, fresh())]), None);
+    assert_eq!(attention(vec![strong(1, connected())]), None);
+    assert_eq!(attention(vec![strong(1, News::Unlinked)]), None);
+    for (news, status) in [
+        (News::ReauthorisationRequired, Status::ReauthorisationRequired),
+        (News::Reauthorized, Status::ReauthorisationPending),
+        (News::SyncFailed, Status::Failed),
+        (updated("UNAVAILABLE", None), Status::BankUnavailable),
+    ] {
+        let told = Some(Attention { status, since: at(1) });
+        assert_eq!(attention(vec![strong(1, fresh()), strong(5, news.clone())]), told);
+        let never = Some(Attention { status, since: Timestamp::from_millis(0) });
+        assert_eq!(attention(vec![strong(5, news)]), never);
+    }
+    let syncing = [strong(1, News::SyncFailed), strong(5, job("j", "processing"))];
+    assert_eq!(attention(syncing.into()).unwrap().status, Status::Failed, "syncing aside");
 }

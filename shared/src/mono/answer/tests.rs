@@ -90,6 +90,9 @@ fn v1_without_a_word_of_success_is_none() {
     for body in [json!({}), json!({ "status": "odd" }), json!({ "hasNewData": true })] {
         assert_eq!(v1(200, &body), unusable("HTTP_200"), "{body}");
     }
+    let in_progress = json!({ "status": "successful", "code": "SYNC_IN_PROGRESS" });
+    assert_eq!(v1(200, &in_progress), unusable("SYNC_IN_PROGRESS"), "no code of success");
+    assert_eq!(v1(200, &json!({ "status": "success" })), successful(true, None));
     assert_eq!(v1(200, &json!({ "status": "processing" })), processing(None));
 }
 
@@ -147,6 +150,21 @@ fn v2_before_its_job_headers_is_done_when_there_is_data() {
     assert_eq!(v2(202, &[("x-job-id", "j")], &enqueued), processing(Some("j")));
 }
 
+/// Without the headers of a sync the answer may be Mono's cache, served over a dead link.
+#[test]
+fn v2_without_a_word_about_the_sync_is_no_success() {
+    assert_eq!(v2(200, &[], &done()), unusable("HTTP_200"));
+    assert_eq!(v2(200, &[], &json!({ "status": "odd", "data": {} })), unusable("HTTP_200"));
+    assert_eq!(v2(200, &[("x-job-id", "j")], &done()), processing(Some("j")));
+    assert_eq!(v2(202, &[], &done()), processing(None));
+}
+
+#[test]
+fn v1_refreshes_all_whatever_is_asked_for() {
+    let answer = answer(200, &[], "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}");
+    assert_eq!(answer.of_sync(V1, SyncData::Balance), successful(true, None));
+}
+
 #[test]
 fn v2_may_say_failed_in_the_body_alone() {
     let body = json!({ "status": "failed", "message": "Bank not available", "data": null });
@@ -158,12 +176,10 @@ fn v2_may_say_failed_in_the_body_alone() {
 fn a_balance_is_taken_in_minor_units() {
     let body = json!({ "status": "successful", "data": { "balance": 9_007_199_254_740_993_i64 } });
     let answer = answer(200, &[("x-job-status", "finished")], &body.to_string());
-    let SyncOutcome::Successful { balance, data, .. } = answer.of_sync(V2, SyncData::Balance)
-    else {
-        panic!("{answer:?}")
-    };
-    assert_eq!(balance, Some(MinorUnits(9_007_199_254_740_993)));
-    assert_eq!(data, SyncData::Balance);
+    let balance = Some(MinorUnits(9_007_199_254_740_993));
+    let (has_new_data, data, job_id) = (false, SyncData::Balance, None);
+    let outcome = SyncOutcome::Successful { has_new_data, data, balance, job_id };
+    assert_eq!(answer.of_sync(V2, SyncData::Balance), outcome);
 }
 
 #[test]
@@ -185,6 +201,7 @@ fn trouble_is_told_by_the_http_status() {
         (429, SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None })),
         (500, unavailable()),
         (502, unavailable()),
+        (408, unavailable()),
         (503, unavailable()),
         (504, unavailable()),
     ] {
@@ -228,16 +245,15 @@ fn a_job_id_that_could_not_be_part_of_a_path_is_none() {
 fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
     let job = |word| {
         let body = json!({ "status": "successful", "data": { "id": "j", "status": word } });
-        answer(200, &[], &body.to_string()).of_job("j")
+        answer(200, &[], &body.to_string()).of_job()
     };
-    let state = |state| Job { id: Some("j".to_owned()), state };
-    assert_eq!(job("processing"), Some((state(JobState::Running), JobDemand::Nothing)));
-    assert_eq!(job("finished"), Some((state(JobState::Finished), JobDemand::Nothing)));
-    assert_eq!(job("FAILED"), Some((state(JobState::Failed), JobDemand::Nothing)));
-    let demanded = Some((state(JobState::Failed), JobDemand::Reauthorisation));
+    assert_eq!(job("processing"), Some((JobState::Running, JobDemand::Nothing)));
+    assert_eq!(job("finished"), Some((JobState::Finished, JobDemand::Nothing)));
+    assert_eq!(job("FAILED"), Some((JobState::Failed, JobDemand::Nothing)));
+    let demanded = Some((JobState::Failed, JobDemand::Reauthorisation));
     assert_eq!(job("REAUTHORISATION_REQUIRED"), demanded);
-    assert_eq!(answer(200, &[], "{}").of_job("j"), None);
-    assert_eq!(answer(404, &[], "{\"data\":{\"status\":\"finished\"}}").of_job("j"), None);
+    assert_eq!(answer(200, &[], "{}").of_job(), None);
+    assert_eq!(answer(404, &[], "{\"data\":{\"status\":\"finished\"}}").of_job(), None);
 }
 
 #[test]
@@ -253,6 +269,45 @@ fn an_account_is_known_or_not_or_it_cannot_be_told() {
 }
 
 #[test]
+fn a_reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
+    let asked_at = Timestamp::parse_rfc3339("2026-01-27T21:00:00Z").unwrap();
+    let told = |version, status, body: Value| {
+        answer(status, &[], &body.to_string()).of_reauthorisation(version, asked_at)
+    };
+    let url = "https://link.mono.co/ALTAYGCOV".to_owned();
+    let link = told(V2, 200, json!({ "status": "successful", "data": { "mono_url": url } }));
+    assert!(link == Ok(Reauthorisation::Link { url }));
+    let token = "VwxcfeLRZvq1UlD5WiuN".to_owned();
+    let expires_at = Timestamp::parse_rfc3339("2026-01-27T21:10:00Z").unwrap();
+    let given = told(V1, 200, json!({ "token": token }));
+    assert!(given == Ok(Reauthorisation::Token { token, expires_at }));
+}
+
+#[test]
+fn without_a_link_over_tls_or_a_token_there_is_no_reauthorisation() {
+    let refusal = |version, status, body: &str| {
+        let told = answer(status, &[], body);
+        told.of_reauthorisation(version, Timestamp::from_millis(0)).err().unwrap()
+    };
+    for url in ["\"http://link.mono.co/A\"", "\"javascript:alert(1)\"", "\"\"", "null", "7"] {
+        let body = format!("{{\"data\":{{\"mono_url\":{url}}}}}");
+        assert!(matches!(
+            refusal(V2, 200, &body),
+            NoReauthorisation::Trouble(Trouble::Unusable(_))
+        ));
+    }
+    for version in [V1, V2] {
+        let refusal = |status, body| refusal(version, status, body);
+        assert!(matches!(refusal(200, "{}"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
+        assert!(matches!(refusal(200, "<html>"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
+        assert!(matches!(refusal(401, "{}"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
+        assert_eq!(refusal(503, "{}"), NoReauthorisation::Trouble(Trouble::Unavailable));
+        assert_eq!(refusal(404, "{}"), NoReauthorisation::NotFound);
+        assert!(matches!(refusal(400, "{}"), NoReauthorisation::Failed(_)));
+    }
+}
+
+#[test]
 fn what_might_be_a_key_or_a_number_of_a_person_is_not_handed_on() {
     for (said, told) in [
         ("Account 0131883461 is dormant.", "Account … is dormant."),
@@ -260,6 +315,11 @@ fn what_might_be_a_key_or_a_number_of_a_person_is_not_handed_on() {
         ("Invalid key live_sk_Abc123 given", "Invalid key … given"),
         ("sk_live-0 (0131-883-461)", "… (…)"),
         ("Try again in 300 s", "Try again in 300 s"),
+        ("Account 0131 883 461, BVN 222-1234-5678.", "Account …, BVN …."),
+        ("0131.883.461 or 01318,83461", "… or …"),
+        ("LIVE_SK_abc and a0b1c2d3e4f5", "… and …"),
+        ("N5,000.00 is due", "N5,000.00 is due"),
+        ("é 12345 ü", "é 12345 ü"),
         ("two\nlines\u{7}", "twolines"),
     ] {
         assert_eq!(disclosable(said), told);
@@ -278,7 +338,7 @@ fn no_answer_makes_the_reader_panic() {
             for version in [V1, V2] {
                 let _ = answer.of_sync(version, SyncData::Balance);
             }
-            let _ = (answer.of_job("j"), answer.of_account());
+            let _ = (answer.of_job(), answer.of_account());
         }
     });
 }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use e2e::proxy::Failure;
-use mono_sync::account::{MonoError, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble};
+use mono_sync::account::{
+    Account, Lease, MonoError, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble,
+};
 use mono_sync::account_id::AccountId;
-use mono_sync::store::{AccountStore, StoreError, Stored};
+use mono_sync::caller::Caller;
+use mono_sync::store::{AccountStore, Begun, StoreError, Stored};
 use mono_sync::timestamp::Timestamp;
 use tokio::task::JoinSet;
 
@@ -14,14 +17,24 @@ use crate::{fail, proxy};
 
 const LEASE: Duration = Duration::from_mins(1);
 
-async fn begin(store: &AccountStore, id: &AccountId) -> Result<Stored, SyncRefusal> {
+/// A record that is leased, and the lease.
+type Leased = (Stored, Lease);
+
+async fn begin(store: &AccountStore, id: &AccountId) -> Result<Leased, SyncRefusal> {
     let now = Timestamp::now();
-    let begun = store.begin_sync(id, now, now + LEASE).await.unwrap();
-    begun.map_err(|(_, refusal)| refusal)
+    match store.begin_sync(id, &Caller::Trusted, now, now + LEASE).await.unwrap() {
+        Begun::Leased(stored, lease) => Ok((*stored, lease)),
+        Begun::Refused(_, refusal) => Err(refusal),
+        Begun::Unseen => panic!("a trusted caller sees every account"),
+    }
 }
 
-fn attempt(leased: &Stored, outcome: SyncOutcome) -> SyncAttempt {
-    let started_at = leased.account.lease.unwrap().started_at;
+async fn end(store: &AccountStore, leased: Leased, attempt: &SyncAttempt) -> Option<Account> {
+    store.end_sync(leased.0, leased.1, attempt).await.unwrap()
+}
+
+fn attempt((_, lease): &Leased, outcome: SyncOutcome) -> SyncAttempt {
+    let started_at = lease.started_at;
     SyncAttempt { started_at, ended_at: Timestamp::now(), outcome }
 }
 
@@ -52,7 +65,7 @@ async fn a_sync_costs_a_consistent_read_and_two_writes() {
     let (store, id) = (store(), account_id());
     let leased = begin(&store, &id).await.unwrap();
     let attempt = attempt(&leased, success());
-    let account = store.end_sync(leased, &attempt).await.unwrap().unwrap();
+    let account = end(&store, leased, &attempt).await.unwrap();
     assert_eq!(account.lease, None);
     assert_eq!(store.get(&id).await.unwrap().unwrap().account, account);
     let reads = proxy().calls(id.as_str());
@@ -68,7 +81,7 @@ async fn an_event_between_the_two_is_kept() {
     let seen = store.get(&id).await.unwrap();
     store.apply(&id, seen, &[&update(&id, 1, 100)]).await.unwrap();
     let attempt = attempt(&leased, success());
-    store.end_sync(leased, &attempt).await.unwrap();
+    end(&store, leased, &attempt).await;
     assert_eq!(balance(&store, &id).await, Some(100));
     let account = store.get(&id).await.unwrap().unwrap().account;
     assert_eq!(account.registers.synced.unwrap().order.at, attempt.ended_at);
@@ -81,7 +94,7 @@ async fn of_an_account_that_nobody_knows_nothing_is_left() {
         let leased = begin(&store, &id).await.unwrap();
         fail("DeleteItem", id.as_str(), failures);
         let attempt = attempt(&leased, not_found());
-        assert_eq!(store.end_sync(leased, &attempt).await.unwrap(), None, "{failures:?}");
+        assert_eq!(end(&store, leased, &attempt).await, None, "{failures:?}");
         assert_eq!(store.get(&id).await.unwrap(), None, "{failures:?}");
         assert_eq!(proxy().pending_faults(id.as_str()), 0);
     }
@@ -94,7 +107,7 @@ async fn a_first_event_in_the_meantime_saves_the_record() {
     let seen = store.get(&id).await.unwrap();
     store.apply(&id, seen, &[&update(&id, 1, 100)]).await.unwrap();
     let attempt = attempt(&leased, not_found());
-    assert!(store.end_sync(leased, &attempt).await.unwrap().is_some());
+    assert!(end(&store, leased, &attempt).await.is_some());
     assert_eq!(balance(&store, &id).await, Some(100));
 }
 
@@ -103,7 +116,7 @@ async fn a_lease_whose_write_was_answered_with_a_failure_is_no_lease() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let now = Timestamp::now();
-    let failed = store.begin_sync(&id, now, now + LEASE).await;
+    let failed = store.begin_sync(&id, &Caller::Trusted, now, now + LEASE).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))));
     assert!(begin(&store, &id).await.is_ok());
 }
@@ -114,6 +127,33 @@ async fn a_lease_whose_answer_was_lost_is_found_to_be_ones_own() {
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let leased = begin(&store, &id).await.unwrap();
     let attempt = attempt(&leased, SyncOutcome::Trouble(Trouble::TimedOut));
-    let account = store.end_sync(leased, &attempt).await.unwrap().unwrap();
+    let account = end(&store, leased, &attempt).await.unwrap();
     assert_eq!((account.lease, account.cooldown_until.is_some()), (None, true));
+}
+
+#[tokio::test]
+async fn a_lease_that_an_event_came_upon_while_its_answer_was_lost_is_ones_own() {
+    let (store, id) = (store(), account_id());
+    fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
+    let (begun, ()) = tokio::join!(begin(&store, &id), async {
+        // As soon as the lease is there, and before the SDK repeats the write.
+        while store.get(&id).await.unwrap().is_none() {}
+        let seen = store.get(&id).await.unwrap();
+        store.apply(&id, seen, &[&update(&id, 1, 100)]).await.unwrap();
+    });
+    assert!(begun.is_ok(), "nobody else holds it");
+    assert_eq!(balance(&store, &id).await, Some(100));
+}
+
+#[tokio::test]
+async fn who_ends_late_leaves_the_lease_of_the_next_alone() {
+    let (store, id) = (store(), account_id());
+    let first = begin(&store, &id).await.unwrap();
+    let not_begun = attempt(&first, SyncOutcome::Trouble(Trouble::NotConnected));
+    assert_eq!(end(&store, first.clone(), &not_begun).await, None, "its cooldown is taken back");
+    let second = begin(&store, &id).await.unwrap();
+    end(&store, first, &not_begun).await;
+    let stored = store.get(&id).await.unwrap().unwrap();
+    assert_eq!(stored.account.lease, Some(second.1));
+    assert!(stored.account.cooldown_until.is_some());
 }

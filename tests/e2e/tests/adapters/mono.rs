@@ -7,9 +7,12 @@ use e2e::emulator::free_port;
 use e2e::shared_stack::local;
 use mono_sync::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
 use mono_sync::account_id::AccountId;
-use mono_sync::mono::{ApiVersion, KeyCache, Mono, SyncRequest};
+use mono_sync::mono::{
+    ApiVersion, KeyCache, Mono, Reauthorisation, ReauthorisationRequest, SyncRequest,
+};
 use mono_sync::timestamp::Timestamp;
 use sandbox::{Demand, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
@@ -90,6 +93,10 @@ async fn each_version_is_spoken_as_it_is() {
         let [call] = &calls[..] else { panic!("{calls:?}") };
         assert!(call.paid && call.signed_in);
         assert_eq!((call.method.as_str(), call.path.ends_with(path)), (method, true), "{call:?}");
+        for name in ["x-realtime", "x-real-time"] {
+            let sent = call.headers.iter().any(|header| header == name);
+            assert_eq!(sent, version == ApiVersion::V2, "{name}: Mono's pages differ");
+        }
     }
 }
 
@@ -110,9 +117,8 @@ async fn a_job_can_be_asked_for() {
     let SyncOutcome::Processing { job_id: Some(job_id) } = world.sync().await else { panic!() };
     let session = world.mono.sign_in(Timestamp::now()).await.unwrap();
     let by = Instant::now() + LIMIT;
-    let (job, demand) = session.job(&world.id, &job_id, by).await.unwrap().unwrap();
-    assert_eq!((job.state, demand), (JobState::Running, JobDemand::Nothing));
-    assert_eq!(job.id, Some(job_id));
+    let running = Ok(Some((JobState::Running, JobDemand::Nothing)));
+    assert_eq!(session.job(&world.id, &job_id, by).await, running);
     assert_eq!(session.job(&world.id, "unknown", by).await, Ok(None));
 }
 
@@ -270,5 +276,35 @@ async fn an_account_that_was_unlinked_at_mono_is_not_known() {
         assert_eq!(world.knows().await, Ok(true));
         world.sandbox.unlink(world.id.as_str()).unwrap();
         assert_eq!(world.knows().await, Ok(false));
+    }
+}
+
+#[tokio::test]
+async fn a_reauthorisation_is_asked_for_as_each_version_wants_it() {
+    let wanted = ReauthorisationRequest {
+        redirect_url: Some("https://app.example/done".to_owned()),
+        reference: Some("owner-1".to_owned()),
+    };
+    for version in BOTH {
+        let world = World::new(version).await;
+        let session = world.mono.sign_in(Timestamp::now()).await.unwrap();
+        let asked = session.reauthorise(&world.id, &wanted, Instant::now() + LIMIT).await;
+        let call = world.sandbox.calls().remove(0);
+        match (version, asked.ok().unwrap()) {
+            (ApiVersion::V2, Reauthorisation::Link { url }) => {
+                assert!(url.starts_with("https://link.mono.co/"));
+                let body = json!({
+                    "scope": "reauth", "account": world.id.as_str(),
+                    "meta": { "ref": "owner-1" }, "redirect_url": "https://app.example/done",
+                });
+                assert_eq!(call.body, Some(body));
+            }
+            (ApiVersion::V1, Reauthorisation::Token { token, expires_at }) => {
+                assert!(!token.is_empty() && expires_at > Timestamp::now());
+                assert_eq!(call.body, None);
+            }
+            _ => panic!("of the other version"),
+        }
+        assert!(!call.paid);
     }
 }

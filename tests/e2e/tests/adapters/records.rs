@@ -8,11 +8,11 @@ use aws_sdk_dynamodb::types::{
 };
 use e2e::proxy::Failure;
 use e2e::shared_stack::{aside, local};
-use mono_sync::account::{Fact, RefreshPolicy};
+use mono_sync::account::{Fact, RefreshPolicy, Step};
 use mono_sync::account_id::AccountId;
 use mono_sync::event::{self, Meaning};
 use mono_sync::money::MinorUnits;
-use mono_sync::store::{AccountStore, Effect, StoreError};
+use mono_sync::store::{AccountStore, StoreError};
 use mono_sync::timestamp::Timestamp;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -66,8 +66,12 @@ pub(crate) fn update(account_id: &AccountId, minute: u32, balance: i64) -> Fact 
     let received_at = Timestamp::parse_rfc3339("2026-01-27T22:00:00Z").unwrap();
     match event::read(&body.to_string(), received_at).unwrap().meaning {
         Meaning::Fact(_, fact) => *fact,
-        Meaning::Nothing => unreachable!("an update with a balance means something"),
+        Meaning::Nothing(_) => unreachable!("an update with a balance means something"),
     }
+}
+
+fn changed(steps: &[Step]) -> Vec<bool> {
+    steps.iter().map(Step::changed).collect()
 }
 
 pub(crate) async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64> {
@@ -82,8 +86,8 @@ pub(crate) async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64>
 async fn a_first_fact_creates_the_record_and_later_ones_change_it() {
     let (store, id) = (store(), account_id());
     assert_eq!(store.get(&id).await.unwrap(), None);
-    let effects = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
-    assert_eq!(effects, [Effect::Applied]);
+    let steps = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
+    assert_eq!(changed(&steps), [true]);
     let seen = store.get(&id).await.unwrap();
     store.apply(&id, seen, &[&update(&id, 2, 200)]).await.unwrap();
     assert_eq!(balance(&store, &id).await, Some(200));
@@ -95,8 +99,8 @@ async fn facts_that_change_nothing_cost_no_write() {
     store.apply(&id, None, &[&update(&id, 5, 500)]).await.unwrap();
     let writes = proxy().count("PutItem", id.as_str());
     let seen = store.get(&id).await.unwrap();
-    let effects = store.apply(&id, seen, &[&update(&id, 5, 500)]).await.unwrap();
-    assert_eq!(effects, [Effect::NoChange]);
+    let steps = store.apply(&id, seen, &[&update(&id, 5, 500)]).await.unwrap();
+    assert_eq!(changed(&steps), [false]);
     assert_eq!(proxy().count("PutItem", id.as_str()), writes);
 }
 
@@ -104,8 +108,8 @@ async fn facts_that_change_nothing_cost_no_write() {
 async fn each_fact_of_a_batch_has_its_own_effect_and_the_batch_one_write() {
     let (store, id) = (store(), account_id());
     let facts = [&update(&id, 2, 200), &update(&id, 2, 200), &update(&id, 3, 300)];
-    let effects = store.apply(&id, None, &facts).await.unwrap();
-    assert_eq!(effects, [Effect::Applied, Effect::NoChange, Effect::Applied]);
+    let steps = store.apply(&id, None, &facts).await.unwrap();
+    assert_eq!(changed(&steps), [true, false, true]);
     assert_eq!(proxy().count("PutItem", id.as_str()), 1);
 }
 
@@ -116,8 +120,8 @@ async fn a_conflict_is_read_consistently_and_folded_again() {
     let stale = store.get(&id).await.unwrap();
     store.apply(&id, stale.clone(), &[&update(&id, 9, 900)]).await.unwrap();
 
-    let effects = store.apply(&id, stale, &[&update(&id, 5, 500)]).await.unwrap();
-    assert_eq!(effects, [Effect::NoChange], "the newest record knew better");
+    let steps = store.apply(&id, stale, &[&update(&id, 5, 500)]).await.unwrap();
+    assert_eq!(changed(&steps), [false], "the newest record knew better");
     assert_eq!(balance(&store, &id).await, Some(900));
     let reads = proxy().calls(id.as_str());
     let reads = reads.iter().filter(|call| call.operation == "GetItem");
@@ -177,8 +181,8 @@ async fn a_table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought
 async fn a_write_whose_answer_was_lost_is_not_written_twice() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
-    let effects = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
-    assert_eq!(effects, [Effect::Applied]);
+    let steps = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
+    assert_eq!(changed(&steps), [true]);
     assert_eq!(balance(&store, &id).await, Some(100));
     let writes = proxy().count("PutItem", id.as_str());
     assert_eq!(writes, 2, "the one that was lost, and the SDK's repeat, which met its own version");

@@ -55,7 +55,7 @@ fn expected(id: &AccountId, events: &[Value]) -> Account {
     events.iter().fold(Account::new(id.clone()), |account, body| {
         match event::read(&body.to_string(), Timestamp::now()).unwrap().meaning {
             Meaning::Fact(_, fact) => account.apply(&fact),
-            Meaning::Nothing => panic!("each of the ten means something"),
+            Meaning::Nothing(_) => panic!("each of the ten means something"),
         }
     })
 }

@@ -4,13 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
 
 mod answers;
+mod attention;
+mod authorisation;
+mod bare;
 mod burst;
 mod chain;
 mod costs;
 mod dead_letters;
 mod faults;
+mod history;
 mod logs;
 mod manual_sync;
+mod reauthorise;
 mod rotation;
 mod samples;
 mod sync_faults;

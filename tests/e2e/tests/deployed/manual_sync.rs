@@ -1,29 +1,27 @@
 //! A sync on demand, in both versions of Mono's API: what the caller is told, and what the record
 //! says afterwards.
 
-use std::time::Duration;
-
+use e2e::samples::LOCAL_KEY;
 use e2e::shared_stack::{World, world};
 use reqwest::{Method, Response, StatusCode};
 use sandbox::{Demand, Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, SuccessCode, Webhooks};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::{account_id, eventually};
 
-const BOTH: [Dialect; 2] = [Dialect::V1, Dialect::V2];
+pub(super) const BOTH: [Dialect; 2] = [Dialect::V1, Dialect::V2];
 
 /// An answer to a sync.
 #[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    retry_after: Option<u64>,
-    body: Value,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<u64>,
+    pub(super) body: Value,
 }
 
 impl Answer {
-    async fn of(response: Response) -> Self {
+    pub(super) async fn of(response: Response) -> Self {
         let headers = response.headers().clone();
         assert!(!headers["x-request-id"].is_empty());
         let status = response.status();
@@ -36,21 +34,27 @@ impl Answer {
     }
 
     #[track_caller]
-    fn expect(self, status: u16, code: &str) -> Self {
+    pub(super) fn expect_ok(self) -> Self {
+        assert_eq!(self.status, 200, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn expect(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status.as_u16(), &self.body["code"]), (status, &json!(code)), "{self:?}");
         self
     }
 }
 
 /// An account at Mono, in one of the worlds.
-struct Case {
-    world: &'static World,
-    id: String,
+pub(super) struct Case {
+    pub(super) world: &'static World,
+    pub(super) id: String,
 }
 
 impl Case {
     /// Linked, and known to the stack.
-    async fn linked(dialect: Dialect) -> Self {
+    pub(super) async fn linked(dialect: Dialect) -> Self {
         let case = Self::unseen(dialect, Link::default());
         case.world.mono.send(&case.world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
         case.status("healthy").await;
@@ -58,17 +62,17 @@ impl Case {
     }
 
     /// Linked before there was a stack to tell.
-    fn unseen(dialect: Dialect, link: Link) -> Self {
+    pub(super) fn unseen(dialect: Dialect, link: Link) -> Self {
         let world = world(dialect);
         let id = world.mono.link(Link { silent: true, ..link });
         Self { world, id }
     }
 
-    fn plan(&self, plan: Plan) {
+    pub(super) fn plan(&self, plan: Plan) {
         self.world.mono.plan(&self.id, [plan]).unwrap();
     }
 
-    async fn sync(&self) -> Answer {
+    pub(super) async fn sync(&self) -> Answer {
         self.sync_with("").await
     }
 
@@ -84,11 +88,11 @@ impl Case {
         (case, answer)
     }
 
-    async fn shown(&self) -> Value {
+    pub(super) async fn shown(&self) -> Value {
         self.world.stack.account(&self.id).await.unwrap().1
     }
 
-    async fn when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let seen = std::cell::RefCell::new(Value::Null);
         eventually(what, async || {
             *seen.borrow_mut() = self.shown().await;
@@ -98,7 +102,7 @@ impl Case {
         seen.take()
     }
 
-    async fn status(&self, status: &str) -> Value {
+    pub(super) async fn status(&self, status: &str) -> Value {
         self.when(status, |account| account["status"] == status).await
     }
 
@@ -185,7 +189,7 @@ async fn a_known_account_that_mono_does_not_know_stays_as_failed() {
 #[tokio::test]
 async fn a_job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() {
     let case = Case::linked(Dialect::V2).await;
-    case.plan(Plan { pace: Pace::Slow(Duration::from_mins(50)), ..Plan::default() });
+    case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let first = case.sync().await.expect(202, "SYNC_PROCESSING");
     assert!(first.body["job_id"].is_string());
     assert_eq!(first.body["account"]["status"], "syncing");
@@ -193,6 +197,8 @@ async fn a_job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() 
     let second = case.sync().await.expect(202, "SYNC_PROCESSING");
     assert_eq!(second.body["job_id"], first.body["job_id"]);
     assert_eq!(case.asked(), 1);
+    let mono = &case.world.mono;
+    mono.send(&mono.event(Kind::AccountUpdatedBySync, &case.id).unwrap());
     case.status("healthy").await;
 }
 
@@ -501,6 +507,23 @@ async fn the_balance_alone_is_synced_where_asked_for_or_where_there_is_no_more()
 }
 
 #[tokio::test]
+async fn monos_sentence_is_handed_on_without_what_is_private() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        let account = case.world.mono.account(&case.id).unwrap();
+        let (first, last) = account.name.split_once(' ').unwrap();
+        let number = account.account_number.clone();
+        let spaced = format!("{} {} {}", &number[..4], &number[4..7], &number[7..]);
+        let message =
+            format!("{first} {last}: {number}, {spaced}, {}, {LOCAL_KEY}. Sorry", account.bvn);
+        case.plan(mishap(Mishap::Words { status: 402, message }));
+        let answer = case.sync().await.expect(502, "SYNC_FAILED");
+        assert_eq!(answer.body["mono_code"], "HTTP_402");
+        assert_eq!(answer.body["mono_message"], "… …: …, …. Sorry", "{dialect}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
     let case = Case::unseen(Dialect::V2, Link::default());
     for (query, part) in [
@@ -532,13 +555,7 @@ async fn a_slow_mono_is_waited_for() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.plan(Plan { delay_millis: 6000, ..Plan::default() });
-        let synced = case.sync();
-        let syncing = async {
-            sleep(Duration::from_secs(3)).await;
-            case.shown().await
-        };
-        let (answer, meanwhile) = tokio::join!(synced, syncing);
+        let (answer, _) = tokio::join!(case.sync(), case.status("syncing"));
         answer.expect(200, "SYNC_SUCCESSFUL");
-        assert_eq!(meanwhile["status"], "syncing", "{dialect}");
     }
 }

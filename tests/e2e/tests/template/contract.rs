@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 pub(crate) const READ: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"];
+pub(crate) const QUERY: &[&str] = &["dynamodb:Query"];
 pub(crate) const WRITE: &[&str] =
     &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"];
 pub(crate) const DELETE: &[&str] = &["dynamodb:DeleteItem"];
@@ -35,6 +36,9 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("manual-sync", "ImportQueue", SEND),
     ("manual-sync", "MonoKey", SECRET),
     ("accounts", "AccountsTable", READ),
+    ("accounts", "AccountsTable/index/AttentionIndex", QUERY),
+    ("accounts", "AccountsTable/index/AttentionByStatusIndex", QUERY),
+    ("accounts", "AccountsTable/index/AttentionByOwnerIndex", QUERY),
     ("accounts", "TransactionsTable", READ),
     ("accounts", "EventsTable", READ),
     ("accounts", "MonoKey", SECRET),
@@ -60,7 +64,34 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
 pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/webhook", "WEBHOOK_SECRET_INVALID"),
     ("functions/manual-sync", "MONO_KEY_REFUSED"),
+    ("functions/accounts", "MONO_KEY_REFUSED"),
 ];
+
+/// The scope of a token that may do something of this method.
+pub(crate) fn scope(method: &str) -> &'static str {
+    if method == "GET" { "accounts:read" } else { "accounts:sync" }
+}
+
+/// The tables: by which attributes items are found, in the table and in its indexes, and which one
+/// ends them.
+pub(crate) fn tables() -> Value {
+    json!({
+        "AccountsTable": {
+            "keys": [{ "account_id": "S" }],
+            "indexes": {
+                "AttentionIndex": [{ "attention": "S" }, { "attention_since": "N" }],
+                "AttentionByStatusIndex": [{ "attention_status": "S" }, { "attention_since": "N" }],
+                "AttentionByOwnerIndex": [{ "attention_owner": "B" }, { "attention_since": "N" }],
+            },
+            "ends": null,
+        },
+        "EventsTable": {
+            "keys": [{ "account_id": "S" }, { "position": "S" }],
+            "indexes": {},
+            "ends": { "AttributeName": "expires_at", "Enabled": true },
+        },
+    })
+}
 
 pub(crate) const SECRET_PARAMETERS: &[&str] = &["MonoSecretKey", "MonoWebhookSecret"];
 

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
+use e2e::yaml;
 use serde_json::{Value, json};
 
 pub(crate) const ALARM: &str = "AWS::CloudWatch::Alarm";
+pub(crate) const API: &str = "AWS::ApiGatewayV2::Api";
+pub(crate) const AUTHORIZER: &str = "AWS::ApiGatewayV2::Authorizer";
 pub(crate) const DASHBOARD: &str = "AWS::CloudWatch::Dashboard";
 pub(crate) const FUNCTION: &str = "AWS::Serverless::Function";
 pub(crate) const LOG_GROUP: &str = "AWS::Logs::LogGroup";
@@ -23,8 +25,7 @@ pub(crate) struct Template(pub(crate) Value);
 impl Template {
     pub(crate) fn load() -> Self {
         let text = fs::read_to_string(root().join("template.yaml")).expect("a readable template");
-        let documents = YamlOwned::load_from_str(&text).expect("a template in YAML");
-        let mut template = to_json(&documents[0]);
+        let mut template = yaml::read(&text, intrinsic);
         let globals = template["Globals"]["Function"].take();
         for resource in template["Resources"].as_object_mut().expect("resources").values_mut() {
             if resource["Type"] == FUNCTION {
@@ -88,6 +89,48 @@ impl Template {
             .flat_map(|policy| one_or_many(&policy["PolicyDocument"]["Statement"]))
     }
 
+    /// What a permission is for: a resource of the template, or as `Table/index/Name` one of its
+    /// indexes. None for anything wider, or of another stack.
+    pub(crate) fn granted(&self, resource: &Value) -> Option<String> {
+        let Some(arn) = resource["Fn::Sub"].as_str() else {
+            let id = referent(resource).filter(|id| self.resource(id).is_object());
+            return id.map(str::to_owned);
+        };
+        let (id, name) = arn.strip_prefix("${")?.split_once(".Arn}/index/")?;
+        let index = self.indexes(id).any(|index| index["IndexName"] == name);
+        index.then(|| format!("{id}/index/{name}"))
+    }
+
+    pub(crate) fn indexes(&self, table: &str) -> impl Iterator<Item = &Value> {
+        one_or_many(&self.properties(table)["GlobalSecondaryIndexes"]).into_iter()
+    }
+
+    /// The attributes of a key, each with its type.
+    pub(crate) fn key(&self, table: &str, key: &Value) -> Value {
+        let definitions = one_or_many(&self.properties(table)["AttributeDefinitions"]);
+        one_or_many(key)
+            .into_iter()
+            .map(|part| {
+                let name = &part["AttributeName"];
+                let definition = definitions.iter().find(|each| each["AttributeName"] == *name);
+                let kind = definition.map_or(&Value::Null, |each| &each["AttributeType"]);
+                json!({ name.as_str().unwrap_or_default(): kind })
+            })
+            .collect()
+    }
+
+    /// The routes but for the webhook's: logical ids and properties.
+    pub(crate) fn closed_routes(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.each(ROUTE).filter(|(_, route)| route["RouteKey"] != "POST /webhooks/mono")
+    }
+
+    /// The function that serves a route.
+    pub(crate) fn function_of(&self, route: &Value) -> Option<&str> {
+        let target = route["Target"]["Fn::Sub"].as_str().unwrap_or_default();
+        let integration = target.trim_start_matches("integrations/${").trim_end_matches('}');
+        referent(&self.properties(integration)["IntegrationUri"])
+    }
+
     fn is_dead_letter_queue(&self, id: &str) -> bool {
         self.all(QUEUE).any(|queue| {
             let target = &self.properties(queue)["RedrivePolicy"]["deadLetterTargetArn"];
@@ -128,23 +171,6 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn to_json(node: &YamlOwned) -> Value {
-    match node {
-        YamlOwned::Value(ScalarOwned::Null) => Value::Null,
-        YamlOwned::Value(ScalarOwned::Boolean(value)) => json!(value),
-        YamlOwned::Value(ScalarOwned::Integer(value)) => json!(value),
-        YamlOwned::Value(ScalarOwned::FloatingPoint(value)) => json!(value.into_inner()),
-        YamlOwned::Value(ScalarOwned::String(value)) => json!(value),
-        YamlOwned::Sequence(items) => items.iter().map(to_json).collect(),
-        YamlOwned::Mapping(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.as_str().expect("keys are strings"), to_json(value)))
-            .collect(),
-        YamlOwned::Tagged(tag, argument) => intrinsic(&tag.suffix, to_json(argument)),
-        other => panic!("unexpected in a template: {other:?}"),
-    }
-}
-
 fn intrinsic(name: &str, argument: Value) -> Value {
     match (name, argument) {
         ("GetAtt", Value::String(path)) => {
@@ -177,11 +203,17 @@ fn differences(at: &str, value: &Value, shape: &Value) -> Vec<String> {
     }
 }
 
-/// The resource or parameter that `!Ref`, `!GetAtt` or the start of a `!Sub` names.
+/// The resource or parameter that `!Ref` or `!GetAtt` names.
 pub(crate) fn referent(value: &Value) -> Option<&str> {
-    let substituted = || value["Fn::Sub"].as_str()?.strip_prefix("${")?.split(['.', '}']).next();
-    let attribute = || value["Fn::GetAtt"][0].as_str();
-    value["Ref"].as_str().or_else(attribute).or_else(substituted)
+    value["Ref"].as_str().or_else(|| value["Fn::GetAtt"][0].as_str())
+}
+
+pub(crate) fn when(condition: &str, value: &Value, otherwise: &Value) -> Value {
+    json!({ "Fn::If": [condition, value, otherwise] })
+}
+
+pub(crate) fn no_value() -> Value {
+    json!({ "Ref": "AWS::NoValue" })
 }
 
 pub(crate) fn get_att(id: &str) -> Value {

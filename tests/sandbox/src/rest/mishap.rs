@@ -19,6 +19,7 @@ const HTML: &str = "<!doctype html><title>Sorry</title><h1>Something went wrong<
 pub(super) async fn befall(mishap: Mishap) -> Response {
     match mishap {
         Mishap::Status(code) => error(status(code), "Something went wrong"),
+        Mishap::Words { status: code, message } => error(status(code), &message),
         Mishap::RateLimited { retry_after } => rate_limited(retry_after),
         Mishap::MalformedJson => {
             ([(CONTENT_TYPE, JSON)], r#"{"status":"successful","data":"#).into_response()

@@ -247,6 +247,8 @@ async fn the_log_has_every_call_and_no_key() {
         method: method.to_owned(),
         path,
         query: None,
+        headers: Vec::new(),
+        body: None,
         account_id: Some(account_id.clone()),
         signed_in: true,
         sync: false,
@@ -272,9 +274,30 @@ async fn the_log_has_every_call_and_no_key() {
             ..call("GET", "/nothing".to_owned())
         },
     ];
-    assert_eq!(sandbox.calls(), expected);
+    let bare = |call: Call| Call { headers: Vec::new(), ..call };
+    assert_eq!(sandbox.calls().into_iter().map(bare).collect::<Vec<_>>(), expected);
     assert_eq!(sandbox.paid_calls(&account_id), 1);
     assert!(!json!(sandbox.calls()).to_string().contains("test_sk"));
+}
+
+#[tokio::test]
+async fn the_log_has_what_a_call_carried_and_the_names_of_its_headers() {
+    let (sandbox, caller, account_id) = start().await;
+    let body = json!({ "scope": "reauth", "account": account_id });
+    initiate(&caller, body.clone()).await;
+    let [call] = &sandbox.calls()[..] else { panic!("one call was made") };
+    assert_eq!(call.body, Some(body));
+    assert!(call.headers.iter().any(|name| name == "mono-sec-key"));
+}
+
+#[tokio::test]
+async fn a_mishap_can_have_words_of_its_own() {
+    let (sandbox, caller, account_id) = start().await;
+    let words = Mishap::Words { status: 402, message: "The bank says no".to_owned() };
+    sandbox.plan_free(&account_id, [words]).expect("an account");
+    let answer = caller.get(&format!("/v2/accounts/{account_id}")).await;
+    assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(answer.body["message"], "The bank says no");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use e2e::emulator::REGION;
 use e2e::samples::LOCAL_SECRET;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -32,6 +33,15 @@ struct Demonstration(Local);
 
 impl Demonstration {
     async fn show(&self) -> Result<String> {
+        let (account, old_event) = self.follow_an_account().await?;
+        let account_id = account["account_id"].as_str().ok_or("there is no account")?;
+        self.sync_on_demand(account_id, &account).await?;
+        self.tell_the_history(account_id, &old_event).await?;
+        Ok(account_id.to_owned())
+    }
+
+    /// What Mono's webhooks do to an account. The account at the end, and the event that came late.
+    async fn follow_an_account(&self) -> Result<(Value, Value)> {
         step(1, "A customer links an account. Mono calls the webhook, and a record appears.");
         let link = json!({ "ref": "customer-4711", "balance": 2_296_700 });
         let account_id = self.link(&link).await?;
@@ -48,12 +58,12 @@ impl Demonstration {
         step(3, "Mono sends an old event again, three times. It cannot overwrite what is newer.");
         let before = self.shown().await?;
         let events = format!("accounts/{account_id}/events");
-        let late = json!({
+        let old = json!({
             "event": "account_updated_reauthorisation_required",
             "timestamp": "2026-01-01T00:00:00.000Z",
             "fate": { "duplicated": 3 },
         });
-        let sent = self.0.mono.post(&events, &late).await?;
+        let sent = self.0.mono.post(&events, &old).await?;
         self.show_webhooks(before).await?;
         let event_id = sent["body"]["event_id"].as_str().ok_or("the event has no id")?;
         self.until_worked_through(event_id, 3).await?;
@@ -71,7 +81,15 @@ impl Demonstration {
         let stale = waiting["last_synced_at"] == linked["last_synced_at"];
         expect(stale, "the last sync is still the one before")?;
 
-        step(5, "The customer re-authorises. Only fresh data makes the account healthy again.");
+        step(5, "Your app lists who needs someone, and sends the customer through Mono's page.");
+        let list = self.get("/accounts?status=reauthorisation_required").await?;
+        let listed =
+            list["accounts"].as_array().is_some_and(|accounts| accounts.contains(&waiting));
+        expect(listed, "the account is listed")?;
+        let way = self.reauthorise(&account_id).await?;
+        println!("   status                       {}", way["status"]);
+        println!("   url                          {}", way["url"]);
+        println!("   The customer does what the bank asks for. Only fresh data makes it healthy.");
         let before = self.shown().await?;
         self.0.mono.post(&format!("accounts/{account_id}/reauthorise"), &json!({})).await?;
         let recovered = self.until(&account_id, "healthy").await?;
@@ -92,24 +110,27 @@ impl Demonstration {
         self.show_webhooks(before).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&refreshed));
         expect(refreshed["status"] == "healthy", "the account is healthy")?;
+        Ok((refreshed, sent["body"]["event_id"].clone()))
+    }
 
+    async fn sync_on_demand(&self, account_id: &str, before_it: &Value) -> Result<()> {
         step(7, "Your app asks for a sync. Mono fetches new data, and charges for it.");
         let before = self.shown().await?;
-        let answer = self.sync(&account_id, 200, "SYNC_SUCCESSFUL").await?;
+        let answer = self.sync(account_id, 200, "SYNC_SUCCESSFUL").await?;
         expect(answer["has_new_data"] == true, "there is new data")?;
         let synced = self
-            .account_when(&account_id, "a new balance", |account| {
-                account["balance"] != refreshed["balance"]
+            .account_when(account_id, "a new balance", |account| {
+                account["balance"] != before_it["balance"]
             })
             .await?;
         self.show_webhooks(before).await?;
         tell(&synced);
-        expect(self.0.mono.paid_calls(&account_id).await? == 1, "Mono was asked once")?;
+        expect(self.0.mono.paid_calls(account_id).await? == 1, "Mono was asked once")?;
 
         step(8, "Asked again at once, it spares Mono the call, and you the charge.");
-        let answer = self.sync(&account_id, 429, "SYNC_COOLDOWN").await?;
+        let answer = self.sync(account_id, 429, "SYNC_COOLDOWN").await?;
         println!("   next_allowed_at              {}", answer["next_allowed_at"]);
-        expect(self.0.mono.paid_calls(&account_id).await? == 1, "Mono was not asked again")?;
+        expect(self.0.mono.paid_calls(account_id).await? == 1, "Mono was not asked again")?;
 
         step(9, "Another customer's bank wants an OTP before it lets Mono sync.");
         let before = self.shown().await?;
@@ -124,7 +145,48 @@ impl Demonstration {
         let recovered = self.until(&other, "healthy").await?;
         self.show_webhooks(before).await?;
         tell(&recovered);
-        Ok(account_id)
+
+        Ok(())
+    }
+
+    async fn tell_the_history(&self, account_id: &str, old_event: &Value) -> Result<()> {
+        step(10, "All that happened to the first account, newest first.");
+        let history = self.get(&format!("/accounts/{account_id}/events")).await?;
+        let events = history["events"].as_array().ok_or("there is no history")?;
+        for event in events {
+            let text = |field: &str| event[field].as_str().unwrap_or("-").to_owned();
+            println!(
+                "   {}  {:<22} {:<10} {} -> {}",
+                text("occurred_at"),
+                text("kind"),
+                text("effect"),
+                text("status_before"),
+                text("status_after"),
+            );
+        }
+        let mut late = events.iter().filter(|event| event["event_id"] == *old_event);
+        let unmoved = late.all(|event| event["status_after"] == "healthy");
+        expect(unmoved && events.len() > 9, "all is told, and the old event moved nothing")?;
+        Ok(())
+    }
+
+    /// What the API answers to a caller that signed its request.
+    async fn get(&self, path: &str) -> Result<Value> {
+        let request = self.0.stack.request(Method::GET, path).header("authorization", "signed");
+        let answer = request.send().await?;
+        println!("   GET {path}   {}", answer.status());
+        expect(answer.status() == 200, "it is answered")?;
+        Ok(answer.json().await?)
+    }
+
+    async fn reauthorise(&self, account_id: &str) -> Result<Value> {
+        let path = format!("/accounts/{account_id}/reauthorise");
+        let request = self.0.stack.request(Method::POST, &path).header("authorization", "signed");
+        let request = request.json(&json!({ "redirect_url": "https://app.example/done" }));
+        let answer = request.send().await?;
+        println!("   POST {path}   {}", answer.status());
+        expect(answer.status() == 200, "there is a way")?;
+        Ok(answer.json().await?)
     }
 
     async fn link(&self, link: &Value) -> Result<String> {
@@ -147,10 +209,21 @@ impl Demonstration {
         let sandbox = &self.0.mono.url;
         println!(
             "
-Staying up until Ctrl-C. Try:
+Staying up until Ctrl-C. For the README's lines:
 
-  # the account (the emulator asks for a signature, and takes any)
+  export API_URL={api} WEBHOOK_URL={webhook}
+  export ACCOUNT_ID={account_id} MONO_WEBHOOK_SECRET={LOCAL_SECRET}
+  export AWS_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_SESSION_TOKEN=
+
+Or, since the emulator asks for a signature and takes any:
+
+  # the account
   curl -s -H 'authorization: any' {api}/accounts/{account_id}
+
+  # what happened to it; who needs someone; where to send a customer
+  curl -s -H 'authorization: any' {api}/accounts/{account_id}/events
+  curl -s -H 'authorization: any' '{api}/accounts?status=failed&limit=10'
+  curl -s -X POST -H 'authorization: any' {api}/accounts/{account_id}/reauthorise
 
   # have it synced; `?data=balance` for the balance alone
   curl -s -X POST -H 'authorization: any' {api}/accounts/{account_id}/sync

@@ -46,6 +46,8 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("MONO_KEY_ARN", stack.resource("MonoKey")),
             ("MONO_API_BASE_URL", &mono.url),
             ("MONO_API_VERSION", "v2"),
+            ("EVENTS_TABLE", stack.output("EventsTableName")),
+            ("EVENT_RETENTION_DAYS", "30"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("SYNC_COOLDOWN_SECONDS", "300"),

@@ -1,0 +1,201 @@
+//! The way to a customer's re-authorisation: asked of Mono when it is wanted, and kept nowhere.
+
+use std::time::Duration;
+
+use lambda_http::http::header;
+use lambda_http::{Body, Request, Response};
+use mono_sync::account::{Account, SyncRefusal};
+use mono_sync::caller::Caller;
+use mono_sync::invocation::Invocation;
+use mono_sync::mono::{Mono, NoReauthorisation, Reauthorisation, ReauthorisationRequest};
+use mono_sync::problem::{self, Problem};
+use mono_sync::timestamp::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tracing::{error, info};
+use url::{Host, Url};
+
+/// When to try again where Mono does not say.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+const LONGEST: usize = 2048;
+
+#[derive(Serialize)]
+struct Answer {
+    status: &'static str,
+    #[serde(flatten)]
+    reauthorisation: Reauthorisation,
+}
+
+/// What the body asks for. An empty one asks for nothing in particular.
+pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Problem> {
+    let body: &[u8] = request.body();
+    let mut wanted = ReauthorisationRequest::default();
+    if body.is_empty() {
+        return Ok(wanted);
+    }
+    let media_type = request.headers().get(header::CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::request_invalid("content-type", "application/json"));
+    }
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return Err(Problem::request_invalid("body", "a JSON object"));
+    };
+    for (name, value) in fields {
+        match (name.as_str(), value) {
+            ("redirect_url" | "ref", Value::Null) => {}
+            ("redirect_url", Value::String(url)) if is_safe(&url) => {
+                wanted.redirect_url = Some(url);
+            }
+            ("redirect_url", _) => {
+                let expected = "an https:// URL (http:// for localhost) of at most 2048 characters";
+                return Err(Problem::request_invalid("redirect_url", expected));
+            }
+            ("ref", Value::String(text)) if (1..=LONGEST).contains(&text.len()) => {
+                wanted.reference = Some(text);
+            }
+            ("ref", _) => return Err(Problem::request_invalid("ref", "a text")),
+            _ => return Err(Problem::request_invalid("body", "made of `redirect_url` and `ref`")),
+        }
+    }
+    Ok(wanted)
+}
+
+/// A customer comes back by it from the bank: over TLS, or on the developer's own machine.
+fn is_safe(url: &str) -> bool {
+    let Ok(parsed) = Url::parse(url) else {
+        return false;
+    };
+    let local = match parsed.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let anonymous = parsed.username().is_empty() && parsed.password().is_none();
+    let scheme = parsed.scheme();
+    url.len() <= LONGEST && anonymous && (scheme == "https" || scheme == "http" && local)
+}
+
+/// Asks Mono, and answers with what the customer is to be sent through. An account that needs none
+/// gets it all the same: the status tells.
+pub(crate) async fn answer(
+    mono: &Mono,
+    account: &Account,
+    wanted: ReauthorisationRequest,
+    caller: &Caller,
+    invocation: &Invocation,
+) -> Result<Response<Body>, Problem> {
+    let unlinked = account.unlinking();
+    if unlinked == Some(SyncRefusal::Unlinked { in_doubt: false }) {
+        return Err(Problem::AccountUnlinked);
+    }
+    let wanted = of_account(account, wanted, caller)?;
+    let request_id = &invocation.request_id;
+    let session = mono.sign_in(Timestamp::now()).await.map_err(|error| {
+        error!(request_id, %error, "there is no key to ask Mono with");
+        Problem::StoreUnavailable
+    })?;
+    let reauthorisation = session.reauthorise(&account.id, &wanted, invocation.deadline).await;
+    let account_id = &account.id;
+    match reauthorisation {
+        Ok(reauthorisation) => {
+            info!(request_id, %account_id, "a re-authorisation is prepared");
+            let status = account.standing(Timestamp::now()).status.as_str();
+            Ok(problem::ok(&Answer { status, reauthorisation }))
+        }
+        Err(NoReauthorisation::NotFound) if unlinked.is_some() => Err(Problem::AccountUnlinked),
+        Err(NoReauthorisation::NotFound) => Err(Problem::AccountNotFound),
+        Err(NoReauthorisation::Failed(error)) => {
+            info!(request_id, %account_id, mono_code = error.code, "no re-authorisation");
+            Err(Problem::SyncFailed(error))
+        }
+        Err(NoReauthorisation::Trouble(trouble)) => {
+            info!(request_id, %account_id, trouble = trouble.as_str(), "no re-authorisation");
+            Err(Problem::of_trouble(trouble, RETRY_AFTER))
+        }
+    }
+}
+
+/// The record's own reference goes with it, so that Mono's events tell whose account it is. Whoever
+/// owns an account cannot give it to another.
+fn of_account(
+    account: &Account,
+    wanted: ReauthorisationRequest,
+    caller: &Caller,
+) -> Result<ReauthorisationRequest, Problem> {
+    let own = account.registers.reference.as_ref().map(|held| held.value.clone());
+    let foreign = wanted.reference.is_some() && wanted.reference != own;
+    if foreign && *caller != Caller::Trusted {
+        return Err(Problem::request_invalid("ref", "the account's own, or left out"));
+    }
+    Ok(ReauthorisationRequest { reference: wanted.reference.or(own), ..wanted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str, media_type: Option<&str>) -> Result<ReauthorisationRequest, String> {
+        let mut request = lambda_http::http::Request::new(Body::from(body));
+        if let Some(media_type) = media_type {
+            request.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().unwrap());
+        }
+        wanted(&request).map_err(|problem| match problem {
+            Problem::RequestInvalid { name, .. } => name.into_owned(),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn nothing_in_particular_is_asked_for_by_an_empty_body() {
+        for body in ["", "{}", "{\"redirect_url\":null,\"ref\":null}"] {
+            assert_eq!(read(body, None), Ok(ReauthorisationRequest::default()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_customer_is_only_sent_back_over_tls_or_to_the_developers_machine() {
+        for url in [
+            "https://app.example/done?a=b#c",
+            "http://localhost:3000/done",
+            "http://127.0.0.1/",
+            "http://[::1]:8080/",
+        ] {
+            let wanted = read(&format!("{{\"redirect_url\":\"{url}\"}}"), None).unwrap();
+            assert_eq!(wanted.redirect_url.as_deref(), Some(url));
+        }
+        let long = format!("https://app.example/{}", "x".repeat(2048));
+        for url in [
+            "http://app.example/done",
+            "http://localhost.example/",
+            "javascript:alert(1)",
+            "ftp://app.example",
+            "app.example",
+            "https://",
+            "https://bank@app.example/",
+            "",
+            &long,
+        ] {
+            let answer = read(&format!("{{\"redirect_url\":\"{url}\"}}"), None);
+            assert_eq!(answer, Err("redirect_url".to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_it_should_be_is_named() {
+        for (body, part) in [
+            ("not json", "body"),
+            ("[]", "body"),
+            ("{\"novelty\":1}", "body"),
+            ("{\"redirect_url\":1}", "redirect_url"),
+            ("{\"ref\":\"\"}", "ref"),
+            ("{\"ref\":7}", "ref"),
+        ] {
+            assert_eq!(read(body, None), Err(part.to_owned()), "{body}");
+        }
+        assert_eq!(read("{}", Some("text/plain")), Err("content-type".to_owned()));
+        assert!(read("{}", Some("Application/JSON; charset=utf-8")).is_ok());
+    }
+}

@@ -1,0 +1,49 @@
+//! Who calls the accounts routes, and which accounts there are for them.
+
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+
+use crate::account::Account;
+use crate::problem::Problem;
+
+/// A caller that API Gateway has let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// May see every account.
+    Trusted,
+    /// May see the accounts whose `ref` is this, and learns of no other.
+    Owner(String),
+}
+
+impl Caller {
+    /// The caller of a request. `owner_claim` is the claim of the token that names the owner, if
+    /// callers are to be told apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::OwnerClaimMissing`].
+    pub fn of(request: &Request, owner_claim: Option<&str>) -> Result<Self, Problem> {
+        let Some(claim) = owner_claim else {
+            return Ok(Self::Trusted);
+        };
+        let context = request.request_context_ref();
+        let Some(RequestContext::ApiGatewayV2(context)) = context else {
+            return Err(Problem::OwnerClaimMissing);
+        };
+        let token = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref());
+        let owner = token.and_then(|token| token.claims.get(claim));
+        let owner = owner.filter(|owner| !owner.trim().is_empty());
+        owner.cloned().map(Self::Owner).ok_or(Problem::OwnerClaimMissing)
+    }
+
+    /// Whether there is such an account for this caller.
+    #[must_use]
+    pub fn may_see(&self, account: &Account) -> bool {
+        match self {
+            Self::Trusted => true,
+            Self::Owner(owner) => {
+                account.registers.reference.as_ref().is_some_and(|held| held.value == *owner)
+            }
+        }
+    }
+}

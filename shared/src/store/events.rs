@@ -1,0 +1,181 @@
+//! Histories of accounts in DynamoDB: an item for each entry, gone when its retention is over.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use tokio::time::sleep;
+
+use super::{MOST_ROUNDS, Page, StoreError, pause};
+use crate::account::Status;
+use crate::account_id::AccountId;
+use crate::aws::describe;
+use crate::history::{Entry, Position};
+use crate::timestamp::Timestamp;
+
+/// The table of histories.
+#[derive(Clone)]
+pub struct EventStore {
+    client: Client,
+    table: String,
+    retention: Duration,
+}
+
+/// The most items that one `BatchWriteItem` takes.
+const MOST_ITEMS: usize = 25;
+
+type Item = HashMap<String, AttributeValue>;
+
+impl EventStore {
+    /// The histories in this table, kept for a time. `None` if that is none at all.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>, retention: Duration) -> Option<Self> {
+        (!retention.is_zero()).then(|| Self { client, table: table.into(), retention })
+    }
+
+    /// Writes entries of any number of accounts, a request for each 25. Answers with the accounts
+    /// of which not every entry was written, and why.
+    pub async fn write(
+        &self,
+        entries: impl IntoIterator<Item = (AccountId, Entry)>,
+    ) -> HashMap<AccountId, StoreError> {
+        // One request must not have two items of one key.
+        let items: BTreeMap<_, _> = entries
+            .into_iter()
+            .map(|(id, entry)| ((id.clone(), entry.position), self.to_item(&id, &entry)))
+            .collect();
+        let items: Vec<_> = items.into_values().collect();
+        let mut unwritten = HashMap::new();
+        for chunk in items.chunks(MOST_ITEMS) {
+            let (left, error) = self.write_chunk(chunk.to_vec()).await;
+            let left = left.into_iter().filter_map(|item| text(&item, "account_id")?.parse().ok());
+            let left: HashSet<AccountId> = left.collect();
+            unwritten.extend(left.into_iter().map(|id| (id, error.clone())));
+        }
+        unwritten
+    }
+
+    /// The newest entries of an account, or those before a position. One request.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn page(
+        &self,
+        id: &AccountId,
+        limit: usize,
+        before: Option<Position>,
+        now: Timestamp,
+    ) -> Result<Page<Entry, Position>, StoreError> {
+        // DynamoDB removes what is over when it comes to it; what is over is not shown before.
+        let earliest = Position::earliest(now, self.retention);
+        let start = before.map(|position| key(id, position));
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("account_id = :id AND #position > :earliest")
+            .expression_attribute_names("#position", "position")
+            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
+            .expression_attribute_values(":earliest", AttributeValue::S(earliest))
+            .scan_index_forward(false)
+            // One more than wanted, to know whether there is more.
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let mut entries: Vec<_> =
+            answer.items.unwrap_or_default().iter().filter_map(entry).collect();
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| more).map(|entry| entry.position);
+        Ok(Page { items: entries, next })
+    }
+
+    /// The items that were not written, and why.
+    async fn write_chunk(&self, items: Vec<Item>) -> (Vec<Item>, StoreError) {
+        let mut left = items;
+        for round in 0..MOST_ROUNDS {
+            if round > 0 {
+                sleep(pause(round)).await;
+            }
+            left = match self.write_items(left.clone()).await {
+                Ok(left) => left,
+                Err(error) => return (left, error),
+            };
+            if left.is_empty() {
+                break;
+            }
+        }
+        (left, StoreError::Unprocessed)
+    }
+
+    /// One request. Answers with the items left unprocessed.
+    async fn write_items(&self, items: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let unavailable =
+            |error: &dyn std::error::Error| StoreError::Unavailable(error.to_string());
+        let requests = items.into_iter().map(|item| {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            put.map(|put| WriteRequest::builder().put_request(put).build())
+        });
+        let requests = requests.collect::<Result<_, _>>().map_err(|error| unavailable(&error))?;
+        let request = self.client.batch_write_item().request_items(&self.table, requests);
+        let answer =
+            request.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let left = answer.unprocessed_items.unwrap_or_default().remove(&self.table);
+        let left = left.unwrap_or_default().into_iter();
+        Ok(left.filter_map(|request| request.put_request.map(|put| put.item)).collect())
+    }
+
+    fn to_item(&self, id: &AccountId, entry: &Entry) -> Item {
+        let mut item = key(id, entry.position);
+        let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        put("kind", text(&entry.kind));
+        if let Some(event_id) = &entry.event_id {
+            put("event_id", text(event_id));
+        }
+        put("occurred_at", number(entry.occurred_at.millis()));
+        put("received_at", number(entry.received_at.millis()));
+        if let Some(status) = entry.status_before {
+            put("status_before", text(status.as_str()));
+        }
+        if let Some(status) = entry.status_after {
+            put("status_after", text(status.as_str()));
+        }
+        put("expires_at", number((entry.received_at + self.retention).millis() / 1000));
+        item
+    }
+}
+
+fn key(id: &AccountId, position: Position) -> Item {
+    [("account_id", id.to_string()), ("position", position.to_string())]
+        .map(|(name, text)| (name.to_owned(), AttributeValue::S(text)))
+        .into()
+}
+
+/// What is no entry, or one of a later version, is left out.
+fn entry(item: &Item) -> Option<Entry> {
+    let time = |name| {
+        let millis = item.get(name)?.as_n().ok()?.parse().ok()?;
+        Some(Timestamp::from_millis(millis))
+    };
+    let position: Position = text(item, "position")?.parse().ok()?;
+    Some(Entry {
+        position,
+        kind: text(item, "kind")?.to_owned(),
+        event_id: text(item, "event_id").map(str::to_owned),
+        occurred_at: time("occurred_at")?,
+        received_at: time("received_at")?,
+        effect: position.effect(),
+        status_before: text(item, "status_before").and_then(Status::from_word),
+        status_after: text(item, "status_after").and_then(Status::from_word),
+    })
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}

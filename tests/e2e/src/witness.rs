@@ -1,0 +1,124 @@
+//! A witness between the tests and the API: every answer is held against the HTTP contract.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use reqwest::Client;
+use tokio::net::TcpListener;
+
+use crate::openapi::{Answer, Contract};
+use crate::upstream::Upstream;
+
+/// A running witness. It lives as long as the runtime it was started on.
+#[derive(Clone, Copy, Debug)]
+pub struct Witness {
+    port: u16,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: Upstream,
+    contract: &'static Contract,
+}
+
+impl Witness {
+    /// Starts a witness in front of an emulator at `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// When no port can be had, or the contract cannot be read.
+    pub async fn start(upstream: String) -> io::Result<Self> {
+        let contract = Contract::of_project().map_err(io::Error::other)?;
+        // Without a pool: what the emulator closes meanwhile is no failure of the next request.
+        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default();
+        let shared = Shared { upstream: Upstream::new(upstream, client), contract };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let router = Router::new().fallback(attest).with_state(Arc::new(shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { port })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+/// The answer, or 599 and what breaks the contract: so the test that caused it fails.
+async fn attest(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let (status, headers, body) = match shared.upstream.send(parts, body).await {
+        Ok(answer) => answer,
+        Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    };
+    let answer = Answer { status: status.as_u16(), headers: &headers, body: &body };
+    let violations = shared.contract.violations(&method, &path, &answer);
+    if violations.is_empty() {
+        return (status, headers, body).into_response();
+    }
+    let report = format!("openapi.yaml does not allow it:\n{}\n", violations.join("\n"));
+    // For a test that looks at nothing but the status.
+    eprintln!("{report}");
+    let status = StatusCode::from_u16(599).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, report).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    /// A witness in front of an API that answers like this.
+    async fn before(api: Router) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, api).await });
+        Witness::start(address).await.unwrap().endpoint()
+    }
+
+    async fn asked(api: Router, path: &str) -> (u16, String) {
+        let request = Client::new().get(format!("{}{path}", before(api).await));
+        let answer = request.header("host", "api.localhost").send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_the_contract_allows_passes_as_it_is() {
+        let refusal = r#"{"message":"Forbidden"}"#;
+        let headers = [("content-type", "application/json"), ("apigw-requestid", "Zy=")];
+        let api = Router::new().fallback(async move |request: Request| {
+            assert_eq!(request.headers()["host"], "api.localhost");
+            assert_eq!(request.uri(), "/accounts/a?limit=1");
+            (StatusCode::FORBIDDEN, headers, refusal)
+        });
+        assert_eq!(asked(api, "/accounts/a?limit=1").await, (403, refusal.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_it_does_not_allow_is_599_with_the_reasons() {
+        let api = Router::new().route("/accounts/{account_id}", get("not JSON"));
+        let (status, report) = asked(api, "/accounts/a").await;
+        assert_eq!(status, 599);
+        for reason in ["the body is not JSON", "text/plain", "header x-request-id is missing"] {
+            assert!(report.contains(reason), "{report}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_that_cannot_be_reached_is_502() {
+        let witness = Witness::start("http://127.0.0.1:9".to_owned()).await.unwrap();
+        let answer = Client::new().get(witness.endpoint()).send().await.unwrap();
+        assert_eq!(answer.status(), 502);
+    }
+}

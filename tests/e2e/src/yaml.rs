@@ -1,0 +1,42 @@
+//! YAML, read as the JSON that it stands for.
+
+use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
+use serde_json::{Value, json};
+
+/// The first document of a text. `tagged` says what a value with a tag of its own (`!Ref`) is.
+///
+/// # Panics
+///
+/// When the text is no YAML, or holds what JSON has nothing for.
+#[must_use]
+pub fn read(text: &str, tagged: fn(&str, Value) -> Value) -> Value {
+    let documents = YamlOwned::load_from_str(text).unwrap_or_else(|error| panic!("{error}"));
+    to_json(&documents[0], tagged)
+}
+
+/// For a document that has no tags.
+///
+/// # Panics
+///
+/// Always.
+#[must_use]
+pub fn no_tags(tag: &str, _: Value) -> Value {
+    panic!("unexpected: !{tag}")
+}
+
+fn to_json(node: &YamlOwned, tagged: fn(&str, Value) -> Value) -> Value {
+    match node {
+        YamlOwned::Value(ScalarOwned::Null) => Value::Null,
+        YamlOwned::Value(ScalarOwned::Boolean(value)) => json!(value),
+        YamlOwned::Value(ScalarOwned::Integer(value)) => json!(value),
+        YamlOwned::Value(ScalarOwned::FloatingPoint(value)) => json!(value.into_inner()),
+        YamlOwned::Value(ScalarOwned::String(value)) => json!(value),
+        YamlOwned::Sequence(items) => items.iter().map(|item| to_json(item, tagged)).collect(),
+        YamlOwned::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.as_str().expect("keys are strings"), to_json(value, tagged)))
+            .collect(),
+        YamlOwned::Tagged(tag, argument) => tagged(&tag.suffix, to_json(argument, tagged)),
+        other => panic!("unexpected: {other:?}"),
+    }
+}

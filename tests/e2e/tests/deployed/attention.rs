@@ -1,0 +1,176 @@
+//! The accounts that need someone's attention, as the API lists them.
+
+use e2e::shared_stack::{local, stack, world};
+use reqwest::Method;
+use sandbox::{Dialect, Kind, Link, Refresh};
+use serde_json::{Value, json};
+
+use super::manual_sync::{Answer, Case};
+use super::{account_id, account_with_status, balance_update, eventually, post};
+
+async fn list(query: &str) -> Answer {
+    let request = stack().request(Method::GET, &format!("/accounts{query}"));
+    Answer::of(request.header("authorization", "signed").send().await.unwrap()).await
+}
+
+/// Every account of a list, part by part.
+async fn everything(status: Option<&str>, limit: usize) -> Vec<Value> {
+    let filter = status.map(|status| format!("&status={status}")).unwrap_or_default();
+    let (mut accounts, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let answer = list(&format!("?limit={limit}{filter}{cursor}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let part = answer.body["accounts"].as_array().unwrap().clone();
+        assert!(part.len() <= limit);
+        accounts.extend(part);
+        match answer.body["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return accounts,
+        }
+    }
+}
+
+fn ids(accounts: &[Value]) -> Vec<&str> {
+    accounts.iter().map(|account| account["account_id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_needs_attention_is_listed_and_what_is_healthy_again_is_not() {
+    let mono = &world(Dialect::V2).mono;
+    let outcomes = [
+        (Refresh::ReauthorisationRequired, "reauthorisation_required"),
+        (Refresh::Failed, "failed"),
+        (Refresh::BankUnavailable, "bank_unavailable"),
+    ];
+    for (outcome, status) in outcomes {
+        let id = mono.link(Link::default());
+        account_with_status(&id, "healthy").await;
+        mono.refresh(&id, outcome).unwrap();
+        account_with_status(&id, status).await;
+        for filter in [None, Some(status)] {
+            eventually("the account is listed", async || {
+                ids(&everything(filter, 100).await).contains(&id.as_str())
+            })
+            .await;
+        }
+        let others = outcomes.iter().map(|(_, other)| *other).filter(|other| *other != status);
+        for other in others {
+            assert!(!ids(&everything(Some(other), 100).await).contains(&id.as_str()));
+        }
+        mono.reauthorise(&id).unwrap();
+        account_with_status(&id, "healthy").await;
+        eventually("it is listed no more", async || {
+            !ids(&everything(None, 100).await).contains(&id.as_str())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_listed_account_is_shown_as_it_is_by_itself() {
+    let case = Case::linked(Dialect::V2).await;
+    case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
+    let waiting = case.status("reauthorisation_required").await;
+    eventually("it is listed as it is", async || {
+        everything(Some("reauthorisation_required"), 100).await.contains(&waiting)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated() {
+    let mut own = Vec::new();
+    for second in [30, 10, 50, 20, 40] {
+        let id = account_id();
+        post(&balance_update(&id, second, 1)).await;
+        account_with_status(&id, "healthy").await;
+        post(&json!({
+            "event": "mono.events.account_updated", "event_id": format!("{id}-failed"),
+            "timestamp": "2026-02-01T00:00:00.000Z",
+            "data": { "account": { "_id": id }, "meta": { "data_status": "UNAVAILABLE" } },
+        }))
+        .await;
+        account_with_status(&id, "bank_unavailable").await;
+        own.push((second, id));
+    }
+    let never = account_id();
+    post(&json!({
+        "event": "mono.events.account_updated", "timestamp": "2026-02-01T00:00:00.000Z",
+        "data": { "account": { "_id": never }, "meta": { "data_status": "UNAVAILABLE" } },
+    }))
+    .await;
+    account_with_status(&never, "bank_unavailable").await;
+    own.push((0, never));
+    own.sort();
+    let expected: Vec<_> = own.iter().map(|(_, id)| id.as_str()).collect();
+    for limit in [1, 2, 100] {
+        for filter in [None, Some("bank_unavailable")] {
+            eventually("all are listed in their order", async || {
+                let accounts = everything(filter, limit).await;
+                let listed = ids(&accounts);
+                let mine: Vec<_> = listed.into_iter().filter(|id| expected.contains(id)).collect();
+                mine == expected
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_costs_one_query_and_healthy_traffic_none_of_its_index() {
+    let id = account_id();
+    for second in 1..5 {
+        post(&balance_update(&id, second, second.into())).await;
+        account_with_status(&id, "healthy").await;
+    }
+    let writes = local().proxy.calls(&id);
+    let writes: Vec<_> = writes.iter().filter(|call| call.operation == "PutItem").collect();
+    assert!(!writes.is_empty());
+    assert!(writes.iter().all(|write| !write.body.contains("attention")), "no key of an index");
+
+    let before = queries();
+    list("?status=reauthorisation_pending&limit=1").await.expect_ok();
+    assert_eq!(queries(), before + 1);
+}
+
+/// Queries for accounts that a customer has re-authorised, which no other test lists.
+fn queries() -> usize {
+    let table = stack().output("AccountsTableName");
+    let calls = local().proxy.calls("reauthorisation_pending");
+    let queries =
+        calls.iter().filter(|call| call.operation == "Query" && call.body.contains(table));
+    queries.count()
+}
+
+#[tokio::test]
+async fn an_account_that_has_re_authorised_is_listed_until_data_has_come() {
+    let case = Case::linked(Dialect::V2).await;
+    case.world.mono.send(&case.world.mono.event(Kind::AccountReauthorized, &case.id).unwrap());
+    case.status("reauthorisation_pending").await;
+    eventually("it is listed", async || {
+        ids(&everything(None, 100).await).contains(&case.id.as_str())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_for_a_list_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+    for (query, part) in [
+        ("?limit=0", "`limit`"),
+        ("?limit=101", "`limit`"),
+        ("?limit=-1", "`limit`"),
+        ("?limit=many", "`limit`"),
+        ("?limit=", "`limit`"),
+        ("?status=healthy", "`status`"),
+        ("?status=FAILED", "`status`"),
+        ("?cursor=", "`cursor`"),
+        ("?cursor=what", "`cursor`"),
+        ("?cursor=1.a%20b", "`cursor`"),
+        ("?cursor=99999999999999999999.a", "`cursor`"),
+    ] {
+        let answer = list(query).await.expect(400, "REQUEST_INVALID");
+        assert!(answer.body["detail"].as_str().unwrap().starts_with(part), "{query}: {answer:?}");
+    }
+    list("?unknown=1&limit=1").await.expect_ok();
+    list("?limit=1&cursor=1769547638856.nobody").await.expect_ok();
+}

@@ -1,0 +1,70 @@
+//! A stack at the other end of its parameters: without a cooldown, without histories, and with a Mono
+//! where nobody listens.
+
+use std::sync::OnceLock;
+
+use e2e::proxy::Failure;
+use e2e::samples::{LOCAL_KEY, LOCAL_SECRET};
+use e2e::shared_stack::{aside, local};
+use e2e::stack::Stack;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::manual_sync::Answer;
+use super::{account_id, balance_update, eventually, fail};
+
+fn bare() -> &'static Stack {
+    static BARE: OnceLock<Stack> = OnceLock::new();
+    BARE.get_or_init(|| {
+        let parameters = &[
+            ("MonoSecretKey", LOCAL_KEY),
+            ("MonoWebhookSecret", LOCAL_SECRET),
+            ("MonoApiBaseUrl", "http://127.0.0.1:9"),
+            ("SyncCooldownSeconds", "0"),
+            ("EventRetentionDays", "0"),
+        ];
+        let emulator = &local().emulator;
+        aside(Stack::deploy(emulator, "bare", parameters)).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+async fn sync(id: &str) -> Answer {
+    Answer::of(bare().sync(id, "").await.unwrap()).await
+}
+
+#[tokio::test]
+async fn without_mono_or_its_key_nothing_is_begun_and_nothing_kept() {
+    let id = account_id();
+    for failures in [&[Failure::AccessDenied][..], &[Failure::Throttle; 3], &[Failure::Hang; 3]] {
+        fail("GetSecretValue", bare().resource("MonoKey"), failures);
+        let answer = sync(&id).await.expect(503, "STORE_UNAVAILABLE");
+        assert_eq!(answer.retry_after, None);
+    }
+    assert_eq!(local().proxy.count("GetItem", &id), 0, "the key comes first");
+    for _ in 0..2 {
+        let answer = sync(&id).await.expect(503, "MONO_UNAVAILABLE");
+        assert!(answer.retry_after.is_some());
+        let (_, problem) = bare().account(&id).await.unwrap();
+        assert_eq!(problem["code"], "ACCOUNT_NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn without_retention_no_history_is_written_and_none_is_read() {
+    let id = account_id();
+    let post = bare().request(Method::POST, "/webhooks/mono");
+    let post = post.header("mono-webhook-secret", LOCAL_SECRET).json(&balance_update(&id, 1, 1));
+    assert_eq!(post.send().await.unwrap().status(), 200);
+    eventually("the event is applied", async || {
+        bare().account(&id).await.unwrap().1["status"] == "healthy"
+    })
+    .await;
+    let request = bare().request(Method::GET, &format!("/accounts/{id}/events"));
+    let answer = request.header("authorization", "signed").send().await.unwrap();
+    let answer = Answer::of(answer).await.expect_ok();
+    assert_eq!(answer.body, json!({ "events": [], "next_cursor": Value::Null }));
+    let requests = local().proxy.calls(&id);
+    assert!(
+        !requests.iter().any(|call| ["BatchWriteItem", "Query"].contains(&call.operation.as_str()))
+    );
+}

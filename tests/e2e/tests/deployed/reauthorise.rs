@@ -1,0 +1,153 @@
+//! The way to a customer's re-authorisation, in both versions of Mono's API.
+
+use std::time::Duration;
+
+use mono_sync::timestamp::Timestamp;
+use reqwest::{Method, RequestBuilder};
+use sandbox::{Dialect, Kind, Link, Mishap, Refresh};
+use serde_json::{Value, json};
+
+use super::account_id;
+use super::manual_sync::{Answer, BOTH, Case};
+
+fn request(case: &Case) -> RequestBuilder {
+    let path = format!("/accounts/{}/reauthorise", case.id);
+    case.world.stack.request(Method::POST, &path).header("authorization", "signed")
+}
+
+async fn reauthorise(case: &Case, body: &Value) -> Answer {
+    Answer::of(request(case).json(body).send().await.unwrap()).await
+}
+
+/// How often Mono was asked about the account at all.
+fn calls(case: &Case) -> usize {
+    let calls = case.world.mono.calls();
+    calls.iter().filter(|call| call.account_id.as_ref() == Some(&case.id)).count()
+}
+
+#[tokio::test]
+async fn a_customer_is_sent_through_a_link_or_a_token_and_the_account_recovers() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
+        case.status("reauthorisation_required").await;
+        let answer = Answer::of(request(&case).send().await.unwrap()).await.expect_ok();
+        assert_eq!(answer.body["status"], "reauthorisation_required");
+        match dialect {
+            Dialect::V2 => {
+                assert!(answer.body["url"].as_str().unwrap().starts_with("https://link.mono.co/"));
+            }
+            Dialect::V1 => {
+                assert!(!answer.body["token"].as_str().unwrap().is_empty());
+                let expires_at = answer.body["expires_at"].as_str().unwrap();
+                let left = Timestamp::parse_rfc3339(expires_at).unwrap().since(Timestamp::now());
+                assert!(left > Duration::from_mins(9) && left <= Duration::from_mins(10));
+            }
+        }
+        case.world.mono.reauthorise(&case.id).unwrap();
+        case.status("healthy").await;
+        let answer = reauthorise(&case, &json!({})).await.expect_ok();
+        assert_eq!(answer.body["status"], "healthy", "one that needs none gets it all the same");
+    }
+}
+
+#[tokio::test]
+async fn the_accounts_own_reference_goes_with_it_unless_another_is_given() {
+    let case = Case::linked(Dialect::V2).await;
+    let own = case.shown().await["ref"].clone();
+    let redirect_url = "https://app.example/done?a=b#c";
+    reauthorise(&case, &json!({ "redirect_url": redirect_url })).await.expect_ok();
+    // Other tests call Mono meanwhile, so the last call about this account is looked for.
+    let body = || {
+        let calls = case.world.mono.calls();
+        let own = calls.iter().rfind(|call| call.account_id.as_ref() == Some(&case.id));
+        own.unwrap().body.clone().unwrap()
+    };
+    assert_eq!(body()["redirect_url"], redirect_url);
+    assert_eq!(body()["meta"]["ref"], own);
+    assert_eq!(body()["scope"], "reauth");
+    reauthorise(&case, &json!({ "ref": "another" })).await.expect_ok();
+    assert_eq!(body()["meta"]["ref"], "another");
+}
+
+#[tokio::test]
+async fn it_is_asked_for_when_wanted_and_never_by_a_webhook() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
+        case.status("reauthorisation_required").await;
+        assert_eq!(calls(&case), 0, "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_account_is_404_and_an_unlinked_one_410() {
+    for dialect in BOTH {
+        let mut case = Case::unseen(dialect, Link::default());
+        reauthorise(&case, &json!({})).await.expect(404, "ACCOUNT_NOT_FOUND");
+        assert_eq!(calls(&case), 0);
+        case.id = account_id();
+        reauthorise(&case, &json!({})).await.expect(404, "ACCOUNT_NOT_FOUND");
+
+        let case = Case::linked(dialect).await;
+        case.world.mono.unlink(&case.id).unwrap();
+        case.status("unlinked").await;
+        // The unlinking has no time of its own, so Mono has the last word.
+        reauthorise(&case, &json!({})).await.expect(410, "ACCOUNT_UNLINKED");
+        case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+        let asked = calls(&case);
+        reauthorise(&case, &json!({})).await.expect(410, "ACCOUNT_UNLINKED");
+        assert_eq!(calls(&case), asked, "settled");
+
+        let case = Case::linked(dialect).await;
+        let mono = &case.world.mono;
+        mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
+        case.status("unlinked").await;
+        let answer = reauthorise(&case, &json!({})).await.expect_ok();
+        assert_eq!(answer.body["status"], "unlinked", "Mono knows better");
+    }
+}
+
+#[tokio::test]
+async fn trouble_with_mono_is_told_as_for_a_sync() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        for (mishap, status, code) in [
+            (Mishap::Status(404), 404, "ACCOUNT_NOT_FOUND"),
+            (Mishap::Status(401), 502, "SYNC_FAILED"),
+            (Mishap::Status(400), 502, "SYNC_FAILED"),
+            (Mishap::MalformedJson, 502, "SYNC_FAILED"),
+            (Mishap::Status(500), 503, "MONO_UNAVAILABLE"),
+            (Mishap::RateLimited { retry_after: Some(9) }, 503, "MONO_UNAVAILABLE"),
+            (Mishap::ConnectionClosed, 503, "MONO_UNAVAILABLE"),
+        ] {
+            case.world.mono.plan_free(&case.id, [mishap.clone()]).unwrap();
+            let answer = reauthorise(&case, &json!({})).await.expect(status, code);
+            assert_eq!(answer.retry_after.is_some(), status == 503, "{mishap:?}");
+        }
+    }
+    let case = Case::linked(Dialect::V2).await;
+    case.world.mono.plan_free(&case.id, [Mishap::Hang]).unwrap();
+    reauthorise(&case, &json!({})).await.expect(504, "MONO_TIMEOUT");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+    let case = Case::linked(Dialect::V2).await;
+    for (body, part) in [
+        (json!({ "redirect_url": "http://app.example" }), "`redirect_url`"),
+        (json!({ "redirect_url": 7 }), "`redirect_url`"),
+        (json!({ "ref": "" }), "`ref`"),
+        (json!({ "novelty": 1 }), "`body`"),
+        (json!([]), "`body`"),
+    ] {
+        let answer = reauthorise(&case, &body).await.expect(400, "REQUEST_INVALID");
+        assert!(answer.body["detail"].as_str().unwrap().starts_with(part), "{answer:?}");
+    }
+    let odd = request(&case).header("content-type", "text/plain").body("hello");
+    let answer = Answer::of(odd.send().await.unwrap()).await.expect(400, "REQUEST_INVALID");
+    assert!(answer.body["detail"].as_str().unwrap().starts_with("`content-type`"));
+    let odd = request(&case).header("content-type", "application/json").body("{");
+    Answer::of(odd.send().await.unwrap()).await.expect(400, "REQUEST_INVALID");
+    assert_eq!(calls(&case), 0);
+}
