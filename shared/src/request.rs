@@ -41,7 +41,10 @@ pub fn choice<T: Copy>(
 ///
 /// [`Problem::RequestInvalid`].
 pub fn limit(request: &Request, default: usize, most: usize) -> Result<usize, Problem> {
-    let read = |text: &str| text.parse().ok().filter(|limit| (1..=most).contains(limit));
+    let read = |text: &str| {
+        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.filter(|limit| limit.to_string() == text)
+    };
     let expected = format!("a whole number from 1 to {most}");
     Ok(parameter(request, "limit", expected, read)?.unwrap_or(default))
 }

@@ -74,8 +74,10 @@ fn is_safe(url: &str) -> bool {
         None => false,
     };
     let anonymous = parsed.username().is_empty() && parsed.password().is_none();
+    // The parser passes over tabs and line ends, and encodes what is no part of a URL.
+    let written = url.len() <= LONGEST && url.bytes().all(|byte| byte.is_ascii_graphic());
     let scheme = parsed.scheme();
-    url.len() <= LONGEST && anonymous && (scheme == "https" || scheme == "http" && local)
+    written && anonymous && (scheme == "https" || scheme == "http" && local)
 }
 
 /// Asks Mono, and answers with what the customer is to be sent through. An account that needs none
@@ -175,6 +177,9 @@ mod tests {
             "app.example",
             "https://",
             "https://bank@app.example/",
+            "https://app.example/a b",
+            "https://app.example/?\u{af}n",
+            "https://app.exa\\tmple/",
             "",
             &long,
         ] {

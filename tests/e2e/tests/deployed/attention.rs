@@ -159,6 +159,8 @@ async fn a_request_for_a_list_that_is_not_as_it_should_be_is_400_and_names_the_p
         ("?limit=0", "`limit`"),
         ("?limit=101", "`limit`"),
         ("?limit=-1", "`limit`"),
+        ("?limit=%2B5", "`limit`"),
+        ("?limit=007", "`limit`"),
         ("?limit=many", "`limit`"),
         ("?limit=", "`limit`"),
         ("?status=healthy", "`status`"),
