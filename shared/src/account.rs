@@ -53,10 +53,13 @@ pub struct Step {
 }
 
 impl Step {
-    /// Whether the fact brought anything new: that an older one moves the time of the first is not.
+    /// Whether the fact brought anything new. The times of the first and the last event are not.
     #[must_use]
     pub fn changed(&self) -> bool {
-        let news = |account: &Account| Registers { first_seen: None, ..account.registers.clone() };
+        let news = |account: &Account| {
+            let registers = account.registers.clone();
+            Registers { first_seen: None, last_event: None, ..registers }
+        };
         news(&self.before) != news(&self.after)
     }
 }

@@ -259,7 +259,8 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
 /// What names the account of an event that this version does not read. Other products' events have
 /// ids of other things in `data.id`.
 fn named_beside<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
-    let account = data.get("account").filter(|_| name.starts_with("mono."))?;
+    let ours = name.starts_with("mono.events.") || name.starts_with("mono.accounts.");
+    let account = data.get("account").filter(|_| ours)?;
     match account {
         Value::String(id) => filled(id),
         Value::Object(account) => text(account, &["_id", "id"]),

@@ -136,6 +136,12 @@ impl Position {
         self.effect
     }
 
+    /// Whether both tell of one delivery of one event.
+    #[must_use]
+    pub fn is_of_same_delivery(&self, other: Self) -> bool {
+        (self.received_at, self.event) == (other.received_at, other.event)
+    }
+
     /// A text that stands before every position received after `age` ago.
     #[must_use]
     pub fn earliest(now: Timestamp, age: Duration) -> String {

@@ -98,9 +98,9 @@ impl Syncer {
         let begin_by = mono_by - LEAST_TIME_FOR_MONO;
         let mono = in_time(begin_by, self.mono.sign_in(Timestamp::now())).await?;
         let mut begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
-        if let Begun::Refused(_, SyncRefusal::Unlinked { in_doubt: true }) = begun {
+        if let Begun::Refused(account, SyncRefusal::Unlinked { in_doubt: true }) = begun {
             if let Err(trouble) = self.check(id, &mono, begin_by).await? {
-                return Ok(Synced::Unchecked(trouble));
+                return Ok(Synced::Unchecked(trouble.without_name_of(&account)));
             }
             begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
         }
@@ -110,7 +110,7 @@ impl Syncer {
             Begun::Unseen => return Ok(Synced::Unseen),
         };
         let outcome = call(&mono, &leased, wish, mono_by).await;
-        self.end(leased, lease, outcome, invocation.deadline).await
+        self.end(leased, lease, outcome, wish, invocation.deadline).await
     }
 
     async fn begin(
@@ -128,6 +128,7 @@ impl Syncer {
         leased: Stored,
         lease: Lease,
         outcome: SyncOutcome,
+        wish: &SyncWish,
         by: Instant,
     ) -> Result<Synced, SyncError> {
         let ended_at = Timestamp::now();
@@ -135,6 +136,8 @@ impl Syncer {
         let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;
         match ended {
+            // Linked anew by another owner during the call.
+            Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
             Ok(account) => Ok(Synced::Done { outcome, account: account.map(Box::new) }),
             Err(error) => Err(SyncError::Unrecorded(outcome.as_str(), Box::new(error))),
         }
@@ -165,7 +168,7 @@ async fn call(mono: &Session<'_>, leased: &Stored, wish: &SyncWish, by: Instant)
         data: wish.data.unwrap_or_else(|| leased.account.data_to_sync()),
         allow_incomplete_statement: wish.allow_incomplete_statement,
     };
-    mono.sync(&leased.account.id, request, by).await.without_words_of(&leased.account)
+    mono.sync(&leased.account.id, request, by).await.without_name_of(&leased.account)
 }
 
 async fn in_time<T, E: Into<SyncError>>(

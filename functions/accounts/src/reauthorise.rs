@@ -45,39 +45,38 @@ pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Proble
     for (name, value) in fields {
         match (name.as_str(), value) {
             ("redirect_url" | "ref", Value::Null) => {}
-            ("redirect_url", Value::String(url)) if is_safe(&url) => {
-                wanted.redirect_url = Some(url);
-            }
-            ("redirect_url", _) => {
+            ("redirect_url", value) => {
                 let expected = "an https:// URL (http:// for localhost) of at most 2048 characters";
-                return Err(Problem::request_invalid("redirect_url", expected));
+                let url = value.as_str().and_then(safe_url);
+                let url = url.ok_or_else(|| Problem::request_invalid("redirect_url", expected))?;
+                wanted.redirect_url = Some(url.into());
             }
-            ("ref", Value::String(text)) if (1..=LONGEST).contains(&text.len()) => {
+            ("ref", Value::String(text)) if (1..=LONGEST).contains(&text.chars().count()) => {
                 wanted.reference = Some(text);
             }
-            ("ref", _) => return Err(Problem::request_invalid("ref", "a text")),
+            ("ref", _) => {
+                return Err(Problem::request_invalid("ref", "a text of 1 to 2048 characters"));
+            }
             _ => return Err(Problem::request_invalid("body", "made of `redirect_url` and `ref`")),
         }
     }
     Ok(wanted)
 }
 
-/// A customer comes back by it from the bank: over TLS, or on the developer's own machine.
-fn is_safe(url: &str) -> bool {
-    let Ok(parsed) = Url::parse(url) else {
-        return false;
+/// A customer comes back by it from the bank: over TLS, or on the developer's own machine. Mono is
+/// given what was read and checked, lest it reads something else.
+fn safe_url(text: &str) -> Option<Url> {
+    // The parser is lenient with what is no part of a URL.
+    let written = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let scheme = text.split_once("://").filter(|_| !text.contains('\\'))?.0;
+    let url = Url::parse(text).ok().filter(|url| written && url.scheme() == scheme)?;
+    let local = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
     };
-    let local = match parsed.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    let anonymous = parsed.username().is_empty() && parsed.password().is_none();
-    // The parser passes over tabs and line ends, and encodes what is no part of a URL.
-    let written = url.len() <= LONGEST && url.bytes().all(|byte| byte.is_ascii_graphic());
-    let scheme = parsed.scheme();
-    written && anonymous && (scheme == "https" || scheme == "http" && local)
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    (anonymous && (scheme == "https" || scheme == "http" && local)).then_some(url)
 }
 
 /// Asks Mono, and answers with what the customer is to be sent through. An account that needs none
@@ -111,11 +110,11 @@ pub(crate) async fn answer(
         Err(NoReauthorisation::NotFound) => Err(Problem::AccountNotFound),
         Err(NoReauthorisation::Failed(error)) => {
             info!(request_id, %account_id, mono_code = error.code, "no re-authorisation");
-            Err(Problem::SyncFailed(error))
+            Err(Problem::SyncFailed(error.without_name_of(account)))
         }
         Err(NoReauthorisation::Trouble(trouble)) => {
             info!(request_id, %account_id, trouble = trouble.as_str(), "no re-authorisation");
-            Err(Problem::of_trouble(trouble, RETRY_AFTER))
+            Err(Problem::of_trouble(trouble.without_name_of(account), RETRY_AFTER))
         }
     }
 }
@@ -180,6 +179,10 @@ mod tests {
             "https://app.example/a b",
             "https://app.example/?\u{af}n",
             "https://app.exa\\tmple/",
+            "https:app.example",
+            r"https:\\\\app.example",
+            r"https://app.example\\\\evil",
+            "HTTPS://app.example",
             "",
             &long,
         ] {

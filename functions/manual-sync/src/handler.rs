@@ -12,7 +12,7 @@ use mono_sync::request::{account_id, choice};
 use mono_sync::sync::{SyncError, SyncWish, Synced, Syncer};
 use mono_sync::timestamp::Timestamp;
 use serde_json::json;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 /// What the function is wired to.
 pub(crate) struct ManualSync {
@@ -29,9 +29,12 @@ impl ManualSync {
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let context = request.lambda_context();
         let invocation = Invocation::new(context.request_id, context.deadline);
-        let response = self.sync(&request, &invocation).await;
-        let response = response.unwrap_or_else(|problem| Response::from(&problem));
-        Ok(problem::with_request_id(response, &invocation.request_id))
+        let request_id = &invocation.request_id;
+        let response = self.sync(&request, &invocation).await.unwrap_or_else(|problem| {
+            debug!(request_id, code = problem.code(), "answered with a problem");
+            Response::from(&problem)
+        });
+        Ok(problem::with_request_id(response, request_id))
     }
 
     async fn sync(

@@ -10,7 +10,7 @@ use mono_sync::account::{Account, Fact, Step};
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::{Batch, Verdict, Work};
 use mono_sync::event::{self, Event, Meaning};
-use mono_sync::history::{Effect, Entry};
+use mono_sync::history::{Entry, Position};
 use mono_sync::invocation::Invocation;
 use mono_sync::queue::{self, DeadLetterQueue};
 use mono_sync::store::{AccountStore, EventStore, StoreError, Stored};
@@ -29,6 +29,12 @@ pub(crate) struct Processor {
 
 type Seen = Result<Option<Stored>, StoreError>;
 
+/// What the events of one account will do, by the record as it was read.
+struct Foreseen {
+    steps: Vec<Step>,
+    entries: Vec<Entry>,
+}
+
 impl Processor {
     /// Works through a batch. What could not be done is given back by its message id.
     pub(crate) async fn work(
@@ -40,18 +46,21 @@ impl Processor {
         let invocation = Invocation::new(context.request_id.clone(), context.deadline);
         let mut batch = Batch::sort(event, invocation, |message| self.read(message, &log))?;
         if let Some(seen) = batch.prepare(self.accounts.get_all(batch.account_ids())).await {
-            let foreseen = batch.foresee(|id, work| entries(id, seen.get(id), work));
-            let unwritten = batch.prepare(self.write(foreseen.iter().flatten())).await;
-            let unwritten = unwritten.unwrap_or_default();
-            batch
-                .work(async |id, work| {
-                    if let Some(error) = unwritten.get(id) {
-                        return Err(error.clone());
-                    }
-                    let seen = seen.get(id).cloned().unwrap_or(Ok(None))?;
-                    self.apply(id, seen, work, &log).await
-                })
-                .await;
+            let foreseen = batch.foresee(|id, work| (id.clone(), foresee(id, seen.get(id), work)));
+            let foreseen: HashMap<_, _> = foreseen.into_iter().collect();
+            if let Some(unwritten) = batch.prepare(self.write(&foreseen)).await {
+                batch
+                    .work(async |id, work| {
+                        let written = match unwritten.get(id) {
+                            Some(error) => Err(error.clone()),
+                            None => Ok(foreseen.get(id)),
+                        };
+                        let done = self.apply(id, seen.get(id), work, written, &log).await;
+                        // Nothing is lost with an event that says nothing.
+                        if facts(work).is_empty() { Ok(()) } else { done }
+                    })
+                    .await;
+            }
         }
         batch.put_rejected_aside(&self.dead_letters).await;
         telemetry::summary(&context.request_id, &log.into_inner());
@@ -69,7 +78,7 @@ impl Processor {
                 if let Some(account_id) = event.account_id().cloned().filter(|_| kept) {
                     return Verdict::Work(account_id, event);
                 }
-                log.borrow_mut().add(&event, Effect::Ignored);
+                log.borrow_mut().ignored(&event, false);
                 Verdict::Done
             }
             Err(inapplicable) => Verdict::Reject {
@@ -79,77 +88,106 @@ impl Processor {
         }
     }
 
-    /// Writes entries of histories, and answers with the accounts of which one was not written.
+    /// Writes histories, and answers with the accounts of which some of it was not written.
     async fn write(
         &self,
-        entries: impl IntoIterator<Item = &(AccountId, Entry)>,
+        foreseen: &HashMap<AccountId, Foreseen>,
     ) -> HashMap<AccountId, StoreError> {
-        match &self.events {
-            Some(events) => events.write(entries.into_iter().cloned()).await,
-            None => HashMap::new(),
-        }
+        let Some(events) = &self.events else {
+            return HashMap::new();
+        };
+        let entries = foreseen.iter().flat_map(|(id, foreseen)| {
+            foreseen.entries.iter().map(|entry| (id.clone(), entry.clone()))
+        });
+        events.write(entries).await
     }
 
-    /// Folds the events of one account into its record.
+    /// Folds the events of one account into its record. `written` is what its history tells of them
+    /// already.
     async fn apply(
         &self,
         id: &AccountId,
-        seen: Option<Stored>,
+        seen: Option<&Seen>,
         work: &[Work<Event>],
+        written: Result<Option<&Foreseen>, StoreError>,
         log: &RefCell<Summary>,
     ) -> Result<(), StoreError> {
-        let before = seen.as_ref().map(|seen| seen.account.clone());
-        let foreseen =
-            before.clone().unwrap_or_else(|| Account::new(id.clone())).fold(&facts(work));
-        let steps = self.accounts.apply(id, seen, &facts(work)).await?;
-        if steps != foreseen {
-            // Another was faster, and the history tells of what this one had seen before.
-            let entries = told(id, before.as_ref(), work, &steps);
-            if let Some(error) = self.write(&entries).await.remove(id) {
+        let known = matches!(seen, Some(Ok(Some(_))));
+        for event in work.iter().map(|work| &work.content).filter(|event| event.order().is_none()) {
+            log.borrow_mut().ignored(event, known);
+        }
+        let written = written?;
+        let stored = seen.cloned().unwrap_or(Ok(None))?;
+        let mut alone = None;
+        if written.is_none() {
+            // What all of them were to do together could not be foreseen: one panicked.
+            let foreseen = foresee(id, seen, work);
+            self.correct(id, &[], &foreseen.entries).await?;
+            alone = Some(foreseen);
+        }
+        let steps = self.accounts.apply(id, stored.clone(), &facts(work)).await?;
+        let known = stored.as_ref().map(|stored| &stored.account);
+        if let Some(foreseen) = written.or(alone.as_ref()).filter(|told| told.steps != steps) {
+            // Another was faster: what this one had foreseen may not have come true.
+            let entries = told(known, work, &steps);
+            let corrected = self.correct(id, &untrue(foreseen, &entries), &entries).await;
+            if let Err(error) = corrected {
                 error!(account_id = %id, %error, "the history does not tell of a conflict");
             }
         }
-        let mut steps = steps.iter();
-        for event in work.iter().map(|work| &work.content) {
-            let effect = match &event.meaning {
-                Meaning::Fact(..) if steps.next().is_some_and(Step::changed) => Effect::Applied,
-                Meaning::Fact(..) => Effect::NoChange,
-                Meaning::Nothing(_) => Effect::Ignored,
-            };
-            log.borrow_mut().add(event, effect);
+        let facts = work.iter().map(|work| &work.content).filter(|event| event.order().is_some());
+        for (event, step) in facts.zip(&steps) {
+            log.borrow_mut().folded(event, step.changed());
         }
         Ok(())
     }
+
+    async fn correct(
+        &self,
+        id: &AccountId,
+        untrue: &[Position],
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        match &self.events {
+            Some(events) => events.correct(id, untrue, entries).await,
+            None => Ok(()),
+        }
+    }
 }
 
-/// What the history will tell of the events of one account, by the record as it was read.
-fn entries(id: &AccountId, seen: Option<&Seen>, work: &[Work<Event>]) -> Vec<(AccountId, Entry)> {
-    let seen = match seen {
-        Some(Ok(Some(seen))) => Some(&seen.account),
+/// Of a record that could not be read, nothing is foreseen: its events are given back.
+fn foresee(id: &AccountId, seen: Option<&Seen>, work: &[Work<Event>]) -> Foreseen {
+    let known = match seen {
+        Some(Ok(Some(stored))) => Some(&stored.account),
         Some(Ok(None)) | None => None,
-        // It is given back.
-        Some(Err(_)) => return Vec::new(),
+        Some(Err(_)) => return Foreseen { steps: Vec::new(), entries: Vec::new() },
     };
     let blank = Account::new(id.clone());
-    let steps = seen.unwrap_or(&blank).fold(&facts(work));
-    told(id, seen, work, &steps)
+    let steps = known.unwrap_or(&blank).fold(&facts(work));
+    let entries = told(known, work, &steps);
+    Foreseen { steps, entries }
 }
 
 /// What the history tells of events that were folded in these steps. Of an account that is not
 /// known it tells nothing that was ignored.
-fn told(
-    id: &AccountId,
-    known: Option<&Account>,
-    work: &[Work<Event>],
-    steps: &[Step],
-) -> Vec<(AccountId, Entry)> {
+fn told(known: Option<&Account>, work: &[Work<Event>], steps: &[Step]) -> Vec<Entry> {
     let mut steps = steps.iter();
     let entry = |event: &Event| match &event.meaning {
         Meaning::Fact(..) => Entry::of_step(event, steps.next()?),
         Meaning::Nothing(_) => Some(Entry::of_ignored(event, known?)),
     };
-    let entries = work.iter().map(|work| &work.content).filter_map(entry);
-    entries.map(|entry| (id.clone(), entry)).collect()
+    work.iter().map(|work| &work.content).filter_map(entry).collect()
+}
+
+/// The entries that say of an event that it was applied, where another now says that it was not. An
+/// event that a register recognises has none: then it may have been this very delivery, worked
+/// through by another at the same time.
+fn untrue(foreseen: &Foreseen, entries: &[Entry]) -> Vec<Position> {
+    let contradicted = |position: &Position| {
+        let of_same = |entry: &&Entry| entry.position.is_of_same_delivery(*position);
+        entries.iter().find(of_same).is_some_and(|entry| entry.position != *position)
+    };
+    foreseen.entries.iter().map(|entry| entry.position).filter(contradicted).collect()
 }
 
 fn facts(work: &[Work<Event>]) -> Vec<&Fact> {

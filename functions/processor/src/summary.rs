@@ -27,19 +27,32 @@ struct Line {
 }
 
 impl Summary {
-    pub(crate) fn add(&mut self, event: &Event, effect: Effect) {
-        *match effect {
-            Effect::Applied => &mut self.applied,
-            Effect::NoChange => &mut self.no_change,
-            Effect::Ignored => &mut self.ignored,
-        } += 1;
+    /// An event that was folded into a record, which it changed or not.
+    pub(crate) fn folded(&mut self, event: &Event, changed: bool) {
         if let Meaning::Fact(_, fact) = &event.meaning {
             self.unknown_values += usize::from(Fact::has_unknown_value(fact));
         }
+        if changed {
+            self.applied += 1;
+            self.push(event, event.account_id(), Effect::Applied);
+        } else {
+            self.no_change += 1;
+            self.push(event, event.account_id(), Effect::NoChange);
+        }
+    }
+
+    /// An event that says nothing. What it names is only logged if that is an account that is known:
+    /// it might be a number.
+    pub(crate) fn ignored(&mut self, event: &Event, known: bool) {
+        self.ignored += 1;
+        self.push(event, event.account_id().filter(|_| known), Effect::Ignored);
+    }
+
+    fn push(&mut self, event: &Event, account_id: Option<&AccountId>, effect: Effect) {
         self.events.push(Line {
             event: event.label.kind.clone(),
             event_id: event.label.event_id.clone(),
-            account_id: event.account_id().cloned(),
+            account_id: account_id.cloned(),
             effect,
         });
     }

@@ -132,28 +132,51 @@ impl SyncOutcome {
 
     /// The same without the holder's name in Mono's sentence.
     #[must_use]
-    pub fn without_words_of(mut self, account: &Account) -> Self {
-        let details = account.registers.details.as_ref();
-        let name = details.and_then(|details| details.value.name.as_deref());
-        let (Self::Failed { error, .. }
-        | Self::NotFound { error }
-        | Self::Trouble(Trouble::Unusable(error))) = &mut self
-        else {
-            return self;
-        };
-        if let (Some(message), Some(name)) = (&error.message, name) {
-            let of_name = |word: &str| {
-                name.split_whitespace()
-                    .any(|part| part.len() > 2 && part.eq_ignore_ascii_case(word))
-            };
-            let words = message.split_inclusive(|character: char| !character.is_alphanumeric());
-            let words = words.map(|word| {
-                let letters = word.trim_end_matches(|character: char| !character.is_alphanumeric());
-                if of_name(letters) { word.replace(letters, "…") } else { word.to_owned() }
-            });
-            error.message = Some(words.collect());
+    pub fn without_name_of(self, account: &Account) -> Self {
+        match self {
+            Self::Failed { error, job_id } => {
+                Self::Failed { error: error.without_name_of(account), job_id }
+            }
+            Self::NotFound { error } => Self::NotFound { error: error.without_name_of(account) },
+            Self::Trouble(trouble) => Self::Trouble(trouble.without_name_of(account)),
+            told => told,
         }
-        self
+    }
+}
+
+impl Trouble {
+    /// The same without the holder's name in Mono's sentence.
+    #[must_use]
+    pub fn without_name_of(self, account: &Account) -> Self {
+        match self {
+            Self::Unusable(error) => Self::Unusable(error.without_name_of(account)),
+            told => told,
+        }
+    }
+}
+
+impl MonoError {
+    /// The same without the words of the holder's name.
+    #[must_use]
+    pub fn without_name_of(self, account: &Account) -> Self {
+        // With the marks that stand for themselves behind a letter.
+        let letter = |character: char| {
+            character.is_alphanumeric() || ('\u{300}'..='\u{36f}').contains(&character)
+        };
+        let details = account.registers.details.as_ref();
+        let name = details.and_then(|details| details.value.name.as_deref()).unwrap_or_default();
+        let name = name.to_lowercase();
+        let name: Vec<_> = name.split(|c| !letter(c)).filter(|part| part.len() > 2).collect();
+        let without_name = |message: String| {
+            let words = message.split_inclusive(|character| !letter(character));
+            let words = words.map(|word| {
+                let text = word.trim_end_matches(|character| !letter(character));
+                let of_name = name.contains(&text.to_lowercase().as_str());
+                if of_name { word.replacen(text, "…", 1) } else { word.to_owned() }
+            });
+            words.collect()
+        };
+        Self { code: self.code, message: self.message.map(without_name) }
     }
 }
 

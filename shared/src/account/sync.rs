@@ -68,14 +68,16 @@ impl Account {
     /// the lease released, unless it is another's by now. The cooldown goes with it if Mono had
     /// nothing to do and nothing to charge.
     ///
-    /// `None` if nothing is to be kept of the account. That is so where nothing is known of it, and
-    /// Mono does not know it or was never asked.
+    /// `None` if nothing is to be kept of the account: Mono does not know it, and nothing else tells
+    /// of it; or Mono was never asked, and there was no record before.
     #[must_use]
     pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
         let own = self.lease == Some(lease);
-        let nothing_learnt = !attempt.outcome.reached_mono()
-            || matches!(attempt.outcome, SyncOutcome::NotFound { .. });
-        if nothing_learnt && self.nothing_known() {
+        let nothing_left = match attempt.outcome {
+            SyncOutcome::NotFound { .. } => self.nothing_known(),
+            _ => !attempt.outcome.reached_mono() && self.registers == Registers::default(),
+        };
+        if nothing_left {
             return (!own && self.lease.is_some()).then(|| self.clone());
         }
         let mut ended = self.apply(&Fact::Attempt(attempt.clone()));

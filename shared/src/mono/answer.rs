@@ -191,7 +191,7 @@ impl Answer {
 
     /// Mono's words for what went wrong, or where it has none, ours.
     fn error(&self) -> MonoError {
-        let code = self.word("code").map(disclosable).filter(|code| !code.is_empty());
+        let code = self.word("code").filter(|code| is_code(code)).map(str::to_owned);
         let code = code.unwrap_or_else(|| match self.job_state() {
             Some(JobState::Failed) => "JOB_FAILED".to_owned(),
             _ => format!("HTTP_{}", self.status.as_u16()),
@@ -255,6 +255,12 @@ fn is_any(word: &str, words: &[&str]) -> bool {
     words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
+/// A code goes to the log as well, so it is one and no sentence.
+fn is_code(text: &str) -> bool {
+    let of_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(of_code) && disclosable(text) == text
+}
+
 /// Mono's own words are handed on, to help whoever asked. What might be a key, an account number or
 /// a BVN among them is not.
 fn disclosable(text: &str) -> String {
@@ -268,7 +274,7 @@ fn disclosable(text: &str) -> String {
         if first.is_ascii_digit() && digits(number) > 5 {
             words.push('…');
             rest = &rest[number.trim_end_matches(|c: char| !c.is_ascii_digit()).len()..];
-        } else if digits(word) > 5 || word.to_ascii_lowercase().contains("sk_") {
+        } else if digits(word) > 5 || is_key(word) {
             words.push('…');
             rest = &rest[word.len()..];
         } else {
@@ -278,6 +284,12 @@ fn disclosable(text: &str) -> String {
         }
     }
     words.chars().filter(|character| !character.is_control()).take(200).collect()
+}
+
+/// `live_sk_…` and `test_sk_…`, as Mono's keys begin, and what else looks like one.
+fn is_key(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    word.starts_with("sk_") || ["live_sk", "test_sk"].iter().any(|key| word.contains(key))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tracing::error;
 
 use super::item::{
-    ACCOUNT_ID, ATTENTION, ATTENTION_OWNER, ATTENTION_SINCE, ATTENTION_STATUS, Item, attention,
-    attention_owner,
+    self, ACCOUNT_ID, ATTENTION, ATTENTION_OWNER, ATTENTION_SINCE, ATTENTION_STATUS, Item,
+    attention, attention_owner,
 };
 use super::{AccountStore, StoreError, Stored};
 use crate::account::{Account, Status};
@@ -42,7 +42,7 @@ impl AccountStore {
     /// Accounts that need attention, of one status or all, as far as the caller may see them.
     ///
     /// One query, in the index that has just these; of an owner's, those of other statuses are
-    /// passed over.
+    /// passed over, and a part may be short although there is more.
     ///
     /// # Errors
     ///
@@ -64,38 +64,45 @@ impl AccountStore {
             }
             (Caller::Trusted, None) => ("AttentionIndex", ATTENTION, attention()),
         };
-        let mut accounts = Vec::new();
-        let mut start = after.map(|after| after.key(key, value.clone()));
-        // One more than wanted, to know whether there is more.
-        while accounts.len() <= limit {
-            let wanted = i32::try_from(limit + 1 - accounts.len()).unwrap_or(i32::MAX);
-            let query = self.client.query().table_name(&self.table).index_name(index).limit(wanted);
-            let query = query
-                .key_condition_expression("#key = :key")
-                .expression_attribute_names("#key", key)
-                .expression_attribute_values(":key", value.clone())
-                .set_exclusive_start_key(start);
-            let answer = query.send().await;
-            let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
-            let found = answer.items.unwrap_or_default().into_iter().filter_map(account);
-            accounts.extend(found.filter(|account| {
-                let fits = account
-                    .attention()
-                    .is_some_and(|held| status.is_none_or(|status| held.status == status));
-                fits && caller.may_see(account)
-            }));
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
-        let more = accounts.len() > limit;
-        accounts.truncate(limit);
-        let last = accounts.last().filter(|_| more);
-        let next = last.and_then(AttentionPosition::of);
+        let filter = status.filter(|_| key == ATTENTION_OWNER);
+        // One more than wanted, to know whether there is more; of an owner's, enough to find them.
+        let most = if filter.is_some() { MOST_PASSED_OVER } else { limit + 1 };
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .key_condition_expression("#key = :key")
+            .expression_attribute_names("#key", key)
+            .expression_attribute_values(":key", value.clone())
+            .limit(i32::try_from(most).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(after.map(|after| after.key(key, value)));
+        let query = match filter {
+            Some(status) => query
+                .filter_expression("#status = :status")
+                .expression_attribute_names("#status", ATTENTION_STATUS)
+                .expression_attribute_values(
+                    ":status",
+                    AttributeValue::S(status.as_str().to_owned()),
+                ),
+            None => query,
+        };
+        let answer = query.send().await;
+        let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let found = answer.items.unwrap_or_default().into_iter().filter_map(account);
+        let mut accounts: Vec<_> = found.filter(|account| caller.may_see(account)).collect();
+        let next = if accounts.len() > limit {
+            accounts.truncate(limit);
+            accounts.last().and_then(AttentionPosition::of)
+        } else {
+            answer.last_evaluated_key.and_then(|key| AttentionPosition::at(&key))
+        };
         Ok(Page { items: accounts, next })
     }
 }
+
+/// How many of an owner's accounts are looked through for those of one status, in one query.
+const MOST_PASSED_OVER: usize = 1000;
 
 /// One corrupt item stands in nobody's way.
 fn account(item: Item) -> Option<Account> {
@@ -112,6 +119,12 @@ impl AttentionPosition {
     fn of(account: &Account) -> Option<Self> {
         let since = account.attention()?.since;
         Some(Self { since, account_id: account.id.clone() })
+    }
+
+    fn at(key: &Item) -> Option<Self> {
+        let since = key.get(ATTENTION_SINCE)?.as_n().ok()?.parse().ok()?;
+        let account_id = item::account_id(key)?;
+        Some(Self { since: Timestamp::from_millis(since), account_id })
     }
 
     fn key(&self, key: &str, value: AttributeValue) -> Item {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use tokio::time::sleep;
 
 use super::{MOST_ROUNDS, Page, StoreError, pause};
@@ -41,19 +41,39 @@ impl EventStore {
         entries: impl IntoIterator<Item = (AccountId, Entry)>,
     ) -> HashMap<AccountId, StoreError> {
         // One request must not have two items of one key.
-        let items: BTreeMap<_, _> = entries
+        let puts: BTreeMap<_, _> = entries
             .into_iter()
-            .map(|(id, entry)| ((id.clone(), entry.position), self.to_item(&id, &entry)))
+            .map(|(id, entry)| ((id.clone(), entry.position), self.put(&id, &entry)))
             .collect();
-        let items: Vec<_> = items.into_values().collect();
-        let mut unwritten = HashMap::new();
-        for chunk in items.chunks(MOST_ITEMS) {
+        self.request(puts.into_values().collect()).await
+    }
+
+    /// Writes entries of an account in the place of some that turned out not to be true.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn correct(
+        &self,
+        id: &AccountId,
+        untrue: &[Position],
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        let deletes = untrue.iter().map(|position| delete(id, *position));
+        let puts = entries.iter().map(|entry| self.put(id, entry));
+        let mut unwritten = self.request(deletes.chain(puts).collect()).await;
+        unwritten.remove(id).map_or(Ok(()), Err)
+    }
+
+    /// Answers with the accounts that some of it was not done for, and why.
+    async fn request(&self, writes: Vec<WriteRequest>) -> HashMap<AccountId, StoreError> {
+        let mut undone = HashMap::new();
+        for chunk in writes.chunks(MOST_ITEMS) {
             let (left, error) = self.write_chunk(chunk.to_vec()).await;
-            let left = left.into_iter().filter_map(|item| text(&item, "account_id")?.parse().ok());
-            let left: HashSet<AccountId> = left.collect();
-            unwritten.extend(left.into_iter().map(|id| (id, error.clone())));
+            let accounts: HashSet<AccountId> = left.iter().filter_map(account_id).collect();
+            undone.extend(accounts.into_iter().map(|id| (id, error.clone())));
         }
-        unwritten
+        undone
     }
 
     /// The newest entries of an account, or those before a position. One request.
@@ -70,6 +90,9 @@ impl EventStore {
     ) -> Result<Page<Entry, Position>, StoreError> {
         // DynamoDB removes what is over when it comes to it; what is over is not shown before.
         let earliest = Position::earliest(now, self.retention);
+        if before.is_some_and(|before| before.to_string() <= earliest) {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
         let start = before.map(|position| key(id, position));
         let answer = self
             .client
@@ -86,24 +109,28 @@ impl EventStore {
             .send()
             .await
             .map_err(|error| StoreError::Unavailable(describe(&error)))?;
-        let mut entries: Vec<_> =
-            answer.items.unwrap_or_default().iter().filter_map(entry).collect();
-        let more = entries.len() > limit;
-        entries.truncate(limit);
+        let mut items = answer.items.unwrap_or_default();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let entries: Vec<_> = items.iter().filter_map(entry).collect();
         let next = entries.last().filter(|_| more).map(|entry| entry.position);
         Ok(Page { items: entries, next })
     }
 
-    /// The items that were not written, and why.
-    async fn write_chunk(&self, items: Vec<Item>) -> (Vec<Item>, StoreError) {
-        let mut left = items;
+    /// What was not done, and why.
+    async fn write_chunk(&self, writes: Vec<WriteRequest>) -> (Vec<WriteRequest>, StoreError) {
+        let mut left = writes;
         for round in 0..MOST_ROUNDS {
             if round > 0 {
                 sleep(pause(round)).await;
             }
-            left = match self.write_items(left.clone()).await {
-                Ok(left) => left,
-                Err(error) => return (left, error),
+            let request = self.client.batch_write_item().request_items(&self.table, left.clone());
+            left = match request.send().await {
+                Ok(answer) => {
+                    let left = answer.unprocessed_items.unwrap_or_default().remove(&self.table);
+                    left.unwrap_or_default()
+                }
+                Err(error) => return (left, StoreError::Unavailable(describe(&error))),
             };
             if left.is_empty() {
                 break;
@@ -112,21 +139,9 @@ impl EventStore {
         (left, StoreError::Unprocessed)
     }
 
-    /// One request. Answers with the items left unprocessed.
-    async fn write_items(&self, items: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        let unavailable =
-            |error: &dyn std::error::Error| StoreError::Unavailable(error.to_string());
-        let requests = items.into_iter().map(|item| {
-            let put = PutRequest::builder().set_item(Some(item)).build();
-            put.map(|put| WriteRequest::builder().put_request(put).build())
-        });
-        let requests = requests.collect::<Result<_, _>>().map_err(|error| unavailable(&error))?;
-        let request = self.client.batch_write_item().request_items(&self.table, requests);
-        let answer =
-            request.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
-        let left = answer.unprocessed_items.unwrap_or_default().remove(&self.table);
-        let left = left.unwrap_or_default().into_iter();
-        Ok(left.filter_map(|request| request.put_request.map(|put| put.item)).collect())
+    fn put(&self, id: &AccountId, entry: &Entry) -> WriteRequest {
+        let put = PutRequest::builder().set_item(Some(self.to_item(id, entry))).build();
+        WriteRequest::builder().put_request(put.expect("it has an item")).build()
     }
 
     fn to_item(&self, id: &AccountId, entry: &Entry) -> Item {
@@ -149,6 +164,17 @@ impl EventStore {
         put("expires_at", number((entry.received_at + self.retention).millis() / 1000));
         item
     }
+}
+
+fn delete(id: &AccountId, position: Position) -> WriteRequest {
+    let delete = DeleteRequest::builder().set_key(Some(key(id, position))).build();
+    WriteRequest::builder().delete_request(delete.expect("it has a key")).build()
+}
+
+fn account_id(write: &WriteRequest) -> Option<AccountId> {
+    let put = write.put_request.as_ref().map(|put| &put.item);
+    let item = put.or_else(|| write.delete_request.as_ref().map(|delete| &delete.key))?;
+    text(item, "account_id")?.parse().ok()
 }
 
 fn key(id: &AccountId, position: Position) -> Item {

@@ -257,7 +257,7 @@ impl Stored {
         let account = Account {
             id,
             registers: reader.registers()?,
-            lease: reader.lease()?,
+            lease: reader.lease(),
             cooldown_until: reader.time("next_sync_allowed_at")?,
         };
         // Derived, and written anew each time.
@@ -346,16 +346,13 @@ impl Reader {
         }))
     }
 
-    fn lease(&mut self) -> Result<Option<Lease>, CorruptItem> {
+    /// What is not whole is no lease: another version's, which ends by itself.
+    fn lease(&mut self) -> Option<Lease> {
         let token = self.item.remove("lease_token");
-        match (self.time("lease_started_at")?, self.time("lease_until")?, token) {
-            (Some(started_at), Some(until), Some(AttributeValue::B(token))) => {
-                let token = token.as_ref().try_into().map_err(|_| CorruptItem("lease_token"))?;
-                Ok(Some(Lease { started_at, until, token }))
-            }
-            (None, None, None) => Ok(None),
-            _ => Err(CorruptItem("lease_until")),
-        }
+        let started_at = self.time("lease_started_at").ok().flatten();
+        let until = self.time("lease_until").ok().flatten();
+        let token = token.and_then(|token| token.as_b().ok()?.as_ref().try_into().ok());
+        Some(Lease { started_at: started_at?, until: until?, token: token? })
     }
 
     fn version(&mut self) -> Result<Version, CorruptItem> {

@@ -43,6 +43,18 @@ fn a_lease_and_a_cooldown_are_kept() {
 }
 
 #[test]
+fn a_lease_that_is_not_whole_is_none() {
+    let mut account = Account::new("a".parse().unwrap());
+    let at = Timestamp::from_millis;
+    account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
+    for missing in ["lease_started_at", "lease_until", "lease_token"] {
+        let mut item = written(&account, None);
+        item.remove(missing);
+        assert_eq!(Stored::from_item(item).unwrap().account.lease, None, "{missing}");
+    }
+}
+
+#[test]
 fn what_another_version_of_the_system_wrote_is_written_back() {
     let account = Account::new("a".parse().unwrap());
     let later = AttributeValue::S("of a later version".to_owned());

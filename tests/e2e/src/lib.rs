@@ -4,6 +4,7 @@
 pub mod emulator;
 pub mod identity;
 pub mod openapi;
+mod peer;
 pub mod process;
 pub mod proxy;
 pub mod samples;

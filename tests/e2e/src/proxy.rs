@@ -5,18 +5,20 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::peer;
 use crate::upstream::Upstream;
 
 /// A running proxy.
@@ -74,6 +76,8 @@ pub enum Failure {
     Hang,
     /// Refused: the condition does not hold (`PutItem`, `DeleteItem`).
     Conflict,
+    /// Not done, and the process that asked for it is killed (on Linux).
+    Crash,
     /// None: the next failure is for a later request.
     Pass,
 }
@@ -90,7 +94,8 @@ impl Proxy {
         let upstream = Upstream::new(upstream, Client::new());
         let shared = Arc::new(Shared { upstream, state: Mutex::default() });
         let router = Router::new().fallback(forward).with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
         Ok(Self { port, shared })
     }
 
@@ -150,7 +155,11 @@ impl Shared {
     }
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn forward(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -163,6 +172,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Some(Failure::ServerError) => return failing(500, "InternalServerError"),
         Some(Failure::Unprocessed) => return unprocessed(&text),
         Some(Failure::Hang) => tokio::time::sleep(Duration::from_mins(1)).await,
+        Some(Failure::Crash) => {
+            if let Err(error) = peer::kill(peer) {
+                eprintln!("nobody was killed: {error}");
+            }
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
         Some(Failure::Conflict) => return failing(400, "ConditionalCheckFailedException"),
         Some(Failure::FirstUnprocessed | Failure::AnswerLost | Failure::Pass) | None => {}
     }

@@ -60,13 +60,7 @@ pub struct World {
 
 impl World {
     async fn start(emulator: &Emulator, dialect: Dialect) -> Result<Self, LocalError> {
-        let settings = Settings {
-            secret_key: LOCAL_KEY.to_owned(),
-            time_scale: 1000.0,
-            dialect,
-            ..Settings::default()
-        };
-        let mono = Sandbox::start(settings).await?;
+        let mono = start_mono(dialect).await?;
         let parameters = &[
             ("MonoSecretKey", LOCAL_KEY),
             ("MonoWebhookSecret", LOCAL_SECRET),
@@ -78,6 +72,17 @@ impl World {
         mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).map_err(std::io::Error::from)?;
         Ok(Self { stack, mono })
     }
+}
+
+/// Mono, with its waits a thousand times as short, and nobody to call yet.
+///
+/// # Errors
+///
+/// When no port can be had.
+pub async fn start_mono(dialect: Dialect) -> std::io::Result<Sandbox> {
+    let secret_key = LOCAL_KEY.to_owned();
+    Sandbox::start(Settings { secret_key, time_scale: 1000.0, dialect, ..Settings::default() })
+        .await
 }
 
 /// The world of this program's tests with this version of Mono's API. Made by the first of them.

@@ -133,6 +133,8 @@ fn of_an_account_that_only_attempts_of_ours_are_known_of_nothing_is_kept_either(
     let tried = end(&begin(&Account::new(id()), 10).unwrap(), 10, timeout()).unwrap();
     let begun = begin(&tried, 20).unwrap();
     assert_eq!(end(&begun, 20, not_found()), None, "a mistyped id leaves no trace");
+    let limited = end(&begun, 20, rate_limited()).unwrap();
+    assert_eq!(limited.registers.reached, tried.registers.reached, "that it was asked is kept");
 }
 
 #[test]
@@ -205,7 +207,7 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
                         if !outcome.reached_mono() && newest {
                             closed_until = at(minute);
                         } else if outcome == not_found() && newest && stored.nothing_known() {
-                            // Nothing is kept, the cooldown neither: Mono charged for nothing.
+                            // Nothing is kept, the cooldown neither: there was nothing to charge.
                             closed_until = at(minute);
                         }
                         let attempt = SyncAttempt { started_at, ended_at, outcome };
@@ -275,14 +277,20 @@ fn a_sync_of_the_balance_alone_brings_no_transactions_to_import() {
 
 #[test]
 fn the_holders_name_is_taken_out_of_monos_words() {
-    let details = Details { name: Some("Ada EXAMPLE".to_owned()), ..Details::default() };
-    let update = Update { details: Some(details), ..Update::default() };
-    let account = record([strong(1, News::Updated(Box::new(update)))]);
-    let message = Some("Ms. ada Example's bank, Examples Bank, is down".to_owned());
-    let error = MonoError { code: "SYNC_ERROR".to_owned(), message };
-    let told = SyncOutcome::Failed { error, job_id: None }.without_words_of(&account);
-    let told = told.error().unwrap().message.clone();
-    assert_eq!(told.as_deref(), Some("Ms. … …'s bank, Examples Bank, is down"));
+    let told = |name: &str, message: &str| {
+        let details = Details { name: Some(name.to_owned()), ..Details::default() };
+        let update = Update { details: Some(details), ..Update::default() };
+        let account = record([strong(1, News::Updated(Box::new(update)))]);
+        let message = Some(message.to_owned());
+        let error = MonoError { code: "SYNC_ERROR".to_owned(), message };
+        let outcome = SyncOutcome::Failed { error, job_id: None }.without_name_of(&account);
+        outcome.error().unwrap().message.clone().unwrap()
+    };
+    let message = "Ms. ada Example's bank, Examples Bank, is down";
+    assert_eq!(told("Ada EXAMPLE", message), "Ms. … …'s bank, Examples Bank, is down");
+    assert_eq!(told("OKAFOR, ADA", "Login of OKAFOR, Ada refused"), "Login of …, … refused");
+    assert_eq!(told("O'BRIEN ADE-BELLO", "o'Brien (Ade-Bello)"), "o'… (…-…)");
+    assert_eq!(told("Ńgọ́zi", "of Ńgọ́zi."), "of ….");
 }
 
 #[test]

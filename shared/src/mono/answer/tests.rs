@@ -319,12 +319,27 @@ fn what_might_be_a_key_or_a_number_of_a_person_is_not_handed_on() {
         ("0131.883.461 or 01318,83461", "… or …"),
         ("LIVE_SK_abc and a0b1c2d3e4f5", "… and …"),
         ("N5,000.00 is due", "N5,000.00 is due"),
+        ("TASK_FAILED at RISK_DESK", "TASK_FAILED at RISK_DESK"),
         ("é 12345 ü", "é 12345 ü"),
         ("two\nlines\u{7}", "twolines"),
     ] {
         assert_eq!(disclosable(said), told);
     }
     assert_eq!(disclosable(&"a".repeat(500)).len(), 200);
+}
+
+#[test]
+fn a_code_is_one_word_and_no_number_of_a_person() {
+    for (code, told) in [
+        ("TASK_FAILED", "TASK_FAILED"),
+        ("E-12.3", "E-12.3"),
+        ("Ada Example declined", "HTTP_402"),
+        ("ACCOUNT_0131883461", "HTTP_402"),
+        ("live_sk_abc", "HTTP_402"),
+        (&"X".repeat(65), "HTTP_402"),
+    ] {
+        assert_eq!(v1(402, &json!({ "code": code })), failed(told, None, None), "{code}");
+    }
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 use e2e::emulator::{Emulator, LocalError};
 use e2e::identity::Issuer;
 use e2e::samples::{LOCAL_KEY, LOCAL_SECRET};
-use e2e::shared_stack::{aside, local, stack};
+use e2e::shared_stack::{aside, local, stack, start_mono};
 use e2e::stack::Stack;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
-use sandbox::{Link, Refresh, Sandbox, Settings};
+use sandbox::{Dialect, Link, Refresh, Sandbox};
 use serde_json::{Map, Value, json};
 
 use super::{account_id, eventually};
@@ -32,12 +32,7 @@ struct Guarded {
 impl Guarded {
     async fn start(emulator: &Emulator) -> Result<Self, LocalError> {
         let issuer = Issuer::start().await?;
-        let settings = Settings {
-            secret_key: LOCAL_KEY.to_owned(),
-            time_scale: 1000.0,
-            ..Settings::default()
-        };
-        let mono = Sandbox::start(settings).await?;
+        let mono = start_mono(Dialect::V2).await?;
         let parameters = &[
             ("MonoSecretKey", LOCAL_KEY),
             ("MonoWebhookSecret", LOCAL_SECRET),
@@ -344,7 +339,10 @@ async fn a_list_holds_the_owners_own_and_a_cursor_opens_no_others() {
         assert_eq!(ids(&list("emeka", query).await), [&theirs]);
         assert_eq!(ids(&list("nobody-at-all", query).await), [""; 0]);
     }
+    let queries = || local().proxy.count("Query", "AttentionByOwnerIndex");
+    let before = queries();
     assert_eq!(ids(&list("bola", "?status=failed").await), [""; 0]);
+    assert_eq!(queries(), before + 1, "one query, though two others were passed over");
 
     let first = list("bola", "?limit=1").await;
     let cursor = first["next_cursor"].as_str().unwrap();

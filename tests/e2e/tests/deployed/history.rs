@@ -8,7 +8,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::manual_sync::Answer;
-use super::{account_id, account_with_status, balance_update, eventually, fail, post};
+use super::{
+    account_id, account_when, account_with_status, balance_update, eventually, fail, post,
+};
 
 /// Messages of webhooks that were received just now.
 fn batch(bodies: &[impl AsRef<str>]) -> Value {
@@ -154,6 +156,64 @@ async fn a_crash_between_history_and_record_loses_neither_and_repeats_neither() 
 }
 
 #[tokio::test]
+async fn a_function_that_is_killed_between_history_and_record_loses_neither() {
+    let id = account_id();
+    fail("PutItem", &id, &[Failure::Crash]);
+    assert_eq!(post(&balance_update(&id, 1, 1)).await.status(), 200);
+    account_with_status(&id, "healthy").await;
+    assert_eq!(local().proxy.pending_faults(&id), 0, "it was killed");
+    assert!(local().proxy.count("BatchWriteItem", &id) >= 2, "and SQS brought the event again");
+    assert_eq!(deeds(&events(&id).await), [["account_updated", "applied", "healthy"]]);
+}
+
+#[tokio::test]
+async fn after_a_conflict_the_history_tells_what_came_true() {
+    let id = account_id();
+    stack()
+        .invoke("ProcessorFunction", &batch(&[balance_update(&id, 1, 1).to_string()]))
+        .await
+        .unwrap();
+    // An older event and a newer one, each by a function of its own: whichever has read first finds
+    // the record changed when it comes to write.
+    let older = json!({
+        "event": "mono.events.account_updated", "event_id": format!("{id}-older"),
+        "timestamp": "2026-01-27T21:00:20.000Z",
+        "data": { "account": { "_id": id, "name": "Ada Example", "balance": 20 },
+            "meta": { "data_status": "AVAILABLE" } },
+    });
+    let newer = json!({
+        "event": "mono.events.account_updated", "event_id": format!("{id}-newer"),
+        "timestamp": "2026-01-27T21:00:30.000Z",
+        "data": { "account": { "_id": id, "name": "Ada Example", "balance": 30 },
+            "meta": { "data_status": "AVAILABLE" } },
+    });
+    // The older one's write is held up until the newer one's is there.
+    fail("PutItem", &id, &[Failure::Hang]);
+    let older = batch(&[older.to_string()]);
+    let slow = stack().invoke("ProcessorFunction", &older);
+    let fast = async {
+        eventually("the older one is about to write", async || {
+            local().proxy.pending_faults(&id) == 0
+        })
+        .await;
+        stack().invoke("ProcessorFunction", &batch(&[newer.to_string()])).await
+    };
+    let (slow, fast) = tokio::join!(slow, fast);
+    for response in [slow, fast] {
+        assert_eq!(response.unwrap(), json!({ "batchItemFailures": [] }));
+    }
+    let told = events(&id).await;
+    let effect = |which: &str| {
+        let event_id = format!("{id}-{which}");
+        let told = told.iter().filter(|event| event["event_id"] == *event_id);
+        told.map(|event| event["effect"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(effect("newer"), ["applied"]);
+    assert_eq!(effect("older"), ["no_change"], "what was foreseen is taken back");
+    account_when(&id, |account| account["balance"] == 30).await;
+}
+
+#[tokio::test]
 async fn a_redelivery_after_newer_news_leaves_the_entry_of_the_application() {
     let id = account_id();
     let old = batch(&[balance_update(&id, 1, 1).to_string()]);
@@ -213,6 +273,8 @@ async fn a_request_for_a_history_that_is_not_as_it_should_be_is_refused() {
         let answer = history(&id, query).await.expect(400, "REQUEST_INVALID");
         assert!(answer.body["detail"].as_str().unwrap().starts_with(part), "{query}");
     }
+    let aged = history(&id, "?cursor=001769547640000.77dfb8e2.applied").await.expect_ok();
+    assert_eq!(aged.body, json!({ "events": [], "next_cursor": null }), "nothing is that old");
     history(&account_id(), "").await.expect(404, "ACCOUNT_NOT_FOUND");
     history("a%20b", "").await.expect(400, "REQUEST_INVALID");
     fail("Query", &id, &[Failure::AccessDenied]);

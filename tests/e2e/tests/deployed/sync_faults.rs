@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::proxy::Failure;
 use e2e::shared_stack::{local, world};
-use sandbox::{Dialect, Link, Plan, Webhooks};
+use sandbox::{Dialect, Kind, Link, Plan, Webhooks};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -64,6 +64,28 @@ async fn what_passes_at_any_request_is_not_noticed() {
     }
 }
 
+/// The requests around the check of a link: a read that finds it in doubt, then Mono, a read and a
+/// write of what it said, and only then the lease.
+#[tokio::test]
+async fn what_passes_at_any_request_of_a_checked_sync_is_not_noticed() {
+    let world = world(Dialect::V2);
+    for (operation, passed) in [("GetItem", 1), ("GetItem", 2), ("PutItem", 0), ("PutItem", 1)] {
+        let id = world.mono.link(Link::default());
+        eventually("it is linked", async || shown(&id).await["status"] == "healthy").await;
+        world.mono.send(&world.mono.event(Kind::AccountUnlinked, &id).unwrap());
+        eventually("it is unlinked", async || shown(&id).await["status"] == "unlinked").await;
+        world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+        // Every look at the account above was a read as well; these count from here.
+        let failures: Vec<_> =
+            std::iter::repeat_n(Failure::Pass, passed).chain([Failure::ServerError]).collect();
+        fail(operation, &id, &failures);
+        let (status, body) = sync(&id).await;
+        assert_eq!(status, 200, "{operation} {passed}: {body}");
+        assert_eq!(asked(&id), 1, "{operation} {passed}");
+        assert_eq!(local().proxy.pending_faults(&id), 0);
+    }
+}
+
 #[tokio::test]
 async fn without_a_lease_mono_is_not_asked() {
     for (operation, failure) in [
@@ -100,12 +122,13 @@ async fn a_crash_between_the_call_and_the_record_leaves_a_lease_that_ends_and_a_
     let id = unseen();
     let world = world(Dialect::V2);
     world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
-    fail("PutItem", &id, &[Failure::Pass, Failure::AccessDenied]);
-    let (status, body) = sync(&id).await;
-    assert_eq!((status, &body["code"]), (503, &json!("STORE_UNAVAILABLE")));
+    fail("PutItem", &id, &[Failure::Pass, Failure::Crash]);
+    let answer = world.stack.sync(&id, "").await.unwrap();
+    assert!(answer.status().is_server_error(), "the function is dead: {}", answer.status());
+    assert_eq!(local().proxy.pending_faults(&id), 0);
     assert_eq!(shown(&id).await["status"], "syncing", "the lease holds");
     assert_eq!(sync(&id).await.0, 202);
-    let event = world.mono.event(sandbox::Kind::AccountUpdatedBySync, &id).unwrap();
+    let event = world.mono.event(Kind::AccountUpdatedBySync, &id).unwrap();
     world.mono.send(&event);
     let balance = world.mono.account(&id).unwrap().balance;
     eventually("the webhook is applied", async || shown(&id).await["balance"] == balance).await;
@@ -115,6 +138,23 @@ async fn a_crash_between_the_call_and_the_record_leaves_a_lease_that_ends_and_a_
     let (status, body) = sync(&id).await;
     assert_eq!((status, &body["code"]), (429, &json!("SYNC_COOLDOWN")), "it may have been charged");
     assert_eq!(asked(&id), 1);
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again() {
+    for failures in [
+        &[Failure::Pass, Failure::AccessDenied][..],
+        &[Failure::Pass, Failure::Hang, Failure::Hang, Failure::Hang],
+    ] {
+        let id = unseen();
+        let quiet = Plan { webhooks: Webhooks::Lost, ..Plan::default() };
+        world(Dialect::V2).mono.plan(&id, [quiet]).unwrap();
+        fail("PutItem", &id, failures);
+        let (status, body) = sync(&id).await;
+        assert_eq!((status, &body["code"]), (503, &json!("STORE_UNAVAILABLE")), "{failures:?}");
+        assert_eq!(sync(&id).await.0, 202, "the lease holds");
+        assert_eq!(asked(&id), 1, "{failures:?}");
+    }
 }
 
 #[tokio::test]
