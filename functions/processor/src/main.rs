@@ -1,5 +1,6 @@
 //! The consumer of the webhook queue: folds events into account records.
 
+mod chronicle;
 mod handler;
 mod summary;
 
@@ -12,6 +13,7 @@ use mono_sync::queue::DeadLetterQueue;
 use mono_sync::store::{AccountStore, EventStore};
 use mono_sync::{aws, telemetry};
 
+use chronicle::Chronicle;
 use handler::Processor;
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,11 +23,11 @@ async fn main() -> Result<(), Error> {
     let sdk = aws::sdk_config(&environment)?;
     let dynamodb = DynamoDb::new(&sdk);
     let processor = &Processor {
-        events: EventStore::new(
+        chronicle: Chronicle(EventStore::new(
             dynamodb.clone(),
             environment.required("EVENTS_TABLE")?,
             environment.event_retention()?,
-        ),
+        )),
         accounts: AccountStore::new(
             dynamodb,
             environment.required("ACCOUNTS_TABLE")?,

@@ -1,7 +1,8 @@
 //! What a batch's events were and did, for the log.
 
-use mono_sync::account::Fact;
+use mono_sync::account::{Fact, Step};
 use mono_sync::account_id::AccountId;
+use mono_sync::batch::Work;
 use mono_sync::event::{Event, Meaning};
 use mono_sync::history::Effect;
 use serde::Serialize;
@@ -27,17 +28,29 @@ struct Line {
 }
 
 impl Summary {
-    /// An event that was folded into a record, which it changed or not.
-    pub(crate) fn folded(&mut self, event: &Event, changed: bool) {
-        if let Meaning::Fact(_, fact) = &event.meaning {
+    /// Events that were folded into a record, which each of them changed or not.
+    pub(crate) fn folded(&mut self, work: &[Work<Event>], steps: &[Step]) {
+        let mut steps = steps.iter();
+        for event in work.iter().map(|work| &work.content) {
+            let Meaning::Fact(account_id, fact) = &event.meaning else {
+                continue;
+            };
             self.unknown_values += usize::from(Fact::has_unknown_value(fact));
+            if steps.next().is_some_and(Step::changed) {
+                self.applied += 1;
+                self.push(event, Some(account_id), Effect::Applied);
+            } else {
+                self.no_change += 1;
+                self.push(event, Some(account_id), Effect::NoChange);
+            }
         }
-        if changed {
-            self.applied += 1;
-            self.push(event, event.account_id(), Effect::Applied);
-        } else {
-            self.no_change += 1;
-            self.push(event, event.account_id(), Effect::NoChange);
+    }
+
+    /// Those of an account's events that say nothing.
+    pub(crate) fn ignored_of(&mut self, work: &[Work<Event>], known: bool) {
+        let events = work.iter().map(|work| &work.content);
+        for event in events.filter(|event| matches!(event.meaning, Meaning::Nothing(_))) {
+            self.ignored(event, known);
         }
     }
 
