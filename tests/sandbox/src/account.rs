@@ -1,9 +1,12 @@
 //! Fictional linked accounts.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::event::Dialect;
+use crate::history::{History, Ledger, Page, Selection, Transaction};
 use crate::job::JobName;
 use crate::mint::Mint;
 
@@ -15,6 +18,9 @@ const INSTITUTIONS: [Institution; 3] = [
     Institution::new("Pretend Trust Bank", "902"),
     Institution::new("Bank of Make-Believe", "903"),
 ];
+
+/// What new data adds to the balance.
+const NEWS: i64 = 12_345;
 
 /// A bank that does not exist.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -88,6 +94,8 @@ pub struct Link {
     pub balance_only: bool,
     /// Whether no webhook tells of the link: it is older than the receiver.
     pub silent: bool,
+    /// Its transactions; a few dozen if left out. A domiciliary account has none.
+    pub history: Option<History>,
 }
 
 /// A linked account as Mono remembers it.
@@ -130,21 +138,31 @@ pub struct Account {
     /// When it was linked.
     #[serde(skip)]
     pub created_at: OffsetDateTime,
+    /// Shared between the copies of the account until one of them changes it.
+    #[serde(skip)]
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Account {
     /// The `number`th account of a sandbox.
     pub(crate) fn fictional(number: usize, link: Link, dialect: Dialect, mint: &mut Mint) -> Self {
         let currency = if link.balance_only { "USD" } else { "NGN" };
+        let account_id = link.account_id.unwrap_or_else(|| mint.object_id());
+        let balance = link.balance.unwrap_or(1_000_000);
+        let mut history = link.history.unwrap_or_default();
+        if link.balance_only {
+            history.transactions = 0;
+        }
+        let ledger = Ledger::new(&account_id, &history, balance);
         Self {
-            account_id: link.account_id.unwrap_or_else(|| mint.object_id()),
+            account_id,
             customer_id: mint.object_id(),
             reference: link.reference.unwrap_or_else(|| format!("customer-{number}")),
             dialect: link.dialect.unwrap_or(dialect),
             name: NAMES[number % NAMES.len()].to_owned(),
             account_number: format!("{number:010}"),
             institution: INSTITUTIONS[number % INSTITUTIONS.len()],
-            balance: link.balance.unwrap_or(1_000_000),
+            balance,
             currency: link.currency.unwrap_or_else(|| currency.to_owned()),
             balance_only: link.balance_only,
             data_status: DataStatus::Processing,
@@ -154,6 +172,7 @@ impl Account {
             unlinked: false,
             bvn: format!("{:011}", 990_000 + number),
             created_at: mint.now(),
+            ledger: Arc::new(ledger),
         }
     }
 
@@ -165,6 +184,34 @@ impl Account {
     /// What a successful fetch makes of what Mono holds of it.
     pub(crate) fn after_fetch(&self) -> DataStatus {
         if self.balance_only { DataStatus::Partial } else { self.data_status.after_fetch() }
+    }
+
+    /// Keeps what a fetch brought: the bank's whole statement, or too little of it.
+    pub(crate) fn take_in(&mut self, new_data: bool, incomplete: bool) {
+        let news = new_data.then_some(NEWS);
+        if self.balance_only {
+            self.balance += news.unwrap_or_default();
+        } else {
+            self.edit(|ledger| ledger.take_in(news, incomplete));
+        }
+    }
+
+    /// What Mono gives of its history.
+    pub(crate) fn page(&self, selection: &Selection) -> Page {
+        match self.data_status {
+            DataStatus::Available => self.ledger.page(selection),
+            _ => Page::empty(selection),
+        }
+    }
+
+    /// A row that is not in its history yet.
+    pub(crate) fn draft(&mut self) -> Transaction {
+        Arc::make_mut(&mut self.ledger).draft()
+    }
+
+    /// Changes its history, and with it the balance.
+    pub(crate) fn edit<T>(&mut self, edit: impl FnOnce(&mut Ledger) -> T) -> T {
+        Arc::make_mut(&mut self.ledger).edit(&mut self.balance, edit)
     }
 
     /// As much of the BVN as Mono shows.

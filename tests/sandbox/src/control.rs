@@ -2,7 +2,7 @@
 //!
 //! | route | body | does |
 //! | --- | --- | --- |
-//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?}` | links one; `{"account_id"}` |
+//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?, "history"?}` | links one, see [`History`](crate::History); `{"account_id"}` |
 //! | `GET /control/accounts` | | every account ever linked |
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
 //! | `POST /control/accounts/{id}/reauthorise` | | |
@@ -11,6 +11,12 @@
 //! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | what its next syncs come to |
 //! | `PUT /control/accounts/{id}/default_plan` | see [`Plan`] | what all others come to |
 //! | `PUT /control/accounts/{id}/free_mishaps` | `[…]`, see [`Mishap`] | what its next free calls meet |
+//! | `GET /control/accounts/{id}/transactions` | | its history, the newest row first |
+//! | `POST /control/accounts/{id}/transactions` | some fields of a [`Transaction`] | adds one, of today; the row |
+//! | `PATCH /control/accounts/{id}/transactions/{row}` | the fields to change | the row |
+//! | `DELETE /control/accounts/{id}/transactions/{row}` | | |
+//! | `PUT /control/accounts/{id}/page_mishaps` | `[[page, …], …]`, see [`PageMishap`] | what goes wrong about its pages, once |
+//! | `PUT /control/accounts/{id}/default_page_mishaps` | `[[page, …], …]` | every other time |
 //! | `GET /control/calls` | | the calls to Mono's API |
 //! | `PUT /control/key` | `{"secret_key"}` | what those calls must carry |
 //! | `PUT /control/network` | see [`Network`] | what is left out is as in a good network |
@@ -27,18 +33,19 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, patch, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::account::{Account, Link};
 use crate::call::Call;
 use crate::delivery::Delivery;
 use crate::event::Kind;
+use crate::history::Transaction;
 use crate::network::{Fate, Network};
-use crate::plan::{Mishap, Plan};
+use crate::plan::{Mishap, PageMishap, Plan};
 use crate::refusal::Refusal;
 use crate::scenario::{Mono, Refresh};
 
@@ -54,6 +61,13 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .route("/accounts/{account_id}/plans", put(set_plans))
         .route("/accounts/{account_id}/default_plan", put(set_default_plan))
         .route("/accounts/{account_id}/free_mishaps", put(set_free_mishaps))
+        .route("/accounts/{account_id}/transactions", get(transactions).post(add_transaction))
+        .route(
+            "/accounts/{account_id}/transactions/{row}",
+            patch(change_transaction).delete(remove_transaction),
+        )
+        .route("/accounts/{account_id}/page_mishaps", put(set_page_mishaps))
+        .route("/accounts/{account_id}/default_page_mishaps", put(set_default_page_mishaps))
         .route("/calls", get(calls))
         .route("/key", put(set_key))
         .route("/network", put(set_network))
@@ -144,6 +158,81 @@ async fn set_free_mishaps(
     done()
 }
 
+async fn transactions(
+    State(mono): Control,
+    Path(account_id): Path<String>,
+) -> Result<Json<Vec<Transaction>>, Problem> {
+    mono.linked(&account_id)?;
+    Ok(Json(mono.transactions(&account_id)))
+}
+
+async fn add_transaction(
+    State(mono): Control,
+    Path(account_id): Path<String>,
+    body: Bytes,
+) -> Answer {
+    let row = with(&mono.draft_transaction(&account_id)?, &body)?;
+    mono.add_transactions(&account_id, [row.clone()])?;
+    shown(&mono, &account_id, &row.id)
+}
+
+async fn change_transaction(
+    State(mono): Control,
+    Path((account_id, id)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    mono.linked(&account_id)?;
+    let row = with(&row(&mono, &account_id, &id)?, &body)?;
+    mono.change_transaction(&account_id, &id, |old| old.clone_from(&row))?;
+    shown(&mono, &account_id, &row.id)
+}
+
+async fn remove_transaction(
+    State(mono): Control,
+    Path((account_id, id)): Path<(String, String)>,
+) -> Answer {
+    mono.remove_transaction(&account_id, &id)?;
+    done()
+}
+
+/// A row with some of its fields set.
+fn with(row: &Transaction, fields: &Bytes) -> Result<Transaction, Problem> {
+    let mut fields: Map<String, Value> = parse(fields)?;
+    let mut row = json!(row);
+    if let Some(row) = row.as_object_mut() {
+        row.append(&mut fields);
+    }
+    serde_json::from_value(row).map_err(|error| bad_request(&error))
+}
+
+fn row(mono: &Mono, account_id: &str, id: &str) -> Result<Transaction, Refusal> {
+    let row = mono.transactions(account_id).into_iter().find(|row| row.id == id);
+    row.ok_or_else(|| Refusal::UnknownTransaction(id.to_owned()))
+}
+
+/// As it has become: its balance follows from the others.
+fn shown(mono: &Mono, account_id: &str, id: &str) -> Answer {
+    Ok(Json(json!(row(mono, account_id, id)?)))
+}
+
+async fn set_page_mishaps(
+    State(mono): Control,
+    Path(account_id): Path<String>,
+    body: Bytes,
+) -> Answer {
+    mono.plan_pages(&account_id, parse::<Vec<(usize, PageMishap)>>(&body)?)?;
+    done()
+}
+
+async fn set_default_page_mishaps(
+    State(mono): Control,
+    Path(account_id): Path<String>,
+    body: Bytes,
+) -> Answer {
+    mono.plan_pages_always(&account_id, parse::<Vec<(usize, PageMishap)>>(&body)?)?;
+    done()
+}
+
 async fn calls(State(mono): Control) -> Json<Vec<Call>> {
     Json(mono.calls())
 }
@@ -205,8 +294,11 @@ fn done() -> Answer {
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body)
-        .map_err(|error| Problem(StatusCode::BAD_REQUEST, error.to_string()))
+    serde_json::from_slice(body).map_err(|error| bad_request(&error))
+}
+
+fn bad_request(error: &serde_json::Error) -> Problem {
+    Problem(StatusCode::BAD_REQUEST, error.to_string())
 }
 
 /// Answered as `{"error": "…"}`.
@@ -215,7 +307,7 @@ struct Problem(StatusCode, String);
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal {
-            Refusal::UnknownAccount(_) => StatusCode::NOT_FOUND,
+            Refusal::UnknownAccount(_) | Refusal::UnknownTransaction(_) => StatusCode::NOT_FOUND,
             Refusal::Unlinked(_) => StatusCode::CONFLICT,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -7,6 +7,8 @@
 mod page;
 mod teller;
 
+use std::mem;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
@@ -20,16 +22,14 @@ use crate::mint::iso;
 /// All year round: Nigeria keeps no summer time.
 const LAGOS: UtcOffset = offset!(+1);
 
-/// What a refresh that finds something new adds to the balance.
-const NEWS: i64 = 12_345;
-
 /// Which past an account to be linked has.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
     /// How many rows.
     pub transactions: usize,
-    /// Over how many business days they are spread, the last of which is today.
+    /// Over how many business days they are spread, the last of which is today: a century's at
+    /// most.
     pub days: u32,
     /// Decides everything about the rows but their ids, which are the account's own. Left out, it
     /// follows from the account's id.
@@ -152,15 +152,13 @@ impl Ledger {
         self.rows.iter_mut().find(|row| row.id == id)
     }
 
-    pub(crate) fn add(&mut self, row: Transaction) {
-        self.rows.push(row);
+    pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = Transaction>) {
+        self.rows.extend(rows);
     }
 
-    /// Whether there was one.
-    pub(crate) fn remove(&mut self, id: &str) -> bool {
-        let before = self.rows.len();
-        self.rows.retain(|row| row.id != id);
-        self.rows.len() < before
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Transaction> {
+        let place = self.rows.iter().position(|row| row.id == id)?;
+        Some(self.rows.remove(place))
     }
 
     /// One that is not in it yet, of today.
@@ -170,39 +168,42 @@ impl Ledger {
         self.teller.row(direction, amount, midnight(today()))
     }
 
-    /// What a refresh finds: one row of today, or a few.
-    pub(crate) fn grow(&mut self) {
-        let mut credit = NEWS;
-        for _ in 0..self.teller.up_to(3) {
-            let amount = self.teller.amount();
-            let debit = self.teller.row(Direction::Debit, amount, midnight(today()));
-            self.add(debit);
-            credit += amount;
+    /// Keeps what a fetch brought. An incomplete statement leaves half as many rows as there were,
+    /// the newest; the next complete one brings the others back.
+    pub(crate) fn take_in(&mut self, news: Option<i64>, incomplete: bool) {
+        let left = self.rows.len() / 2;
+        if !incomplete {
+            self.withheld.append(&mut self.rows);
+            self.rows = mem::take(&mut self.withheld);
         }
-        let credit = self.teller.row(Direction::Credit, credit, midnight(today()));
-        self.add(credit);
+        if let Some(change) = news {
+            self.grow(change);
+        }
+        if incomplete {
+            self.withheld.extend(self.rows.drain(..self.rows.len() - left));
+        }
     }
 
-    /// Keeps the newer half, as an incomplete statement does.
-    pub(crate) fn withhold(&mut self) {
-        let older = self.rows.len().div_ceil(2);
-        self.withheld.extend(self.rows.drain(..older));
+    /// One row of today, or a few, that together add this to the balance.
+    fn grow(&mut self, change: i64) {
+        let today = midnight(today());
+        let spent: Vec<_> = (0..self.teller.up_to(3)).map(|_| self.teller.amount()).collect();
+        let earned = change + spent.iter().sum::<i64>();
+        self.rows.push(self.teller.row(Direction::Credit, earned, today));
+        for amount in spent {
+            self.rows.push(self.teller.row(Direction::Debit, amount, today));
+        }
     }
 
-    /// Has all of it again, as after a complete statement.
-    pub(crate) fn restore(&mut self) {
-        self.rows.append(&mut self.withheld);
-    }
-
-    /// Lets someone change rows, then puts them in order. Returns the balance they lead to if they
-    /// led to this one before.
-    pub(crate) fn edit(&mut self, balance: i64, edit: impl FnOnce(&mut Self)) -> i64 {
+    /// Lets someone change the rows that lead to this balance, then puts them in order. They lead
+    /// to another one then.
+    pub(crate) fn edit<T>(&mut self, balance: &mut i64, edit: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.sum();
-        edit(self);
+        let edited = edit(self);
         self.rows.sort_by_key(|row| row.date);
-        let balance = balance + self.sum() - before;
-        self.reckon(balance);
-        balance
+        *balance += self.sum() - before;
+        self.reckon(*balance);
+        edited
     }
 
     fn sum(&self) -> i64 {
@@ -214,6 +215,202 @@ impl Ledger {
         for row in self.rows.iter_mut().rev() {
             row.balance = row.balance.map(|_| balance);
             balance -= row.change();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::json;
+    use time::Duration;
+    use time::macros::{date, datetime};
+
+    use super::*;
+
+    const BALANCE: i64 = 1_000_000;
+
+    fn ledger(account_id: &str, seed: Option<u64>) -> Ledger {
+        let history = History { transactions: 500, seed, ..History::default() };
+        Ledger::new(account_id, &history, BALANCE)
+    }
+
+    /// Without what an account's rows have of their own.
+    fn anonymous(ledger: &Ledger) -> Vec<Transaction> {
+        let bare = |row: &Transaction| Transaction { id: String::new(), ..row.clone() };
+        ledger.rows().map(bare).collect()
+    }
+
+    fn ids(ledger: &Ledger) -> Vec<String> {
+        ledger.rows().map(|row| row.id.clone()).collect()
+    }
+
+    /// Whether every balance there is leads to the next, and the last to this.
+    fn adds_up(ledger: &Ledger, mut balance: i64) -> bool {
+        ledger.rows().all(|row| {
+            let right = row.balance.is_none_or(|shown| shown == balance);
+            balance -= row.change();
+            right
+        })
+    }
+
+    #[test]
+    fn rows_follow_from_the_seed_and_their_ids_from_the_account() {
+        let [one, other] = ["one", "other"].map(|account_id| ledger(account_id, Some(7)));
+        assert_eq!(anonymous(&one), anonymous(&other));
+        assert_ne!(anonymous(&one), anonymous(&ledger("one", Some(8))));
+        assert_ne!(anonymous(&ledger("one", None)), anonymous(&ledger("other", None)));
+        assert_eq!(ids(&one), ids(&ledger("one", None)));
+        let ids: HashSet<_> = ids(&one).into_iter().chain(ids(&other)).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 24));
+    }
+
+    #[test]
+    fn rows_are_spread_over_all_days_up_to_today() {
+        let ledger = ledger("a", None);
+        let days: HashSet<_> = ledger.rows().map(Transaction::business_day).collect();
+        let first = today() - Duration::days(29);
+        assert_eq!(days.len(), 30);
+        assert!(days.iter().all(|day| (first..=today()).contains(day)));
+        assert!(ledger.rows().is_sorted_by(|newer, older| newer.date >= older.date));
+    }
+
+    #[test]
+    fn most_rows_are_of_midnight_and_some_of_another_time_of_their_day() {
+        let ledger = ledger("a", None);
+        let at_midnight = ledger.rows().filter(|row| row.date == midnight(row.business_day()));
+        assert!((400..490).contains(&at_midnight.count()));
+        assert!(ledger.rows().all(|row| row.date <= OffsetDateTime::now_utc()));
+    }
+
+    #[test]
+    fn a_business_day_begins_at_23_00_of_the_day_before() {
+        assert_eq!(midnight(date!(2026 - 01 - 05)), datetime!(2026-01-04 23:00 UTC));
+        let row = |date| Transaction { date, ..ledger("a", None).draft() };
+        let days = [
+            (datetime!(2026-01-04 22:59:59.999 UTC), date!(2026 - 01 - 04)),
+            (datetime!(2026-01-04 23:00 UTC), date!(2026 - 01 - 05)),
+        ];
+        for (at, day) in days {
+            assert_eq!(row(at).business_day(), day);
+        }
+    }
+
+    #[test]
+    fn balances_add_up_and_most_of_them_are_shown() {
+        let ledger = ledger("a", None);
+        assert!(adds_up(&ledger, BALANCE));
+        assert!((400..490).contains(&ledger.rows().filter_map(|row| row.balance).count()));
+    }
+
+    #[test]
+    fn no_past_balance_was_below_zero() {
+        for seed in 0..20 {
+            let history = History { seed: Some(seed), ..History::default() };
+            let ledger = Ledger::new("a", &history, 0);
+            assert!(ledger.rows().filter_map(|row| row.balance).all(|balance| balance >= 0));
+        }
+    }
+
+    #[test]
+    fn some_rows_have_a_field_that_nobody_has_documented() {
+        let odd = |row: &&Transaction| !row.extra.is_empty();
+        assert!((20..100).contains(&ledger("a", None).rows().filter(odd).count()));
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_is_written() {
+        let written = json!({
+            "id": "7a0000000000000000000001",
+            "narration": "Fictional salary",
+            "amount": 5,
+            "type": "credit",
+            "balance": null,
+            "date": "2026-01-04T23:00:00.000Z",
+            "category": "unknown",
+            "novelty": true,
+        });
+        let row: Transaction = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(row.date, midnight(date!(2026 - 01 - 05)));
+        assert_eq!(json!(row), written);
+    }
+
+    #[test]
+    fn a_changed_row_moves_the_balances_after_it_and_no_others() {
+        let mut ledger = ledger("a", None);
+        let (mut balance, before) = (BALANCE, anonymous(&ledger));
+        let id = ids(&ledger)[250].clone();
+        ledger.edit(&mut balance, |ledger| ledger.find(&id).unwrap().amount += 7);
+        let after = anonymous(&ledger);
+        assert_eq!((balance - BALANCE).abs(), 7);
+        assert!(adds_up(&ledger, balance));
+        assert_eq!(before[251..], after[251..]);
+        let moved = |(old, new): (&Transaction, &Transaction)| match (old.balance, new.balance) {
+            (Some(old), Some(new)) => new - old == balance - BALANCE,
+            (old, new) => old == new,
+        };
+        assert!(before[..250].iter().zip(&after).all(moved));
+    }
+
+    #[test]
+    fn a_row_with_a_new_date_is_found_in_its_new_place() {
+        let mut ledger = ledger("a", None);
+        let (mut balance, id) = (BALANCE, ids(&ledger)[0].clone());
+        let past = midnight(date!(2020 - 01 - 01));
+        ledger.edit(&mut balance, |ledger| ledger.find(&id).unwrap().date = past);
+        assert_eq!(ids(&ledger).last(), Some(&id));
+        assert_eq!(balance, BALANCE);
+        assert!(adds_up(&ledger, BALANCE));
+    }
+
+    #[test]
+    fn new_data_is_of_today_and_adds_up_to_what_it_adds_to_the_balance() {
+        let mut ledger = ledger("a", None);
+        let mut balance = BALANCE;
+        let mut counts = HashSet::new();
+        for _ in 0..20 {
+            let count = ledger.rows().count();
+            ledger.edit(&mut balance, |ledger| ledger.take_in(Some(9), false));
+            counts.insert(ledger.rows().count() - count);
+        }
+        assert_eq!(counts, HashSet::from([1, 2, 3]));
+        assert_eq!(balance, BALANCE + 180);
+        assert!(adds_up(&ledger, balance));
+        assert!(ledger.rows().take(20).all(|row| row.business_day() == today()));
+    }
+
+    #[test]
+    fn an_incomplete_statement_keeps_the_newer_half_and_a_complete_one_brings_the_rest_back() {
+        let mut ledger = ledger("a", None);
+        let (mut balance, whole) = (BALANCE, ids(&ledger));
+        for kept in [250, 125] {
+            ledger.edit(&mut balance, |ledger| ledger.take_in(None, true));
+            assert_eq!(ids(&ledger), whole[..kept]);
+            assert!(adds_up(&ledger, BALANCE));
+        }
+        ledger.edit(&mut balance, |ledger| ledger.take_in(None, false));
+        assert_eq!((ids(&ledger), balance), (whole, BALANCE));
+    }
+
+    #[test]
+    fn an_incomplete_statement_leaves_fewer_rows_of_any_number() {
+        for transactions in 1..10 {
+            let history = History { transactions, ..History::default() };
+            let mut ledger = Ledger::new("a", &history, BALANCE);
+            ledger.edit(&mut { BALANCE }, |ledger| ledger.take_in(Some(9), true));
+            assert!(ledger.rows().count() < transactions);
+        }
+    }
+
+    #[test]
+    fn a_history_of_nothing_or_of_no_days_or_of_too_many_is_one_too() {
+        for (transactions, days) in [(0, 30), (3, 0), (3, u32::MAX)] {
+            let history = History { transactions, days, ..History::default() };
+            let ledger = Ledger::new("a", &history, 0);
+            assert_eq!(ledger.rows().count(), transactions);
+            assert!(ledger.rows().take(1).all(|row| row.business_day() == today()));
         }
     }
 }

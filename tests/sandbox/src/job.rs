@@ -58,6 +58,8 @@ pub(crate) struct Job {
     pub(crate) status: JobStatus,
     /// Whether it ever ends.
     pub(crate) ends: bool,
+    /// Whether it took fewer transactions than there were for a success.
+    pub(crate) incomplete: bool,
 }
 
 impl Job {

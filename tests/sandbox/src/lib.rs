@@ -4,6 +4,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | [`account`] | fictional linked accounts |
+//! | [`history`] | an account's transactions, and which of them a call gets |
 //! | [`event`] | every webhook body, in Mono's old and new wording |
 //! | [`scenario`] | what Mono sends when an account is linked, refreshed, re-authorised, unlinked |
 //! | [`plan`] | what a sync comes to, and what goes wrong about a call |
@@ -23,6 +24,7 @@ pub mod call;
 mod control;
 pub mod delivery;
 pub mod event;
+pub mod history;
 pub mod job;
 mod mint;
 pub mod network;
@@ -46,8 +48,9 @@ pub use account::{Account, Link};
 pub use call::{Answer, Call};
 pub use delivery::{Attempt, Delivery, Outcome};
 pub use event::{Dialect, Event, Kind};
+pub use history::{Direction, History, Transaction};
 pub use network::{Fate, Network, Order};
-pub use plan::{Demand, Mishap, Pace, Plan, SuccessCode, Webhooks};
+pub use plan::{Demand, Mishap, Pace, PageMishap, Plan, SuccessCode, Webhooks};
 pub use refusal::Refusal;
 pub use scenario::{Mono, Refresh};
 pub use settings::Settings;

@@ -164,6 +164,48 @@ pub enum Mishap {
     Hang,
 }
 
+/// What goes wrong about one page of transactions.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageMishap {
+    /// The caller meets this instead of the page.
+    Mishap(Mishap),
+    /// The total is off by this much.
+    WrongTotal(isize),
+    /// The page has the rows of the page before.
+    Repeated,
+    /// This many rows at its end are left out, though the total counts them.
+    Missing(usize),
+    /// The page is right, but a row comes in before the next call and is the first one that this
+    /// call would have got: all rows shift.
+    Changing,
+}
+
+impl PageMishap {
+    /// Itself, if it can be carried out.
+    fn checked(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Mishap(mishap) => mishap.checked().map(Self::Mishap),
+            other => Ok(other),
+        }
+    }
+}
+
+impl From<Mishap> for PageMishap {
+    fn from(mishap: Mishap) -> Self {
+        Self::Mishap(mishap)
+    }
+}
+
+/// Page mishaps by the number of the page.
+pub(crate) type PageMishaps = Vec<(usize, PageMishap)>;
+
+pub(crate) fn check_pages(
+    pages: impl IntoIterator<Item = (usize, PageMishap)>,
+) -> Result<PageMishaps, Refusal> {
+    pages.into_iter().map(|(page, mishap)| Ok((page, mishap.checked()?))).collect()
+}
+
 impl Mishap {
     /// Itself, if it can be carried out.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
@@ -191,11 +233,27 @@ pub(crate) struct Script {
     /// Once the plans are used up.
     pub(crate) always: Plan,
     pub(crate) free_mishaps: VecDeque<Mishap>,
+    pub(crate) page_mishaps: PageMishaps,
+    /// Once those of a page are used up.
+    pub(crate) page_mishaps_always: PageMishaps,
 }
 
 impl Script {
     pub(crate) fn next_plan(&mut self) -> Plan {
         self.plans.pop_front().unwrap_or_else(|| self.always.clone())
+    }
+
+    /// What is to go wrong about a page that is read now. A free mishap comes first, and leaves
+    /// the page's own for the next try.
+    pub(crate) fn next_page_mishap(&mut self, number: usize) -> Option<PageMishap> {
+        if !self.free_mishaps.is_empty() {
+            return None;
+        }
+        if let Some(place) = self.page_mishaps.iter().position(|(page, _)| *page == number) {
+            return Some(self.page_mishaps.remove(place).1);
+        }
+        let mut lasting = self.page_mishaps_always.iter();
+        lasting.find(|(page, _)| *page == number).map(|(_, mishap)| mishap.clone())
     }
 }
 
@@ -261,6 +319,56 @@ mod tests {
             let mishap: Mishap = serde_json::from_value(written.clone()).unwrap();
             assert_eq!(json!(mishap), written);
         }
+    }
+
+    #[test]
+    fn every_page_mishap_can_be_read() {
+        let pages = json!([
+            [1, { "mishap": { "status": 503 } }],
+            [2, { "wrong_total": -3 }],
+            [3, "repeated"],
+            [4, { "missing": 2 }],
+            [5, "changing"],
+        ]);
+        let expected = [
+            (1, Mishap::Status(503).into()),
+            (2, PageMishap::WrongTotal(-3)),
+            (3, PageMishap::Repeated),
+            (4, PageMishap::Missing(2)),
+            (5, PageMishap::Changing),
+        ];
+        assert_eq!(serde_json::from_value::<PageMishaps>(pages).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_page_mishap_that_cannot_be_sent_is_refused() {
+        let pages = [(1, PageMishap::Repeated), (2, Mishap::Html(101).into())];
+        assert_eq!(check_pages(pages), Err(Refusal::Status(101)));
+    }
+
+    #[test]
+    fn page_mishaps_are_used_up_page_by_page_and_the_lasting_ones_never() {
+        let mut script = Script {
+            page_mishaps: vec![(2, PageMishap::Repeated), (2, PageMishap::Missing(1))],
+            page_mishaps_always: vec![(2, PageMishap::WrongTotal(1))],
+            ..Script::default()
+        };
+        assert_eq!(script.next_page_mishap(1), None);
+        let met: Vec<_> = (0..4).filter_map(|_| script.next_page_mishap(2)).collect();
+        let always = PageMishap::WrongTotal(1);
+        assert_eq!(met, [PageMishap::Repeated, PageMishap::Missing(1), always.clone(), always]);
+    }
+
+    #[test]
+    fn a_page_keeps_its_mishap_while_there_is_one_for_any_free_call() {
+        let mut script = Script {
+            free_mishaps: [Mishap::Hang].into(),
+            page_mishaps: vec![(1, PageMishap::Repeated)],
+            ..Script::default()
+        };
+        assert_eq!(script.next_page_mishap(1), None);
+        script.free_mishaps.clear();
+        assert_eq!(script.next_page_mishap(1), Some(PageMishap::Repeated));
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub enum Refusal {
     /// Mono knows nothing new of an account whose link is gone.
     #[error("account {0} is unlinked")]
     Unlinked(String),
+    /// The account's history has no such row.
+    #[error("the account has no transaction {0}")]
+    UnknownTransaction(String),
     /// The sandbox speaks plain HTTP only.
     #[error("the webhook URL must be an http:// URL: {0}")]
     WebhookUrl(String),

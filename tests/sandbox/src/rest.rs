@@ -1,9 +1,10 @@
-//! Mono's REST API, v1 and v2: syncs, jobs, account details, balances, re-authorisation, and a
-//! short fixed page of transactions.
+//! Mono's REST API, v1 and v2: syncs, jobs, account details, balances, transactions and
+//! re-authorisation.
 //!
 //! Every account can be reached through both. A call is decided first, then noted, then answered,
 //! so that the log is right even where the answer never comes.
 
+mod history;
 mod mishap;
 mod v1;
 mod v2;
@@ -21,7 +22,6 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use crate::account::{Account, DataStatus};
 use crate::call::{Answer, Call};
 use crate::mint::iso;
 use crate::plan::{Mishap, Plan, Webhooks};
@@ -62,8 +62,9 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
     let account_id = course.account_id.clone().or_else(|| account_in(uri.path()));
     let mishap = match &account_id {
         Some(account_id) if signed_in && !sync => mono.next_free_mishap(account_id),
-        _ => course.mishap.clone(),
+        _ => None,
     };
+    let mishap = mishap.or_else(|| course.mishap.clone());
     mono.note(Call {
         method,
         path: uri.path().to_owned(),
@@ -110,6 +111,11 @@ impl Course {
             mishap: plan.mishap,
             ..Self::default()
         }
+    }
+
+    /// Of a call that may get nothing of what it asked for.
+    fn meeting(mishap: Option<Mishap>) -> Self {
+        Self { mishap, ..Self::default() }
     }
 
     fn before(self, answer: impl IntoResponse) -> Response {
@@ -170,34 +176,4 @@ fn envelope(status: &str, message: &str, data: &Value) -> Value {
 /// One that a plan asks for; it has been checked.
 fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::OK)
-}
-
-struct Transaction {
-    id: &'static str,
-    narration: &'static str,
-    amount: i64,
-    direction: &'static str,
-    date: &'static str,
-}
-
-const TRANSACTIONS: [Transaction; 2] = [
-    Transaction {
-        id: "7a0000000000000000000002",
-        narration: "Invented groceries",
-        amount: 150_000,
-        direction: "debit",
-        date: "2026-01-04T23:00:00.000Z",
-    },
-    Transaction {
-        id: "7a0000000000000000000001",
-        narration: "Fictional salary",
-        amount: 2_500_000,
-        direction: "credit",
-        date: "2026-01-01T23:00:00.000Z",
-    },
-];
-
-/// None, unless Mono holds them.
-fn transactions(account: &Account) -> &'static [Transaction] {
-    if account.data_status == DataStatus::Available { &TRANSACTIONS } else { &[] }
 }

@@ -1,5 +1,6 @@
 //! What Mono does when something happens to an account: it remembers, and it sends.
 
+mod history;
 mod sync;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +28,7 @@ use crate::settings::Settings;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refresh {
-    /// The balance has changed.
+    /// There are transactions of today, and the balance has changed.
     #[default]
     NewData,
     /// All is as it was.
@@ -38,7 +39,7 @@ pub enum Refresh {
     Failed,
     /// The bank is down.
     BankUnavailable,
-    /// The balance came, the transactions did not.
+    /// The balance came, the transactions did not. In v1, the bank gave fewer than before.
     Partial,
 }
 
@@ -49,6 +50,8 @@ impl Refresh {
             Self::NewData | Self::NothingNew => account.after_fetch(),
             Self::ReauthorisationRequired | Self::Failed => account.data_status,
             Self::BankUnavailable => DataStatus::Unavailable,
+            // v1 has no word for it: it keeps what it had.
+            Self::Partial if account.dialect == Dialect::V1 => account.data_status,
             Self::Partial => DataStatus::Partial,
         }
     }
@@ -182,8 +185,8 @@ impl Mono {
             account.job_id.clone_from(&job.id);
             account.job_name = job.name;
             account.data_status = outcome.leaves(account);
-            if outcome == Refresh::NewData {
-                account.balance += 12_345;
+            if matches!(outcome, Refresh::NewData | Refresh::NothingNew) {
+                account.take_in(outcome == Refresh::NewData, job.incomplete);
             }
             if webhooks { outcome.events(account.dialect) } else { &[] }
         })
@@ -307,10 +310,7 @@ impl Mono {
         change: impl FnOnce(&mut Account) -> &'static [Kind],
     ) -> Result<(), Refusal> {
         let mut accounts = lock(&self.accounts);
-        let account = accounts.get_mut(account_id).ok_or_else(|| unknown(account_id))?;
-        if account.unlinked {
-            return Err(Refusal::Unlinked(account_id.to_owned()));
-        }
+        let account = found(&mut accounts, account_id)?;
         let kinds = change(account);
         self.tell(account, kinds);
         Ok(())
@@ -322,6 +322,15 @@ impl Mono {
             self.send(&Event::new(*kind, account, &stamp));
         }
     }
+}
+
+/// One account to be changed, unless its link is gone.
+fn found<'a>(
+    accounts: &'a mut BTreeMap<String, Account>,
+    account_id: &str,
+) -> Result<&'a mut Account, Refusal> {
+    let account = accounts.get_mut(account_id).ok_or_else(|| unknown(account_id))?;
+    if account.unlinked { Err(Refusal::Unlinked(account_id.to_owned())) } else { Ok(account) }
 }
 
 fn unknown(account_id: &str) -> Refusal {

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Course, Problem, status, transactions};
+use super::history::{Asked, base_url, place};
+use super::{Api, Course, Problem, status};
+use crate::account::Account;
 use crate::event::{AUTH_METHOD, institution};
+use crate::history::Transaction;
 use crate::plan::Plan;
 use crate::scenario::{Mono, Refresh, Sync, Trigger};
 
@@ -40,25 +43,30 @@ async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Jso
     })))
 }
 
-async fn history(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn history(
+    State(mono): Api,
+    Path(account_id): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let selection = asked.selection()?;
     let account = mono.linked(&account_id)?;
-    let page = transactions(&account);
-    let data = page.iter().map(|transaction| {
-        json!({
-            "_id": transaction.id,
-            "type": transaction.direction,
-            "amount": transaction.amount,
-            "narration": transaction.narration,
-            "date": transaction.date,
-            "balance": null,
-            "currency": account.currency,
-            "category": "unknown",
-        })
+    let page = mono.page(&account_id, &selection)?;
+    let url = format!("{}/accounts/{account_id}/transactions", base_url(&headers));
+    let body = json!({
+        "paging": place(&page, &url),
+        "data": page.rows.iter().map(|row| written(row, &account)).collect::<Vec<_>>(),
     });
-    Ok(Json(json!({
-        "paging": { "total": page.len(), "page": 1, "previous": null, "next": null },
-        "data": data.collect::<Vec<_>>(),
-    })))
+    Ok(Course::meeting(page.mishap).before(Json(body)))
+}
+
+/// As v2 has it, but for the name of the id, and with the currency.
+fn written(row: &Transaction, account: &Account) -> Value {
+    let mut row = json!(row);
+    row["_id"] = row["id"].take();
+    row["currency"] = json!(account.currency);
+    row.as_object_mut().map(|fields| fields.remove("id"));
+    row
 }
 
 pub(super) fn asks_for_sync(request: &Request) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -12,9 +12,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{Api, Course, Problem, envelope, status, transactions};
+use super::history::{Asked, base_url, place};
+use super::{Api, Course, Problem, envelope, status};
 use crate::account::Account;
 use crate::event::{self, AUTH_METHOD};
+use crate::history::Page;
 use crate::job::{Job, JobStatus};
 use crate::mint::iso;
 use crate::plan::{Demand, Plan};
@@ -69,15 +71,28 @@ async fn balance(
     Path(account_id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    read(&mono, &account_id, &headers, Trigger::Balance, balance_of)
+    if is_real_time(&headers) {
+        return real_time(&mono, &account_id, Trigger::Balance, balance_of);
+    }
+    Ok(Json(balance_of(&mono.linked(&account_id)?)).into_response())
 }
 
 async fn history(
     State(mono): Api,
     Path(account_id): Path<String>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    read(&mono, &account_id, &headers, Trigger::Transactions, history_of)
+    let selection = asked.selection()?;
+    // Without /accounts/, as in Mono's sample: it leads nowhere.
+    let url = format!("{}/v2/{account_id}/transactions", base_url(&headers));
+    if is_real_time(&headers) {
+        let body = |account: &Account| history_of(&account.page(&selection), &url);
+        return real_time(&mono, &account_id, Trigger::Transactions, body);
+    }
+    let page = mono.page(&account_id, &selection)?;
+    let body = history_of(&page, &url);
+    Ok(Course::meeting(page.mishap).before(Json(body)))
 }
 
 async fn job(
@@ -145,36 +160,19 @@ fn balance_of(account: &Account) -> Value {
     envelope("successful", COMPLETED, &data)
 }
 
-fn history_of(account: &Account) -> Value {
-    let page = transactions(account);
-    let data = page.iter().map(|transaction| {
-        json!({
-            "id": transaction.id,
-            "narration": transaction.narration,
-            "amount": transaction.amount,
-            "type": transaction.direction,
-            "balance": null,
-            "date": transaction.date,
-            "category": "unknown",
-        })
-    });
-    let data = json!(data.collect::<Vec<_>>());
-    let mut body = envelope("successful", "Transactions retrieved", &data);
-    body["meta"] = json!({ "total": page.len(), "page": 1, "previous": null, "next": null });
+fn history_of(page: &Page, url: &str) -> Value {
+    let mut body = envelope("successful", "Transactions retrieved", &json!(page.rows));
+    body["meta"] = place(page, url);
     body
 }
 
-/// From the bank if it is asked for in real time, else from what Mono holds.
-fn read(
+/// From the bank, not from what Mono holds.
+fn real_time(
     mono: &Arc<Mono>,
     account_id: &str,
-    headers: &HeaderMap,
     trigger: Trigger,
-    body: fn(&Account) -> Value,
+    body: impl Fn(&Account) -> Value,
 ) -> Result<Response, Problem> {
-    if !is_real_time(headers) {
-        return Ok(Json(body(&mono.linked(account_id)?)).into_response());
-    }
     Ok(match mono.sync(account_id, trigger)? {
         Sync::Begun(plan, job) => {
             let answer = outcome(&plan, &job, body(&mono.linked(account_id)?));

@@ -30,10 +30,15 @@ impl Trigger {
         }
     }
 
+    /// Whether it takes fewer transactions than there were for a success.
+    fn accepts(self, planned: Refresh) -> bool {
+        matches!(self, Self::V1 { allow_incomplete_statement: true }) && planned == Refresh::Partial
+    }
+
     /// What a planned outcome becomes when it is asked for in this way.
     fn outcome(self, planned: Refresh, account: &Account) -> Refresh {
         match (self, planned) {
-            (Self::V1 { allow_incomplete_statement: true }, Refresh::Partial) => Refresh::NewData,
+            _ if self.accepts(planned) => Refresh::NewData,
             (Self::Transactions, Refresh::NewData | Refresh::NothingNew | Refresh::Partial)
                 if account.balance_only =>
             {
@@ -159,13 +164,14 @@ impl Mono {
         if plan.is_prevented() {
             return Ok(Sync::Prevented(plan));
         }
+        let incomplete = trigger.accepts(plan.outcome);
         plan.outcome = trigger.outcome(plan.outcome, &account);
-        let job = self.begin(account_id, trigger.job_name(), &plan);
+        let job = self.new_job(account_id, trigger.job_name(), plan.pace);
+        let job = self.begin(Job { incomplete, ..job }, &plan);
         Ok(Sync::Begun(plan, job))
     }
 
-    fn begin(self: &Arc<Self>, account_id: &str, name: JobName, plan: &Plan) -> Job {
-        let job = self.new_job(account_id, name, plan.pace);
+    fn begin(self: &Arc<Self>, job: Job, plan: &Plan) -> Job {
         if plan.pace == Pace::AtOnce {
             return self.end(job, plan);
         }
@@ -183,6 +189,7 @@ impl Mono {
             name,
             status: JobStatus::Processing,
             ends: pace != Pace::NeverEnding,
+            incomplete: false,
         }
     }
 
@@ -207,7 +214,11 @@ impl Mono {
         while slow_jobs.try_join_next().is_some() {}
     }
 
-    fn rewrite(&self, account_id: &str, change: impl FnOnce(&mut Script)) -> Result<(), Refusal> {
+    pub(super) fn rewrite(
+        &self,
+        account_id: &str,
+        change: impl FnOnce(&mut Script),
+    ) -> Result<(), Refusal> {
         if self.account(account_id).is_none() {
             return Err(unknown(account_id));
         }

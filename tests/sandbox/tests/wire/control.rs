@@ -150,6 +150,63 @@ async fn what_is_not_there_is_404_and_what_is_gone_is_409() {
     }
 }
 
+#[tokio::test]
+async fn a_history_can_be_chosen_read_and_changed() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let history = json!({ "transactions": 3, "days": 2, "seed": 1, "largest_page": 2 });
+    let answer = post(&sandbox, "/accounts", &json!({ "history": history })).await;
+    let account_id = answer["account_id"].as_str().expect("an id");
+    let rows = format!("/accounts/{account_id}/transactions");
+
+    let made_up = post(&sandbox, &rows, &json!({})).await;
+    let fields = json!({ "amount": 5, "type": "credit", "balance": 0, "novelty": true });
+    let added = post(&sandbox, &rows, &fields).await;
+    assert_eq!(added["novelty"], true);
+    let known = sandbox.transactions(account_id);
+    assert_eq!(get(&sandbox, &rows).await, json!(known));
+    assert_eq!((json!(known[0]), json!(known[1])), (added.clone(), made_up));
+    let balance = || sandbox.account(account_id).expect("an account").balance;
+    assert_eq!(added["balance"], balance());
+
+    let row = format!("{rows}/{}", known[0].id);
+    let change = json!({ "amount": 7, "date": "2020-01-04T23:00:00.000Z" }).to_string();
+    let (status, changed) = call(&sandbox, Method::PATCH, &row, change).await;
+    assert_eq!((status, &changed["amount"]), (StatusCode::OK, &json!(7)));
+    assert_eq!(json!(sandbox.transactions(account_id)[4]), changed);
+    let before = balance();
+    assert_eq!(call(&sandbox, Method::DELETE, &row, "").await.0, StatusCode::OK);
+    assert_eq!(balance(), before - 7);
+
+    let wrong = json!({ "type": "both" }).to_string();
+    assert_eq!(refused(&sandbox, &rows, &wrong).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(sandbox.transactions(account_id).len(), 4);
+    assert_eq!(call(&sandbox, Method::DELETE, &row, "").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(call(&sandbox, Method::PATCH, &row, "").await.0, StatusCode::NOT_FOUND);
+    let nobody = "/accounts/nobody/transactions";
+    assert_eq!(call(&sandbox, Method::GET, nobody, "").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn pages_can_be_planned() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let account_id = sandbox.link(sandbox::Link::default());
+    let account = format!("/accounts/{account_id}");
+    let once = json!([[1, { "mishap": { "status": 503 } }]]);
+    let always = json!([[1, { "wrong_total": 1 }]]);
+    for (plan, pages) in [("page_mishaps", once), ("default_page_mishaps", always)] {
+        let answer = put(&sandbox, &format!("{account}/{plan}"), &pages).await;
+        assert_eq!(answer, (StatusCode::OK, json!({})));
+    }
+    let caller = Caller::of(&sandbox);
+    let path = format!("/v2{account}/transactions");
+    assert_eq!(caller.get(&path).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(caller.get(&path).await.body["meta"]["total"], 41);
+    let wrong = json!([[1, "torn"]]);
+    let (status, answer) = put(&sandbox, &format!("{account}/page_mishaps"), &wrong).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["error"].as_str().is_some_and(|error| error.contains("repeated")), "{answer}");
+}
+
 async fn put(sandbox: &Sandbox, path: &str, body: &Value) -> (StatusCode, Value) {
     call(sandbox, Method::PUT, path, body.to_string()).await
 }

@@ -3,6 +3,7 @@
 mod caller;
 mod control;
 mod delivery;
+mod history;
 mod receiver;
 mod rest;
 mod scenario;

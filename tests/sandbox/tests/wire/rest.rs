@@ -86,25 +86,6 @@ async fn a_balance_without_the_real_time_header_is_what_mono_holds() {
 }
 
 #[tokio::test]
-async fn transactions_are_one_short_page_in_either_wording() {
-    let (_sandbox, caller, account_id) = start().await;
-    let v2 = caller.get(&format!("/v2/accounts/{account_id}/transactions?page=1")).await.body;
-    assert_eq!(v2["meta"], json!({ "total": 2, "page": 1, "previous": null, "next": null }));
-    assert_eq!(v2["data"][0]["type"], "debit");
-    let v1 = caller.get(&format!("/accounts/{account_id}/transactions")).await.body;
-    assert_eq!(v1["paging"]["total"], 2);
-    assert_eq!(v1["data"][0]["_id"], v2["data"][0]["id"]);
-}
-
-#[tokio::test]
-async fn transactions_that_mono_does_not_hold_are_an_empty_page() {
-    let (sandbox, caller, account_id) = start().await;
-    sandbox.refresh(&account_id, Refresh::Partial).expect("a link");
-    let reply = caller.get(&format!("/v2/accounts/{account_id}/transactions")).await;
-    assert_eq!(reply.body["data"], json!([]));
-}
-
-#[tokio::test]
 async fn v1_gives_a_fresh_token_for_each_reauthorisation() {
     let (_sandbox, caller, account_id) = start().await;
     let path = format!("/accounts/{account_id}/reauthorise");

@@ -1,0 +1,97 @@
+//! What a call for transactions may ask, and how its answer says where it stands.
+//!
+//! What Mono leaves open is decided here: both days belong to the window and are business days in
+//! Lagos, one of them alone is enough, a narration is found by any part of it, and whatever cannot
+//! be understood is 400.
+
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::Date;
+use time::macros::format_description;
+
+use super::Problem;
+use crate::history::{Direction, Page, Selection};
+
+/// What follows the question mark.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    start: Option<String>,
+    end: Option<String>,
+    #[serde(rename = "type")]
+    direction: Option<String>,
+    narration: Option<String>,
+    paginate: Option<String>,
+    limit: Option<String>,
+    page: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn selection(self) -> Result<Selection, Problem> {
+        let start = read(self.start, "start must be a date such as 31-12-2026", date)?;
+        let end = read(self.end, "end must be a date such as 31-12-2026", date)?;
+        if end.is_some_and(|end| start > Some(end)) {
+            return Err(bad("start must not be after end"));
+        }
+        let paginate = read(self.paginate, "paginate must be true or false", boolean)?;
+        let page = read(self.page, "page must be a number from 1 on", positive)?;
+        Ok(Selection {
+            start,
+            end,
+            direction: read(self.direction, "type must be debit or credit", direction)?,
+            narration: self.narration,
+            limit: read(self.limit, "limit must be a number from 1 on", positive)?,
+            page: paginate.unwrap_or(true).then_some(page.unwrap_or(1)),
+        })
+    }
+}
+
+fn read<T>(
+    text: Option<String>,
+    message: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    text.map(|text| parse(&text).ok_or(bad(message))).transpose()
+}
+
+fn bad(message: &'static str) -> Problem {
+    Problem(StatusCode::BAD_REQUEST, message)
+}
+
+fn date(text: &str) -> Option<Date> {
+    Date::parse(text, format_description!("[day]-[month]-[year]")).ok()
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    text.parse().ok()
+}
+
+fn direction(text: &str) -> Option<Direction> {
+    match text {
+        "debit" => Some(Direction::Debit),
+        "credit" => Some(Direction::Credit),
+        _ => None,
+    }
+}
+
+fn positive(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| *number > 0)
+}
+
+/// v2's `meta`, v1's `paging`. The links say nothing but the page: Mono's sample has no more.
+pub(super) fn place(page: &Page, url: &str) -> Value {
+    let link = |number: usize| format!("{url}?page={number}");
+    json!({
+        "total": page.total,
+        "page": page.number,
+        "previous": (page.number > 1).then(|| link(page.number - 1)),
+        "next": (!page.is_last).then(|| link(page.number + 1)),
+    })
+}
+
+/// Where the caller has found us.
+pub(super) fn base_url(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).map(HeaderValue::to_str);
+    format!("http://{}", host.and_then(Result::ok).unwrap_or_default())
+}
