@@ -13,7 +13,7 @@ use mono_sync::timestamp::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::{error, info};
-use url::{Host, Url};
+use url::Url;
 
 /// When to try again where Mono does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -63,20 +63,30 @@ pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Proble
     Ok(wanted)
 }
 
-/// A customer comes back by it from the bank: over TLS, or on the developer's own machine. Mono is
-/// given what was read and checked, lest it reads something else.
+/// A customer comes back by it from the bank: over TLS to a named host, or on the developer's own
+/// machine. Mono is given what was read and checked, lest it reads something else.
 fn safe_url(text: &str) -> Option<Url> {
     // The parser is lenient with what is no part of a URL.
     let written = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let scheme = text.split_once("://").filter(|_| !text.contains('\\'))?.0;
-    let url = Url::parse(text).ok().filter(|url| written && url.scheme() == scheme)?;
-    let local = match url.host()? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+    let (scheme, rest) = text.split_once("://").filter(|_| written && !text.contains('\\'))?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    let (host, port) = authority.split_at(port_at.unwrap_or(authority.len()));
+    let right = match scheme {
+        "https" => is_host_name(host),
+        "http" => ["localhost", "127.0.0.1", "[::1]"].contains(&host),
+        _ => false,
     };
-    let anonymous = url.username().is_empty() && url.password().is_none();
-    (anonymous && (scheme == "https" || scheme == "http" && local)).then_some(url)
+    Url::parse(text).ok().filter(|_| right && port != ":")
+}
+
+/// Labels of letters, digits and hyphens, the last of which is no number.
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let named = host.rsplit('.').next().is_some_and(|last| last.starts_with(char::is_alphabetic));
+    named && host.split('.').all(is_label)
 }
 
 /// Asks Mono, and answers with what the customer is to be sent through. An account that needs none
@@ -180,6 +190,15 @@ mod tests {
             "https://app.example/?\u{af}n",
             "https://app.exa\\tmple/",
             "https:app.example",
+            "https://app.example*",
+            "https://app_1.example",
+            "https://app..example",
+            "https://app.example.",
+            "https://app.example:",
+            "https://app.example:99999",
+            "https://192.0.2.1/",
+            "https://[::1]/",
+            "http://127.0.0.2/",
             r"https:\\\\app.example",
             r"https://app.example\\\\evil",
             "HTTPS://app.example",
