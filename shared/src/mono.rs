@@ -181,6 +181,9 @@ impl Session<'_> {
         job_id: &str,
         deadline: Instant,
     ) -> Result<Option<(JobState, JobDemand)>, Trouble> {
+        if !answer::is_part_of_path(job_id) {
+            return Ok(None);
+        }
         let path = format!("/v2/accounts/{id}/jobs/{job_id}");
         Ok(self.read(&path, deadline).await?.of_job())
     }

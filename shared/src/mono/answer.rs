@@ -207,9 +207,7 @@ impl Answer {
 
     /// Only what can be a part of a path.
     fn job_id(&self) -> Option<String> {
-        let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let id = self.header("x-job-id")?;
-        ((1..=64).contains(&id.len()) && id.bytes().all(safe)).then(|| id.to_owned())
+        self.header("x-job-id").filter(|id| is_part_of_path(id)).map(str::to_owned)
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -245,6 +243,12 @@ impl MonoError {
     pub(super) fn unreadable() -> Self {
         Self { code: "UNREADABLE_ANSWER".to_owned(), message: None }
     }
+}
+
+/// Whether an id of a job can stand in a path as it is.
+pub(super) fn is_part_of_path(id: &str) -> bool {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&id.len()) && id.bytes().all(safe)
 }
 
 fn demands(word: &str) -> bool {
