@@ -7,6 +7,7 @@
 
 mod attempt;
 mod fact;
+mod import;
 mod order;
 mod refresh;
 mod status;
@@ -17,9 +18,10 @@ mod view;
 
 pub use attempt::{MonoError, SyncAttempt, SyncData, SyncOutcome, Trouble};
 pub use fact::{
-    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, LinkCheck, News,
+    DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobState, LinkCheck, News,
     SettledStatus, SyncStatus, Update, Webhook,
 };
+pub use import::{ImportLease, ImportRefusal};
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
 pub use refresh::RefreshPolicy;
 pub use status::{Attention, Standing, Status};
@@ -41,6 +43,8 @@ pub struct Account {
     pub lease: Option<Lease>,
     /// No sync of ours before this time. Written with the lease.
     pub cooldown_until: Option<Timestamp>,
+    /// Set while an import of transactions runs. A lock as well.
+    pub import: Option<ImportLease>,
 }
 
 /// The record before one fact and after it.
@@ -95,6 +99,9 @@ pub struct Registers {
     pub synced: Option<Mark>,
     /// A confirmed pull that brought transactions: what an import has to catch up with.
     pub transactions: Option<Mark>,
+    /// The newest confirmed pull whose transactions are in the table, and the date of the newest row
+    /// in it then.
+    pub imported: Option<Register<Option<Timestamp>>>,
     /// Whether the account has ever shown transactions. Once so, always so.
     pub has_transactions: bool,
     /// What Mono holds of the account.
@@ -155,7 +162,13 @@ impl Account {
     /// An account of which nothing is known yet.
     #[must_use]
     pub fn new(id: AccountId) -> Self {
-        Self { id, registers: Registers::default(), lease: None, cooldown_until: None }
+        Self {
+            id,
+            registers: Registers::default(),
+            lease: None,
+            cooldown_until: None,
+            import: None,
+        }
     }
 
     /// What each of these facts does, one after the other.
@@ -177,7 +190,8 @@ impl Account {
 }
 
 impl Registers {
-    /// Whether any of them has its value from the fact of this place.
+    /// Whether any of them has its value from the fact of this place. An import stands in the place
+    /// of its pull, and is left out.
     #[must_use]
     pub fn hold(&self, order: OrderKey) -> bool {
         fn place<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
@@ -233,6 +247,10 @@ impl Registers {
                     writer.mark(|r| &mut r.unlinked, check.order());
                 }
                 (check.at, false)
+            }
+            Fact::Import(import) => {
+                writer.put(|r| &mut r.imported, import.pull, import.through);
+                (import.pull.at, false)
             }
         };
         let Writer { mut registers, wrote } = writer;
@@ -354,7 +372,7 @@ impl Writer {
         match &attempt.outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 self.mark(|r| &mut r.synced, order);
-                if *data == SyncData::Transactions {
+                if *data != SyncData::Balance {
                     self.registers.has_transactions = true;
                     if *has_new_data {
                         self.mark(|r| &mut r.transactions, order);

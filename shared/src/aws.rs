@@ -17,10 +17,22 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use crate::config::{ConfigError, Environment};
 
-/// Longer than a healthy answer ever takes, and short enough that most operations are tried three
-/// times within a function's time.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long AWS may take for an attempt, and for all attempts of an operation together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    attempt: Duration,
+    operation: Duration,
+}
+
+impl Patience {
+    /// Of a function that somebody waits for, or whose work is small: longer than a healthy answer
+    /// ever takes, and short enough that most operations are tried three times within its time.
+    pub const SHORT: Self =
+        Self { attempt: Duration::from_secs(2), operation: Duration::from_secs(7) };
+    /// Of one that moves many items at once, and has the time.
+    pub const LONG: Self =
+        Self { attempt: Duration::from_secs(10), operation: Duration::from_secs(35) };
+}
 
 /// The configuration of every AWS client.
 ///
@@ -31,7 +43,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 /// # Errors
 ///
 /// [`ConfigError::Missing`] if there is no `AWS_REGION`.
-pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
+pub fn sdk_config(environment: &Environment, patience: Patience) -> Result<SdkConfig, ConfigError> {
     let http_client = Builder::new().tls_provider(tls()).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -45,8 +57,8 @@ pub fn sdk_config(environment: &Environment) -> Result<SdkConfig, ConfigError> {
         .retry_config(RetryConfig::standard())
         .timeout_config(
             TimeoutConfig::builder()
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .operation_timeout(OPERATION_TIMEOUT)
+                .operation_attempt_timeout(patience.attempt)
+                .operation_timeout(patience.operation)
                 .build(),
         );
     // The SDK's own variable for another endpoint, which its own loader would have read.

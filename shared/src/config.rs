@@ -79,6 +79,15 @@ impl Environment {
         Ok(Duration::from_hours(24 * u64::from(days)))
     }
 
+    /// `IMPORT_HISTORY_DAYS`: how far back the first import of transactions goes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing or no whole number.
+    pub fn import_history_days(&self) -> Result<u32, ConfigError> {
+        self.number("IMPORT_HISTORY_DAYS")
+    }
+
     /// `MONO_API_VERSION` (`v1` or `v2`) and `MONO_API_BASE_URL`.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::account::{
     SyncStatus, Update, Webhook,
 };
 use crate::account_id::AccountId;
-use crate::money::MinorUnits;
+use crate::money::{MinorUnits, currency};
 use crate::timestamp::Timestamp;
 
 /// A webhook event, read.
@@ -83,7 +83,7 @@ impl Event {
         match &self.meaning {
             Meaning::Fact(_, fact) => match &**fact {
                 Fact::Webhook(webhook) => Some(webhook.order),
-                Fact::Attempt(_) | Fact::LinkCheck(_) => None,
+                Fact::Attempt(_) | Fact::LinkCheck(_) | Fact::Import(_) => None,
             },
             Meaning::Nothing(_) => None,
         }
@@ -222,16 +222,6 @@ fn details(account: &Map<String, Value>) -> Option<Details> {
             }
         }),
     })
-}
-
-/// ISO 4217, where it can be told: Mono's samples say `NGN`, `ngn` and, in 2020, `Naira`.
-fn currency(word: &str) -> String {
-    let is_code = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
-    match word {
-        _ if word.eq_ignore_ascii_case("naira") => "NGN".to_owned(),
-        _ if is_code => word.to_ascii_uppercase(),
-        _ => word.to_owned(),
-    }
 }
 
 /// What names the account. Mono puts it in a different place in almost every event; the first

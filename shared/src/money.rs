@@ -18,6 +18,17 @@ impl MinorUnits {
     }
 }
 
+/// ISO 4217 where it can be told, else as it came: Mono's samples say `NGN`, `ngn` and, in 2020,
+/// `Naira`.
+pub(crate) fn currency(word: &str) -> String {
+    let is_code = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    match word {
+        _ if word.eq_ignore_ascii_case("naira") => "NGN".to_owned(),
+        _ if is_code => word.to_ascii_uppercase(),
+        _ => word.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

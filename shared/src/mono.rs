@@ -23,11 +23,16 @@ pub use key::{KeyCache, MonoKey};
 
 use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
 use crate::account_id::AccountId;
+use crate::business_day::Days;
 use crate::random;
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
+use crate::transaction::Transaction;
 use answer::Answer;
 use transport::Transport;
+
+/// How many transactions are asked for at once.
+const PAGE: u32 = 100;
 
 /// Which of Mono's APIs is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +103,28 @@ pub enum NoReauthorisation {
     Trouble(Trouble),
 }
 
+/// Some of an account's transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionPage {
+    /// Those that could be read.
+    pub rows: Vec<Transaction>,
+    /// How many could not: what has no id, date, type or amount that can be stored.
+    pub unreadable: usize,
+    /// How many there are on all pages together, if Mono says so.
+    pub total: Option<u64>,
+    /// Whether Mono says that there is another page.
+    pub has_next: bool,
+}
+
+/// Why there are no transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoTransactions {
+    /// Mono does not know the account.
+    NotFound,
+    /// Mono could not be asked.
+    Trouble(Trouble),
+}
+
 impl Mono {
     /// Mono's API at this address. No call takes longer than `limit`.
     #[must_use]
@@ -141,7 +168,7 @@ impl Session<'_> {
             }
             ApiVersion::V2 => {
                 let data = match wanted.data {
-                    SyncData::Transactions => "transactions",
+                    SyncData::Transactions | SyncData::IncompleteTransactions => "transactions",
                     SyncData::Balance => "balance",
                 };
                 let mut request = self.request(Method::GET, &format!("/v2/accounts/{id}/{data}"));
@@ -154,7 +181,7 @@ impl Session<'_> {
             }
         };
         let outcome = match self.send(request.map(|()| None), deadline).await {
-            Ok(answer) => answer.of_sync(self.mono.version, wanted.data),
+            Ok(answer) => answer.of_sync(self.mono.version, wanted),
             Err(trouble) => SyncOutcome::Trouble(trouble),
         };
         let SyncOutcome::Failed { job_id: Some(job_id), .. } = &outcome else {
@@ -199,6 +226,33 @@ impl Session<'_> {
             ApiVersion::V2 => format!("/v2/accounts/{id}"),
         };
         self.read(&path, deadline).await?.of_account()
+    }
+
+    /// A page of the account's transactions of these days, the newest first, from what Mono has
+    /// fetched already. Pages are counted from 1. Free.
+    ///
+    /// Mono reads `start` and `end` as DD-MM-YYYY; which clock it counts days by, and how many rows a
+    /// page may have at most, it does not document.
+    ///
+    /// # Errors
+    ///
+    /// [`NoTransactions`].
+    pub async fn transactions(
+        &self,
+        id: &AccountId,
+        days: &Days,
+        page: u32,
+        deadline: Instant,
+    ) -> Result<TransactionPage, NoTransactions> {
+        let version = match self.mono.version {
+            ApiVersion::V1 => "",
+            ApiVersion::V2 => "/v2",
+        };
+        let (start, end) = (days.start().for_mono(), days.end().for_mono());
+        let query = format!("start={start}&end={end}&paginate=true&limit={PAGE}&page={page}");
+        let path = format!("{version}/accounts/{id}/transactions?{query}");
+        let answer = self.read(&path, deadline).await.map_err(NoTransactions::Trouble)?;
+        answer.of_transactions()
     }
 
     /// Has Mono prepare for its customer to re-authorise. Sent once.

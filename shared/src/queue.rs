@@ -1,11 +1,16 @@
 //! Sending to SQS.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::operation::send_message::builders::SendMessageFluentBuilder;
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
+use crate::account_id::AccountId;
 use crate::aws::describe;
+use crate::import::ImportJob;
 use crate::timestamp::Timestamp;
 use crate::webhook_body::WebhookBody;
 
@@ -15,7 +20,7 @@ pub const RECEIVED_AT: &str = "received_at";
 pub const REASON: &str = "reason";
 
 /// A message could not be sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot send to the queue: {0}")]
 pub struct SendError(String);
 
@@ -52,6 +57,77 @@ impl WebhookQueue {
     ) -> Result<String, SendError> {
         let message = self.client.send_message().queue_url(&self.url).message_body(body.as_str());
         send(message.message_attributes(RECEIVED_AT, text(received_at.to_string())?)).await
+    }
+}
+
+/// The queue of imports to be done.
+#[derive(Clone)]
+pub struct ImportQueue {
+    client: Client,
+    url: String,
+}
+
+/// The most messages that one `SendMessageBatch` takes.
+const MOST_MESSAGES: usize = 10;
+
+impl ImportQueue {
+    /// How long a job waits: until the record that it is about is written, and for other pulls of
+    /// the same minute.
+    pub const DELAY: Duration = Duration::from_secs(2);
+
+    /// The queue at this URL.
+    #[must_use]
+    pub fn new(client: Client, url: impl Into<String>) -> Self {
+        Self { client, url: url.into() }
+    }
+
+    /// Asks for imports, each to begin after a delay of at most 15 minutes; a request for each ten.
+    /// Answers with the accounts for which that failed, and why.
+    pub async fn send(&self, jobs: &[ImportJob], delay: Duration) -> HashMap<AccountId, SendError> {
+        let mut failed = HashMap::new();
+        for jobs in jobs.chunks(MOST_MESSAGES) {
+            match self.send_chunk(jobs, delay).await {
+                Ok(left) => failed.extend(left),
+                Err(error) => {
+                    failed.extend(jobs.iter().map(|job| (job.account_id.clone(), error.clone())));
+                }
+            }
+        }
+        failed
+    }
+
+    async fn send_chunk(
+        &self,
+        jobs: &[ImportJob],
+        delay: Duration,
+    ) -> Result<Vec<(AccountId, SendError)>, SendError> {
+        let delay = i32::try_from(delay.as_secs()).unwrap_or(i32::MAX);
+        let entry = |(number, job): (usize, &ImportJob)| {
+            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string());
+            entry.message_body(job.to_body()).delay_seconds(delay).build()
+        };
+        let entries: Result<Vec<_>, _> = jobs.iter().enumerate().map(entry).collect();
+        let entries = entries.map_err(|error| SendError(error.to_string()))?;
+        let batch = self.client.send_message_batch().queue_url(&self.url);
+        let answer = batch.set_entries(Some(entries)).send().await;
+        let answer = answer.map_err(|error| SendError(describe(&error)))?;
+        let failed = answer.failed.into_iter().filter_map(|entry| {
+            let job = jobs.get(entry.id.parse::<usize>().ok()?)?;
+            Some((job.account_id.clone(), SendError(entry.code)))
+        });
+        Ok(failed.collect())
+    }
+
+    /// Has a message that will be given back come again after a time, instead of that of the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: it comes after the time of the queue.
+    pub async fn postpone(&self, receipt_handle: &str, wait: Duration) -> Result<(), SendError> {
+        let change = self.client.change_message_visibility().queue_url(&self.url);
+        let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
+        let change = change.receipt_handle(receipt_handle).visibility_timeout(seconds);
+        change.send().await.map(drop).map_err(|error| SendError(describe(&error)))
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) fn bytes() -> [u8; 8] {
 }
 
 /// Between half of this time and all of it, so that those who wait for the same do not meet again.
-pub(crate) fn jittered(longest: Duration) -> Duration {
+#[must_use]
+pub fn jittered(longest: Duration) -> Duration {
     longest / 2 + longest / 2 * u32::from(bytes()[0]) / 255
 }

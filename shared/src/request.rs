@@ -6,7 +6,9 @@ use std::str::FromStr;
 use lambda_http::{Request, RequestExt};
 
 use crate::account_id::AccountId;
+use crate::business_day::BusinessDay;
 use crate::problem::Problem;
+use crate::timestamp::Timestamp;
 
 /// The `{account_id}` of the route.
 ///
@@ -57,6 +59,23 @@ pub fn limit(request: &Request, default: usize, most: usize) -> Result<usize, Pr
 pub fn cursor<T: FromStr>(request: &Request) -> Result<Option<T>, Problem> {
     let expected = "the `next_cursor` of an answer to the same request";
     parameter(request, "cursor", expected, |text| text.parse().ok())
+}
+
+/// A time, as RFC 3339; or a date, which is a whole business day: `of_day` says which end of it is
+/// meant. `None` if it is not there.
+///
+/// # Errors
+///
+/// [`Problem::RequestInvalid`].
+pub fn time(
+    request: &Request,
+    name: &'static str,
+    of_day: impl Fn(BusinessDay) -> Timestamp,
+) -> Result<Option<Timestamp>, Problem> {
+    let expected = "a time such as 2026-01-27T21:00:38Z, or a date such as 2026-01-27, since 1970";
+    parameter(request, name, expected, |text| {
+        Timestamp::parse_rfc3339(text).or_else(|| BusinessDay::parse(text).map(&of_day))
+    })
 }
 
 fn parameter<T>(

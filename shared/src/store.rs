@@ -5,10 +5,12 @@
 //! out by the condition, and what changes nothing on a stale record changes nothing on the newest.
 
 mod attention;
+mod batch_write;
 mod events;
 mod item;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -22,8 +24,12 @@ use tokio::time::sleep;
 pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
 pub use events::EventStore;
 pub use item::{CorruptItem, Stored};
+pub use transactions::{Selection, TransactionStore};
 
-use crate::account::{Account, Fact, Lease, RefreshPolicy, Step, SyncAttempt, SyncRefusal};
+use crate::account::{
+    Account, Fact, Import, ImportLease, ImportRefusal, Lease, RefreshPolicy, Step, SyncAttempt,
+    SyncRefusal,
+};
 use crate::account_id::AccountId;
 use crate::aws::describe;
 use crate::caller::Caller;
@@ -103,6 +109,15 @@ impl AccountStore {
     /// [`StoreError`].
     pub async fn get(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         self.read(id, false).await
+    }
+
+    /// One record as it is at this moment. One request, at twice the price.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn get_newest(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
+        self.read(id, true).await
     }
 
     /// The records of up to any number of accounts, eventually consistent, a request for each 100.
@@ -192,6 +207,52 @@ impl AccountStore {
         };
         let (stored, ()) = Box::pin(self.change(&id, Some(leased), end)).await?;
         Ok(stored.map(|stored| stored.account))
+    }
+
+    /// Takes the lease of an import, which sees to the newest pull there is by now, unless it carries
+    /// on from where another stopped. A consistent read, and a write where the import is to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing may be imported.
+    pub async fn begin_import(
+        &self,
+        id: &AccountId,
+        wanted: ImportLease,
+        carried_on_from: Option<[u8; 8]>,
+        now: Timestamp,
+    ) -> Result<Result<(Stored, ImportLease), ImportRefusal>, StoreError> {
+        let lease = |account: &Account| {
+            let newest = account.import_due().filter(|_| carried_on_from.is_none());
+            let pull = newest.map_or(wanted.pull, |newest| newest.max(wanted.pull));
+            let lease = ImportLease { pull, ..wanted };
+            match account.begin_import(lease, carried_on_from, now) {
+                Ok(begun) => (Change::Put(Box::new(begun)), Ok(lease)),
+                Err(refusal) => (Change::Keep, Err(refusal)),
+            }
+        };
+        let seen = self.read(id, true).await?;
+        let (stored, leased) = Box::pin(self.change(id, seen, lease)).await?;
+        Ok(leased.and_then(|lease| Ok((stored.ok_or(ImportRefusal::Unknown)?, lease))))
+    }
+
+    /// Records an import, if it was done, and releases its lease. One write if nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the lease ends by itself.
+    pub async fn end_import(
+        &self,
+        leased: Stored,
+        lease: ImportLease,
+        done: Option<Import>,
+    ) -> Result<(), StoreError> {
+        let id = leased.account.id.clone();
+        let end = |account: &Account| match account.end_import(lease.holder, done) {
+            Some(ended) => (Change::Put(Box::new(ended)), ()),
+            None => (Change::Keep, ()),
+        };
+        Box::pin(self.change(&id, Some(leased), end)).await.map(drop)
     }
 
     /// Makes of a record what `decide` says, and answers with what is stored then. After a conflict

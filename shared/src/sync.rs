@@ -6,15 +6,18 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::error;
 
 use crate::account::{
     Account, Fact, Lease, LinkCheck, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble,
 };
 use crate::account_id::AccountId;
 use crate::caller::Caller;
+use crate::import::ImportJob;
 use crate::invocation::Invocation;
 use crate::mono::{Mono, Session, SyncRequest};
+use crate::queue::{ImportQueue, SendError};
 use crate::store::{AccountStore, Begun, StoreError, Stored};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
@@ -25,6 +28,8 @@ pub struct Syncer {
     pub accounts: AccountStore,
     /// Who refreshes them.
     pub mono: Mono,
+    /// Where the import of what they bring is asked for.
+    pub imports: ImportQueue,
 }
 
 /// What is asked for, and by whom.
@@ -75,6 +80,8 @@ pub enum SyncError {
 
 /// What is left of the time of an invocation to record the outcome in: enough for a second try.
 const RECORDING_TIME: Duration = Duration::from_secs(4);
+/// How much of it may pass before that: the outcome has been paid for, and comes first.
+const ASKING_TIME: Duration = Duration::from_secs(1);
 /// Without as much time for Mono nothing is begun: it would be paid for, and not waited for.
 const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
 /// How long it may take to find out whether an account is still linked.
@@ -133,6 +140,7 @@ impl Syncer {
     ) -> Result<Synced, SyncError> {
         let ended_at = Timestamp::now();
         let attempt = SyncAttempt { started_at: lease.started_at, ended_at, outcome };
+        self.ask_for_import(&leased.account, &attempt).await;
         let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;
         match ended {
@@ -140,6 +148,23 @@ impl Syncer {
             Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
             Ok(account) => Ok(Synced::Done { outcome, account: account.map(Box::new) }),
             Err(error) => Err(SyncError::Unrecorded(outcome.as_str(), Box::new(error))),
+        }
+    }
+
+    /// Comes before the record, so that a crash between the two cannot lose it. Where it fails, the
+    /// record says what is due, and the next pull asks again; so the outcome is recorded all the same.
+    async fn ask_for_import(&self, leased: &Account, attempt: &SyncAttempt) {
+        let fact = Fact::Attempt(attempt.clone());
+        let Some(job) = ImportJob::due(&leased.apply(&fact), [&fact]) else {
+            return;
+        };
+        let asked = timeout(ASKING_TIME, self.imports.send(&[job], ImportQueue::DELAY)).await;
+        let error = match asked {
+            Ok(failed) => failed.into_values().next(),
+            Err(_) => Some(SendError::late()),
+        };
+        if let Some(error) = error {
+            error!(account_id = %leased.id, %error, "an import is due and not asked for");
         }
     }
 

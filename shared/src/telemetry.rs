@@ -13,7 +13,8 @@ use crate::config::Environment;
 use crate::timestamp::Timestamp;
 
 /// The crates of this workspace, whose level `LOG_LEVEL` sets.
-const OURS: [&str; 5] = ["mono_sync", "webhook", "processor", "manual_sync", "accounts"];
+const OURS: [&str; 6] =
+    ["mono_sync", "webhook", "processor", "manual_sync", "accounts", "importer"];
 
 /// Starts logging at the level of `LOG_LEVEL` (`INFO` when it is not set or no level).
 pub fn start(environment: &Environment) {

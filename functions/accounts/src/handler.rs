@@ -4,13 +4,17 @@ use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::account::{Account, Status};
 use mono_sync::account_id::AccountId;
+use mono_sync::business_day::BusinessDay;
 use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
+use mono_sync::money::MinorUnits;
 use mono_sync::mono::Mono;
 use mono_sync::problem::{self, Problem};
-use mono_sync::request::{account_id, choice, cursor, limit};
-use mono_sync::store::{AccountStore, EventStore, Page, StoreError};
+use mono_sync::request::{account_id, choice, cursor, limit, time};
+use mono_sync::store::{AccountStore, EventStore, Page, Selection, StoreError, TransactionStore};
 use mono_sync::timestamp::Timestamp;
+use mono_sync::transaction::{Direction, Transaction};
+use serde::Serialize;
 use serde_json::json;
 use tracing::{debug, error};
 
@@ -21,6 +25,7 @@ pub(crate) struct Accounts {
     pub(crate) store: AccountStore,
     /// `None` where no history is kept.
     pub(crate) events: Option<EventStore>,
+    pub(crate) transactions: TransactionStore,
     pub(crate) mono: Mono,
     /// The claim that tells callers apart, if they are.
     pub(crate) owner_claim: Option<String>,
@@ -29,12 +34,15 @@ pub(crate) struct Accounts {
 /// How many there are in a part of a list, if nothing else is said.
 const DEFAULT_LIMIT: usize = 25;
 const MOST: usize = 100;
+/// Rows are small, and looked through by the month.
+const MOST_TRANSACTIONS: usize = 500;
 
 /// What is asked for.
 enum Route {
     List,
     Account,
     Events,
+    Transactions,
     Reauthorise,
 }
 
@@ -65,6 +73,7 @@ impl Accounts {
                 Ok(problem::ok(&account.view(Timestamp::now(), self.store.policy())))
             }
             Route::Events => self.events(request, &caller, request_id).await,
+            Route::Transactions => self.transactions(request, &caller, request_id).await,
             Route::Reauthorise => {
                 let wanted = reauthorise::wanted(request)?;
                 let account = self.account(request, &caller, request_id).await?;
@@ -127,6 +136,63 @@ impl Accounts {
             "next_cursor": page.next.map(|next| next.to_string()),
         })))
     }
+
+    async fn transactions(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Result<Response<Body>, Problem> {
+        let selection = Selection {
+            from: time(request, "from", BusinessDay::begins_at)?,
+            to: time(request, "to", BusinessDay::ends_at)?,
+            direction: choice(request, "type", "debit or credit", &Direction::WORDS)?,
+        };
+        if selection.from.zip(selection.to).is_some_and(|(from, to)| from > to) {
+            return Err(Problem::request_invalid("from", "no later than `to`"));
+        }
+        let limit = limit(request, DEFAULT_LIMIT, MOST_TRANSACTIONS)?;
+        let before = cursor(request)?;
+        let account = self.account(request, caller, request_id).await?;
+        let page = self.transactions.page(&account.id, selection, limit, before).await;
+        let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
+        let rows = page.items.iter().map(|transaction| Row::of(transaction, &account));
+        Ok(problem::ok(&json!({
+            "transactions": rows.collect::<Vec<_>>(),
+            "next_cursor": page.next.map(|next| next.to_string()),
+        })))
+    }
+}
+
+/// A row of an account as the API shows it.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    date: Timestamp,
+    r#type: Direction,
+    amount: MinorUnits,
+    balance: Option<MinorUnits>,
+    currency: Option<&'a str>,
+    narration: Option<&'a str>,
+    category: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    /// v2 leaves the currency to the account.
+    fn of(transaction: &'a Transaction, account: &'a Account) -> Self {
+        let details = account.registers.details.as_ref();
+        let of_account = details.and_then(|details| details.value.currency.as_deref());
+        Self {
+            id: &transaction.position.id,
+            date: transaction.position.date,
+            r#type: transaction.direction,
+            amount: transaction.amount,
+            balance: transaction.balance,
+            currency: transaction.currency.as_deref().or(of_account),
+            narration: transaction.narration.as_deref(),
+            category: transaction.category.as_deref(),
+        }
+    }
 }
 
 /// By the end of the path: what stands in front of it is another's affair, such as a custom domain's.
@@ -139,6 +205,7 @@ fn route(request: &Request) -> Route {
     match *request.method() {
         Method::POST => Route::Reauthorise,
         _ if ends_in("events") => Route::Events,
+        _ if ends_in("transactions") => Route::Transactions,
         _ => Route::Account,
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use lambda_http::{Error, Request, run, service_fn};
+use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::mono::{KeyCache, Mono};
-use mono_sync::store::{AccountStore, EventStore};
+use mono_sync::store::{AccountStore, EventStore, TransactionStore};
 use mono_sync::{aws, telemetry};
 
 use handler::Accounts;
@@ -23,7 +24,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
-    let sdk = aws::sdk_config(&environment)?;
+    let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
     let dynamodb = DynamoDb::new(&sdk);
     let (version, base_url) = environment.mono_api()?;
     let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
@@ -32,6 +33,10 @@ async fn main() -> Result<(), Error> {
             dynamodb.clone(),
             environment.required("EVENTS_TABLE")?,
             environment.event_retention()?,
+        ),
+        transactions: TransactionStore::new(
+            dynamodb.clone(),
+            environment.required("TRANSACTIONS_TABLE")?,
         ),
         store: AccountStore::new(
             dynamodb,

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_sqs::Client as Sqs;
 use lambda_http::{Error, Request, run, service_fn};
+use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::mono::{KeyCache, Mono};
+use mono_sync::queue::ImportQueue;
 use mono_sync::store::AccountStore;
 use mono_sync::sync::Syncer;
 use mono_sync::{aws, telemetry};
@@ -22,7 +25,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
-    let sdk = aws::sdk_config(&environment)?;
+    let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
     let (version, base_url) = environment.mono_api()?;
     let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
     let manual_sync = &ManualSync {
@@ -33,6 +36,7 @@ async fn main() -> Result<(), Error> {
                 environment.refresh_policy()?,
             ),
             mono: Mono::new(version, base_url, keys, MONO_LIMIT),
+            imports: ImportQueue::new(Sqs::new(&sdk), environment.required("IMPORT_QUEUE_URL")?),
         },
         owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
     };

@@ -8,6 +8,7 @@ use mono_sync::account_id::AccountId;
 use mono_sync::batch::Work;
 use mono_sync::event::{Event, Meaning};
 use mono_sync::history::{Entry, Position};
+use mono_sync::import::ImportJob;
 use mono_sync::store::{EventStore, StoreError, Stored};
 use tracing::error;
 
@@ -21,6 +22,8 @@ pub(crate) type Seen = Result<Option<Stored>, StoreError>;
 pub(crate) struct Foreseen {
     steps: Vec<Step>,
     entries: Vec<Entry>,
+    /// The import that is due then.
+    pub(crate) import: Option<ImportJob>,
 }
 
 impl Chronicle {
@@ -40,15 +43,6 @@ impl Chronicle {
             foreseen.entries.iter().map(|entry| (id.clone(), entry.clone()))
         });
         events.write(entries).await
-    }
-
-    /// Writes what is foreseen of one account.
-    pub(crate) async fn write_one(
-        &self,
-        id: &AccountId,
-        foreseen: &Foreseen,
-    ) -> Result<(), StoreError> {
-        self.correct(id, &[], &foreseen.entries).await
     }
 
     /// Tells what came true instead of what was foreseen, where these differ: another was faster.
@@ -88,12 +82,15 @@ pub(crate) fn foresee(id: &AccountId, seen: Option<&Seen>, work: &[Work<Event>])
     let known = match seen {
         Some(Ok(Some(stored))) => Some(&stored.account),
         Some(Ok(None)) | None => None,
-        Some(Err(_)) => return Foreseen { steps: Vec::new(), entries: Vec::new() },
+        Some(Err(_)) => {
+            return Foreseen { steps: Vec::new(), entries: Vec::new(), import: None };
+        }
     };
-    let blank = Account::new(id.clone());
-    let steps = known.unwrap_or(&blank).fold(&facts(work));
+    let (blank, facts) = (Account::new(id.clone()), facts(work));
+    let steps = known.unwrap_or(&blank).fold(&facts);
     let entries = told(known, work, &steps);
-    Foreseen { steps, entries }
+    let import = steps.last().and_then(|step| ImportJob::due(&step.after, facts));
+    Foreseen { steps, entries, import }
 }
 
 /// What the history tells of events that were folded in these steps. Of an account that is not

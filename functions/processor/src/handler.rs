@@ -10,7 +10,7 @@ use mono_sync::account_id::AccountId;
 use mono_sync::batch::{Batch, Verdict, Work};
 use mono_sync::event::{self, Event, Meaning};
 use mono_sync::invocation::Invocation;
-use mono_sync::queue::{self, DeadLetterQueue};
+use mono_sync::queue::{self, DeadLetterQueue, ImportQueue, SendError};
 use mono_sync::store::{AccountStore, StoreError};
 use mono_sync::telemetry;
 
@@ -21,7 +21,18 @@ use crate::summary::Summary;
 pub(crate) struct Processor {
     pub(crate) accounts: AccountStore,
     pub(crate) chronicle: Chronicle,
+    pub(crate) imports: ImportQueue,
     pub(crate) dead_letters: DeadLetterQueue,
+}
+
+/// Why events are given back.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The import that they make due could not be asked for.
+    #[error(transparent)]
+    Queue(#[from] SendError),
 }
 
 impl Processor {
@@ -63,7 +74,8 @@ impl Processor {
         }
     }
 
-    /// Writes down what will happen to all accounts, and then folds each one's events.
+    /// Writes down what will happen to all accounts and asks for the imports that will be due, and
+    /// then folds each one's events. What was asked for and then not folded is asked for again.
     async fn fold(
         &self,
         batch: &mut Batch<Event>,
@@ -72,40 +84,55 @@ impl Processor {
     ) {
         let foreseen = batch.foresee(|id, work| (id.clone(), foresee(id, seen.get(id), work)));
         let foreseen: HashMap<_, _> = foreseen.into_iter().collect();
-        let Some(unwritten) = batch.prepare(self.chronicle.write(&foreseen)).await else {
+        let Some(unprepared) = batch.prepare(Box::pin(self.prepare(&foreseen))).await else {
             return;
         };
         batch
             .work(async |id, work| {
                 log.borrow_mut().ignored_of(work, matches!(seen.get(id), Some(Ok(Some(_)))));
-                let written = match unwritten.get(id) {
-                    Some(error) => Err(error.clone()),
+                let prepared = match unprepared.get(id) {
+                    Some(failure) => Err(failure.clone()),
                     None => Ok(foreseen.get(id)),
                 };
-                let folded = self.apply(id, seen.get(id), work, written, log).await;
+                let folded = self.apply(id, seen.get(id), work, prepared, log).await;
                 // Nothing is lost with events that say nothing.
                 if facts(work).is_empty() { Ok(()) } else { folded }
             })
             .await;
     }
 
-    /// Folds the events of one account into its record. `written` is what its history tells of them
+    /// Answers with the accounts for which some of it was not done, and why.
+    async fn prepare(
+        &self,
+        foreseen: &HashMap<AccountId, Foreseen>,
+    ) -> HashMap<AccountId, Failure> {
+        let imports = foreseen.values().filter_map(|foreseen| foreseen.import.clone());
+        let imports: Vec<_> = imports.collect();
+        let (unwritten, unasked) = tokio::join!(
+            self.chronicle.write(foreseen),
+            self.imports.send(&imports, ImportQueue::DELAY)
+        );
+        let unwritten = unwritten.into_iter().map(|(id, error)| (id, error.into()));
+        unwritten.chain(unasked.into_iter().map(|(id, error)| (id, error.into()))).collect()
+    }
+
+    /// Folds the events of one account into its record. `prepared` is what its history tells of them
     /// by now; nothing, where one of them panicked, and each is worked through alone.
     async fn apply(
         &self,
         id: &AccountId,
         seen: Option<&Seen>,
         work: &[Work<Event>],
-        written: Result<Option<&Foreseen>, StoreError>,
+        prepared: Result<Option<&Foreseen>, Failure>,
         log: &RefCell<Summary>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Failure> {
         let alone;
-        let foreseen = if let Some(foreseen) = written? {
+        let foreseen = if let Some(foreseen) = prepared? {
             foreseen
         } else {
-            alone = foresee(id, seen, work);
-            self.chronicle.write_one(id, &alone).await?;
-            &alone
+            alone = HashMap::from([(id.clone(), foresee(id, seen, work))]);
+            self.prepare(&alone).await.remove(id).map_or(Ok(()), Err)?;
+            &alone[id]
         };
         let seen = seen.cloned().unwrap_or(Ok(None))?;
         let steps = self.accounts.apply(id, seen.clone(), &facts(work)).await?;

@@ -8,8 +8,9 @@ use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_sqs::Client as Sqs;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
-use mono_sync::queue::DeadLetterQueue;
+use mono_sync::queue::{DeadLetterQueue, ImportQueue};
 use mono_sync::store::{AccountStore, EventStore};
 use mono_sync::{aws, telemetry};
 
@@ -20,8 +21,8 @@ use handler::Processor;
 async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
-    let sdk = aws::sdk_config(&environment)?;
-    let dynamodb = DynamoDb::new(&sdk);
+    let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
+    let (dynamodb, sqs) = (DynamoDb::new(&sdk), Sqs::new(&sdk));
     let processor = &Processor {
         chronicle: Chronicle(EventStore::new(
             dynamodb.clone(),
@@ -33,8 +34,9 @@ async fn main() -> Result<(), Error> {
             environment.required("ACCOUNTS_TABLE")?,
             environment.refresh_policy()?,
         ),
+        imports: ImportQueue::new(sqs.clone(), environment.required("IMPORT_QUEUE_URL")?),
         dead_letters: DeadLetterQueue::new(
-            Sqs::new(&sdk),
+            sqs,
             environment.required("WEBHOOK_DEAD_LETTER_QUEUE_URL")?,
         ),
     };

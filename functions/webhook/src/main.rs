@@ -5,6 +5,7 @@ mod handler;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_sqs::Client as Sqs;
 use lambda_http::{Error, Request, run, service_fn};
+use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::queue::WebhookQueue;
 use mono_sync::secret_cache::SecretCache;
@@ -16,7 +17,7 @@ use handler::Webhook;
 async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
-    let sdk = aws::sdk_config(&environment)?;
+    let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
     let webhook = &Webhook {
         secrets: SecretCache::new(
             SecretsManager::new(&sdk),

@@ -60,11 +60,14 @@ pub enum SyncOutcome {
     Trouble(Trouble),
 }
 
-/// What a sync is to refresh. Mono's current API has a call for each; the old one refreshes all.
+/// What a sync is to refresh. Mono's current API has a call for transactions and one for the
+/// balance; the old one refreshes all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncData {
     /// The transactions; the balance follows with the webhook.
     Transactions,
+    /// The same, where fewer of them than Mono already holds were to do.
+    IncompleteTransactions,
     /// The balance alone: all there is of a domiciliary account.
     Balance,
 }
@@ -97,11 +100,15 @@ pub struct MonoError {
     pub message: Option<String>,
 }
 
+/// The word for a success with a statement that may be incomplete.
+pub(super) const INCOMPLETE: &str = "successful_incomplete";
+
 impl SyncOutcome {
     /// The word under which an attempt is stored.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
+            Self::Successful { data: SyncData::IncompleteTransactions, .. } => INCOMPLETE,
             Self::Successful { .. } => "successful",
             Self::Processing { .. } => "processing",
             Self::ReauthorisationRequired { .. } => "reauthorisation_required",

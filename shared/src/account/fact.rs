@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::attempt::SyncAttempt;
+use super::attempt::{SyncAttempt, SyncOutcome};
 use super::order::{Evidence, OrderKey, Rank, ShortHash};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -17,9 +17,23 @@ pub enum Fact {
     Attempt(SyncAttempt),
     /// This system asked Mono whether the link is still there.
     LinkCheck(LinkCheck),
+    /// This system has imported the account's transactions.
+    Import(Import),
 }
 
 impl Fact {
+    /// Whether it tells of a pull that brought fresh data from the bank.
+    #[must_use]
+    pub fn confirms_a_pull(&self) -> bool {
+        match self {
+            Self::Webhook(Webhook { news: News::Updated(update), .. }) => {
+                update.is_confirmed_pull()
+            }
+            Self::Attempt(attempt) => matches!(attempt.outcome, SyncOutcome::Successful { .. }),
+            _ => false,
+        }
+    }
+
     /// Whether Mono used a word that this version does not know. Such words are kept as they came.
     #[must_use]
     pub fn has_unknown_value(&self) -> bool {
@@ -55,6 +69,16 @@ impl LinkCheck {
         let event = ShortHash::of("link check");
         OrderKey { at: self.at, rank, evidence: Evidence::Strong, event }
     }
+}
+
+/// An import of an account's transactions, done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The place of the newest confirmed pull that was known when Mono was asked: its transactions,
+    /// and those of all before it, are in the table.
+    pub pull: OrderKey,
+    /// The date of the newest row held.
+    pub through: Option<Timestamp>,
 }
 
 /// A webhook event that says something about an account.

@@ -83,26 +83,41 @@ impl OrderKey {
     /// Six bytes of milliseconds, big-endian, one of rank and evidence, four of hash.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 11] {
-        let [_, _, millis @ ..] = self.at.millis().to_be_bytes();
         let mut bytes = [0; 11];
-        bytes[..6].copy_from_slice(&millis);
+        bytes[..6].copy_from_slice(&self.at.to_bytes());
         bytes[6] = (self.rank as u8) << 1 | self.evidence as u8;
         bytes[7..].copy_from_slice(&self.event.0);
         bytes
+    }
+
+    /// The same bytes as 22 hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        let mut wide = [0; 16];
+        wide[5..].copy_from_slice(&self.to_bytes());
+        format!("{:022x}", u128::from_be_bytes(wide))
+    }
+
+    /// Reads what [`to_hex`](Self::to_hex) wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let wide = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
+        Self::from_bytes(&wide[5..]).filter(|key| key.to_hex() == text)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; `None` for anything else.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 11] = bytes.try_into().ok()?;
-        let [m0, m1, m2, m3, m4, m5, flags, event @ ..] = bytes;
-        let millis = u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]);
+        let (at, [flags, event @ ..]) = bytes.split_first_chunk()? else {
+            return None;
+        };
         let evidence = if flags & 1 == 1 { Evidence::Strong } else { Evidence::Weak };
         let key = Self {
-            at: Timestamp::from_millis(millis),
+            at: Timestamp::from_bytes(*at),
             rank: Rank::ALL.into_iter().find(|rank| *rank as u8 == flags >> 1)?,
             evidence,
-            event: ShortHash(event),
+            event: ShortHash(event.try_into().ok()?),
         };
         (key.to_bytes() == bytes).then_some(key)
     }
@@ -169,12 +184,16 @@ mod tests {
         assert_eq!(OrderKey::from_bytes(&[]), None);
         assert_eq!(OrderKey::from_bytes(&[0; 10]), None);
         assert_eq!(OrderKey::from_bytes(&[0xff; 11]), None);
+        for text in ["", "0", "é", &"+1".repeat(11), &"FF".repeat(11)] {
+            assert_eq!(OrderKey::from_hex(text), None, "{text}");
+        }
     }
 
     proptest! {
         #[test]
         fn bytes_return_to_the_same_key(key in keys()) {
             prop_assert_eq!(OrderKey::from_bytes(&key.to_bytes()), Some(key));
+            prop_assert_eq!(OrderKey::from_hex(&key.to_hex()), Some(key));
         }
     }
 }

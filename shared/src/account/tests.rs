@@ -1,5 +1,6 @@
 //! The rules of the record, sentence by sentence, and its laws as properties.
 
+mod import_rules;
 mod laws;
 mod refresh_rules;
 mod register_rules;

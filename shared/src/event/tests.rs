@@ -73,6 +73,7 @@ fn a_full_update_fills_the_record() {
             "sync_status": "SUCCESSFUL", "retrieved_data": ["identity", "balance", "transactions"],
             "last_event_at": "2026-01-27T21:00:38.856Z", "last_sync_attempt_at": null,
             "last_synced_at": "2026-01-27T21:00:38.856Z", "reauthorisation_required_at": null,
+            "transactions_imported_at": null, "transactions_through": null,
             "next_refresh_at": null, "next_sync_allowed_at": null,
         })
     );

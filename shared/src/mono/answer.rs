@@ -4,12 +4,17 @@
 use std::time::Duration;
 
 use lambda_http::http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{ApiVersion, NoReauthorisation, Reauthorisation};
+use super::{
+    ApiVersion, NoReauthorisation, NoTransactions, Reauthorisation, SyncRequest, TransactionPage,
+};
 use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
+use crate::transaction::Transaction;
 
 /// An answer of Mono's. Not to be printed: there may be bank data in it.
 #[derive(Clone)]
@@ -18,6 +23,19 @@ pub(super) struct Answer {
     headers: HeaderMap,
     /// `None` for what is no JSON object.
     body: Option<Map<String, Value>>,
+    /// The same as it came.
+    text: Vec<u8>,
+}
+
+/// The rows of a page, as they came. Before there is any data, `data` can be `null`.
+#[derive(Deserialize)]
+struct Rows<'a> {
+    #[serde(borrow, deserialize_with = "rows")]
+    data: Vec<&'a RawValue>,
+}
+
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The three spellings in Mono's pages on v1.
@@ -29,8 +47,8 @@ const NOT_SYNCED: [&str; 2] = ["SYNC_ERROR", "INCOMPLETE_STATEMENT_ERROR"];
 const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 
 impl Answer {
-    pub(super) fn new(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Self {
-        Self { status, headers, body: serde_json::from_slice(body).ok() }
+    pub(super) fn new(status: StatusCode, headers: HeaderMap, text: Vec<u8>) -> Self {
+        Self { status, headers, body: serde_json::from_slice(&text).ok(), text }
     }
 
     pub(super) fn refuses_the_key(&self) -> bool {
@@ -38,7 +56,7 @@ impl Answer {
     }
 
     /// What a sync came to.
-    pub(super) fn of_sync(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
+    pub(super) fn of_sync(&self, version: ApiVersion, wanted: SyncRequest) -> SyncOutcome {
         if self.demands_the_customer() {
             return SyncOutcome::ReauthorisationRequired { job_id: self.job_id() };
         }
@@ -58,18 +76,23 @@ impl Answer {
             }
         }
         match version {
-            ApiVersion::V1 => self.of_sync_v1(),
-            ApiVersion::V2 => self.of_sync_v2(data),
+            ApiVersion::V1 => self.of_sync_v1(wanted.allow_incomplete_statement),
+            ApiVersion::V2 => self.of_sync_v2(wanted.data),
         }
     }
 
     /// v1 tells by its code. It always refreshes all.
-    fn of_sync_v1(&self) -> SyncOutcome {
+    fn of_sync_v1(&self, perhaps_incomplete: bool) -> SyncOutcome {
+        let data = if perhaps_incomplete {
+            SyncData::IncompleteTransactions
+        } else {
+            SyncData::Transactions
+        };
         let body = self.body.as_ref();
         let told =
             ["hasNewData", "has_new_data"].iter().find_map(|name| body?.get(*name)?.as_bool());
         // It always says so; where it does not, looking costs nothing.
-        let synced = self.synced(told.unwrap_or(true), SyncData::Transactions);
+        let synced = self.synced(told.unwrap_or(true), data);
         match self.word("code") {
             Some(code) if is_any(code, &SYNCED) => synced,
             None if self.says("status", "successful") || self.says("status", "success") => synced,
@@ -116,6 +139,31 @@ impl Answer {
             (Some(trouble), _) => Err(trouble),
             _ => Err(Trouble::Unusable(self.error())),
         }
+    }
+
+    /// A page of transactions, in either version.
+    pub(super) fn of_transactions(&self) -> Result<TransactionPage, NoTransactions> {
+        if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
+            return Err(NoTransactions::NotFound);
+        }
+        let unusable = || NoTransactions::Trouble(Trouble::Unusable(self.error()));
+        if let Some(trouble) = self.trouble() {
+            return Err(NoTransactions::Trouble(trouble));
+        }
+        if !self.status.is_success() || self.says("status", "failed") {
+            return Err(unusable());
+        }
+        let rows: Rows = serde_json::from_slice(&self.text).map_err(|_| unusable())?;
+        let read: Vec<_> = rows.data.iter().map(|row| Transaction::read(row)).collect();
+        // v2's `meta` is v1's `paging`.
+        let place = ["meta", "paging"].iter().find_map(|name| self.body.as_ref()?.get(*name));
+        let place = |name| place.and_then(|place| place.get(name));
+        Ok(TransactionPage {
+            unreadable: read.iter().filter(|row| row.is_none()).count(),
+            rows: read.into_iter().flatten().collect(),
+            total: place("total").and_then(Value::as_u64),
+            has_next: place("next").is_some_and(|next| !next.is_null()),
+        })
     }
 
     /// What a customer re-authorises by.

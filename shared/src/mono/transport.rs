@@ -71,7 +71,7 @@ impl Transport {
         let response = response.map_err(|error| unexpected("cannot be read", &error))?;
         let (parts, body) = response.into_parts();
         match Limited::new(body, MOST_BYTES).collect().await {
-            Ok(body) => Ok(Answer::new(parts.status, parts.headers, &body.to_bytes())),
+            Ok(body) => Ok(Answer::new(parts.status, parts.headers, body.to_bytes().into())),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(unexpected("is too large", &*error))
             }

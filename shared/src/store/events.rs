@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
-use tokio::time::sleep;
 
-use super::{MOST_ROUNDS, Page, StoreError, pause};
+use super::batch_write::{self, MOST_ITEMS};
+use super::{Page, StoreError};
 use crate::account::Status;
 use crate::account_id::AccountId;
 use crate::aws::describe;
@@ -21,9 +21,6 @@ pub struct EventStore {
     table: String,
     retention: Duration,
 }
-
-/// The most items that one `BatchWriteItem` takes.
-const MOST_ITEMS: usize = 25;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -69,7 +66,7 @@ impl EventStore {
     async fn request(&self, writes: Vec<WriteRequest>) -> HashMap<AccountId, StoreError> {
         let mut undone = HashMap::new();
         for chunk in writes.chunks(MOST_ITEMS) {
-            let (left, error) = self.write_chunk(chunk.to_vec()).await;
+            let (left, error) = batch_write::write(&self.client, &self.table, chunk.to_vec()).await;
             let accounts: HashSet<AccountId> = left.iter().filter_map(account_id).collect();
             undone.extend(accounts.into_iter().map(|id| (id, error.clone())));
         }
@@ -115,28 +112,6 @@ impl EventStore {
         let entries: Vec<_> = items.iter().filter_map(entry).collect();
         let next = entries.last().filter(|_| more).map(|entry| entry.position);
         Ok(Page { items: entries, next })
-    }
-
-    /// What was not done, and why.
-    async fn write_chunk(&self, writes: Vec<WriteRequest>) -> (Vec<WriteRequest>, StoreError) {
-        let mut left = writes;
-        for round in 0..MOST_ROUNDS {
-            if round > 0 {
-                sleep(pause(round)).await;
-            }
-            let request = self.client.batch_write_item().request_items(&self.table, left.clone());
-            left = match request.send().await {
-                Ok(answer) => {
-                    let left = answer.unprocessed_items.unwrap_or_default().remove(&self.table);
-                    left.unwrap_or_default()
-                }
-                Err(error) => return (left, StoreError::Unavailable(describe(&error))),
-            };
-            if left.is_empty() {
-                break;
-            }
-        }
-        (left, StoreError::Unprocessed)
     }
 
     fn put(&self, id: &AccountId, entry: &Entry) -> WriteRequest {

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
 use crate::account::{
-    Account, Attention, Availability, DataStatus, Details, Institution, Job, JobState, Lease, Mark,
-    MonoError, OrderKey, Pull, RefreshPolicy, Register, Registers, SyncStatus,
+    Account, Attention, Availability, DataStatus, Details, ImportLease, Institution, Job, JobState,
+    Lease, Mark, MonoError, OrderKey, Pull, RefreshPolicy, Register, Registers, SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::money::MinorUnits;
@@ -22,6 +22,9 @@ use crate::timestamp::Timestamp;
 pub(super) const ACCOUNT_ID: &str = "account_id";
 pub(super) const VERSION: &str = "version";
 const ORDER: &str = "order";
+/// Both locks in few bytes: when they begin and end, and whose they are.
+const LEASE: &str = "lease";
+const IMPORT_LEASE: &str = "import_lease";
 
 /// The keys of the three attention indexes, which only accounts that need someone's attention have:
 /// by these they are found all, by status and by owner, each in the order of
@@ -101,6 +104,9 @@ impl Writer {
         self.order("synced", registers.synced.as_ref());
         self.order("transactions", registers.transactions.as_ref());
         self.order("reached", registers.reached.as_ref());
+        if let Some(through) = self.order("imported", registers.imported.as_ref()) {
+            self.time("transactions_through", *through);
+        }
         if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
             self.text("customer_id", customer);
         }
@@ -135,10 +141,13 @@ impl Writer {
 
     fn lease(&mut self, lease: Option<&Lease>) {
         if let Some(Lease { started_at, until, token }) = lease {
-            self.time("lease_started_at", Some(*started_at));
-            self.time("lease_until", Some(*until));
-            let token = AttributeValue::B(Blob::new(token));
-            self.item.insert("lease_token".to_owned(), token);
+            self.bytes(LEASE, &[&started_at.to_bytes(), &until.to_bytes(), token]);
+        }
+    }
+
+    fn import(&mut self, lease: Option<&ImportLease>) {
+        if let Some(ImportLease { holder, pull, until }) = lease {
+            self.bytes(IMPORT_LEASE, &[holder, &until.to_bytes(), &pull.to_bytes()]);
         }
     }
 
@@ -194,6 +203,11 @@ impl Writer {
         Some(&register.value)
     }
 
+    fn bytes(&mut self, name: &str, parts: &[&[u8]]) {
+        let bytes = AttributeValue::B(Blob::new(parts.concat()));
+        self.item.insert(name.to_owned(), bytes);
+    }
+
     fn text(&mut self, name: &str, value: &str) {
         self.item.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
     }
@@ -233,6 +247,7 @@ impl Stored {
         writer.item.insert(VERSION.to_owned(), version.to_attribute());
         writer.registers(&account.registers);
         writer.lease(account.lease.as_ref());
+        writer.import(account.import.as_ref());
         writer.time("next_sync_allowed_at", account.cooldown_until);
         writer.time("next_refresh_at", account.next_refresh_at(policy));
         writer.attention(account);
@@ -259,6 +274,7 @@ impl Stored {
             registers: reader.registers()?,
             lease: reader.lease(),
             cooldown_until: reader.time("next_sync_allowed_at")?,
+            import: reader.import(),
         };
         // Derived, and written anew each time.
         for derived in ["next_refresh_at"].iter().chain(&ATTENTION_KEYS) {
@@ -283,6 +299,7 @@ impl Reader {
             synced: self.mark("synced")?,
             transactions: self.mark("transactions")?,
             reached: self.mark("reached")?,
+            imported: self.register("imported", |r| r.time("transactions_through"))?,
             customer: self.register("customer", |r| r.required("customer_id"))?,
             reference: self.register("ref", |r| r.required("ref"))?,
             has_transactions: self.flag("has_transactions")?,
@@ -346,13 +363,27 @@ impl Reader {
         }))
     }
 
-    /// What is not whole is no lease: another version's, which ends by itself.
+    /// What is written otherwise is no lease: another version's, which ends by itself.
     fn lease(&mut self) -> Option<Lease> {
-        let token = self.item.remove("lease_token");
-        let started_at = self.time("lease_started_at").ok().flatten();
-        let until = self.time("lease_until").ok().flatten();
-        let token = token.and_then(|token| token.as_b().ok()?.as_ref().try_into().ok());
-        Some(Lease { started_at: started_at?, until: until?, token: token? })
+        let bytes = self.item.remove(LEASE)?;
+        let (started_at, rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+        let (until, token) = rest.split_first_chunk()?;
+        Some(Lease {
+            started_at: Timestamp::from_bytes(*started_at),
+            until: Timestamp::from_bytes(*until),
+            token: token.try_into().ok()?,
+        })
+    }
+
+    fn import(&mut self) -> Option<ImportLease> {
+        let bytes = self.item.remove(IMPORT_LEASE)?;
+        let (holder, rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+        let (until, pull) = rest.split_first_chunk()?;
+        Some(ImportLease {
+            holder: *holder,
+            until: Timestamp::from_bytes(*until),
+            pull: OrderKey::from_bytes(pull)?,
+        })
     }
 
     fn version(&mut self) -> Result<Version, CorruptItem> {

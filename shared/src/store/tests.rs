@@ -1,10 +1,14 @@
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 
 use super::item::{CorruptItem, Item, Stored};
 use super::*;
 use crate::account::tests::{POLICY, facts, record};
-use crate::account::{Lease, SyncAttempt, SyncOutcome, Trouble};
+use crate::account::{
+    Evidence, Import, ImportLease, Lease, OrderKey, Rank, ShortHash, SyncAttempt, SyncOutcome,
+    Trouble,
+};
 use crate::event::{self, Meaning};
 use crate::timestamp::Timestamp;
 
@@ -39,6 +43,7 @@ fn a_lease_and_a_cooldown_are_kept() {
     let at = Timestamp::from_millis;
     account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
     account.cooldown_until = Some(at(3));
+    account.import = Some(import_lease(at(4)));
     assert_eq!(Stored::from_item(written(&account, None)).unwrap().account, account);
 }
 
@@ -47,11 +52,22 @@ fn a_lease_that_is_not_whole_is_none() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
     account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
-    for missing in ["lease_started_at", "lease_until", "lease_token"] {
+    account.import = Some(import_lease(at(4)));
+    for length in [0, 5, 19, 21, 24, 26] {
         let mut item = written(&account, None);
-        item.remove(missing);
-        assert_eq!(Stored::from_item(item).unwrap().account.lease, None, "{missing}");
+        for name in ["lease", "import_lease"] {
+            let bytes = AttributeValue::B(Blob::new(vec![0xff; length]));
+            item.insert(name.to_owned(), bytes);
+        }
+        let read = Stored::from_item(item).unwrap().account;
+        assert_eq!((read.lease, read.import), (None, None), "{length}");
     }
+}
+
+fn import_lease(until: Timestamp) -> ImportLease {
+    let (rank, evidence) = (Rank::Updated, Evidence::Strong);
+    let pull = OrderKey { at: until, rank, evidence, event: ShortHash::of("pull") };
+    ImportLease { holder: [2; 8], pull, until }
 }
 
 #[test]
@@ -118,7 +134,7 @@ fn a_corrupt_item_is_refused_with_the_attribute() {
 
 #[test]
 fn the_item_of_monos_fullest_events_costs_one_write_unit() {
-    assert_eq!(size_of_item(&written(&fullest(), None)), 750, "a unit has 1,024 bytes");
+    assert_eq!(size_of_item(&written(&fullest(), None)), 798, "a unit has 1,024 bytes");
 }
 
 #[test]
@@ -134,7 +150,7 @@ fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
     });
     account.lease = Some(Lease { started_at: at, until: at, token: [1; 8] });
     account.cooldown_until = Some(at);
-    assert_eq!(size_of_item(&written(&account, None)), 1005, "a unit has 1,024 bytes");
+    assert_eq!(size_of_item(&written(&account, None)), 1016, "a unit has 1,024 bytes");
 }
 
 /// An account after everything that Mono's documentation shows, in its fullest form.
@@ -181,13 +197,15 @@ fn fullest() -> Account {
     });
     let received_at = Timestamp::parse_rfc3339("2026-01-27T21:10:39Z").unwrap();
     let events = [connected, updated, reauthorized, job];
-    events.iter().fold(
+    let account = events.iter().fold(
         Account::new("697926f050b9c321c1451dda".parse().unwrap()),
         |account, body| match event::read(&body.to_string(), received_at).unwrap().meaning {
             Meaning::Fact(_, fact) => account.apply(&fact),
             Meaning::Nothing(_) => panic!("a sample means nothing"),
         },
-    )
+    );
+    let pull = account.import_due().unwrap();
+    account.apply(&Fact::Import(Import { pull, through: Some(received_at) }))
 }
 
 /// DynamoDB's own count: names and values, a number of n digits as 1 + n/2 bytes, three bytes for a

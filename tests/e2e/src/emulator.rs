@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use mono_sync::aws;
+use mono_sync::aws::{self, Patience};
 use mono_sync::config::Environment;
 use reqwest::Client;
 use tokio::time::sleep;
@@ -109,7 +109,7 @@ impl Emulator {
 pub fn sdk_config(endpoint: &str) -> SdkConfig {
     let environment = Environment::from([("AWS_REGION", REGION), ("AWS_ENDPOINT_URL", endpoint)]);
     let credentials = Credentials::new(OPERATOR, OPERATOR, None, None, "local");
-    aws::sdk_config(&environment)
+    aws::sdk_config(&environment, Patience::SHORT)
         .expect("the region is given")
         .into_builder()
         .credentials_provider(SharedCredentialsProvider::new(credentials))

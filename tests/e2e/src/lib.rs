@@ -7,6 +7,7 @@ pub mod openapi;
 mod peer;
 pub mod process;
 pub mod proxy;
+mod roles;
 pub mod samples;
 pub mod shared_stack;
 pub mod stack;

@@ -7,6 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use mono_sync::account::{Evidence, OrderKey, Rank, ShortHash};
+use mono_sync::import::ImportJob;
+use mono_sync::timestamp::Timestamp;
 use sandbox::Event;
 use serde_json::{Value, json};
 
@@ -44,6 +47,8 @@ pub fn all() -> BTreeMap<String, Value> {
         ("list_failed_accounts", list("status=failed&limit=10")),
         ("list_wrong_limit", list("limit=1000")),
         ("get_events", get_events(account_id)),
+        ("get_transactions", get_transactions(account_id, "type=debit&limit=10")),
+        ("get_transactions_wrong_from", get_transactions(account_id, "from=yesterday")),
         ("reauthorise", reauthorise(SYNCED, Some("https://app.example/done"))),
         ("reauthorise_wrong_url", reauthorise(SYNCED, Some("http://app.example/done"))),
         ("reauthorise_unknown_account", reauthorise("unknown", None)),
@@ -61,7 +66,29 @@ pub fn all() -> BTreeMap<String, Value> {
     for (name, request) in syncs {
         samples.insert(format!("manual-sync/{name}.json"), request);
     }
+    let imports = [("import", SYNCED), ("import_unknown_account", "unknown")];
+    for (name, account_id) in imports {
+        let body = import_job(account_id, RECEIVED_AT).to_body();
+        samples.insert(format!("importer/{name}.json"), batch(&[body]));
+    }
+    samples.insert("importer/not_a_job.json".to_owned(), batch(&["import everything"]));
     samples
+}
+
+/// A wish to have an account's transactions imported, that was pulled at this time.
+///
+/// # Panics
+///
+/// When that is no time, or the id is none.
+#[must_use]
+pub fn import_job(account_id: &str, pulled_at: &str) -> ImportJob {
+    let pull = OrderKey {
+        at: Timestamp::parse_rfc3339(pulled_at).expect("a time"),
+        rank: Rank::Updated,
+        evidence: Evidence::Strong,
+        event: ShortHash::of("sample"),
+    };
+    ImportJob { account_id: account_id.parse().expect("an account id"), pull, carried_on: None }
 }
 
 /// An account like any other.
@@ -116,6 +143,12 @@ pub fn list(query: &str) -> Value {
 #[must_use]
 pub fn get_events(account_id: &str) -> Value {
     of_account("GET", account_id, "events")
+}
+
+/// An account's transactions, with this query.
+#[must_use]
+pub fn get_transactions(account_id: &str, query: &str) -> Value {
+    with_query(of_account("GET", account_id, "transactions"), query)
 }
 
 /// The way to a customer's re-authorisation, and back to this address.

@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
 use crate::project;
+use crate::roles::allow_batches;
 use crate::witness::Witness;
 
 /// A deployed stack.
@@ -55,6 +56,11 @@ impl Stack {
         let outputs = list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await?;
         let resources =
             list(emulator, name, "resources", "LogicalResourceId", "PhysicalResourceId").await?;
+        // Without a pool: a connection ends with the runtime, and so with the test, that made it.
+        let http = Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default();
+        let roles = resources.iter().filter(|(id, _)| id.ends_with("Role"));
+        let roles = roles.map(|(id, name)| (id.as_str(), name.as_str()));
+        allow_batches(&http, &emulator.endpoint(), operator("iam"), roles).await?;
         Ok(Self {
             name: name.to_owned(),
             endpoint: emulator.endpoint(),
@@ -62,8 +68,7 @@ impl Stack {
             outputs,
             resources,
             witness: Witness::start(emulator.endpoint()).await?,
-            // Without a pool: a connection ends with the runtime, and so with the test, that made it.
-            http: Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default(),
+            http,
         })
     }
 
@@ -126,6 +131,15 @@ impl Stack {
         Ok((status, answer.json().await?))
     }
 
+    /// What the API answers to a caller that signed its request.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> reqwest::Result<Response> {
+        self.request(Method::GET, path).header("authorization", "signed").send().await
+    }
+
     /// Has an account synced by a caller that signed its request, with a query such as
     /// `?data=balance`.
     ///
@@ -166,20 +180,23 @@ impl Stack {
         Ok(events.filter_map(|event| event["message"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Has messages that were given back delivered again after seconds, where the template says
-    /// minutes, so that a test need not wait for them.
+    /// Has messages that were given back delivered again sooner than the template says, so that a test
+    /// need not wait for them. Those of an import not before the function's time is over: what is
+    /// given back on purpose comes when the function says.
     ///
     /// # Panics
     ///
     /// When the emulator refuses.
     pub async fn redeliver_soon(&self) {
-        Sqs::new(&self.sdk())
-            .set_queue_attributes()
-            .queue_url(self.output("WebhookQueueUrl"))
-            .attributes(QueueAttributeName::VisibilityTimeout, "2")
-            .send()
-            .await
-            .expect("the queue takes another visibility timeout");
+        for (queue, seconds) in [("WebhookQueueUrl", "2"), ("ImportQueueUrl", "125")] {
+            Sqs::new(&self.sdk())
+                .set_queue_attributes()
+                .queue_url(self.output(queue))
+                .attributes(QueueAttributeName::VisibilityTimeout, seconds)
+                .send()
+                .await
+                .expect("the queue takes another visibility timeout");
+        }
     }
 
     /// The SDK's configuration for the emulator that the stack is on.

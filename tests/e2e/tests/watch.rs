@@ -58,6 +58,8 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert_eq!(told["statusCode"], 200, "{told}");
     let synced = invoke(port, "manual-sync", "events/manual-sync/sync.json").await;
     assert_eq!(synced["statusCode"], 200, "{synced}");
+    let imported = invoke(port, "importer", "events/importer/import.json").await;
+    assert_eq!(imported["batchItemFailures"].as_array().map(Vec::len), Some(0), "{imported}");
     // By the API's own routes, as `make watch` says.
     let accounts = format!("http://[::1]:{port}/accounts");
     let id = e2e::samples::account_id();
@@ -65,6 +67,7 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
         (accounts.clone(), "accounts"),
         (format!("{accounts}/{id}"), "status"),
         (format!("{accounts}/{id}/events"), "events"),
+        (format!("{accounts}/{id}/transactions"), "transactions"),
     ] {
         let answer = reqwest::get(&path).await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");

@@ -117,12 +117,20 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
 }
 
 pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
-    vec(prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check()], 1..12)
+    vec(prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check(), 1 => import()], 1..12)
 }
 
 fn link_check() -> impl Strategy<Value = Fact> {
     (0..20_u32, any::<bool>())
         .prop_map(|(minute, linked)| Fact::LinkCheck(LinkCheck { at: at(minute), linked }))
+}
+
+/// Of a pull that may be known to the record or not.
+fn import() -> impl Strategy<Value = Fact> {
+    (webhook(), proptest::option::of((0..3_u32).prop_map(at))).prop_map(|(fact, through)| {
+        let Fact::Webhook(Webhook { order, .. }) = fact else { unreachable!() };
+        Fact::Import(Import { pull: order, through })
+    })
 }
 
 /// The facts in another order, some of them more than once.

@@ -9,15 +9,19 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
         .iter()
         .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
     let status = StatusCode::from_u16(status).unwrap();
-    Answer::new(status, headers.collect(), body.as_bytes())
+    Answer::new(status, headers.collect(), body.into())
+}
+
+fn wanted(data: SyncData) -> SyncRequest {
+    SyncRequest { data, allow_incomplete_statement: false }
 }
 
 fn v1(status: u16, body: &Value) -> SyncOutcome {
-    answer(status, &[], &body.to_string()).of_sync(V1, SyncData::Transactions)
+    answer(status, &[], &body.to_string()).of_sync(V1, wanted(SyncData::Transactions))
 }
 
 fn v2(status: u16, headers: &[(&str, &str)], body: &Value) -> SyncOutcome {
-    answer(status, headers, &body.to_string()).of_sync(V2, SyncData::Transactions)
+    answer(status, headers, &body.to_string()).of_sync(V2, wanted(SyncData::Transactions))
 }
 
 fn done() -> Value {
@@ -162,7 +166,19 @@ fn v2_without_a_word_about_the_sync_is_no_success() {
 #[test]
 fn v1_refreshes_all_whatever_is_asked_for() {
     let answer = answer(200, &[], "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}");
-    assert_eq!(answer.of_sync(V1, SyncData::Balance), successful(true, None));
+    assert_eq!(answer.of_sync(V1, wanted(SyncData::Balance)), successful(true, None));
+}
+
+#[test]
+fn a_statement_that_was_allowed_to_be_incomplete_is_told_apart_in_v1_which_knows_of_it() {
+    let wanted = SyncRequest { data: SyncData::Transactions, allow_incomplete_statement: true };
+    let body = "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}";
+    let told = |version| match answer(200, &[], body).of_sync(version, wanted) {
+        SyncOutcome::Successful { data, .. } => data,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(V1), SyncData::IncompleteTransactions);
+    assert_eq!(told(V2), SyncData::Transactions);
 }
 
 #[test]
@@ -179,7 +195,7 @@ fn a_balance_is_taken_in_minor_units() {
     let balance = Some(MinorUnits(9_007_199_254_740_993));
     let (has_new_data, data, job_id) = (false, SyncData::Balance, None);
     let outcome = SyncOutcome::Successful { has_new_data, data, balance, job_id };
-    assert_eq!(answer.of_sync(V2, SyncData::Balance), outcome);
+    assert_eq!(answer.of_sync(V2, wanted(SyncData::Balance)), outcome);
 }
 
 #[test]
@@ -215,7 +231,7 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
     for body in ["", "<html></html>", "{\"status\":\"succ", "[]", "null", "\"successful\""] {
         for version in [V1, V2] {
             let outcome =
-                |status| answer(status, &[], body).of_sync(version, SyncData::Transactions);
+                |status| answer(status, &[], body).of_sync(version, wanted(SyncData::Transactions));
             assert_eq!(outcome(200), unusable("UNREADABLE_ANSWER"), "{body}");
             assert_eq!(outcome(404), unusable("UNREADABLE_ANSWER"), "a wrong address, perhaps");
             assert_eq!(outcome(502), unavailable());
@@ -226,8 +242,9 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
 
 #[test]
 fn a_rate_limit_says_for_how_long_in_seconds() {
-    let limited =
-        |value| answer(429, &[("retry-after", value)], "{}").of_sync(V2, SyncData::Transactions);
+    let limited = |value| {
+        answer(429, &[("retry-after", value)], "{}").of_sync(V2, wanted(SyncData::Transactions))
+    };
     let after = |retry_after| SyncOutcome::Trouble(Trouble::RateLimited { retry_after });
     assert_eq!(limited("7"), after(Some(Duration::from_secs(7))));
     assert_eq!(limited("Wed, 21 Oct 2026 07:28:00 GMT"), after(None));
@@ -351,9 +368,67 @@ fn no_answer_makes_the_reader_panic() {
         for body in [body, json!({ "status": word, "code": word, "data": word }).to_string()] {
             let answer = answer(status, &[("x-job-status", word), ("x-job-id", word)], &body);
             for version in [V1, V2] {
-                let _ = answer.of_sync(version, SyncData::Balance);
+                let _ = answer.of_sync(version, wanted(SyncData::Balance));
             }
             let _ = (answer.of_job(), answer.of_account());
         }
     });
+}
+
+fn transactions(status: u16, body: &str) -> Result<TransactionPage, NoTransactions> {
+    answer(status, &[], body).of_transactions()
+}
+
+#[test]
+fn a_page_of_transactions_is_read_in_both_versions() {
+    let row = |id| {
+        format!(
+            "{{\"{id}\":\"r\",\"type\":\"debit\",\"amount\":1,\"date\":\"2026-01-05T00:00:00Z\"}}"
+        )
+    };
+    let place = r#"{ "total": 307, "page": 1, "previous": null, "next": "https://elsewhere" }"#;
+    let v2 = format!("{{\"status\":\"successful\",\"data\":[{}],\"meta\":{place}}}", row("id"));
+    let v1 = format!("{{\"paging\":{place},\"data\":[{}]}}", row("_id"));
+    for body in [v1, v2] {
+        let page = transactions(200, &body).unwrap();
+        assert_eq!((page.rows.len(), page.unreadable), (1, 0));
+        assert_eq!((page.total, page.has_next), (Some(307), true));
+    }
+    let last = transactions(200, r#"{ "data": [], "meta": { "total": 0, "next": null } }"#);
+    assert_eq!(last, Ok(TransactionPage { total: Some(0), ..TransactionPage::default() }));
+    let bare = transactions(200, r#"{ "status": "successful", "data": null }"#);
+    assert_eq!(bare, Ok(TransactionPage::default()));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_counted_and_stands_in_no_others_way() {
+    let body = r#"{ "data": [ 7, { "id": "a" },
+        { "id": "b", "type": "credit", "amount": 1.10, "date": "2026-01-05T00:00:00Z" },
+        { "id": "c", "type": "credit", "amount": 110, "date": "2026-01-05T00:00:00Z" } ] }"#;
+    let page = transactions(200, body).unwrap();
+    assert_eq!((page.unreadable, page.rows[0].position.id.as_str()), (3, "c"));
+}
+
+#[test]
+fn what_is_no_page_is_trouble_and_never_an_empty_page() {
+    for (status, body) in [
+        (200, "{}"),
+        (200, r#"{ "data": {} }"#),
+        (200, r#"{ "status": "failed", "data": [] }"#),
+        (200, "[]"),
+        (200, "<html>"),
+        (202, "not json"),
+        (307, r#"{ "data": [] }"#),
+        (400, r#"{ "data": [] }"#),
+        (401, r#"{ "data": [] }"#),
+    ] {
+        let page = transactions(status, body);
+        let unusable = matches!(page, Err(NoTransactions::Trouble(Trouble::Unusable(_))));
+        assert!(unusable, "{status} {body}: {page:?}");
+    }
+    assert_eq!(transactions(404, "{}"), Err(NoTransactions::NotFound));
+    let trouble = |status| transactions(status, "{}").unwrap_err();
+    assert_eq!(trouble(500), NoTransactions::Trouble(Trouble::Unavailable));
+    let limited = Trouble::RateLimited { retry_after: None };
+    assert_eq!(trouble(429), NoTransactions::Trouble(limited));
 }

@@ -145,9 +145,10 @@ impl Route {
 const LIST: Route = Route { method: Method::GET, scope: READ, below_accounts: |_| String::new() };
 
 /// The routes that are about one account.
-const OF_AN_ACCOUNT: [Route; 4] = [
+const OF_AN_ACCOUNT: [Route; 5] = [
     Route { method: Method::GET, scope: READ, below_accounts: |id| format!("/{id}") },
     Route { method: Method::GET, scope: READ, below_accounts: |id| format!("/{id}/events") },
+    Route { method: Method::GET, scope: READ, below_accounts: |id| format!("/{id}/transactions") },
     Route { method: Method::POST, scope: SYNC, below_accounts: |id| format!("/{id}/sync") },
     Route { method: Method::POST, scope: SYNC, below_accounts: |id| format!("/{id}/reauthorise") },
 ];
@@ -302,13 +303,15 @@ async fn an_account_that_is_known_to_mono_alone_is_nobodys() {
 async fn owners_see_and_sync_and_reauthorise_their_own() {
     let guarded = guarded();
     let id = guarded.account_in_need_of("adaobi").await;
-    let [show, events, sync, reauthorise] =
+    let [show, events, transactions, sync, reauthorise] =
         OF_AN_ACCOUNT.map(|route| guarded.request(&route, &id, "adaobi"));
 
     let account = ask(show).await.ok();
     assert_eq!((&account["account_id"], &account["ref"]), (&json!(id), &json!("adaobi")));
     let events = ask(events).await.ok();
     assert!(!events["events"].as_array().unwrap().is_empty());
+    let transactions = ask(transactions).await.ok();
+    assert!(transactions["transactions"].is_array());
     let link = ask(reauthorise).await.ok();
     assert!(link["url"].as_str().unwrap().starts_with("http"), "{link}");
     let synced = ask(sync).await.ok();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use e2e::samples;
 use e2e::shared_stack::{local, stack, world};
-use sandbox::{Dialect, Link, Pace, Plan, Webhooks};
+use sandbox::{Dialect, Link, Pace, Plan, Refresh, Webhooks};
 
 use super::{account_id, account_with_status, balance_update, eventually, post};
 
@@ -95,7 +95,8 @@ async fn a_sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let world = world(dialect);
         let id = world.mono.link(Link { silent: true, ..Link::default() });
-        world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+        let (outcome, webhooks) = (Refresh::NothingNew, Webhooks::Lost);
+        world.mono.plan(&id, [Plan { outcome, webhooks, ..Plan::default() }]).unwrap();
         assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 200);
         assert_eq!(requests(&id), counted([("GetItem", 1), ("PutItem", 2)]));
         // In the cooldown.

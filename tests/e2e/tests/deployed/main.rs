@@ -13,12 +13,15 @@ mod costs;
 mod dead_letters;
 mod faults;
 mod history;
+mod import_faults;
+mod imports;
 mod logs;
 mod manual_sync;
 mod reauthorise;
 mod rotation;
 mod samples;
 mod sync_faults;
+mod transactions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -83,7 +86,7 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-/// An update with this balance, of this second.
+/// An update with this balance, of this second. It brings no transactions, so that nothing follows.
 fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
     json!({
         "event": "mono.events.account_updated",
@@ -91,7 +94,7 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
         "timestamp": format!("2026-01-27T21:00:{second:02}.000Z"),
         "data": {
             "account": { "_id": account_id, "name": "Ada Example", "balance": balance },
-            "meta": { "data_status": "AVAILABLE" },
+            "meta": { "data_status": "AVAILABLE", "sync_status": "SUCCESSFUL" },
         },
     })
 }

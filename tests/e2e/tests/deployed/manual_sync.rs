@@ -76,7 +76,7 @@ impl Case {
         self.sync_with("").await
     }
 
-    async fn sync_with(&self, query: &str) -> Answer {
+    pub(super) async fn sync_with(&self, query: &str) -> Answer {
         Answer::of(self.world.stack.sync(&self.id, query).await.unwrap()).await
     }
 

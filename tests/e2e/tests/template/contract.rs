@@ -65,6 +65,8 @@ pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/webhook", "WEBHOOK_SECRET_INVALID"),
     ("functions/manual-sync", "MONO_KEY_REFUSED"),
     ("functions/accounts", "MONO_KEY_REFUSED"),
+    ("functions/importer", "MONO_KEY_REFUSED"),
+    ("functions/importer", "TRANSACTIONS_UNREADABLE"),
 ];
 
 /// The scope of a token that may do something of this method.
@@ -83,6 +85,11 @@ pub(crate) fn tables() -> Value {
                 "AttentionByStatusIndex": [{ "attention_status": "S" }, { "attention_since": "N" }],
                 "AttentionByOwnerIndex": [{ "attention_owner": "B" }, { "attention_since": "N" }],
             },
+            "ends": null,
+        },
+        "TransactionsTable": {
+            "keys": [{ "account_id": "S" }, { "position": "S" }],
+            "indexes": {},
             "ends": null,
         },
         "EventsTable": {

@@ -1,6 +1,7 @@
 //! The main job, shown step by step on real input: each step says what happens, does it, and fails
 //! if it does not come out so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use e2e::emulator::REGION;
@@ -49,13 +50,27 @@ impl Demonstration {
         self.show_webhooks(0).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&linked));
 
-        step(2, "A stranger calls the webhook without the secret, and is refused.");
+        step(
+            2,
+            "The pull brought transactions: they are imported, page by page, and each row once.",
+        );
+        let imported = self
+            .account_when(&account_id, "an import", |account| {
+                account["transactions_imported_at"].is_string()
+            })
+            .await?;
+        for field in ["transactions_imported_at", "transactions_through"] {
+            println!("   {field:<28} {}", imported[field]);
+        }
+        self.show_transactions(&account_id).await?;
+
+        step(3, "A stranger calls the webhook without the secret, and is refused.");
         let stranger = self.0.stack.request(Method::POST, "/webhooks/mono").body("{}");
         let refusal = stranger.send().await?;
         expect(refusal.status() == 401, "the stranger is refused")?;
         println!("   {} {}", refusal.status(), refusal.json::<Value>().await?["code"]);
 
-        step(3, "Mono sends an old event again, three times. It cannot overwrite what is newer.");
+        step(4, "Mono sends an old event again, three times. It cannot overwrite what is newer.");
         let before = self.shown().await?;
         let events = format!("accounts/{account_id}/events");
         let old = json!({
@@ -71,7 +86,7 @@ impl Demonstration {
         tell(&unmoved);
         expect(unmoved["status_at"] == linked["status_at"], "nothing has moved")?;
 
-        step(4, "A refresh meets a bank that asks for an OTP. The data is old, and so it says.");
+        step(5, "A refresh meets a bank that asks for an OTP. The data is old, and so it says.");
         let before = self.shown().await?;
         let outcome = json!({ "outcome": "reauthorisation_required" });
         self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
@@ -81,7 +96,7 @@ impl Demonstration {
         let stale = waiting["last_synced_at"] == linked["last_synced_at"];
         expect(stale, "the last sync is still the one before")?;
 
-        step(5, "Your app lists who needs someone, and sends the customer through Mono's page.");
+        step(6, "Your app lists who needs someone, and sends the customer through Mono's page.");
         let list = self.get("/accounts?status=reauthorisation_required").await?;
         let listed =
             list["accounts"].as_array().is_some_and(|accounts| accounts.contains(&waiting));
@@ -98,7 +113,7 @@ impl Demonstration {
         let fresh = recovered["last_synced_at"].as_str() > linked["last_synced_at"].as_str();
         expect(fresh, "the last sync is a new one")?;
 
-        step(6, "A refresh brings new data.");
+        step(7, "A refresh brings new data.");
         let before = self.shown().await?;
         let outcome = json!({ "outcome": "new_data" });
         self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
@@ -114,7 +129,7 @@ impl Demonstration {
     }
 
     async fn sync_on_demand(&self, account_id: &str, before_it: &Value) -> Result<()> {
-        step(7, "Your app asks for a sync. Mono fetches new data, and charges for it.");
+        step(8, "Your app asks for a sync. Mono fetches new data, and charges for it.");
         let before = self.shown().await?;
         let answer = self.sync(account_id, 200, "SYNC_SUCCESSFUL").await?;
         expect(answer["has_new_data"] == true, "there is new data")?;
@@ -127,12 +142,19 @@ impl Demonstration {
         tell(&synced);
         expect(self.0.mono.paid_calls(account_id).await? == 1, "Mono was asked once")?;
 
-        step(8, "Asked again at once, it spares Mono the call, and you the charge.");
+        step(9, "Its new transactions are there as well, and what was there is not written again.");
+        self.account_when(account_id, "the import", |account| {
+            account["transactions_imported_at"] == synced["last_synced_at"]
+        })
+        .await?;
+        self.show_transactions(account_id).await?;
+
+        step(10, "Asked again at once, it spares Mono the call, and you the charge.");
         let answer = self.sync(account_id, 429, "SYNC_COOLDOWN").await?;
         println!("   next_allowed_at              {}", answer["next_allowed_at"]);
         expect(self.0.mono.paid_calls(account_id).await? == 1, "Mono was not asked again")?;
 
-        step(9, "Another customer's bank wants an OTP before it lets Mono sync.");
+        step(11, "Another customer's bank wants an OTP before it lets Mono sync.");
         let before = self.shown().await?;
         let other = self.link(&json!({ "ref": "customer-4712" })).await?;
         self.until(&other, "healthy").await?;
@@ -150,7 +172,7 @@ impl Demonstration {
     }
 
     async fn tell_the_history(&self, account_id: &str, old_event: &Value) -> Result<()> {
-        step(10, "All that happened to the first account, newest first.");
+        step(12, "All that happened to the first account, newest first.");
         let history = self.get(&format!("/accounts/{account_id}/events")).await?;
         let events = history["events"].as_array().ok_or("there is no history")?;
         for event in events {
@@ -168,6 +190,31 @@ impl Demonstration {
         let unmoved = late.all(|event| event["status_after"] == "healthy");
         expect(unmoved && events.len() > 9, "all is told, and the old event moved nothing")?;
         Ok(())
+    }
+
+    /// The newest transactions, and that all are as Mono has them.
+    async fn show_transactions(&self, account_id: &str) -> Result<()> {
+        let path = format!("/accounts/{account_id}/transactions?limit=500");
+        let answer = self.get(&path).await?;
+        let rows = answer["transactions"].as_array().ok_or("there are no transactions")?;
+        for row in rows.iter().take(4) {
+            let text = |field: &str| row[field].as_str().unwrap_or("-").to_owned();
+            println!(
+                "   {}  {:<6} {:>9} {}  {:<40} {}",
+                text("date"),
+                text("type"),
+                row["amount"],
+                text("currency"),
+                text("narration"),
+                text("category"),
+            );
+        }
+        println!("   … {} in all", rows.len());
+        let at_mono = self.0.mono.transactions(account_id).await?;
+        let ids =
+            |rows: &[Value]| rows.iter().map(|row| row["id"].to_string()).collect::<BTreeSet<_>>();
+        let same = rows.len() == at_mono.len() && ids(rows) == ids(&at_mono);
+        expect(same, "they are those that Mono has, each once")
     }
 
     /// What the API answers to a caller that signed its request.
@@ -219,6 +266,9 @@ Or, since the emulator asks for a signature and takes any:
 
   # the account
   curl -s -H 'authorization: any' {api}/accounts/{account_id}
+
+  # its transactions
+  curl -s -H 'authorization: any' '{api}/accounts/{account_id}/transactions?limit=5'
 
   # what happened to it; who needs someone; where to send a customer
   curl -s -H 'authorization: any' {api}/accounts/{account_id}/events

@@ -61,6 +61,12 @@ impl Mono {
         Ok(calls.iter().filter(paid).count())
     }
 
+    /// An account's transactions as Mono has them.
+    pub(crate) async fn transactions(&self, account_id: &str) -> Result<Vec<Value>> {
+        let url = format!("{}/control/accounts/{account_id}/transactions", self.url);
+        Ok(self.http.get(url).send().await?.json().await?)
+    }
+
     /// What was delivered, once every delivery has ended.
     pub(crate) async fn settled(&self) -> Result<Vec<Value>> {
         let settled = self.http.get(format!("{}/control/settled", self.url));

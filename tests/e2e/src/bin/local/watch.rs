@@ -27,6 +27,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
   cargo lambda invoke --invoke-port {port} processor --data-file events/processor/account_updated.v2.json
   cargo lambda invoke --invoke-port {port} accounts --data-file events/accounts/get_account.json
   cargo lambda invoke --invoke-port {port} manual-sync --data-file events/manual-sync/sync.json
+  cargo lambda invoke --invoke-port {port} importer --data-file events/importer/import.json
   curl -s http://localhost:{port}/accounts/{account_id}
 "
     );
@@ -46,6 +47,9 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("MONO_KEY_ARN", stack.resource("MonoKey")),
             ("MONO_API_BASE_URL", &mono.url),
             ("MONO_API_VERSION", "v2"),
+            ("IMPORT_QUEUE_URL", stack.output("ImportQueueUrl")),
+            ("IMPORT_HISTORY_DAYS", "365"),
+            ("TRANSACTIONS_TABLE", stack.output("TransactionsTableName")),
             ("EVENTS_TABLE", stack.output("EventsTableName")),
             ("EVENT_RETENTION_DAYS", "30"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),

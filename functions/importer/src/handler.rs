@@ -1,0 +1,156 @@
+//! What the function does with a batch: each job by itself, and what failed again after a while.
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use lambda_runtime::{Error, LambdaEvent};
+use mono_sync::account::Trouble;
+use mono_sync::account_id::AccountId;
+use mono_sync::batch::{Batch, Verdict, Work};
+use mono_sync::import::{ImportError, ImportJob, Imported, Importer, holder};
+use mono_sync::invocation::Invocation;
+use mono_sync::random;
+use tracing::{error, info, warn};
+
+/// The importer, and what it is wired to.
+pub(crate) struct Function(pub(crate) Importer);
+
+/// A job as it came.
+struct Delivery {
+    job: ImportJob,
+    message_id: String,
+    receipt_handle: String,
+    /// How often it has come by now.
+    times: u32,
+}
+
+/// How long a job waits after its first failure at Mono; twice as long after each other.
+const FIRST_WAIT: Duration = Duration::from_mins(1);
+/// The same for one that was faster than the record it is about.
+const FIRST_WAIT_FOR_RECORD: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
+
+impl Function {
+    /// Works through a batch. What could not be done is given back by its message id.
+    pub(crate) async fn work(
+        &self,
+        event: LambdaEvent<SqsEvent>,
+    ) -> Result<SqsBatchResponse, Error> {
+        let (event, context) = event.into_parts();
+        let invocation = Invocation::new(context.request_id, context.deadline);
+        let request_id = &invocation.request_id;
+        let mut batch =
+            Batch::sort(event, invocation.clone(), |message| read(message, request_id))?;
+        batch.work(async |_, work| self.import(work, &invocation).await).await;
+        Ok(batch.into_response())
+    }
+
+    /// Does the jobs of one account. After one that failed the others are given back as well.
+    async fn import(
+        &self,
+        work: &[Work<Delivery>],
+        invocation: &Invocation,
+    ) -> Result<(), ImportError> {
+        for delivery in work.iter().map(|work| &work.content) {
+            let holder = holder(&delivery.message_id);
+            match self.0.import(&delivery.job, holder, invocation).await {
+                Ok(imported) => {
+                    log(&invocation.request_id, &delivery.job.account_id, &imported);
+                }
+                Err(error) => {
+                    self.back_off(delivery, &error).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn back_off(&self, delivery: &Delivery, error: &ImportError) {
+        let wait = wait(error, delivery.times);
+        if let Err(error) = self.0.queue.postpone(&delivery.receipt_handle, wait).await {
+            warn!(message_id = delivery.message_id, %error, "it comes again after the queue's own time");
+        }
+    }
+}
+
+/// What is no job is given back until it is among the dead letters, where a person finds it.
+fn read(message: &SqsMessage, request_id: &str) -> Verdict<Delivery> {
+    match ImportJob::read(message.body.as_deref().unwrap_or_default()) {
+        Ok(job) => {
+            let times = message.attributes.get("ApproximateReceiveCount");
+            let delivery = Delivery {
+                message_id: message.message_id.clone().unwrap_or_default(),
+                receipt_handle: message.receipt_handle.clone().unwrap_or_default(),
+                times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
+                job,
+            };
+            Verdict::Work(delivery.job.account_id.clone(), delivery)
+        }
+        Err(error) => {
+            error!(request_id, message_id = message.message_id, %error, "given back");
+            Verdict::Reject { event_id: None, reason: error.to_string() }
+        }
+    }
+}
+
+/// Doubles with each time, and differs between jobs that failed together; not before Mono wants.
+fn wait(error: &ImportError, times: u32) -> Duration {
+    let (first, wanted) = match error {
+        ImportError::Unknown => (FIRST_WAIT_FOR_RECORD, None),
+        ImportError::Mono(Trouble::RateLimited { retry_after }) => (FIRST_WAIT, *retry_after),
+        _ => (FIRST_WAIT, None),
+    };
+    let longest = first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1)));
+    let wait = random::jittered(longest.min(LONGEST_WAIT));
+    wanted.map_or(wait, |wanted| wanted.min(LONGEST_WAIT) + wait)
+}
+
+/// One line a job.
+fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
+    let (outcome, tally) = match imported {
+        Imported::Done(tally) => ("imported", Some(tally)),
+        Imported::CarriedOn(tally) => ("carried_on", Some(tally)),
+        Imported::Satisfied => ("satisfied", None),
+        Imported::SeenTo => ("seen_to", None),
+        Imported::Postponed => ("postponed", None),
+        Imported::Gone => ("gone", None),
+    };
+    let Some(tally) = tally else {
+        return info!(request_id, %account_id, outcome, "import");
+    };
+    let mono_sync::import::Tally { rows, put, deleted, pages, slices, not_whole, .. } = tally;
+    info!(
+        request_id, %account_id, outcome, rows, put, deleted, pages, slices, not_whole, "import"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(error: &ImportError, times: u32) -> u64 {
+        wait(error, times).as_secs()
+    }
+
+    #[test]
+    fn each_failure_doubles_the_wait_up_to_a_quarter_of_an_hour() {
+        let failure = ImportError::Mono(Trouble::Unavailable);
+        for (times, longest) in [(0, 60), (1, 60), (2, 120), (3, 240), (5, 900), (99, 900)] {
+            let wait = seconds(&failure, times);
+            assert!((longest / 2..=longest).contains(&wait), "{times}: {wait}");
+        }
+    }
+
+    #[test]
+    fn mono_is_left_alone_for_as_long_as_it_wants() {
+        let retry_after = Some(Duration::from_secs(100));
+        let limited = ImportError::Mono(Trouble::RateLimited { retry_after });
+        assert!((130..=160).contains(&seconds(&limited, 1)));
+    }
+
+    #[test]
+    fn a_record_that_is_not_there_yet_is_looked_for_soon() {
+        assert!(seconds(&ImportError::Unknown, 1) <= 5);
+    }
+}

@@ -1,0 +1,117 @@
+//! When transactions are to be imported, and by whom.
+//!
+//! One import of an account runs at a time, or two would overwrite each other's rows with what they
+//! had read before: so an import takes a lease. Who comes meanwhile is told whether that one sees to
+//! it as well.
+
+use super::{Account, Fact, Import, OrderKey, SettledStatus, Status};
+use crate::timestamp::Timestamp;
+
+/// The right to import an account's transactions, held for a limited time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportLease {
+    /// The message that asked for the import. As long as the import is not done, it will come again.
+    pub holder: [u8; 8],
+    /// The place of the newest pull that it sees to.
+    pub pull: OrderKey,
+    /// When the lease ends by itself.
+    pub until: Timestamp,
+}
+
+/// Why an import is not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportRefusal {
+    /// There is no such account.
+    Unknown,
+    /// What was asked for is in the table already.
+    Satisfied,
+    /// Another import is under way that sees to it.
+    SeenTo,
+    /// Another import is under way that may have begun too early for it.
+    Busy,
+}
+
+impl Account {
+    /// The pull whose transactions are not in the table yet, if there is one.
+    #[must_use]
+    pub fn import_due(&self) -> Option<OrderKey> {
+        let pulled = self.registers.transactions.as_ref()?.order;
+        (Some(pulled) > self.imported()).then_some(pulled)
+    }
+
+    /// The account under this lease. `carried_on_from` is the holder whose work is carried on.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportRefusal`].
+    pub fn begin_import(
+        &self,
+        lease: ImportLease,
+        carried_on_from: Option<[u8; 8]>,
+        now: Timestamp,
+    ) -> Result<Self, ImportRefusal> {
+        if self.is_unseen() {
+            return Err(ImportRefusal::Unknown);
+        }
+        if self.import == Some(lease) {
+            // Taken already: the answer to the write was lost.
+            return Ok(self.clone());
+        }
+        if self.imported() >= Some(lease.pull) {
+            return Err(ImportRefusal::Satisfied);
+        }
+        let held = self.import.filter(|held| now < held.until);
+        if let Some(held) = held.filter(|held| Some(held.holder) != carried_on_from) {
+            // The holder's own message, delivered again, must not count on itself.
+            let seen_to = held.holder != lease.holder && held.pull >= lease.pull;
+            return Err(if seen_to { ImportRefusal::SeenTo } else { ImportRefusal::Busy });
+        }
+        Ok(Self { import: Some(lease), ..self.clone() })
+    }
+
+    /// The account after an import has ended: what it has done is applied, if it was done, and the
+    /// lease is released, unless it is another's by now. `None` if the record is gone meanwhile: it
+    /// is not to be made again.
+    #[must_use]
+    pub fn end_import(&self, holder: [u8; 8], done: Option<Import>) -> Option<Self> {
+        if self.is_unseen() {
+            return None;
+        }
+        let ended = done.map_or_else(|| self.clone(), |done| self.apply(&Fact::Import(done)));
+        Some(Self { import: ended.import.filter(|lease| lease.holder != holder), ..ended })
+    }
+
+    fn is_unseen(&self) -> bool {
+        *self == Self::new(self.id.clone())
+    }
+
+    /// Whether Mono now serves all the transactions that it has ever had of the account: the last
+    /// sync was confirmed, it brought transactions, and nothing is under way. Else what is missing
+    /// in its answer may merely be missing at present.
+    #[must_use]
+    pub fn has_whole_statement(&self, now: Timestamp) -> bool {
+        let registers = &self.registers;
+        let fresh = matches!(self.standing(now).status, Status::Healthy | Status::Partial);
+        let told = match registers.availability.as_ref().map(|held| &held.value) {
+            None => registers.has_transactions,
+            Some(held) => {
+                let lists = held
+                    .retrieved_data
+                    .as_ref()
+                    .map(|parts| parts.iter().any(|part| part == "transactions"));
+                match held.data_status {
+                    SettledStatus::Available => lists != Some(false),
+                    SettledStatus::Partial => lists == Some(true),
+                    _ => false,
+                }
+            }
+        };
+        let incomplete =
+            registers.attempt.as_ref().is_some_and(|held| held.value == super::attempt::INCOMPLETE);
+        fresh && told && !incomplete
+    }
+
+    fn imported(&self) -> Option<OrderKey> {
+        self.registers.imported.as_ref().map(|held| held.order)
+    }
+}

@@ -1,0 +1,148 @@
+use super::*;
+
+fn lease(holder: u8, pull: OrderKey, until: u32) -> ImportLease {
+    ImportLease { holder: [holder; 8], pull, until: at(until) }
+}
+
+fn retrieved(data_status: &str, parts: &[&str]) -> News {
+    let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+    News::Updated(Box::new(Update {
+        data_status: Some(DataStatus::from_word(data_status)),
+        retrieved_data: Some(parts),
+        ..Update::default()
+    }))
+}
+
+fn pulled(account: &Account) -> OrderKey {
+    account.registers.transactions.as_ref().unwrap().order
+}
+
+fn imported(account: &Account) -> Fact {
+    Fact::Import(Import { pull: pulled(account), through: Some(at(1)) })
+}
+
+#[test]
+fn an_import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_the_last_import() {
+    let account = record([strong(10, fresh())]);
+    assert_eq!(account.import_due(), Some(pulled(&account)));
+    let done = account.apply(&imported(&account));
+    assert_eq!(done.import_due(), None);
+    let view = done.view(at(20), POLICY);
+    assert_eq!(view.transactions_imported_at, Some(at(10)));
+    assert_eq!(view.transactions_through, Some(at(1)));
+    let older = done.apply(&strong(9, fresh()));
+    assert_eq!(older.import_due(), None, "what came late was there when Mono was asked");
+    let newer = done.apply(&strong(11, fresh()));
+    assert_eq!(newer.import_due(), Some(pulled(&newer)));
+}
+
+#[test]
+fn a_pull_without_new_transactions_asks_for_what_a_crash_has_left_undone() {
+    let nothing_new = || {
+        News::Updated(Box::new(Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: Some(SyncStatus::Successful),
+            ..Update::default()
+        }))
+    };
+    assert_eq!(record([strong(10, nothing_new())]).import_due(), None);
+    let left_undone = record([strong(10, fresh()), strong(20, nothing_new())]);
+    assert_eq!(left_undone.import_due(), Some(pulled(&left_undone)));
+    assert_eq!(pulled(&left_undone).at, at(10));
+}
+
+#[test]
+fn one_import_runs_at_a_time() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
+    assert_eq!(begun.import, Some(lease(1, pull, 13)));
+    let second = |holder, pull, now| begun.begin_import(lease(holder, pull, 99), None, at(now));
+    assert_eq!(second(2, pull, 12), Err(ImportRefusal::SeenTo), "the first sees to it");
+    let later = pulled(&begun.apply(&strong(12, fresh())));
+    assert_eq!(second(2, later, 12), Err(ImportRefusal::Busy), "the first may be too early");
+    assert_eq!(
+        second(1, pull, 12),
+        Err(ImportRefusal::Busy),
+        "its message must not count on itself"
+    );
+    assert!(second(2, pull, 13).is_ok(), "it ends by itself");
+}
+
+#[test]
+fn a_lease_is_passed_on_to_who_carries_on_and_to_no_other() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
+    let next = begun.begin_import(lease(2, pull, 21), Some([1; 8]), at(12)).unwrap();
+    assert_eq!(next.import, Some(lease(2, pull, 21)));
+    let again = next.begin_import(lease(2, pull, 22), Some([1; 8]), at(13));
+    assert_eq!(again, Err(ImportRefusal::Busy), "the message of the second, delivered twice");
+    let first = next.begin_import(lease(1, pull, 22), None, at(13));
+    assert_eq!(first, Err(ImportRefusal::SeenTo), "the message of the first, delivered twice");
+}
+
+#[test]
+fn who_ends_an_import_leaves_the_lease_of_another_alone() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
+    let done = Import { pull, through: None };
+    let ended = begun.end_import([1; 8], Some(done)).unwrap();
+    assert_eq!((ended.import, ended.import_due()), (None, None));
+    assert_eq!(begun.end_import([1; 8], None).unwrap(), account, "undone, it is due as before");
+    let other = begun.end_import([2; 8], Some(done)).unwrap();
+    assert_eq!((other.import, other.import_due()), (begun.import, None));
+}
+
+#[test]
+fn an_import_makes_no_record() {
+    let account = record([strong(10, fresh())]);
+    let (pull, unseen) = (pulled(&account), Account::new(id()));
+    let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
+    assert_eq!(begun, Err(ImportRefusal::Unknown));
+    assert_eq!(unseen.end_import([1; 8], Some(Import { pull, through: None })), None);
+}
+
+#[test]
+fn what_was_imported_is_not_imported_again() {
+    let account = record([strong(10, fresh())]);
+    let done = account.apply(&imported(&account));
+    let begun = done.begin_import(lease(1, pulled(&account), 13), None, at(11));
+    assert_eq!(begun, Err(ImportRefusal::Satisfied));
+}
+
+#[test]
+fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
+    let whole = |facts: Vec<Fact>| record(facts).has_whole_statement(at(100));
+    let all = ["identity", "balance", "transactions"];
+    assert!(whole(vec![strong(1, fresh())]));
+    assert!(whole(vec![strong(1, retrieved("AVAILABLE", &all))]));
+    assert!(whole(vec![strong(1, retrieved("PARTIAL", &["transactions"]))]));
+    assert!(whole(vec![attempt(1, success())]));
+    assert!(whole(vec![strong(1, updated("FAILED", None)), strong(2, fresh())]));
+
+    assert!(!whole(vec![]));
+    assert!(!whole(vec![strong(1, connected())]));
+    assert!(!whole(vec![strong(1, retrieved("PARTIAL", &["balance"]))]));
+    assert!(!whole(vec![strong(1, retrieved("AVAILABLE", &["balance"]))]));
+    assert!(!whole(vec![strong(1, updated("PARTIAL", None))]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, updated("AVAILABLE", Some("FAILED")))]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, updated("UNAVAILABLE", None))]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, News::ReauthorisationRequired)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, News::Reauthorized)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, News::Unlinked)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(99, updated("PROCESSING", None))]), "fetching");
+    assert!(!whole(vec![strong(1, updated("FAILED", None)), attempt(2, success())]));
+}
+
+#[test]
+fn a_statement_that_was_allowed_to_be_incomplete_is_not_whole_until_another_sync() {
+    let data = SyncData::IncompleteTransactions;
+    let incomplete =
+        SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None };
+    let account = record([strong(1, fresh()), attempt(2, incomplete), strong(4, fresh())]);
+    assert!(account.import_due().is_some());
+    assert!(!account.has_whole_statement(at(100)));
+    assert!(account.apply(&attempt(10, success())).has_whole_statement(at(100)));
+}

@@ -1,0 +1,423 @@
+//! From a pull that brought transactions to the rows in the table: as Mono has them, each once, and
+//! written only where they differ.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use e2e::samples;
+use e2e::shared_stack::{local, world};
+use mono_sync::import::ImportJob;
+use mono_sync::timestamp::Timestamp;
+use sandbox::{Dialect, History, Kind, Link, PageMishap, Plan, Refresh, Webhooks};
+use serde_json::{Value, json};
+use tokio::time::{Duration, sleep};
+
+use super::manual_sync::{Answer, BOTH, Case};
+use super::{account_id, eventually};
+
+impl Case {
+    /// Linked with these transactions, which are imported.
+    pub(super) async fn imported(dialect: Dialect, history: History) -> Self {
+        let world = world(dialect);
+        let id = world.mono.link(Link { history: Some(history), ..Link::default() });
+        let case = Self { world, id };
+        case.until_as_at_mono().await;
+        case
+    }
+
+    pub(super) async fn transactions(&self, query: &str) -> Answer {
+        let path = format!("/accounts/{}/transactions{query}", self.id);
+        Answer::of(self.world.stack.get(&path).await.unwrap()).await
+    }
+
+    /// Every row, part by part. None of an account that is not known yet.
+    pub(super) async fn rows(&self) -> Vec<Value> {
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let answer = self.transactions(&format!("?limit=500{cursor}")).await;
+            if answer.status == 404 {
+                return rows;
+            }
+            let answer = answer.expect_ok();
+            rows.extend(answer.body["transactions"].as_array().unwrap().clone());
+            match answer.body["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return rows,
+            }
+        }
+    }
+
+    /// The rows as Mono has them, in the form and the order of the API.
+    pub(super) fn rows_at_mono(&self) -> Vec<Value> {
+        let currency = self.world.mono.account(&self.id).unwrap().currency;
+        let mut rows: Vec<_> = self.world.mono.transactions(&self.id).iter().map(|row| {
+            let row = json!(row);
+            json!({
+                "id": row["id"], "date": row["date"], "type": row["type"], "amount": row["amount"],
+                "balance": row["balance"], "currency": currency, "narration": row["narration"],
+                "category": row["category"],
+            })
+        }).collect();
+        let key = |row: &Value| (row["date"].to_string(), row["id"].to_string());
+        rows.sort_by_key(|row| std::cmp::Reverse(key(row)));
+        rows
+    }
+
+    /// Waits until an import is due no more, and the rows are Mono's.
+    pub(super) async fn until_as_at_mono(&self) -> Value {
+        eventually("the rows are as Mono has them", async || {
+            self.rows().await == self.rows_at_mono()
+        })
+        .await;
+        self.when("the import is recorded", |account| {
+            account["transactions_imported_at"].is_string()
+        })
+        .await
+    }
+
+    /// Has Mono tell of a pull, and waits until its transactions are imported.
+    pub(super) async fn pull(&self) -> Value {
+        let before = self.shown().await["transactions_imported_at"].clone();
+        let mono = &self.world.mono;
+        mono.send(&mono.event(Kind::AccountUpdated, &self.id).unwrap());
+        self.when("the pull is imported", |account| account["transactions_imported_at"] != before)
+            .await
+    }
+
+    fn table(&self) -> &str {
+        self.world.stack.output("TransactionsTableName")
+    }
+
+    /// How many rows were put and how many deleted so far.
+    pub(super) fn written(&self) -> (usize, usize) {
+        let calls = local().proxy.calls(&self.id);
+        let writes = calls.iter().filter(|call| call.operation == "BatchWriteItem");
+        let writes = writes.filter(|call| call.body.contains(self.table()));
+        let count = |body: &str, what: &str| body.matches(&format!("\"{what}\":")).count();
+        writes.fold((0, 0), |(puts, deletes), call| {
+            (puts + count(&call.body, "PutRequest"), deletes + count(&call.body, "DeleteRequest"))
+        })
+    }
+
+    /// The free calls for pages of transactions so far.
+    pub(super) fn pages(&self) -> usize {
+        let calls = self.world.mono.calls();
+        let pages = calls.iter().filter(|call| {
+            call.account_id.as_ref() == Some(&self.id)
+                && !call.sync
+                && call.path.ends_with("/transactions")
+        });
+        pages.count()
+    }
+
+    /// Requests for this operation on the accounts that were about this one.
+    fn requests(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in local().proxy.calls(&self.id) {
+            *counts.entry(call.operation).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Hands the importer a job for this account, as if this message had brought it. What is given
+    /// back.
+    pub(super) async fn import(&self, job: &ImportJob, message: u32) -> Value {
+        let mut batch = samples::batch(&[job.to_body()]);
+        let message_id = format!("{}-{message}", self.id);
+        batch["Records"][0]["messageId"] = json!(message_id);
+        let answer = self.world.stack.invoke("ImporterFunction", &batch).await.unwrap();
+        answer["batchItemFailures"].clone()
+    }
+
+    /// A job for a pull of this moment.
+    pub(super) fn job(&self) -> ImportJob {
+        samples::import_job(&self.id, &Timestamp::now().to_string())
+    }
+}
+
+fn history(transactions: usize) -> History {
+    History { transactions, ..History::default() }
+}
+
+#[tokio::test]
+async fn the_first_import_brings_the_history_page_by_page() {
+    for dialect in BOTH {
+        let case = Case::imported(dialect, history(250)).await;
+        let account = case.shown().await;
+        assert_eq!(account["transactions_imported_at"], account["last_synced_at"]);
+        assert_eq!(account["transactions_through"], case.rows_at_mono()[0]["date"]);
+        assert_eq!(case.written(), (250, 0));
+        assert_eq!(case.pages(), 3, "of 100 rows each");
+        let calls = case.world.mono.calls();
+        let mine = calls.iter().filter(|call| call.account_id.as_ref() == Some(&case.id));
+        for call in mine {
+            assert!(!call.paid, "reading is free");
+            assert!(!call.headers.iter().any(|name| name.starts_with("x-real")), "{call:?}");
+            let query = call.query.as_deref().unwrap();
+            let start = query.split(['=', '&']).nth(1).unwrap();
+            let date: Vec<_> = start.split('-').map(str::len).collect();
+            assert_eq!(date, [2, 2, 4], "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_not_written_again() {
+    let case = Case::imported(Dialect::V2, history(120)).await;
+    let written = case.written();
+    let pages = case.pages();
+    case.pull().await;
+    assert_eq!(case.written(), written, "writes for 120 rows that are as they were: 0");
+    assert_eq!(case.pages(), pages + 1, "the last week and two days");
+    assert_eq!(case.rows().await, case.rows_at_mono());
+}
+
+#[tokio::test]
+async fn changed_moved_new_and_vanished_rows_are_as_at_mono_afterwards() {
+    for dialect in BOTH {
+        let case = Case::imported(dialect, history(150)).await;
+        let mono = &case.world.mono;
+        let rows = mono.transactions(&case.id);
+        let written = case.written();
+        mono.change_transaction(&case.id, &rows[3].id, |row| row.narration = "Reversed".to_owned())
+            .unwrap();
+        case.pull().await;
+        assert_eq!(case.rows().await, case.rows_at_mono());
+        assert_eq!(case.written(), (written.0 + 1, written.1), "that row alone");
+
+        mono.change_transaction(&case.id, &rows[8].id, |row| {
+            row.date -= Duration::from_hours(24);
+        })
+        .unwrap();
+        mono.remove_transaction(&case.id, &rows[5].id).unwrap();
+        let draft = mono.draft_transaction(&case.id).unwrap();
+        mono.add_transactions(&case.id, [draft]).unwrap();
+        case.pull().await;
+        let held = case.rows().await;
+        assert_eq!(held, case.rows_at_mono());
+        let moved = held.iter().filter(|row| row["id"] == rows[8].id.as_str());
+        assert_eq!(moved.count(), 1, "a row whose date moved is one row");
+        assert_eq!(
+            case.written().1,
+            written.1 + 2,
+            "the vanished one, and where the moved one was"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_does_not_add_up_takes_nothing_away() {
+    let case = Case::imported(Dialect::V2, history(150)).await;
+    let mono = &case.world.mono;
+    let gone = mono.transactions(&case.id)[0].id.clone();
+    for mishap in [PageMishap::WrongTotal(1), PageMishap::Missing(1)] {
+        let draft = mono.draft_transaction(&case.id).unwrap();
+        let new = draft.id.clone();
+        mono.add_transactions(&case.id, [draft]).unwrap();
+        let _ = mono.remove_transaction(&case.id, &gone);
+        mono.plan_pages_always(&case.id, [(1, mishap.clone())]).unwrap();
+        case.pull().await;
+        let rows = case.rows().await;
+        let holds = |id: &str| rows.iter().any(|row| row["id"] == id);
+        assert!(holds(&gone), "{mishap:?}: it may be missing at present only");
+        assert!(holds(&new), "{mishap:?}: what is new is there all the same");
+    }
+    mono.plan_pages_always(&case.id, []).unwrap();
+    case.pull().await;
+    assert_eq!(case.rows().await, case.rows_at_mono());
+}
+
+#[tokio::test]
+async fn pages_between_which_a_row_came_in_are_fetched_again() {
+    let case = Case::imported(Dialect::V2, history(250)).await;
+    let world = case.world;
+    let other =
+        world.mono.link(Link { silent: true, history: Some(history(250)), ..Link::default() });
+    let case = Case { world, id: other };
+    world
+        .mono
+        .plan_pages(&case.id, [(1, PageMishap::Changing), (2, PageMishap::Repeated)])
+        .unwrap();
+    world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
+    case.until_as_at_mono().await;
+    assert_eq!(case.rows().await.len(), 251);
+}
+
+#[tokio::test]
+async fn a_sync_that_failed_or_brought_no_transactions_is_not_imported() {
+    let case = Case::imported(Dialect::V2, history(60)).await;
+    let (rows, pages) = (case.rows().await, case.pages());
+    for (outcome, status) in [
+        (Refresh::Failed, "failed"),
+        (Refresh::BankUnavailable, "bank_unavailable"),
+        (Refresh::Partial, "partial"),
+        (Refresh::NothingNew, "healthy"),
+    ] {
+        case.world.mono.refresh(&case.id, outcome).unwrap();
+        case.status(status).await;
+    }
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!((case.rows().await, case.pages()), (rows, pages));
+}
+
+#[tokio::test]
+async fn a_manual_sync_with_new_data_brings_its_transactions() {
+    for dialect in BOTH {
+        let case = Case::imported(dialect, history(40)).await;
+        case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
+        let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+        assert_eq!(answer.body["has_new_data"], true);
+        let account = case.until_as_at_mono().await;
+        assert!(case.rows().await.len() > 40);
+        let imported_at = account["transactions_imported_at"].as_str();
+        assert!(imported_at <= account["last_synced_at"].as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_was_allowed_to_be_incomplete_takes_nothing_away() {
+    let case = Case::imported(Dialect::V1, history(100)).await;
+    case.plan(Plan { outcome: Refresh::Partial, webhooks: Webhooks::Lost, ..Plan::default() });
+    let synced = case.sync_with("?allow_incomplete_statement=true").await;
+    synced.expect(200, "SYNC_SUCCESSFUL");
+    let at_mono = case.rows_at_mono();
+    assert!(at_mono.len() < 100, "Mono gives half of it");
+    let (newest, before) = (at_mono[0]["id"].clone(), case.written());
+    case.when("the import is recorded", |account| {
+        account["transactions_imported_at"] == account["last_synced_at"]
+    })
+    .await;
+    let rows = case.rows().await;
+    assert!(rows.len() > 100 && rows.iter().any(|row| row["id"] == newest));
+    assert_eq!(case.written().1, before.1, "nothing is deleted");
+}
+
+#[tokio::test]
+async fn ten_updates_of_an_account_in_a_batch_ask_for_one_import_before_the_record_is_written() {
+    let id = account_id();
+    let update = |second: u32| {
+        json!({
+            "event": "mono.events.account_updated", "event_id": format!("{id}-{second}"),
+            "timestamp": format!("2026-01-27T21:00:{second:02}.000Z"),
+            "data": { "account": { "_id": id }, "meta": { "data_status": "AVAILABLE" } },
+        })
+        .to_string()
+    };
+    let bodies: Vec<_> = (0..10).map(update).collect();
+    let stack = &world(Dialect::V2).stack;
+    stack.invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
+    let calls = local().proxy.calls(&id);
+    let jobs: Vec<_> = calls.iter().filter(|call| call.operation == "SendMessageBatch").collect();
+    assert_eq!((jobs.len(), jobs[0].body.matches("\"MessageBody\"").count()), (1, 1));
+    let place = |operation: &str| calls.iter().position(|call| call.operation == operation);
+    assert!(place("SendMessageBatch") < place("PutItem"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn an_import_costs_a_read_two_writes_of_the_record_two_queries_and_its_pages() {
+    let case = Case::imported(Dialect::V2, history(50)).await;
+    let before = case.requests();
+    let pages = case.pages();
+    assert_eq!(case.import(&case.job(), 1).await, json!([]));
+    let after = case.requests();
+    let spent = |operation: &str| {
+        let count = |counts: &BTreeMap<String, usize>| counts.get(operation).copied().unwrap_or(0);
+        count(&after) - count(&before)
+    };
+    let spent = ["GetItem", "PutItem", "Query", "BatchWriteItem"].map(spent);
+    assert_eq!(spent, [1, 2, 2, 0], "one query for the days, one for the newest row");
+    assert_eq!(case.pages(), pages + 1);
+}
+
+#[tokio::test]
+async fn a_job_that_another_has_satisfied_costs_one_read() {
+    let case = Case::imported(Dialect::V2, history(50)).await;
+    let job = case.job();
+    assert_eq!(case.import(&job, 1).await, json!([]));
+    let (before, pages) = (local().proxy.calls(&case.id).len(), case.pages());
+    assert_eq!(case.import(&job, 2).await, json!([]));
+    let calls = local().proxy.calls(&case.id);
+    let spent: Vec<_> = calls[before..].iter().map(|call| call.operation.as_str()).collect();
+    assert_eq!((spent, case.pages()), (vec!["GetItem"], pages));
+}
+
+#[tokio::test]
+async fn amounts_are_exact_and_what_nobody_knows_survives() {
+    let case = Case::imported(Dialect::V2, history(0)).await;
+    let mono = &case.world.mono;
+    let mut row = mono.draft_transaction(&case.id).unwrap();
+    row.amount = 9_007_199_254_740_993;
+    row.balance = None;
+    let novelty = json!({ "channel": "USSD", "rate": 1.5 });
+    row.extra.insert("metadata".to_owned(), novelty.clone());
+    mono.add_transactions(&case.id, [row.clone()]).unwrap();
+    case.pull().await;
+    let shown = &case.rows().await[0];
+    assert_eq!(shown["amount"].as_i64(), Some(9_007_199_254_740_993));
+    assert_eq!((&shown["balance"], &shown["currency"]), (&json!(null), &json!("NGN")));
+    assert!(shown.get("metadata").is_none());
+    let items = Client::new(&case.world.stack.sdk())
+        .query()
+        .table_name(case.table())
+        .key_condition_expression("account_id = :id")
+        .expression_attribute_values(":id", AttributeValue::S(case.id.clone()))
+        .send()
+        .await
+        .unwrap();
+    let unknown = items.items()[0]["unknown"].as_s().unwrap();
+    let unknown: Value = serde_json::from_str(unknown).unwrap();
+    assert_eq!(unknown, json!({ "metadata": novelty }));
+}
+
+/// The whole way: in slices of days, by several messages, each carrying on where another stopped.
+#[tokio::test]
+async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_time() {
+    const ROWS: usize = 100_000;
+    let world = world(Dialect::V2);
+    let past = History { transactions: ROWS, days: 365, ..History::default() };
+    let id = world.mono.link(Link { history: Some(past), ..Link::default() });
+    let case = Case { world, id };
+    let counted = async || {
+        let pages = Client::new(&world.stack.sdk())
+            .query()
+            .table_name(case.table())
+            .key_condition_expression("account_id = :id")
+            .expression_attribute_values(":id", AttributeValue::S(case.id.clone()))
+            .select(Select::Count)
+            .into_paginator();
+        let mut pages = pages.send();
+        let mut rows = 0;
+        while let Some(page) = pages.next().await {
+            rows += page.unwrap().count();
+        }
+        usize::try_from(rows).unwrap()
+    };
+    let begun = tokio::time::Instant::now();
+    loop {
+        let account = case.shown().await;
+        if account["transactions_imported_at"].is_string() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(15), "{} rows so far", counted().await);
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(counted().await, ROWS);
+    let (put, deleted) = case.written();
+    let requests = case.requests();
+    let writes = requests["BatchWriteItem"];
+    println!(
+        "{ROWS} rows: {} pages of Mono's, {writes} batches of {put} puts, {} queries, {} writes of the record",
+        case.pages(),
+        requests["Query"],
+        requests["PutItem"],
+    );
+    assert_eq!((put, deleted), (ROWS, 0), "each row once");
+    assert!(case.pages() < ROWS / 80, "the margins are a small part: {}", case.pages());
+    let lines = world.stack.log("importer").await.unwrap();
+    let of_case = lines.iter().filter(|line| line.contains(&case.id) && line.contains("outcome"));
+    assert!(of_case.clone().any(|line| line.contains("carried_on")));
+    let slices = of_case.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let slices: u64 = slices.filter_map(|line| line["slices"].as_u64()).sum();
+    assert!(slices >= 20, "of at most 4,000 rows each: {slices}");
+}
