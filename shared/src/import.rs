@@ -153,14 +153,13 @@ impl<E: Into<ImportError>> From<E> for Stop {
 }
 
 /// Who holds the lease of an import: the message that asked for it.
-#[must_use]
-pub fn holder(message_id: &str) -> [u8; 8] {
+fn holder(message_id: &str) -> [u8; 8] {
     let digest: [u8; 32] = Sha256::digest(message_id.as_bytes()).into();
     digest.first_chunk().copied().unwrap_or_default()
 }
 
 impl Importer {
-    /// Does a job, which the message of this holder asked for.
+    /// Does a job, which this message has brought.
     ///
     /// # Errors
     ///
@@ -168,10 +167,11 @@ impl Importer {
     pub async fn import(
         &self,
         job: &ImportJob,
-        holder: [u8; 8],
+        message_id: &str,
         invocation: &Invocation,
     ) -> Result<Imported, ImportError> {
         let now = Timestamp::now();
+        let holder = job.holder.unwrap_or_else(|| holder(message_id));
         let mono = self.mono.sign_in(now).await?;
         let wanted =
             ImportLease { holder, pull: job.pull, until: invocation.ends_at + LEASE_MARGIN };
@@ -183,7 +183,7 @@ impl Importer {
             Err(ImportRefusal::Satisfied) => return Ok(Imported::Satisfied),
             Err(ImportRefusal::SeenTo) => return Ok(Imported::SeenTo),
             Err(ImportRefusal::Busy) => {
-                self.ask_for(job, BUSY).await?;
+                self.ask_for(&ImportJob { holder: Some(holder), ..job.clone() }, BUSY).await?;
                 return Ok(Imported::Postponed);
             }
         };
@@ -233,7 +233,8 @@ impl Run<'_> {
     /// The lease stays for the message that carries on: it is queued before the lease ends.
     async fn carry_on(self, rest: Rest) -> Result<Imported, ImportError> {
         let carried_on = Some(CarriedOn { from: self.lease.holder, rest });
-        let job = ImportJob { account_id: self.id().clone(), pull: self.lease.pull, carried_on };
+        let job = ImportJob::new(self.id().clone(), self.lease.pull);
+        let job = ImportJob { carried_on, ..job };
         match self.importer.ask_for(&job, Duration::ZERO).await {
             Ok(()) => Ok(Imported::CarriedOn(self.tally)),
             Err(error) => {

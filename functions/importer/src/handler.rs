@@ -7,7 +7,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use mono_sync::account::Trouble;
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::{Batch, Verdict, Work};
-use mono_sync::import::{ImportError, ImportJob, Imported, Importer, holder};
+use mono_sync::import::{ImportError, ImportJob, Imported, Importer};
 use mono_sync::invocation::Invocation;
 use mono_sync::random;
 use tracing::{error, info, warn};
@@ -52,10 +52,10 @@ impl Function {
         invocation: &Invocation,
     ) -> Result<(), ImportError> {
         for delivery in work.iter().map(|work| &work.content) {
-            let holder = holder(&delivery.message_id);
-            match self.0.import(&delivery.job, holder, invocation).await {
+            let Delivery { job, message_id, .. } = delivery;
+            match self.0.import(job, message_id, invocation).await {
                 Ok(imported) => {
-                    log(&invocation.request_id, &delivery.job.account_id, &imported);
+                    log(&invocation.request_id, &job.account_id, &imported);
                 }
                 Err(error) => {
                     self.back_off(delivery, &error).await;

@@ -14,6 +14,9 @@ pub struct ImportJob {
     pub account_id: AccountId,
     /// The place of the pull that brought them: what an import must not be older than.
     pub pull: OrderKey,
+    /// Who it is for, if it was queued anew: whoever holds a lease by the message that was there
+    /// before holds it by this one.
+    pub holder: Option<[u8; 8]>,
     /// Set if a part of the import is done.
     pub carried_on: Option<CarriedOn>,
 }
@@ -33,22 +36,31 @@ pub struct CarriedOn {
 pub struct UnreadableJob;
 
 impl ImportJob {
+    /// A job of which nothing is done.
+    #[must_use]
+    pub fn new(account_id: AccountId, pull: OrderKey) -> Self {
+        Self { account_id, pull, holder: None, carried_on: None }
+    }
+
     /// The import that is due by a record, in which one of these facts has just confirmed a pull. So
     /// a redelivery asks again after a crash, and so does the next pull, whatever it brought itself.
     #[must_use]
     pub fn due<'a>(account: &Account, facts: impl IntoIterator<Item = &'a Fact>) -> Option<Self> {
         let pull = account.import_due()?;
         let asked_for = facts.into_iter().any(Fact::confirms_a_pull);
-        asked_for.then(|| Self { account_id: account.id.clone(), pull, carried_on: None })
+        asked_for.then(|| Self::new(account.id.clone(), pull))
     }
 
     /// The body of its message.
     #[must_use]
     pub fn to_body(&self) -> String {
         let mut body = json!({ "account_id": self.account_id, "pull": self.pull.to_hex() });
+        if let Some(holder) = self.holder {
+            body["holder"] = json!(hex(holder));
+        }
         if let Some(CarriedOn { from, rest }) = &self.carried_on {
             body["carried_on"] = json!({
-                "from": format!("{:016x}", u64::from_be_bytes(*from)),
+                "from": hex(*from),
                 "first_day": rest.days.start().to_string(),
                 "last_day": rest.days.end().to_string(),
                 "slice": rest.slice,
@@ -69,8 +81,13 @@ impl ImportJob {
                 Value::Null => None,
                 carried_on => Some(CarriedOn::read(carried_on)?),
             };
+            let holder = match &body["holder"] {
+                Value::Null => None,
+                holder => Some(from_hex(holder)?),
+            };
             let account_id = body["account_id"].as_str()?.parse().ok()?;
-            Some(Self { account_id, pull: OrderKey::from_hex(body["pull"].as_str()?)?, carried_on })
+            let pull = OrderKey::from_hex(body["pull"].as_str()?)?;
+            Some(Self { account_id, pull, holder, carried_on })
         };
         read().ok_or(UnreadableJob)
     }
@@ -81,9 +98,17 @@ impl CarriedOn {
         let day = |name: &str| BusinessDay::parse(value[name].as_str()?);
         let days = day("first_day")?..=day("last_day")?;
         let slice = u32::try_from(value["slice"].as_u64()?).ok()?;
-        let from = u64::from_str_radix(value["from"].as_str()?, 16).ok()?.to_be_bytes();
+        let from = from_hex(&value["from"])?;
         (!days.is_empty()).then(|| Self { from, rest: Rest::new(days, slice) })
     }
+}
+
+fn hex(holder: [u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(holder))
+}
+
+fn from_hex(value: &Value) -> Option<[u8; 8]> {
+    Some(u64::from_str_radix(value.as_str()?, 16).ok()?.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -96,7 +121,7 @@ mod tests {
         let at = Timestamp::from_millis(1_767_603_601_000);
         let (rank, evidence) = (Rank::Updated, Evidence::Strong);
         let pull = OrderKey { at, rank, evidence, event: ShortHash::of("event") };
-        ImportJob { account_id: "a".parse().unwrap(), pull, carried_on }
+        ImportJob { carried_on, ..ImportJob::new("a".parse().unwrap(), pull) }
     }
 
     fn carried_on() -> CarriedOn {
@@ -109,17 +134,20 @@ mod tests {
 
     #[test]
     fn a_job_is_read_as_it_was_written() {
-        for job in [job(None), job(Some(carried_on()))] {
+        let anew = ImportJob { holder: Some([0xf; 8]), ..job(None) };
+        for job in [job(None), anew, job(Some(carried_on()))] {
             assert_eq!(ImportJob::read(&job.to_body()), Ok(job));
         }
     }
 
     #[test]
     fn what_is_no_job_is_refused() {
-        let body: Value = serde_json::from_str(&job(Some(carried_on())).to_body()).unwrap();
+        let job = ImportJob { holder: Some([1; 8]), ..job(Some(carried_on())) };
+        let body: Value = serde_json::from_str(&job.to_body()).unwrap();
         for (pointer, value) in [
             ("/account_id", json!("a b")),
             ("/pull", json!("01")),
+            ("/holder", json!(7)),
             ("/carried_on", json!("yes")),
             ("/carried_on/from", json!("x")),
             ("/carried_on/slice", json!(-1)),

@@ -88,7 +88,7 @@ pub fn import_job(account_id: &str, pulled_at: &str) -> ImportJob {
         evidence: Evidence::Strong,
         event: ShortHash::of("sample"),
     };
-    ImportJob { account_id: account_id.parse().expect("an account id"), pull, carried_on: None }
+    ImportJob::new(account_id.parse().expect("an account id"), pull)
 }
 
 /// An account like any other.
