@@ -9,6 +9,7 @@ mod attempt;
 mod fact;
 mod import;
 mod order;
+mod plan;
 mod refresh;
 mod status;
 mod sync;
@@ -18,11 +19,12 @@ mod view;
 
 pub use attempt::{MonoError, SyncAttempt, SyncData, SyncOutcome, Trouble};
 pub use fact::{
-    DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobState, LinkCheck, News,
-    SettledStatus, SyncStatus, Update, Webhook,
+    DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobEnd, JobState, LinkCheck,
+    News, SettledStatus, SyncStatus, Update, Webhook,
 };
 pub use import::{ImportLease, ImportRefusal};
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
+pub use plan::{Reason, Want};
 pub use refresh::RefreshPolicy;
 pub use status::{Attention, Standing, Status};
 pub use sync::SyncRefusal;
@@ -45,6 +47,8 @@ pub struct Account {
     pub cooldown_until: Option<Timestamp>,
     /// Set while an import of transactions runs. A lock as well.
     pub import: Option<ImportLease>,
+    /// When the automatic refresh has queued the account, until a sync begins.
+    pub refresh_queued_at: Option<Timestamp>,
 }
 
 /// The record before one fact and after it.
@@ -168,6 +172,7 @@ impl Account {
             lease: None,
             cooldown_until: None,
             import: None,
+            refresh_queued_at: None,
         }
     }
 
@@ -247,6 +252,10 @@ impl Registers {
                     writer.mark(|r| &mut r.unlinked, check.order());
                 }
                 (check.at, false)
+            }
+            Fact::JobEnd(end) => {
+                writer.outcome(end.order(), &end.outcome);
+                (end.at, false)
             }
             Fact::Import(import) => {
                 writer.put(|r| &mut r.imported, import.pull, import.through);
@@ -368,8 +377,12 @@ impl Writer {
         if attempt.outcome.reached_mono() {
             self.mark(|r| &mut r.reached, started);
         }
-        let order = attempt.outcome_order();
-        match &attempt.outcome {
+        self.outcome(attempt.outcome_order(), &attempt.outcome);
+    }
+
+    /// What a sync came to, by its own answer or by its job.
+    fn outcome(&mut self, order: OrderKey, outcome: &SyncOutcome) {
+        match outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 self.mark(|r| &mut r.synced, order);
                 if *data != SyncData::Balance {

@@ -83,7 +83,7 @@ impl Event {
         match &self.meaning {
             Meaning::Fact(_, fact) => match &**fact {
                 Fact::Webhook(webhook) => Some(webhook.order),
-                Fact::Attempt(_) | Fact::LinkCheck(_) | Fact::Import(_) => None,
+                _ => None,
             },
             Meaning::Nothing(_) => None,
         }

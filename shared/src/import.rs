@@ -133,9 +133,9 @@ enum Slice {
     Done {
         rows: u64,
     },
-    /// It would have had so many times what it may have.
+    /// It would have had so many.
     TooLarge {
-        times: u64,
+        rows: u64,
     },
 }
 
@@ -266,9 +266,11 @@ impl Run<'_> {
                     Some(left) => left,
                     None => return Ok(None),
                 },
-                Ok(Slice::TooLarge { times }) => rest.smaller(times).unwrap_or(rest),
+                Ok(Slice::TooLarge { rows }) => rest.smaller(rows).unwrap_or(rest),
                 // Nothing of it was written, and less will fit.
-                Err(Stop::OutOfTime) => return rest.smaller(2).map(Some).ok_or(Stop::OutOfTime),
+                Err(Stop::OutOfTime) => {
+                    return rest.smaller(2 * MOST_ROWS).map(Some).ok_or(Stop::OutOfTime);
+                }
                 Err(stop) => return Err(stop),
             };
             if Instant::now() + SLICE_TIME >= self.deadline {
@@ -285,7 +287,7 @@ impl Run<'_> {
         let divisible = days.start() < days.end();
         let Fetched { rows, whole, .. } = match self.fetch(&reach, divisible).await? {
             Fetch::Rows(fetched) => fetched,
-            Fetch::TooMany { times } => return Ok(Slice::TooLarge { times }),
+            Fetch::TooMany { rows } => return Ok(Slice::TooLarge { rows }),
         };
         let Changes { puts, moved, gone } = compare(days, &stored, &rows);
         let gone = if gone.is_empty() || (whole && self.is_confirmed().await?) {
@@ -335,7 +337,7 @@ impl Run<'_> {
             }
             let most = page.total.unwrap_or(rows.len() as u64);
             if divisible && most > MOST_ROWS {
-                return Ok(Fetch::TooMany { times: most.div_ceil(MOST_ROWS) });
+                return Ok(Fetch::TooMany { rows: most });
             }
             agree &= page.total == total;
             unreadable += page.unreadable;
@@ -375,9 +377,9 @@ impl Run<'_> {
 
 enum Fetch {
     Rows(Fetched),
-    /// So many times what may be.
+    /// More than may be.
     TooMany {
-        times: u64,
+        rows: u64,
     },
 }
 

@@ -27,6 +27,7 @@ pub mod mono;
 pub mod problem;
 pub mod queue;
 pub mod random;
+pub mod refresh_job;
 pub mod request;
 pub mod secret;
 pub mod secret_cache;

@@ -103,6 +103,42 @@ pub enum NoReauthorisation {
     Trouble(Trouble),
 }
 
+/// How far a job of v2 is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobReport {
+    /// How far.
+    pub state: JobState,
+    /// Whether it ended because the bank wants the customer.
+    pub demand: JobDemand,
+    /// What it fetches.
+    pub data: SyncData,
+}
+
+impl JobReport {
+    /// What the sync that the job is of came to; `None` while it is under way, as far as can be told.
+    #[must_use]
+    pub fn outcome(self, job_id: String) -> Option<SyncOutcome> {
+        let job_id = Some(job_id);
+        match (self.demand, self.state) {
+            (JobDemand::Reauthorisation, _) => {
+                Some(SyncOutcome::ReauthorisationRequired { job_id })
+            }
+            // Whether there is anything new, the job does not say.
+            (_, JobState::Finished) => Some(SyncOutcome::Successful {
+                has_new_data: true,
+                data: self.data,
+                balance: None,
+                job_id,
+            }),
+            (_, JobState::Failed) => {
+                let error = MonoError { code: "JOB_FAILED".to_owned(), message: None };
+                Some(SyncOutcome::Failed { error, job_id })
+            }
+            (_, JobState::Running | JobState::Other(_)) => None,
+        }
+    }
+}
+
 /// Some of an account's transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransactionPage {
@@ -189,7 +225,7 @@ impl Session<'_> {
         };
         let reason_by = deadline.min(Instant::now() + Self::REASON_LIMIT);
         match self.job(id, job_id, reason_by).await {
-            Ok(Some((_, JobDemand::Reauthorisation))) => {
+            Ok(Some(JobReport { demand: JobDemand::Reauthorisation, .. })) => {
                 SyncOutcome::ReauthorisationRequired { job_id: Some(job_id.clone()) }
             }
             _ => outcome,
@@ -207,7 +243,7 @@ impl Session<'_> {
         id: &AccountId,
         job_id: &str,
         deadline: Instant,
-    ) -> Result<Option<(JobState, JobDemand)>, Trouble> {
+    ) -> Result<Option<JobReport>, Trouble> {
         if !answer::is_part_of_path(job_id) {
             return Ok(None);
         }

@@ -60,33 +60,39 @@ impl WebhookQueue {
     }
 }
 
-/// The queue of imports to be done.
+/// A queue of jobs, one for each account, which come again when they are given back.
 #[derive(Clone)]
-pub struct ImportQueue {
+pub struct JobQueue {
     client: Client,
     url: String,
+}
+
+/// A message of such a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Whom it is about.
+    pub account_id: AccountId,
+    /// Its body.
+    pub body: String,
+    /// How long it waits, at most 15 minutes.
+    pub delay: Duration,
 }
 
 /// The most messages that one `SendMessageBatch` takes.
 const MOST_MESSAGES: usize = 10;
 
-impl ImportQueue {
-    /// How long a job waits: until the record that it is about is written, and for other pulls of
-    /// the same minute.
-    pub const DELAY: Duration = Duration::from_secs(2);
-
+impl JobQueue {
     /// The queue at this URL.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    /// Asks for imports, each to begin after a delay of at most 15 minutes; a request for each ten.
-    /// Answers with the accounts for which that failed, and why.
-    pub async fn send(&self, jobs: &[ImportJob], delay: Duration) -> HashMap<AccountId, SendError> {
+    /// Queues jobs, a request for each ten. Answers with the accounts for which that failed, and why.
+    pub async fn send(&self, jobs: &[Job]) -> HashMap<AccountId, SendError> {
         let mut failed = HashMap::new();
         for jobs in jobs.chunks(MOST_MESSAGES) {
-            match self.send_chunk(jobs, delay).await {
+            match self.send_chunk(jobs).await {
                 Ok(left) => failed.extend(left),
                 Err(error) => {
                     failed.extend(jobs.iter().map(|job| (job.account_id.clone(), error.clone())));
@@ -96,15 +102,11 @@ impl ImportQueue {
         failed
     }
 
-    async fn send_chunk(
-        &self,
-        jobs: &[ImportJob],
-        delay: Duration,
-    ) -> Result<Vec<(AccountId, SendError)>, SendError> {
-        let delay = i32::try_from(delay.as_secs()).unwrap_or(i32::MAX);
-        let entry = |(number, job): (usize, &ImportJob)| {
+    async fn send_chunk(&self, jobs: &[Job]) -> Result<Vec<(AccountId, SendError)>, SendError> {
+        let entry = |(number, job): (usize, &Job)| {
+            let delay = i32::try_from(job.delay.as_secs()).unwrap_or(i32::MAX);
             let entry = SendMessageBatchRequestEntry::builder().id(number.to_string());
-            entry.message_body(job.to_body()).delay_seconds(delay).build()
+            entry.message_body(&job.body).delay_seconds(delay).build()
         };
         let entries: Result<Vec<_>, _> = jobs.iter().enumerate().map(entry).collect();
         let entries = entries.map_err(|error| SendError(error.to_string()))?;
@@ -128,6 +130,27 @@ impl ImportQueue {
         let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
         let change = change.receipt_handle(receipt_handle).visibility_timeout(seconds);
         change.send().await.map(drop).map_err(|error| SendError(describe(&error)))
+    }
+}
+
+/// The queue of imports to be done.
+#[derive(Clone)]
+pub struct ImportQueue(pub JobQueue);
+
+impl ImportQueue {
+    /// How long a job waits: until the record that it is about is written, and for other pulls of
+    /// the same minute.
+    pub const DELAY: Duration = Duration::from_secs(2);
+
+    /// Asks for imports, each to begin after a delay of at most 15 minutes; a request for each ten.
+    /// Answers with the accounts for which that failed, and why.
+    pub async fn send(&self, jobs: &[ImportJob], delay: Duration) -> HashMap<AccountId, SendError> {
+        let job = |job: &ImportJob| Job {
+            account_id: job.account_id.clone(),
+            body: job.to_body(),
+            delay,
+        };
+        self.0.send(&jobs.iter().map(job).collect::<Vec<_>>()).await
     }
 }
 

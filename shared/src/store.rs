@@ -8,6 +8,7 @@ mod attention;
 mod batch_write;
 mod events;
 mod item;
+mod refresh;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -24,11 +25,12 @@ use tokio::time::sleep;
 pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
 pub use events::EventStore;
 pub use item::{CorruptItem, Stored};
+pub use refresh::{Found, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 
 use crate::account::{
     Account, Fact, Import, ImportLease, ImportRefusal, Lease, RefreshPolicy, Step, SyncAttempt,
-    SyncRefusal,
+    SyncRefusal, Want,
 };
 use crate::account_id::AccountId;
 use crate::aws::describe;
@@ -155,7 +157,8 @@ impl AccountStore {
     }
 
     /// Takes the lease of an account, known or not, for a sync by this caller that starts now,
-    /// together with its cooldown. A consistent read, and a write where the sync may be.
+    /// together with its cooldown; if it was planned, only as long as it is still wanted. A
+    /// consistent read, and a write where the sync may be.
     ///
     /// # Errors
     ///
@@ -164,6 +167,7 @@ impl AccountStore {
         &self,
         id: &AccountId,
         caller: &Caller,
+        planned_at: Option<Timestamp>,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Begun, StoreError> {
@@ -172,6 +176,15 @@ impl AccountStore {
         let begin = |account: &Account| {
             if !caller.may_see(account) {
                 return (Change::Keep, Some(Begun::Unseen));
+            }
+            // One's own lease, if the answer to the write was lost, is no attempt of another's.
+            let wanted = planned_at.is_none_or(|planned_at| {
+                let want = || account.still_wanted(planned_at, now, self.policy);
+                account.lease == Some(lease) || matches!(want(), Some(Want::Sync(_)))
+            });
+            if !wanted {
+                let refused = Begun::Refused(Box::new(account.clone()), SyncRefusal::Unwanted);
+                return (Change::Keep, Some(refused));
             }
             match account.begin_sync(lease, self.policy.cooldown) {
                 Ok(begun) => (Change::Put(Box::new(begun)), None),

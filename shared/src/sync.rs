@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::error;
 
 use crate::account::{
-    Account, Fact, Lease, LinkCheck, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble,
+    Account, Fact, JobEnd, Lease, LinkCheck, Reason, SyncAttempt, SyncData, SyncOutcome,
+    SyncRefusal, Trouble, Want,
 };
 use crate::account_id::AccountId;
 use crate::caller::Caller;
@@ -41,6 +42,21 @@ pub struct SyncWish {
     pub data: Option<SyncData>,
     /// Whether fewer transactions than Mono already holds will do.
     pub allow_incomplete_statement: bool,
+    /// When the automatic refresh has planned it; `None` if somebody asks. What was planned is only
+    /// done if it is still wanted.
+    pub planned_at: Option<Timestamp>,
+}
+
+impl SyncWish {
+    /// That of the automatic refresh.
+    fn planned(planned_at: Timestamp) -> Self {
+        Self {
+            caller: Caller::Trusted,
+            data: None,
+            allow_incomplete_statement: false,
+            planned_at: Some(planned_at),
+        }
+    }
 }
 
 /// What came of it.
@@ -48,6 +64,8 @@ pub struct SyncWish {
 pub enum Synced {
     /// Mono was asked.
     Done {
+        /// Why.
+        reason: Reason,
         /// What it came to.
         outcome: SyncOutcome,
         /// The account afterwards; `None` if nothing is known of it.
@@ -59,6 +77,22 @@ pub enum Synced {
     Unseen,
     /// Whether the account is still linked could not be told.
     Unchecked(Trouble),
+}
+
+/// What came of a refresh that was planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Mono was asked to sync, and paid if it has begun it.
+    Synced(Reason, SyncOutcome),
+    /// Mono was asked for a job. What the sync it is of came to; `None` if it is not over, or Mono
+    /// does not say.
+    Followed(Option<SyncOutcome>),
+    /// Mono was asked whether the account is still linked.
+    Checked,
+    /// Mono was asked for free, and could not be. It is left to the next plan.
+    Unanswered(Trouble),
+    /// It is not wanted any more.
+    Unwanted,
 }
 
 /// The sync, or the record of it, was not possible.
@@ -84,6 +118,8 @@ const RECORDING_TIME: Duration = Duration::from_secs(4);
 const ASKING_TIME: Duration = Duration::from_secs(1);
 /// Without as much time for Mono nothing is begun: it would be paid for, and not waited for.
 const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
+/// How long a free question may take that nobody waits for.
+const FOLLOW_TIME: Duration = Duration::from_secs(20);
 /// How long it may take to find out whether an account is still linked.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 /// How long a lease outlives the invocation that took it.
@@ -116,8 +152,68 @@ impl Syncer {
             Begun::Refused(account, refusal) => return Ok(Synced::Refused(account, refusal)),
             Begun::Unseen => return Ok(Synced::Unseen),
         };
+        let reason = match wish.planned_at {
+            Some(_) => leased.account.reason_to_refresh(),
+            None => Reason::Manual,
+        };
         let outcome = call(&mono, &leased, wish, mono_by).await;
-        self.end(leased, lease, outcome, wish, invocation.deadline).await
+        self.end(leased, lease, reason, outcome, wish, invocation.deadline).await
+    }
+
+    /// Does what the automatic refresh has planned for an account, if it is still wanted: syncs it,
+    /// or asks for free how a job has ended or whether the account is still linked.
+    ///
+    /// # Errors
+    ///
+    /// [`SyncError`]. Mono was asked to sync only if it is [`SyncError::Unrecorded`].
+    pub async fn refresh(
+        &self,
+        id: &AccountId,
+        planned_at: Timestamp,
+        invocation: &Invocation,
+    ) -> Result<Refreshed, SyncError> {
+        let account = match self.sync(id, &SyncWish::planned(planned_at), invocation).await? {
+            Synced::Done { reason, outcome, .. } => return Ok(Refreshed::Synced(reason, outcome)),
+            Synced::Unchecked(trouble) => return Ok(Refreshed::Unanswered(trouble)),
+            Synced::Unseen => return Ok(Refreshed::Unwanted),
+            Synced::Refused(account, _) => account,
+        };
+        let by = invocation.deadline - RECORDING_TIME;
+        let now = Timestamp::now();
+        let mono = in_time(by, self.mono.sign_in(now)).await?;
+        match account.still_wanted(planned_at, now, self.accounts.policy()) {
+            Some(Want::Job { id: job_id }) => self.follow(id, job_id, &mono, by).await,
+            Some(Want::Link) => Ok(match self.check(id, &mono, by).await? {
+                Ok(()) => Refreshed::Checked,
+                Err(trouble) => Refreshed::Unanswered(trouble),
+            }),
+            Some(Want::Sync(_)) | None => Ok(Refreshed::Unwanted),
+        }
+    }
+
+    /// Asks Mono how a job has ended, and applies what that says of the account.
+    async fn follow(
+        &self,
+        id: &AccountId,
+        job_id: String,
+        mono: &Session<'_>,
+        by: Instant,
+    ) -> Result<Refreshed, SyncError> {
+        let at = Timestamp::now();
+        let report = match mono.job(id, &job_id, by.min(Instant::now() + FOLLOW_TIME)).await {
+            Ok(report) => report,
+            Err(trouble) => return Ok(Refreshed::Unanswered(trouble)),
+        };
+        let outcome = report.and_then(|report| report.outcome(job_id));
+        if let Some(outcome) = &outcome {
+            let fact = Fact::JobEnd(JobEnd { at, outcome: outcome.clone() });
+            if let Some(seen) = in_time(by, self.accounts.get(id)).await? {
+                self.ask_for_import(&seen.account, &fact).await;
+                let by = by + RECORDING_TIME;
+                in_time(by, self.accounts.apply(id, Some(seen), &[&fact])).await?;
+            }
+        }
+        Ok(Refreshed::Followed(outcome))
     }
 
     async fn begin(
@@ -127,35 +223,36 @@ impl Syncer {
         invocation: &Invocation,
     ) -> Result<Begun, StoreError> {
         let lease_until = invocation.ends_at + LEASE_MARGIN;
-        self.accounts.begin_sync(id, &wish.caller, Timestamp::now(), lease_until).await
+        let now = Timestamp::now();
+        self.accounts.begin_sync(id, &wish.caller, wish.planned_at, now, lease_until).await
     }
 
     async fn end(
         &self,
         leased: Stored,
         lease: Lease,
+        reason: Reason,
         outcome: SyncOutcome,
         wish: &SyncWish,
         by: Instant,
     ) -> Result<Synced, SyncError> {
         let ended_at = Timestamp::now();
         let attempt = SyncAttempt { started_at: lease.started_at, ended_at, outcome };
-        self.ask_for_import(&leased.account, &attempt).await;
+        self.ask_for_import(&leased.account, &Fact::Attempt(attempt.clone())).await;
         let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;
         match ended {
             // Linked anew by another owner during the call.
             Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
-            Ok(account) => Ok(Synced::Done { outcome, account: account.map(Box::new) }),
+            Ok(account) => Ok(Synced::Done { reason, outcome, account: account.map(Box::new) }),
             Err(error) => Err(SyncError::Unrecorded(outcome.as_str(), Box::new(error))),
         }
     }
 
     /// Comes before the record, so that a crash between the two cannot lose it. Where it fails, the
     /// record says what is due, and the next pull asks again; so the outcome is recorded all the same.
-    async fn ask_for_import(&self, leased: &Account, attempt: &SyncAttempt) {
-        let fact = Fact::Attempt(attempt.clone());
-        let Some(job) = ImportJob::due(&leased.apply(&fact), [&fact]) else {
+    async fn ask_for_import(&self, account: &Account, fact: &Fact) {
+        let Some(job) = ImportJob::due(&account.apply(fact), [fact]) else {
             return;
         };
         let asked = timeout(ASKING_TIME, self.imports.send(&[job], ImportQueue::DELAY)).await;
@@ -164,7 +261,7 @@ impl Syncer {
             Err(_) => Some(SendError::late()),
         };
         if let Some(error) = error {
-            error!(account_id = %leased.id, %error, "an import is due and not asked for");
+            error!(account_id = %account.id, %error, "an import is due and not asked for");
         }
     }
 

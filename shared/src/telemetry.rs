@@ -13,8 +13,16 @@ use crate::config::Environment;
 use crate::timestamp::Timestamp;
 
 /// The crates of this workspace, whose level `LOG_LEVEL` sets.
-const OURS: [&str; 6] =
-    ["mono_sync", "webhook", "processor", "manual_sync", "accounts", "importer"];
+const OURS: [&str; 8] = [
+    "mono_sync",
+    "webhook",
+    "processor",
+    "manual_sync",
+    "accounts",
+    "importer",
+    "refresh_planner",
+    "refresh_worker",
+];
 
 /// Starts logging at the level of `LOG_LEVEL` (`INFO` when it is not set or no level).
 pub fn start(environment: &Environment) {

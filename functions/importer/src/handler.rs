@@ -68,7 +68,7 @@ impl Function {
 
     async fn back_off(&self, delivery: &Delivery, error: &ImportError) {
         let wait = wait(error, delivery.times);
-        if let Err(error) = self.0.queue.postpone(&delivery.receipt_handle, wait).await {
+        if let Err(error) = self.0.queue.0.postpone(&delivery.receipt_handle, wait).await {
             warn!(message_id = delivery.message_id, %error, "it comes again after the queue's own time");
         }
     }

@@ -13,7 +13,7 @@ use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::import::Importer;
 use mono_sync::mono::{KeyCache, Mono};
-use mono_sync::queue::ImportQueue;
+use mono_sync::queue::{ImportQueue, JobQueue};
 use mono_sync::store::{AccountStore, TransactionStore};
 use mono_sync::{aws, telemetry};
 
@@ -38,7 +38,10 @@ async fn main() -> Result<(), Error> {
         ),
         transactions: TransactionStore::new(dynamodb, environment.required("TRANSACTIONS_TABLE")?),
         mono: Mono::new(version, base_url, keys, MONO_LIMIT),
-        queue: ImportQueue::new(Sqs::new(&sdk), environment.required("IMPORT_QUEUE_URL")?),
+        queue: ImportQueue(JobQueue::new(
+            Sqs::new(&sdk),
+            environment.required("IMPORT_QUEUE_URL")?,
+        )),
         history: environment.import_history_days()?,
     });
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| importer.work(event).await)).await

@@ -47,7 +47,9 @@ impl ManualSync {
         let synced = self.syncer.sync(&account_id, &wish, invocation).await;
         log(&invocation.request_id, &account_id, &synced);
         match synced.map_err(|_| Problem::StoreUnavailable)? {
-            Synced::Done { outcome, account } => self.done(account_id, outcome, account.as_deref()),
+            Synced::Done { outcome, account, .. } => {
+                self.done(account_id, outcome, account.as_deref())
+            }
             Synced::Refused(account, refusal) => self.refused(&account, refusal),
             Synced::Unseen => Err(Problem::AccountNotFound),
             Synced::Unchecked(trouble) => Err(Problem::of_trouble(trouble, RETRY_AFTER)),
@@ -83,6 +85,8 @@ impl ManualSync {
     fn refused(&self, account: &Account, refusal: SyncRefusal) -> Result<Response<Body>, Problem> {
         match refusal {
             SyncRefusal::Unlinked { .. } => Err(Problem::AccountUnlinked),
+            // Said of what was planned alone.
+            SyncRefusal::Unwanted => Ok(self.processing(None, Some(account))),
             SyncRefusal::Running { job_id } => {
                 Ok(self.processing(job_id.as_deref(), Some(account)))
             }
@@ -114,6 +118,7 @@ fn wish(request: &Request, caller: Caller) -> Result<SyncWish, Problem> {
         caller,
         data: choice(request, "data", "transactions or balance", &data)?,
         allow_incomplete_statement: incomplete.unwrap_or(false),
+        planned_at: None,
     })
 }
 
@@ -123,11 +128,17 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Done { outcome, .. }) => (outcome.as_str(), outcome.error()),
         Ok(Synced::Refused(_, SyncRefusal::Unlinked { .. })) => ("unlinked", None),
         Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
+        Ok(Synced::Refused(_, SyncRefusal::Unwanted)) => ("unwanted", None),
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
         Ok(Synced::Unseen) => ("unseen", None),
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => return error!(request_id, %account_id, %error, "the sync went wrong"),
     };
     let mono_code = error.map(|error| &error.code);
-    info!(request_id, %account_id, outcome, mono_code, "manual sync");
+    // Why Mono was asked what it charges for; what counts such calls looks for it.
+    let paid_call = match synced {
+        Ok(Synced::Done { reason, outcome, .. }) if outcome.reached_mono() => Some(reason.as_str()),
+        _ => None,
+    };
+    info!(request_id, %account_id, outcome, mono_code, paid_call, "manual sync");
 }

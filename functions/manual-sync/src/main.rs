@@ -11,7 +11,7 @@ use lambda_http::{Error, Request, run, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::mono::{KeyCache, Mono};
-use mono_sync::queue::ImportQueue;
+use mono_sync::queue::{ImportQueue, JobQueue};
 use mono_sync::store::AccountStore;
 use mono_sync::sync::Syncer;
 use mono_sync::{aws, telemetry};
@@ -36,7 +36,10 @@ async fn main() -> Result<(), Error> {
                 environment.refresh_policy()?,
             ),
             mono: Mono::new(version, base_url, keys, MONO_LIMIT),
-            imports: ImportQueue::new(Sqs::new(&sdk), environment.required("IMPORT_QUEUE_URL")?),
+            imports: ImportQueue(JobQueue::new(
+                Sqs::new(&sdk),
+                environment.required("IMPORT_QUEUE_URL")?,
+            )),
         },
         owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
     };

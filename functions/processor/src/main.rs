@@ -10,7 +10,7 @@ use aws_sdk_sqs::Client as Sqs;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
-use mono_sync::queue::{DeadLetterQueue, ImportQueue};
+use mono_sync::queue::{DeadLetterQueue, ImportQueue, JobQueue};
 use mono_sync::store::{AccountStore, EventStore};
 use mono_sync::{aws, telemetry};
 
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Error> {
             environment.required("ACCOUNTS_TABLE")?,
             environment.refresh_policy()?,
         ),
-        imports: ImportQueue::new(sqs.clone(), environment.required("IMPORT_QUEUE_URL")?),
+        imports: ImportQueue(JobQueue::new(sqs.clone(), environment.required("IMPORT_QUEUE_URL")?)),
         dead_letters: DeadLetterQueue::new(
             sqs,
             environment.required("WEBHOOK_DEAD_LETTER_QUEUE_URL")?,

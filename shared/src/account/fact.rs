@@ -17,6 +17,8 @@ pub enum Fact {
     Attempt(SyncAttempt),
     /// This system asked Mono whether the link is still there.
     LinkCheck(LinkCheck),
+    /// This system asked Mono how a job of its has ended.
+    JobEnd(JobEnd),
     /// This system has imported the account's transactions.
     Import(Import),
 }
@@ -29,7 +31,9 @@ impl Fact {
             Self::Webhook(Webhook { news: News::Updated(update), .. }) => {
                 update.is_confirmed_pull()
             }
-            Self::Attempt(attempt) => matches!(attempt.outcome, SyncOutcome::Successful { .. }),
+            Self::Attempt(SyncAttempt { outcome, .. }) | Self::JobEnd(JobEnd { outcome, .. }) => {
+                matches!(outcome, SyncOutcome::Successful { .. })
+            }
             _ => false,
         }
     }
@@ -68,6 +72,29 @@ impl LinkCheck {
         let rank = if self.linked { Rank::Connected } else { Rank::Unlinked };
         let event = ShortHash::of("link check");
         OrderKey { at: self.at, rank, evidence: Evidence::Strong, event }
+    }
+}
+
+/// What a job of Mono's came to, as Mono says when it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// When Mono was asked.
+    pub at: Timestamp,
+    /// What the sync that the job is of came to.
+    pub outcome: SyncOutcome,
+}
+
+impl JobEnd {
+    /// Its place among all facts.
+    #[must_use]
+    pub fn order(&self) -> OrderKey {
+        let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
+        OrderKey {
+            at: self.at,
+            rank: if demands { Rank::Demand } else { Rank::Sync },
+            evidence: Evidence::Strong,
+            event: ShortHash::of(self.outcome.as_str()),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl Account {
             }
             Status::Healthy | Status::Partial => {
                 let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
-                newest + interval - interval.mul_f64(self.spread() / 10.0)
+                newest + interval - interval.mul_f64(self.spread(newest))
             }
             _ => self.backed_off(interval, policy.cooldown),
         })
@@ -61,7 +61,7 @@ impl Account {
     /// The time of bad news that only weak facts tell, newer than the last confirmed pull, where no
     /// attempt has reached Mono since that pull. A retry may have brought them up to two days late,
     /// so one sync settles them; but only one, or the echo of each sync would beget the next.
-    fn weak_bad_news(&self) -> Option<Timestamp> {
+    pub(super) fn weak_bad_news(&self) -> Option<Timestamp> {
         let synced_at = self.synced().map(|synced| synced.at);
         if self.attempted_at() > synced_at {
             return None;
@@ -94,9 +94,16 @@ impl Account {
         self.registers.reached.as_ref().map(|reached| reached.order.at)
     }
 
-    /// Between 0 and 1, by the account's id: spreads the refreshes of accounts that were all
-    /// refreshed at once, a little more each time.
-    fn spread(&self) -> f64 {
-        ShortHash::of(self.id.as_str()).fraction()
+    /// How much of an interval an account is refreshed early: between a fiftieth and a tenth.
+    ///
+    /// One half of it is the account's own, so that accounts that were all refreshed at once drift
+    /// apart; the other differs each time, since plans are made by the hour, and without it all that
+    /// drift by less than an hour would stay together for ever. The fiftieth makes up for that hour: an
+    /// account of which one refresh came to nothing is less than two intervals and two hours old when
+    /// the next one comes.
+    fn spread(&self, newest: Timestamp) -> f64 {
+        let own = ShortHash::of(self.id.as_str()).fraction();
+        let of_this_time = ShortHash::of(&format!("{} {}", self.id, newest.millis())).fraction();
+        0.02 + 0.04 * own + 0.04 * of_this_time
     }
 }

@@ -154,14 +154,20 @@ impl Account {
     /// The job at Mono that is still running, as far as can be told.
     #[must_use]
     pub fn running_job(&self, now: Timestamp) -> Option<&Register<Job>> {
-        let job = self.registers.job.as_ref()?;
+        let job = self.unsettled_job()?;
         let running =
             job.value.state == JobState::Running && now.since(job.order.at) < Self::JOB_LIFETIME;
+        running.then_some(job)
+    }
+
+    /// The newest job at Mono, if nothing has told what it came to.
+    pub(super) fn unsettled_job(&self) -> Option<&Register<Job>> {
+        let job = self.registers.job.as_ref()?;
         let settled = self.registers.pull.as_ref().is_some_and(|pull| {
             let same_job = job.value.id.is_some() && job.value.id == pull.value.job_id;
             same_job || pull.order > job.order
         });
-        (running && !settled).then_some(job)
+        (!settled).then_some(job)
     }
 
     /// Unlinked, or waiting for the customer: nothing that runs can hide it.
@@ -186,6 +192,11 @@ impl Account {
     fn unlinked(&self) -> Option<OrderKey> {
         let unlinked = order(self.registers.unlinked.as_ref());
         unlinked.filter(|unlinked| order(self.registers.linked.as_ref()) < Some(*unlinked))
+    }
+
+    /// Whether a pull is under way.
+    pub(super) fn is_syncing(&self, now: Timestamp) -> bool {
+        self.syncing_since(now).is_some()
     }
 
     fn syncing_since(&self, now: Timestamp) -> Option<Timestamp> {

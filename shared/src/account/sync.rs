@@ -21,6 +21,8 @@ pub enum SyncRefusal {
         /// Mono's job, where known.
         job_id: Option<String>,
     },
+    /// What was planned is not wanted any more, or something else is.
+    Unwanted,
     /// The last sync is too recent.
     CoolingDown {
         /// When the next one may be.
@@ -53,6 +55,7 @@ impl Account {
         Ok(Self {
             lease: Some(lease),
             cooldown_until: (!cooldown.is_zero()).then(|| now + cooldown),
+            refresh_queued_at: None,
             ..self.clone()
         })
     }

@@ -2,6 +2,7 @@
 
 mod import_rules;
 mod laws;
+mod plan_rules;
 mod refresh_rules;
 mod register_rules;
 mod status_rules;

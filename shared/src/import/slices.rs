@@ -53,15 +53,16 @@ impl Rest {
         (*self.days.start()).max(last - (self.slice - 1))..=last
     }
 
-    /// The same days in slices as small as they must be for one that would have so many times what
-    /// it may have; `None` if the next slice is a single day already.
+    /// The same days in slices short enough, where the next one would have this many rows with its
+    /// margin; `None` if that is a single day already.
     #[must_use]
-    pub fn smaller(&self, times: u64) -> Option<Self> {
+    pub fn smaller(&self, rows: u64) -> Option<Self> {
         let next = self.next();
         let length = next.end().days_after(*next.start()) + 1;
-        let shorter = u64::from(length) / times.max(2);
-        let slice = u32::try_from(shorter).unwrap_or(1).max(1);
-        (length > 1).then(|| Self { slice, days: self.days.clone() })
+        let fetched = u64::from(length + MARGIN) * MOST_ROWS / rows.max(1);
+        let slice = u32::try_from(fetched).unwrap_or(u32::MAX).saturating_sub(MARGIN);
+        let shorter = || slice.clamp(1, length - 1);
+        (length > 1).then(|| Self { slice: shorter(), days: self.days.clone() })
     }
 
     /// What is left after the next slice, which had this many rows. `None` if that is nothing.
@@ -121,11 +122,12 @@ mod tests {
         assert_eq!(rest.next(), day("2026-04-28")..=day("2026-06-30"));
         let after = |rows| rest.after(rows).unwrap();
         assert_eq!((after(10).slice, after(MOST_ROWS).slice), (117, 64), "117 are left");
-        assert_eq!(rest.smaller(2).unwrap().next(), day("2026-05-30")..=day("2026-06-30"));
-        assert_eq!(rest.smaller(5).unwrap().slice, 12);
-        assert_eq!(rest.smaller(1000).unwrap().slice, 1);
+        assert_eq!(rest.smaller(2 * MOST_ROWS).unwrap().next().start(), &day("2026-05-31"));
+        assert_eq!(rest.smaller(5 * MOST_ROWS).unwrap().slice, 11);
+        assert_eq!(rest.smaller(MOST_ROWS + 1).unwrap().slice, 63);
+        assert_eq!(rest.smaller(1000 * MOST_ROWS).unwrap().slice, 1);
         let single = Rest::new(day("2026-01-01")..=day("2026-01-02"), 1);
-        assert_eq!(single.smaller(2), None);
+        assert_eq!(single.smaller(2 * MOST_ROWS), None);
     }
 
     proptest! {
@@ -141,7 +143,7 @@ mod tests {
                 (Some(Rest::new(first..=last, slice)), last, rows.iter().cycle());
             while let Some(slices) = rest {
                 let rows = *rows.next().unwrap();
-                let slices = match slices.smaller(rows / MOST_ROWS) {
+                let slices = match slices.smaller(rows) {
                     Some(smaller) if rows > MOST_ROWS => smaller,
                     _ => slices,
                 };

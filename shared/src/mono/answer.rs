@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{
-    ApiVersion, NoReauthorisation, NoTransactions, Reauthorisation, SyncRequest, TransactionPage,
+    ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, SyncRequest,
+    TransactionPage,
 };
 use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble};
 use crate::money::MinorUnits;
@@ -125,10 +126,15 @@ impl Answer {
     }
 
     /// How far a job is; `None` if it does not say.
-    pub(super) fn of_job(&self) -> Option<(JobState, JobDemand)> {
-        let word = self.data()?.get("status")?.as_str().filter(|_| self.status.is_success())?;
+    pub(super) fn of_job(&self) -> Option<JobReport> {
+        let data = self.data()?;
+        let word = data.get("status")?.as_str().filter(|_| self.status.is_success())?;
         let demand = if demands(word) { JobDemand::Reauthorisation } else { JobDemand::Nothing };
-        Some((JobState::from_word(word), demand))
+        // `jobs.accounts.sync_balance`; looking for transactions that are none costs nothing.
+        let name = data.get("name").and_then(Value::as_str).unwrap_or_default();
+        let balance = name.to_ascii_lowercase().contains("balance");
+        let data = if balance { SyncData::Balance } else { SyncData::Transactions };
+        Some(JobReport { state: JobState::from_word(word), demand, data })
     }
 
     /// Whether Mono knows the account.

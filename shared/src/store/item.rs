@@ -21,6 +21,11 @@ use crate::timestamp::Timestamp;
 
 pub(super) const ACCOUNT_ID: &str = "account_id";
 pub(super) const VERSION: &str = "version";
+pub(super) const REFRESH_QUEUED_AT: &str = "refresh_queued_at";
+pub(super) const NEXT_REFRESH_AT: &str = "next_refresh_at";
+pub(super) const JOB_STATE: &str = "job_state";
+pub(super) const JOB_ID: &str = "job_id";
+pub(super) const PULL_JOB_ID: &str = "pull_job_id";
 const ORDER: &str = "order";
 /// Both locks in few bytes: when they begin and end, and whose they are.
 const LEASE: &str = "lease";
@@ -129,8 +134,8 @@ impl Writer {
             self.number("balance", &balance.0);
         }
         if let Some(job) = self.order("job", registers.job.as_ref()) {
-            self.optional("job_id", job.id.as_deref());
-            self.text("job_state", job.state.as_str());
+            self.optional(JOB_ID, job.id.as_deref());
+            self.text(JOB_STATE, job.state.as_str());
         }
         if let Some(outcome) = self.order("attempt", registers.attempt.as_ref()) {
             self.text("attempt_outcome", outcome);
@@ -177,7 +182,7 @@ impl Writer {
         self.optional("sync_error_code", pull.error.as_ref().map(|error| error.code.as_str()));
         let message = pull.error.as_ref().and_then(|error| error.message.as_deref());
         self.optional("sync_error_message", message);
-        self.optional("pull_job_id", pull.job_id.as_deref());
+        self.optional(PULL_JOB_ID, pull.job_id.as_deref());
     }
 
     fn details(&mut self, details: &Details) {
@@ -248,8 +253,9 @@ impl Stored {
         writer.registers(&account.registers);
         writer.lease(account.lease.as_ref());
         writer.import(account.import.as_ref());
+        writer.time(REFRESH_QUEUED_AT, account.refresh_queued_at);
         writer.time("next_sync_allowed_at", account.cooldown_until);
-        writer.time("next_refresh_at", account.next_refresh_at(policy));
+        writer.time(NEXT_REFRESH_AT, account.next_refresh_at(policy));
         writer.attention(account);
         let Writer { mut item, order } = writer;
         item.insert(ORDER.to_owned(), AttributeValue::M(order));
@@ -275,9 +281,10 @@ impl Stored {
             lease: reader.lease(),
             cooldown_until: reader.time("next_sync_allowed_at")?,
             import: reader.import(),
+            refresh_queued_at: reader.time(REFRESH_QUEUED_AT)?,
         };
         // Derived, and written anew each time.
-        for derived in ["next_refresh_at"].iter().chain(&ATTENTION_KEYS) {
+        for derived in [NEXT_REFRESH_AT].iter().chain(&ATTENTION_KEYS) {
             reader.item.remove(*derived);
         }
         Ok(Self { account, version, unknown: reader.item, unknown_order: reader.order })
@@ -308,8 +315,8 @@ impl Reader {
             details: self.register("details", Self::details)?,
             balance: self.register("balance", |r| r.number("balance").map(MinorUnits))?,
             job: self.register("job", |r| {
-                let state = JobState::from_word(&r.required("job_state")?);
-                Ok(Job { id: r.text("job_id")?, state })
+                let state = JobState::from_word(&r.required(JOB_STATE)?);
+                Ok(Job { id: r.text(JOB_ID)?, state })
             })?,
             attempt: self.register("attempt", |r| r.required("attempt_outcome"))?,
             first_seen: self.time("first_seen_at")?,
@@ -335,7 +342,7 @@ impl Reader {
         Ok(Pull {
             sync_status: self.text("sync_status")?.as_deref().map(SyncStatus::from_word),
             error: self.text("sync_error_code")?.map(|code| MonoError { code, message }),
-            job_id: self.text("pull_job_id")?,
+            job_id: self.text(PULL_JOB_ID)?,
         })
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use mono_sync::account::{Evidence, OrderKey, Rank, ShortHash};
 use mono_sync::import::ImportJob;
+use mono_sync::refresh_job::RefreshJob;
 use mono_sync::timestamp::Timestamp;
 use sandbox::Event;
 use serde_json::{Value, json};
@@ -72,7 +73,39 @@ pub fn all() -> BTreeMap<String, Value> {
         samples.insert(format!("importer/{name}.json"), batch(&[body]));
     }
     samples.insert("importer/not_a_job.json".to_owned(), batch(&["import everything"]));
+    samples.insert("refresh-planner/hourly.json".to_owned(), hourly());
+    let job = refresh_job(SYNCED, RECEIVED_AT);
+    samples.insert("refresh-worker/refresh.json".to_owned(), batch(&[job.to_body()]));
+    samples.insert("refresh-worker/not_a_job.json".to_owned(), batch(&["refresh everything"]));
     samples
+}
+
+/// That something was due about an account when this was planned.
+///
+/// # Panics
+///
+/// When that is no time, or the id is none.
+#[must_use]
+pub fn refresh_job(account_id: &str, planned_at: &str) -> RefreshJob {
+    RefreshJob {
+        account_id: account_id.parse().expect("an account id"),
+        planned_at: Timestamp::parse_rfc3339(planned_at).expect("a time"),
+    }
+}
+
+/// What the schedule hands over.
+fn hourly() -> Value {
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-8000-000000000000",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": "2026-01-05T09:00:00Z",
+        "region": "eu-west-1",
+        "resources": ["arn:aws:events:eu-west-1:000000000000:rule/mono-sync-hourly"],
+        "detail": {},
+    })
 }
 
 /// A wish to have an account's transactions imported, that was pulled at this time.

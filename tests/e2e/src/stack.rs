@@ -10,6 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
 use crate::project;
@@ -45,14 +46,19 @@ impl Stack {
         }
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let architecture = [("Architecture", architecture)];
-        let parameters = architecture.iter().chain(parameters);
-        let parameters = parameters.map(|(name, value)| format!("{name}={value}"));
+        let all = architecture.iter().chain(parameters);
+        let all = all.map(|(name, value)| format!("{name}={value}"));
         let mut deploy = sam(emulator)?;
         deploy.arg("deploy").arg("--template-file").arg(template);
         deploy.args(["--stack-name", name, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]);
         deploy.args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]);
-        deploy.arg("--parameter-overrides").args(parameters);
-        output(deploy).await?;
+        deploy.arg("--parameter-overrides").args(all);
+        {
+            // The first one makes a bucket that all share, and two at once get in each other's way.
+            static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+            let _turn = ONE_AT_A_TIME.lock().await;
+            output(deploy).await?;
+        }
         let outputs = list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await?;
         let resources =
             list(emulator, name, "resources", "LogicalResourceId", "PhysicalResourceId").await?;
@@ -61,6 +67,9 @@ impl Stack {
         let roles = resources.iter().filter(|(id, _)| id.ends_with("Role"));
         let roles = roles.map(|(id, name)| (id.as_str(), name.as_str()));
         allow_batches(&http, &emulator.endpoint(), operator("iam"), roles).await?;
+        let concurrency = parameters_of(parameters, "RefreshMaximumConcurrency").unwrap_or("10");
+        let mapping = resources.get("RefreshWorkerFunctionRefreshQueue");
+        limit_concurrency(&http, &emulator.endpoint(), mapping, concurrency).await?;
         Ok(Self {
             name: name.to_owned(),
             endpoint: emulator.endpoint(),
@@ -162,6 +171,15 @@ impl Stack {
         self.http.post(url).headers(operator("lambda")).json(event).send().await?.json().await
     }
 
+    /// Plans the automatic refresh, as the schedule does once an hour. Answers with the plan.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn plan_refresh(&self) -> reqwest::Result<Value> {
+        self.invoke("RefreshPlannerFunction", &json!({})).await
+    }
+
     /// The lines that a function has logged so far.
     ///
     /// # Errors
@@ -188,7 +206,9 @@ impl Stack {
     ///
     /// When the emulator refuses.
     pub async fn redeliver_soon(&self) {
-        for (queue, seconds) in [("WebhookQueueUrl", "2"), ("ImportQueueUrl", "125")] {
+        for (queue, seconds) in
+            [("WebhookQueueUrl", "2"), ("ImportQueueUrl", "125"), ("RefreshQueueUrl", "155")]
+        {
             Sqs::new(&self.sdk())
                 .set_queue_attributes()
                 .queue_url(self.output(queue))
@@ -210,6 +230,27 @@ impl Stack {
         let api_id = url.split('.').next().unwrap_or_default();
         format!("{api_id}.execute-api.localhost:{}", self.port)
     }
+}
+
+fn parameters_of<'a>(parameters: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+    parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+/// The emulator takes a maximum that comes from a parameter for text, and its pollers stop at that: so
+/// it is set once more, as a number.
+async fn limit_concurrency(
+    http: &Client,
+    endpoint: &str,
+    mapping: Option<&String>,
+    maximum: &str,
+) -> Result<(), LocalError> {
+    let failed = |error: &dyn ToString| LocalError::NotDeployed(error.to_string());
+    let mapping = mapping.ok_or_else(|| failed(&"the refresh queue triggers nothing"))?;
+    let maximum: u32 = maximum.parse().map_err(|error| failed(&error))?;
+    let url = format!("{endpoint}/2015-03-31/event-source-mappings/{mapping}");
+    let update = json!({ "ScalingConfig": { "MaximumConcurrency": maximum } });
+    let answer = http.put(url).headers(operator("lambda")).json(&update).send().await;
+    answer.and_then(Response::error_for_status).map(drop).map_err(|error| failed(&error))
 }
 
 /// The operator's key for requests that no SDK makes here. The emulator does not check its

@@ -60,6 +60,10 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert_eq!(synced["statusCode"], 200, "{synced}");
     let imported = invoke(port, "importer", "events/importer/import.json").await;
     assert_eq!(imported["batchItemFailures"].as_array().map(Vec::len), Some(0), "{imported}");
+    let plan = invoke(port, "refresh-planner", "events/refresh-planner/hourly.json").await;
+    assert!(plan["scanned"].as_u64() > Some(0), "{plan}");
+    let refreshed = invoke(port, "refresh-worker", "events/refresh-worker/refresh.json").await;
+    assert_eq!(refreshed["batchItemFailures"].as_array().map(Vec::len), Some(0), "{refreshed}");
     // By the API's own routes, as `make watch` says.
     let accounts = format!("http://[::1]:{port}/accounts");
     let id = e2e::samples::account_id();

@@ -117,12 +117,22 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
 }
 
 pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
-    vec(prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check(), 1 => import()], 1..12)
+    vec(
+        prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check(), 1 => import(), 1 => job_end()],
+        1..12,
+    )
 }
 
 fn link_check() -> impl Strategy<Value = Fact> {
     (0..20_u32, any::<bool>())
         .prop_map(|(minute, linked)| Fact::LinkCheck(LinkCheck { at: at(minute), linked }))
+}
+
+fn job_end() -> impl Strategy<Value = Fact> {
+    sync_attempt().prop_map(|fact| {
+        let Fact::Attempt(SyncAttempt { ended_at, outcome, .. }) = fact else { unreachable!() };
+        Fact::JobEnd(JobEnd { at: ended_at, outcome })
+    })
 }
 
 /// Of a pull that may be known to the record or not.

@@ -262,13 +262,21 @@ fn a_job_id_that_could_not_be_part_of_a_path_is_none() {
 fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
     let job = |word| {
         let body = json!({ "status": "successful", "data": { "id": "j", "status": word } });
-        answer(200, &[], &body.to_string()).of_job()
+        let report = answer(200, &[], &body.to_string()).of_job().unwrap();
+        assert_eq!(
+            report.data,
+            SyncData::Transactions,
+            "which it would not cost anything to look for"
+        );
+        (report.state, report.demand)
     };
-    assert_eq!(job("processing"), Some((JobState::Running, JobDemand::Nothing)));
-    assert_eq!(job("finished"), Some((JobState::Finished, JobDemand::Nothing)));
-    assert_eq!(job("FAILED"), Some((JobState::Failed, JobDemand::Nothing)));
-    let demanded = Some((JobState::Failed, JobDemand::Reauthorisation));
+    assert_eq!(job("processing"), (JobState::Running, JobDemand::Nothing));
+    assert_eq!(job("finished"), (JobState::Finished, JobDemand::Nothing));
+    assert_eq!(job("FAILED"), (JobState::Failed, JobDemand::Nothing));
+    let demanded = (JobState::Failed, JobDemand::Reauthorisation);
     assert_eq!(job("REAUTHORISATION_REQUIRED"), demanded);
+    let balance = r#"{ "data": { "status": "finished", "name": "jobs.accounts.sync_balance" } }"#;
+    assert_eq!(answer(200, &[], balance).of_job().unwrap().data, SyncData::Balance);
     assert_eq!(answer(200, &[], "{}").of_job(), None);
     assert_eq!(answer(404, &[], "{\"data\":{\"status\":\"finished\"}}").of_job(), None);
 }

@@ -22,7 +22,7 @@ type Leased = (Stored, Lease);
 
 async fn begin(store: &AccountStore, id: &AccountId) -> Result<Leased, SyncRefusal> {
     let now = Timestamp::now();
-    match store.begin_sync(id, &Caller::Trusted, now, now + LEASE).await.unwrap() {
+    match store.begin_sync(id, &Caller::Trusted, None, now, now + LEASE).await.unwrap() {
         Begun::Leased(stored, lease) => Ok((*stored, lease)),
         Begun::Refused(_, refusal) => Err(refusal),
         Begun::Unseen => panic!("a trusted caller sees every account"),
@@ -116,7 +116,7 @@ async fn a_lease_whose_write_was_answered_with_a_failure_is_no_lease() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let now = Timestamp::now();
-    let failed = store.begin_sync(&id, &Caller::Trusted, now, now + LEASE).await;
+    let failed = store.begin_sync(&id, &Caller::Trusted, None, now, now + LEASE).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))));
     assert!(begin(&store, &id).await.is_ok());
 }

@@ -8,7 +8,7 @@ use e2e::shared_stack::local;
 use mono_sync::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
 use mono_sync::account_id::AccountId;
 use mono_sync::mono::{
-    ApiVersion, KeyCache, Mono, Reauthorisation, ReauthorisationRequest, SyncRequest,
+    ApiVersion, JobReport, KeyCache, Mono, Reauthorisation, ReauthorisationRequest, SyncRequest,
 };
 use mono_sync::timestamp::Timestamp;
 use sandbox::{Demand, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
@@ -117,8 +117,9 @@ async fn a_job_can_be_asked_for() {
     let SyncOutcome::Processing { job_id: Some(job_id) } = world.sync().await else { panic!() };
     let session = world.mono.sign_in(Timestamp::now()).await.unwrap();
     let by = Instant::now() + LIMIT;
-    let running = Ok(Some((JobState::Running, JobDemand::Nothing)));
-    assert_eq!(session.job(&world.id, &job_id, by).await, running);
+    let (state, demand) = (JobState::Running, JobDemand::Nothing);
+    let running = JobReport { state, demand, data: SyncData::Transactions };
+    assert_eq!(session.job(&world.id, &job_id, by).await, Ok(Some(running)));
     assert_eq!(session.job(&world.id, "unknown", by).await, Ok(None));
 }
 

@@ -18,6 +18,7 @@ mod imports;
 mod logs;
 mod manual_sync;
 mod reauthorise;
+mod refresh;
 mod rotation;
 mod samples;
 mod sync_faults;

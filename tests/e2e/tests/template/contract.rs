@@ -66,6 +66,7 @@ pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/manual-sync", "MONO_KEY_REFUSED"),
     ("functions/accounts", "MONO_KEY_REFUSED"),
     ("functions/importer", "MONO_KEY_REFUSED"),
+    ("functions/refresh-worker", "MONO_KEY_REFUSED"),
     ("functions/importer", "TRANSACTIONS_UNREADABLE"),
 ];
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use e2e::emulator::REGION;
 use e2e::samples::LOCAL_SECRET;
+use mono_sync::timestamp::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -38,6 +39,7 @@ impl Demonstration {
         let account_id = account["account_id"].as_str().ok_or("there is no account")?;
         self.sync_on_demand(account_id, &account).await?;
         self.tell_the_history(account_id, &old_event).await?;
+        self.heal_what_was_lost().await?;
         Ok(account_id.to_owned())
     }
 
@@ -192,6 +194,48 @@ impl Demonstration {
         Ok(())
     }
 
+    /// What the automatic refresh does once an hour, here by hand.
+    async fn heal_what_was_lost(&self) -> Result<()> {
+        step(
+            13,
+            "A third customer's account was heard of a day ago for the last time. Every webhook is lost.",
+        );
+        let link = json!({ "ref": "customer-4713", "silent": true });
+        let account_id = self.link(&link).await?;
+        let a_day_ago = Timestamp::now() - Duration::from_hours(25);
+        let last = json!({ "event": "account_updated", "timestamp": a_day_ago });
+        self.0.mono.post(&format!("accounts/{account_id}/events"), &last).await?;
+        self.0.mono.put("network", &json!({ "lose": 1.0 })).await?;
+        let stale = self.until(&account_id, "healthy").await?;
+        println!("   last_synced_at               {}", stale["last_synced_at"]);
+        println!("   next_refresh_at              {}", stale["next_refresh_at"]);
+
+        step(
+            14,
+            "The planner, which runs once an hour, finds what is overdue, and the worker syncs it.",
+        );
+        let before = self.shown().await?;
+        let plan = self.0.stack.plan_refresh().await?;
+        println!("   refresh-planner   {plan}");
+        expect(plan["scheduled"] == 1, "one account was due")?;
+        let healed = self
+            .account_when(&account_id, "a new sync", |account| {
+                account["last_synced_at"].as_str() > stale["last_synced_at"].as_str()
+            })
+            .await?;
+        self.show_webhooks(before).await?;
+        tell(&healed);
+        println!("   next_refresh_at              {}", healed["next_refresh_at"]);
+        self.account_when(&account_id, "an import", |account| {
+            account["transactions_imported_at"] == healed["last_synced_at"]
+        })
+        .await?;
+        self.show_transactions(&account_id).await?;
+        expect(self.0.mono.paid_calls(&account_id).await? == 1, "Mono was asked once")?;
+        self.0.mono.put("network", &json!({})).await?;
+        Ok(())
+    }
+
     /// The newest transactions, and that all are as Mono has them.
     async fn show_transactions(&self, account_id: &str) -> Result<()> {
         let path = format!("/accounts/{account_id}/transactions?limit=500");
@@ -254,6 +298,11 @@ impl Demonstration {
     fn say_what_to_try(&self, account_id: &str) {
         let (webhook, api) = (self.0.stack.webhook_url(), self.0.stack.api_url());
         let sandbox = &self.0.mono.url;
+        let planner = format!(
+            "{}/2015-03-31/functions/{}/invocations",
+            self.0.stack.endpoint(),
+            self.0.stack.output("RefreshPlannerFunctionName"),
+        );
         println!(
             "
 Staying up until Ctrl-C. For the README's lines:
@@ -283,9 +332,12 @@ Or, since the emulator asks for a signature and takes any:
   curl -s {sandbox}/control/calls
 
   # Mono: link another account, refresh one, look at what was delivered
-  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4713\"}}'
+  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4714\"}}'
   curl -s -X POST {sandbox}/control/accounts/{account_id}/refresh -d '{{\"outcome\":\"failed\"}}'
   curl -s {sandbox}/control/deliveries
+
+  # the automatic refresh, now instead of once an hour
+  curl -s -X POST -H 'authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/lambda/aws4_request, SignedHeaders=host, Signature=0' {planner}
 
   # a network that loses, repeats and delays
   curl -s -X PUT {sandbox}/control/network -d '{{\"lose\":0.1,\"duplicate\":0.5,\"delay\":0.3,\"delay_seconds\":60}}'

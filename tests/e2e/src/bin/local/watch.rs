@@ -28,6 +28,8 @@ Watching. In another terminal, with .venv/bin on the PATH:
   cargo lambda invoke --invoke-port {port} accounts --data-file events/accounts/get_account.json
   cargo lambda invoke --invoke-port {port} manual-sync --data-file events/manual-sync/sync.json
   cargo lambda invoke --invoke-port {port} importer --data-file events/importer/import.json
+  cargo lambda invoke --invoke-port {port} refresh-planner --data-file events/refresh-planner/hourly.json
+  cargo lambda invoke --invoke-port {port} refresh-worker --data-file events/refresh-worker/refresh.json
   curl -s http://localhost:{port}/accounts/{account_id}
 "
     );
@@ -49,6 +51,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("MONO_API_VERSION", "v2"),
             ("IMPORT_QUEUE_URL", stack.output("ImportQueueUrl")),
             ("IMPORT_HISTORY_DAYS", "365"),
+            ("REFRESH_QUEUE_URL", stack.output("RefreshQueueUrl")),
             ("TRANSACTIONS_TABLE", stack.output("TransactionsTableName")),
             ("EVENTS_TABLE", stack.output("EventsTableName")),
             ("EVENT_RETENTION_DAYS", "30"),

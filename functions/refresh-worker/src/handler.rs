@@ -1,0 +1,167 @@
+//! What the function does with a message: wait while Mono wants to be left alone, then do what was
+//! planned, if it is still wanted.
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use lambda_runtime::{Error, LambdaEvent};
+use mono_sync::account::{SyncOutcome, Trouble};
+use mono_sync::account_id::AccountId;
+use mono_sync::batch::{Batch, Verdict, Work};
+use mono_sync::invocation::Invocation;
+use mono_sync::queue::JobQueue;
+use mono_sync::random;
+use mono_sync::refresh_job::RefreshJob;
+use mono_sync::store::StoreError;
+use mono_sync::sync::{Refreshed, SyncError, Syncer};
+use mono_sync::timestamp::Timestamp;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+/// What the function is wired to.
+pub(crate) struct Worker {
+    pub(crate) syncer: Syncer,
+    pub(crate) queue: JobQueue,
+}
+
+/// A job as it came.
+struct Delivery {
+    job: RefreshJob,
+    receipt_handle: String,
+}
+
+/// Why a message is given back. Mono was not asked for anything that it charges for.
+#[derive(Debug, thiserror::Error)]
+enum GivenBack {
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("Mono wants to be left alone for longer than there is time to wait")]
+    Paused,
+}
+
+/// Mono wants to be left alone for as long, where it does not say (429).
+const PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(15);
+/// What a sync takes at most: as much is left when the wait for Mono ends.
+const SYNC_TIME: Duration = Duration::from_secs(65);
+/// Those who have waited do not all begin in one moment.
+const SPREAD: Duration = Duration::from_secs(10);
+
+impl Worker {
+    /// Works through a batch, of one message as it is deployed.
+    pub(crate) async fn work(
+        &self,
+        event: LambdaEvent<SqsEvent>,
+    ) -> Result<SqsBatchResponse, Error> {
+        let (event, context) = event.into_parts();
+        let invocation = Invocation::new(context.request_id, context.deadline);
+        let request_id = &invocation.request_id;
+        let mut batch =
+            Batch::sort(event, invocation.clone(), |message| read(message, request_id))?;
+        batch.work(async |_, work| self.refresh(work, &invocation).await).await;
+        Ok(batch.into_response())
+    }
+
+    async fn refresh(
+        &self,
+        work: &[Work<Delivery>],
+        invocation: &Invocation,
+    ) -> Result<(), GivenBack> {
+        for delivery in work.iter().map(|work| &work.content) {
+            self.wait_for_mono(delivery, invocation).await?;
+            let RefreshJob { account_id, planned_at } = &delivery.job;
+            match self.syncer.refresh(account_id, *planned_at, invocation).await {
+                Ok(refreshed) => {
+                    self.heed(&refreshed).await;
+                    log(&invocation.request_id, account_id, &refreshed);
+                }
+                // Paid for: the webhook settles it, or the next plan.
+                Err(error @ SyncError::Unrecorded(..)) => {
+                    let request_id = &invocation.request_id;
+                    error!(request_id, %account_id, %error, "the sync went wrong");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Read before every call that is paid for. Who waits here holds back what is queued behind it,
+    /// since only so many run at once.
+    async fn wait_for_mono(
+        &self,
+        delivery: &Delivery,
+        invocation: &Invocation,
+    ) -> Result<(), GivenBack> {
+        loop {
+            let now = Timestamp::now();
+            let paused_until = self.syncer.accounts.refresh_paused_until().await?;
+            let Some(pause) = paused_until.map(|until| until.since(now)).filter(|p| !p.is_zero())
+            else {
+                return Ok(());
+            };
+            let wait = pause + random::jittered(SPREAD);
+            if Instant::now() + wait + SYNC_TIME > invocation.deadline {
+                let postponed = self.queue.postpone(&delivery.receipt_handle, wait).await;
+                if let Err(error) = postponed {
+                    warn!(%error, "it comes again after the queue's own time");
+                }
+                return Err(GivenBack::Paused);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Mono's 429 is meant for all of us. The account itself is planned anew.
+    async fn heed(&self, refreshed: &Refreshed) {
+        let Refreshed::Synced(_, SyncOutcome::Trouble(Trouble::RateLimited { retry_after })) =
+            refreshed
+        else {
+            return;
+        };
+        let pause = retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+        let paused = self.syncer.accounts.pause_refresh(Timestamp::now() + pause).await;
+        if let Err(error) = paused {
+            error!(%error, "the refresh goes on although Mono wants to be left alone");
+        }
+    }
+}
+
+/// What is no job is given back until it is among the dead letters, where a person finds it.
+fn read(message: &SqsMessage, request_id: &str) -> Verdict<Delivery> {
+    match RefreshJob::read(message.body.as_deref().unwrap_or_default()) {
+        Ok(job) => {
+            let receipt_handle = message.receipt_handle.clone().unwrap_or_default();
+            Verdict::Work(job.account_id.clone(), Delivery { job, receipt_handle })
+        }
+        Err(error) => {
+            error!(request_id, message_id = message.message_id, %error, "given back");
+            Verdict::Reject { event_id: None, reason: error.to_string() }
+        }
+    }
+}
+
+/// One line a job. Why Mono was asked what it charges for, or what is free, is what counts calls.
+fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
+    let (outcome, paid_call, free_call) = match refreshed {
+        Refreshed::Synced(reason, outcome) => {
+            let paid = outcome.reached_mono().then(|| reason.as_str());
+            (outcome.as_str(), paid, None)
+        }
+        Refreshed::Followed(outcome) => {
+            let outcome = outcome.as_ref().map_or("not_over", SyncOutcome::as_str);
+            (outcome, None, Some("job_follow_up"))
+        }
+        Refreshed::Checked => ("checked", None, Some("link_check")),
+        Refreshed::Unanswered(trouble) => (trouble.as_str(), None, Some("unanswered")),
+        Refreshed::Unwanted => ("unwanted", None, None),
+    };
+    let error = match refreshed {
+        Refreshed::Synced(_, outcome) => outcome.error(),
+        _ => None,
+    };
+    let mono_code = error.map(|error| &error.code);
+    info!(request_id, %account_id, outcome, mono_code, paid_call, free_call, "refresh");
+}

@@ -1,0 +1,49 @@
+//! The consumer of the refresh queue: has Mono sync one account, and records what it came to.
+
+mod handler;
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::SqsEvent;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_sqs::Client as Sqs;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mono_sync::aws::Patience;
+use mono_sync::config::Environment;
+use mono_sync::mono::{KeyCache, Mono};
+use mono_sync::queue::{ImportQueue, JobQueue};
+use mono_sync::store::AccountStore;
+use mono_sync::sync::Syncer;
+use mono_sync::{aws, telemetry};
+
+use handler::Worker;
+
+/// Nobody waits for it, and Mono's own limit is half a minute.
+const MONO_LIMIT: Duration = Duration::from_secs(45);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let environment = Environment::of_process();
+    telemetry::start(&environment);
+    let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
+    let sqs = Sqs::new(&sdk);
+    let (version, base_url) = environment.mono_api()?;
+    let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
+    let worker = &Worker {
+        syncer: Syncer {
+            accounts: AccountStore::new(
+                DynamoDb::new(&sdk),
+                environment.required("ACCOUNTS_TABLE")?,
+                environment.refresh_policy()?,
+            ),
+            mono: Mono::new(version, base_url, keys, MONO_LIMIT),
+            imports: ImportQueue(JobQueue::new(
+                sqs.clone(),
+                environment.required("IMPORT_QUEUE_URL")?,
+            )),
+        },
+        queue: JobQueue::new(sqs, environment.required("REFRESH_QUEUE_URL")?),
+    };
+    run(service_fn(async move |event: LambdaEvent<SqsEvent>| worker.work(event).await)).await
+}

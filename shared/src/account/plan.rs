@@ -1,0 +1,119 @@
+//! What the automatic refresh does about an account, and when.
+
+use std::time::Duration;
+
+use super::{Account, JobState, RefreshPolicy, Status};
+use crate::timestamp::Timestamp;
+
+/// What is to be done about an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A sync, which is paid for.
+    Sync(Reason),
+    /// Mono is to be asked for the end of a job that no webhook has told. Free.
+    Job {
+        /// Mono's id of it.
+        id: String,
+    },
+    /// Mono is to be asked whether the account is still linked. Free.
+    Link,
+}
+
+/// Why Mono is asked to sync, and paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Somebody wants it.
+    Manual,
+    /// The account is due.
+    Scheduled,
+    /// Bad news of which only the receipt is known wants settling.
+    WeakEvidence,
+}
+
+impl Reason {
+    /// Its word in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Scheduled => "scheduled",
+            Self::WeakEvidence => "weak_evidence",
+        }
+    }
+}
+
+/// How long a webhook is waited for before a job is asked for.
+const JOB_PATIENCE: Duration = Duration::from_mins(5);
+/// Plans are made once an hour, and each is to find every job once.
+const PLANNING: Duration = Duration::from_hours(1);
+
+impl Account {
+    /// What is to be queued for the account at this time. Nothing is queued twice for one and the
+    /// same due time within an interval; should a message be lost, the account is queued again then.
+    #[must_use]
+    pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
+        let interval = policy.interval?;
+        if let Some((id, asked_from)) = self.job_to_follow(now)
+            && now < asked_from + PLANNING
+        {
+            return Some(Want::Job { id });
+        }
+        let (want, due) = self.due(now, policy)?;
+        let again_after = if want == Want::Link { PLANNING } else { interval };
+        let queued = self.refresh_queued_at.filter(|queued| *queued >= due);
+        queued.is_none_or(|queued| queued + again_after <= now).then_some(want)
+    }
+
+    /// What is still to be done of what was planned at a time. Nothing, if the account was attempted
+    /// since: by somebody else, or by a delivery of the same message that died.
+    #[must_use]
+    pub fn still_wanted(
+        &self,
+        planned_at: Timestamp,
+        now: Timestamp,
+        policy: RefreshPolicy,
+    ) -> Option<Want> {
+        policy.interval?;
+        if let Some((id, _)) = self.job_to_follow(now) {
+            return Some(Want::Job { id });
+        }
+        let attempt = self.registers.attempt.as_ref().map(|attempt| attempt.order.at);
+        let leased = self.lease.map(|lease| lease.started_at);
+        let attempted = attempt.max(leased).is_some_and(|at| at > planned_at);
+        self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)
+    }
+
+    /// Why a sync that was planned is made.
+    #[must_use]
+    pub fn reason_to_refresh(&self) -> Reason {
+        if self.weak_bad_news().is_some() { Reason::WeakEvidence } else { Reason::Scheduled }
+    }
+
+    /// What is due, and since when. Nothing while a pull is under way or the last sync too recent.
+    fn due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<(Want, Timestamp)> {
+        let cooling_down = self.cooldown_until.is_some_and(|until| now < until);
+        if cooling_down || self.is_syncing(now) {
+            return None;
+        }
+        let due = self.next_refresh_at(policy).filter(|due| *due <= now)?;
+        let want = match self.settled_standing().status {
+            Status::Unlinked => Want::Link,
+            _ => Want::Sync(self.reason_to_refresh()),
+        };
+        Some((want, due))
+    }
+
+    /// A job that nothing has settled although there was time, and since when it is to be asked for:
+    /// one that was running when it was last heard of, or one that has finished without the update
+    /// that is to follow.
+    fn job_to_follow(&self, now: Timestamp) -> Option<(String, Timestamp)> {
+        let open = |state: &JobState| matches!(state, JobState::Running | JobState::Finished);
+        let job = self.unsettled_job().filter(|job| open(&job.value.state))?;
+        if self.is_unlinked() {
+            return None;
+        }
+        let asked_from = job.order.at + JOB_PATIENCE;
+        let id = job.value.id.clone().filter(|_| asked_from <= now)?;
+        Some((id, asked_from))
+    }
+}

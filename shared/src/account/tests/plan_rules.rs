@@ -1,0 +1,142 @@
+use super::*;
+
+fn planned(account: &Account, minute: u32) -> Option<Want> {
+    account.plan(at(minute), POLICY)
+}
+
+fn queued(account: &Account, minute: u32) -> Account {
+    Account { refresh_queued_at: Some(at(minute)), ..account.clone() }
+}
+
+/// In minutes: certainly overdue.
+const NEXT_DAY: u32 = 24 * 60 + 1;
+
+const SCHEDULED: Option<Want> = Some(Want::Sync(Reason::Scheduled));
+
+fn processing(job_id: &str) -> SyncOutcome {
+    SyncOutcome::Processing { job_id: Some(job_id.to_owned()) }
+}
+
+#[test]
+fn what_is_overdue_is_planned_and_what_is_fresh_is_not() {
+    let account = record([strong(0, fresh())]);
+    assert_eq!(planned(&account, 20 * 60), None);
+    assert_eq!(planned(&account, NEXT_DAY), SCHEDULED);
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    assert_eq!(account.plan(at(NEXT_DAY), off), None);
+}
+
+#[test]
+fn what_is_unlinked_cooling_down_or_syncing_is_not_planned() {
+    let account = record([strong(0, fresh())]);
+    let unlinked = account.apply(&strong(NEXT_DAY - 1, News::Unlinked));
+    assert_eq!(planned(&unlinked, NEXT_DAY), None);
+    let cooling = Account { cooldown_until: Some(at(NEXT_DAY + 1)), ..account.clone() };
+    assert_eq!(planned(&cooling, NEXT_DAY), None);
+    assert_eq!(planned(&cooling, NEXT_DAY + 1), SCHEDULED);
+    let (started_at, until) = (at(NEXT_DAY - 1), at(NEXT_DAY + 1));
+    let lease = Some(Lease { started_at, until, token: [1; 8] });
+    let leased = Account { lease, ..account.clone() };
+    assert_eq!(planned(&leased, NEXT_DAY), None);
+    assert_eq!(planned(&leased, NEXT_DAY + 1), SCHEDULED);
+    let fetching = account.apply(&strong(NEXT_DAY - 1, updated("PROCESSING", None)));
+    assert_eq!(planned(&fetching, NEXT_DAY), None);
+}
+
+#[test]
+fn an_account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
+    let account = record([strong(0, fresh())]);
+    let queued = queued(&account, NEXT_DAY);
+    assert_eq!(planned(&queued, NEXT_DAY + 60), None);
+    assert_eq!(planned(&queued, NEXT_DAY + 23 * 60), None);
+    assert_eq!(planned(&queued, NEXT_DAY + 24 * 60), SCHEDULED, "its message was lost");
+    let synced = queued.apply(&attempt(NEXT_DAY + 5, success()));
+    assert_eq!(planned(&synced, 2 * NEXT_DAY), SCHEDULED, "a later due time is another");
+}
+
+#[test]
+fn a_sync_takes_the_mark_away() {
+    let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
+    let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
+    assert_eq!(account.begin_sync(lease, POLICY.cooldown).unwrap().refresh_queued_at, None);
+}
+
+#[test]
+fn weak_bad_news_is_a_reason_of_its_own() {
+    let account = record([strong(0, fresh()), weak(10, News::SyncFailed)]);
+    assert_eq!(planned(&account, 11), Some(Want::Sync(Reason::WeakEvidence)));
+    let settled = account.apply(&attempt(12, failure()));
+    assert_eq!(planned(&settled, 20), None, "one sync settles it, whatever it comes to");
+}
+
+#[test]
+fn an_unlinking_in_doubt_is_checked_for_free_and_again_after_an_hour() {
+    let account = record([strong(0, fresh()), weak(10, News::Unlinked)]);
+    assert_eq!(planned(&account, 11), Some(Want::Link));
+    let queued = queued(&account, 11);
+    assert_eq!((planned(&queued, 70), planned(&queued, 71)), (None, Some(Want::Link)));
+    let final_ = account.apply(&Fact::LinkCheck(LinkCheck { at: at(12), linked: false }));
+    assert_eq!(planned(&final_, 999), None);
+}
+
+#[test]
+fn a_job_that_no_webhook_has_settled_is_asked_for_once_by_an_hourly_plan() {
+    let follow = Some(Want::Job { id: "j".to_owned() });
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    assert_eq!(planned(&account, 15), None, "its webhook is waited for");
+    assert_eq!(planned(&account, 16), follow);
+    assert_eq!((planned(&account, 75), planned(&account, 76)), (follow.clone(), None));
+    let told = account.apply(&strong(12, updated("AVAILABLE", Some("SUCCESSFUL"))));
+    assert_eq!(planned(&told, 16), None);
+    let half_told = account.apply(&strong(12, job("j", "finished")));
+    assert_eq!(planned(&half_told, 17), follow, "the update that is to follow was lost");
+    let failed = account.apply(&strong(12, job("j", "failed")));
+    assert_eq!(planned(&failed, 17), None, "which is told");
+    let nameless =
+        record([strong(0, fresh()), attempt(10, SyncOutcome::Processing { job_id: None })]);
+    assert_eq!(planned(&nameless, 16), None);
+}
+
+#[test]
+fn a_job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    assert_eq!(account.standing(at(40)).status, Status::Syncing);
+    assert_eq!(account.standing(at(41)).status, Status::Healthy);
+}
+
+#[test]
+fn the_end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    let job_id = || Some("j".to_owned());
+    let ended = |outcome| account.apply(&Fact::JobEnd(JobEnd { at: at(20), outcome }));
+    let data = SyncData::Transactions;
+    let success =
+        SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: job_id() };
+    let synced = ended(success);
+    assert_eq!(synced.standing(at(21)), Standing { status: Status::Healthy, at: at(20) });
+    assert_eq!(synced.import_due().unwrap().at, at(20));
+    let failed = ended(SyncOutcome::Failed { error: mono_error(), job_id: job_id() });
+    assert_eq!(failed.standing(at(21)).status, Status::Failed);
+    let demanded = ended(SyncOutcome::ReauthorisationRequired { job_id: job_id() });
+    assert_eq!(demanded.standing(at(21)).status, Status::ReauthorisationRequired);
+    for account in [synced, failed, demanded] {
+        assert_eq!(account.registers.attempt.unwrap().order.at, at(10), "it is no attempt");
+        assert_eq!(account.registers.reached.unwrap().order.at, at(10));
+    }
+}
+
+#[test]
+fn what_was_planned_is_dropped_once_the_account_was_attempted() {
+    let account = record([strong(0, fresh())]);
+    let (planned_at, now) = (at(NEXT_DAY), at(NEXT_DAY + 10));
+    let wanted = |account: &Account| account.still_wanted(planned_at, now, POLICY);
+    assert_eq!(wanted(&account), SCHEDULED);
+    assert_eq!(wanted(&account.apply(&strong(NEXT_DAY + 1, fresh()))), None, "it is fresh");
+    let limited = account.apply(&attempt(NEXT_DAY + 1, rate_limited()));
+    assert_eq!(wanted(&limited), None, "attempted, though not begun");
+    assert_eq!(planned(&limited, NEXT_DAY + 60), SCHEDULED, "the next plan has it again");
+    let (started_at, until) = (at(NEXT_DAY + 1), at(NEXT_DAY + 2));
+    let died = Account { lease: Some(Lease { started_at, until, token: [1; 8] }), ..account };
+    assert_eq!(wanted(&died), None, "by a delivery that died after its lease");
+    assert_eq!(planned(&died, NEXT_DAY + 60), SCHEDULED);
+}

@@ -1,0 +1,346 @@
+//! The automatic refresh: what is overdue is found, queued once, and synced; what was lost is found
+//! again. On a stack of its own, since a plan is made for all accounts of a table.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use e2e::emulator::Emulator;
+use e2e::proxy::Failure;
+use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
+use e2e::shared_stack::{World, aside, local, start_mono};
+use e2e::stack::Stack;
+use mono_sync::timestamp::Timestamp;
+use sandbox::{Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, Sandbox, Webhooks};
+use serde_json::{Value, json};
+
+use super::manual_sync::Case;
+use super::{eventually, fail};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+async fn deploy(emulator: &Emulator, name: &str, hours: &str, mono: &Sandbox) -> Stack {
+    let parameters = &[
+        ("MonoSecretKey", LOCAL_KEY),
+        ("MonoWebhookSecret", LOCAL_SECRET),
+        ("MonoApiBaseUrl", &mono.url()),
+        ("RefreshIntervalHours", hours),
+        ("RefreshMaximumConcurrency", "4"),
+    ];
+    let stack = Stack::deploy(emulator, name, parameters).await.unwrap();
+    stack.redeliver_soon().await;
+    mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).unwrap();
+    stack
+}
+
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let emulator = &local().emulator;
+        aside(async move {
+            let mono = start_mono(Dialect::V2).await.unwrap();
+            World { stack: deploy(emulator, "refresh", "24", &mono).await, mono }
+        })
+    })
+}
+
+impl Case {
+    /// Known to the stack by this event, which happened a while ago.
+    async fn told(kind: Kind, ago: Duration) -> Self {
+        let world = world();
+        let id = world.mono.link(Link { silent: true, ..Link::default() });
+        let case = Self { world, id };
+        case.tell(kind, ago).await;
+        case
+    }
+
+    /// Has Mono tell of something that happened a while ago, and waits until it is applied.
+    async fn tell(&self, kind: Kind, ago: Duration) {
+        let at = (Timestamp::now() - ago).to_string();
+        let event = self.world.mono.event(kind, &self.id).unwrap().with_timestamp(&at);
+        let event = event.with("/data/meta/has_new_data", false);
+        self.world.mono.send(&event);
+        self.when("the event is applied", |account| {
+            ["last_event_at", "status_at"].iter().any(|field| account[*field] == at.as_str())
+        })
+        .await;
+    }
+
+    /// Healthy, and overdue since an hour.
+    async fn overdue() -> Self {
+        Self::told(Kind::AccountUpdatedBySync, DAY + HOUR).await
+    }
+
+    fn paid(&self) -> usize {
+        self.world.mono.paid_calls(&self.id)
+    }
+
+    /// How often the planner has queued it.
+    fn queued(&self) -> usize {
+        let calls = local().proxy.calls(&self.id);
+        let sent = calls.iter().filter(|call| call.operation == "SendMessageBatch");
+        let jobs = sent.filter(|call| call.body.contains("planned_at"));
+        jobs.map(|call| call.body.matches(&self.id).count()).sum()
+    }
+
+    async fn until_refreshed(&self, before: &Value) -> Value {
+        self.when("the account is refreshed", |account| {
+            account["last_synced_at"].as_str() > before["last_synced_at"].as_str()
+        })
+        .await
+    }
+
+    /// Hands the worker a job for this account, planned now. What is given back.
+    async fn refresh(&self, planned_at: Timestamp) -> Value {
+        let job = samples::refresh_job(&self.id, &planned_at.to_string());
+        let batch = samples::batch(&[job.to_body()]);
+        self.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap()
+    }
+
+    async fn logged(&self, text: &str) {
+        eventually(&format!("{text} is logged"), async || {
+            let lines = self.world.stack.log("refresh-worker").await.unwrap();
+            lines.iter().any(|line| line.contains(&self.id) && line.contains(text))
+        })
+        .await;
+    }
+}
+
+/// As the schedule does it.
+async fn plan() -> Value {
+    let hourly = &samples::all()["refresh-planner/hourly.json"];
+    let plan = world().stack.invoke("RefreshPlannerFunction", hourly).await.unwrap();
+    assert!(plan["scanned"].is_u64(), "{plan}");
+    plan
+}
+
+#[tokio::test]
+async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
+    let overdue = Case::overdue().await;
+    let fresh = Case::told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
+    let before = overdue.shown().await;
+    let planned = plan().await;
+    assert!(planned["scheduled"].as_u64() > Some(0), "{planned}");
+    let account = overdue.until_refreshed(&before).await;
+    assert_eq!((account["status"].as_str(), overdue.paid()), (Some("healthy"), 1));
+    assert!(account["next_refresh_at"].as_str() > Some(Timestamp::now().to_string().as_str()));
+    overdue.logged("\"paid_call\":\"scheduled\"").await;
+    plan().await;
+    assert_eq!((overdue.queued(), overdue.paid()), (1, 1), "it is not due any more");
+    assert_eq!((fresh.queued(), fresh.paid()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_unlinked_or_syncing_is_left_alone() {
+    let unlinked = Case::overdue().await;
+    unlinked.tell(Kind::AccountUnlinked, HOUR).await;
+    let syncing = Case::overdue().await;
+    syncing.tell(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
+    let marker = Case::overdue().await;
+    let before = marker.shown().await;
+    plan().await;
+    marker.until_refreshed(&before).await;
+    for case in [unlinked, syncing] {
+        assert_eq!((case.queued(), case.paid()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_account_whose_recovery_was_lost_is_found_again_within_seven_days() {
+    let waiting = Case::told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
+    let lost = Case::told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
+    assert_eq!(lost.shown().await["status"], "reauthorisation_required");
+    plan().await;
+    lost.status("healthy").await;
+    assert_eq!((lost.paid(), waiting.queued()), (1, 0));
+}
+
+#[tokio::test]
+async fn two_who_plan_at_once_queue_an_account_once() {
+    let cases = [Case::overdue().await, Case::overdue().await, Case::overdue().await];
+    tokio::join!(plan(), plan(), plan());
+    for case in cases {
+        assert_eq!(case.queued(), 1);
+        case.logged("\"outcome\":\"successful\"").await;
+        assert_eq!(case.paid(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
+    let case = Case::overdue().await;
+    let before = case.shown().await;
+    fail("UpdateItem", &case.id, &[Failure::Crash]);
+    let died = world().stack.plan_refresh().await.unwrap();
+    assert!(died["scanned"].is_null(), "{died}");
+    assert_eq!((local().proxy.pending_faults(&case.id), case.queued()), (0, 0));
+    plan().await;
+    case.until_refreshed(&before).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
+    let case = Case::overdue().await;
+    let before = case.shown().await;
+    fail("SendMessageBatch", &case.id, &[Failure::AccessDenied]);
+    let failed = world().stack.plan_refresh().await.unwrap();
+    assert!(failed["errorMessage"].is_string(), "somebody has to know: {failed}");
+    plan().await;
+    case.until_refreshed(&before).await;
+    assert_eq!(case.paid(), 1);
+}
+
+#[tokio::test]
+async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
+    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let before = case.shown().await;
+    // The newest job at Mono, which has ended; the stack knows only that it was running.
+    case.world.mono.plan(&case.id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+    let job_id = case.begin_job().await;
+    case.tell_of_job(&job_id, Duration::from_mins(10)).await;
+    assert_eq!(case.shown().await["status"], "syncing");
+    let paid = case.paid();
+    plan().await;
+    let account = case.until_refreshed(&before).await;
+    assert_eq!((account["status"].as_str(), case.paid()), (Some("healthy"), paid), "for free");
+    case.logged("\"free_call\":\"job_follow_up\"").await;
+}
+
+#[tokio::test]
+async fn a_job_that_never_ends_is_over_after_half_an_hour() {
+    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    case.world.mono.plan(&case.id, [Plan { pace: Pace::NeverEnding, ..Plan::default() }]).unwrap();
+    let job_id = case.begin_job().await;
+    case.tell_of_job(&job_id, Duration::from_mins(31)).await;
+    plan().await;
+    case.logged("\"outcome\":\"not_over\"").await;
+    assert_eq!(case.shown().await["status"], "healthy", "and no write was needed for it");
+}
+
+#[tokio::test]
+async fn a_429_pauses_all_and_the_account_is_planned_again() {
+    let case = Case::overdue().await;
+    let before = case.shown().await;
+    let limited = Mishap::RateLimited { retry_after: Some(3) };
+    let plan_limited = Plan { mishap: Some(limited), ..Plan::default() };
+    case.world.mono.plan(&case.id, [plan_limited]).unwrap();
+    plan().await;
+    case.logged("\"outcome\":\"rate_limited\"").await;
+    let item = Client::new(&world().stack.sdk())
+        .get_item()
+        .table_name(world().stack.output("AccountsTableName"))
+        .key("account_id", AttributeValue::S("#refresh".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let until: u64 = item.item().unwrap()["paused_until"].as_n().unwrap().parse().unwrap();
+    assert!(Timestamp::from_millis(until) > Timestamp::now() - Duration::from_secs(10));
+    assert_eq!(case.paid(), 0, "nothing was begun");
+    plan().await;
+    case.until_refreshed(&before).await;
+    assert_eq!(case.paid(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_after_the_call_does_not_pay_again_when_its_message_comes_again() {
+    let case = Case::overdue().await;
+    let planned_at = Timestamp::now();
+    case.world.mono.plan(&case.id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+    fail("PutItem", &case.id, &[Failure::Pass, Failure::Crash]);
+    case.refresh(planned_at).await;
+    assert_eq!((local().proxy.pending_faults(&case.id), case.paid()), (0, 1));
+    let again = case.refresh(planned_at).await;
+    assert_eq!(again, json!({ "batchItemFailures": [] }));
+    assert_eq!(case.paid(), 1, "it was attempted after it was planned");
+}
+
+#[tokio::test]
+async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
+    let case = Case::overdue().await;
+    let planned_at = Timestamp::now();
+    for operation in ["GetItem", "PutItem"] {
+        fail(operation, &case.id, &[Failure::AccessDenied]);
+        let answer = case.refresh(planned_at).await;
+        assert_eq!(answer["batchItemFailures"].as_array().map(Vec::len), Some(1), "{answer}");
+        assert_eq!(case.paid(), 0, "{operation}");
+    }
+    fail("PutItem", &case.id, &[Failure::Pass, Failure::AccessDenied]);
+    let answer = case.refresh(planned_at).await;
+    assert_eq!(answer, json!({ "batchItemFailures": [] }), "the outcome is lost, not the money");
+    assert_eq!(case.paid(), 1);
+}
+
+#[tokio::test]
+async fn an_unlinking_without_a_time_of_its_own_is_checked_for_free() {
+    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
+    case.status("unlinked").await;
+    plan().await;
+    // Linked anew, as far as is known: the next sync proves it.
+    case.status("pending").await;
+    assert_eq!(case.paid(), 0);
+    case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
+    case.status("unlinked").await;
+    case.world.mono.unlink(&case.id).unwrap();
+    let settled = async || case.shown().await["next_refresh_at"].is_null();
+    eventually("Mono confirms it", async || {
+        // Its own check may be the second within the hour.
+        case.refresh(Timestamp::now()).await;
+        settled().await
+    })
+    .await;
+    assert_eq!(case.shown().await["status"], "unlinked");
+}
+
+#[tokio::test]
+async fn weak_bad_news_is_settled_by_one_sync() {
+    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    case.world
+        .mono
+        .plan_always(&case.id, Plan { outcome: Refresh::Failed, ..Plan::default() })
+        .unwrap();
+    case.world.mono.send(&case.world.mono.event(Kind::SyncFailed, &case.id).unwrap());
+    case.status("failed").await;
+    plan().await;
+    case.logged("\"paid_call\":\"weak_evidence\"").await;
+    case.when("the attempt is recorded", |account| account["last_sync_attempt_at"].is_string())
+        .await;
+    plan().await;
+    assert_eq!((case.queued(), case.paid()), (1, 1));
+}
+
+#[tokio::test]
+async fn with_an_interval_of_zero_nothing_is_refreshed() {
+    let mono = start_mono(Dialect::V2).await.unwrap();
+    let stack = deploy(&local().emulator, "no-refresh", "0", &mono).await;
+    let id = mono.link(Link { silent: true, ..Link::default() });
+    let event = mono.event(Kind::AccountUpdatedBySync, &id).unwrap();
+    mono.send(&event.with_timestamp("2026-01-01T00:00:00.000Z"));
+    let account = async || stack.account(&id).await.unwrap().1;
+    eventually("it is known", async || account().await["status"] == "healthy").await;
+    let plan = stack.plan_refresh().await.unwrap();
+    assert_eq!((&plan["scanned"], &plan["scheduled"]), (&json!(0), &json!(0)));
+    assert_eq!(account().await["next_refresh_at"], json!(null));
+    assert_eq!(mono.paid_calls(&id), 0);
+}
+
+impl Case {
+    /// A sync begun at Mono past the stack.
+    async fn begin_job(&self) -> String {
+        let url = format!("{}/v2/accounts/{}/transactions", self.world.mono.url(), self.id);
+        let request = reqwest::Client::new().get(url).header("mono-sec-key", LOCAL_KEY);
+        let answer = request.header("x-realtime", "true").send().await.unwrap();
+        answer.headers()["x-job-id"].to_str().unwrap().to_owned()
+    }
+
+    /// Has Mono say that a job was running a while ago.
+    async fn tell_of_job(&self, job_id: &str, ago: Duration) {
+        let at = (Timestamp::now() - ago).to_string();
+        let mono = &self.world.mono;
+        let event = mono.event(Kind::AccountUpdatedProcessing, &self.id).unwrap();
+        mono.send(&event.with_timestamp(&at).with("/data/meta/job_id", job_id));
+        self.when("the job is known", |account| account["last_event_at"] == at.as_str()).await;
+    }
+}

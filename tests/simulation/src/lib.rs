@@ -1,0 +1,45 @@
+//! Years of the automatic refresh, on a virtual clock: the record's own rules, with a made-up Mono
+//! whose network loses, repeats and delays, whose banks fail and whose customers are asked for an OTP.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`world`] | when Mono and the banks are down, and what happens to a webhook |
+//! | [`behaviour`] | what a sync of an account comes to, and what Mono tells of it |
+//! | [`life`] | one account: planner, worker and webhooks, event by event |
+//! | [`report`] | how old the data was, and what it cost |
+//!
+//! Accounts are simulated one by one: the memory does not depend on how many there are. That Mono and
+//! the queue have room for all of them is assumed; the peak rate says how much that is.
+
+pub mod behaviour;
+pub mod life;
+pub mod report;
+pub mod world;
+
+use std::thread;
+
+pub use behaviour::Behaviour;
+pub use life::Life;
+pub use report::Report;
+pub use world::{Network, World};
+
+/// Simulates so many accounts of a world, each as the world's chance has it, on all processors.
+#[must_use]
+pub fn simulate(world: &World, accounts: u64) -> Report {
+    let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads)
+            .map(|part| {
+                scope.spawn(move || {
+                    let mut report = Report::new(world);
+                    for number in (part..accounts).step_by(usize::try_from(threads).unwrap_or(1)) {
+                        Life::new(world, number, Behaviour::of(number)).live(&mut report);
+                    }
+                    report
+                })
+            })
+            .collect();
+        let parts = parts.into_iter().filter_map(|part| part.join().ok());
+        parts.fold(Report::new(world), Report::plus)
+    })
+}

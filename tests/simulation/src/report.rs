@@ -1,0 +1,267 @@
+//! How old the data was, and what it cost.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use mono_sync::account::Reason;
+use mono_sync::timestamp::Timestamp;
+
+use crate::world::World;
+
+/// What stood between an account and fresh data since its last pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing.
+    AllWell,
+    /// Mono was down.
+    MonoFailed,
+    /// The bank was down, or wanted the customer.
+    BankFailed,
+}
+
+/// What was seen of any number of accounts.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How many.
+    pub accounts: u64,
+    /// For how many days.
+    pub days: u64,
+    /// Messages of the planner's.
+    pub queued: u64,
+    /// Messages that were not wanted any more when they came.
+    pub unwanted: u64,
+    /// Jobs that were asked for.
+    pub followed: u64,
+    /// Webhooks that arrived.
+    pub webhooks: u64,
+    /// Paid calls by their reason.
+    pub calls: BTreeMap<Reason, u64>,
+    /// Accounts whose bank has worked all the time since the last pull, and that were not refreshed
+    /// for more than eight days.
+    pub stuck: u64,
+    start: Timestamp,
+    /// Paid calls in each minute.
+    by_minute: Vec<u32>,
+    /// Minutes that accounts whose bank works spent at each age, as differences.
+    ages: Vec<i64>,
+    worst: Duration,
+    worst_with_outage: Duration,
+}
+
+/// In minutes: what is older is not told apart.
+const OLDEST: usize = 60 * 24 * 60;
+const STUCK: Duration = Duration::from_hours(8 * 24);
+
+impl Report {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new(world: &World) -> Self {
+        let length = world.end.since(world.start);
+        Self {
+            accounts: 0,
+            days: length.as_secs() / 86_400,
+            queued: 0,
+            unwanted: 0,
+            followed: 0,
+            webhooks: 0,
+            calls: BTreeMap::new(),
+            stuck: 0,
+            start: world.start,
+            by_minute: vec![0; minutes(length) + 2],
+            ages: vec![0; OLDEST + 1],
+            worst: Duration::ZERO,
+            worst_with_outage: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn paid(&mut self, reason: Reason, at: Timestamp) {
+        *self.calls.entry(reason).or_default() += 1;
+        let minute = minutes(at.since(self.start));
+        if let Some(count) = self.by_minute.get_mut(minute) {
+            *count += 1;
+        }
+    }
+
+    /// The data of an account grew older, from one age to another.
+    pub(crate) fn aged(&mut self, since: Since, from: Duration, to: Duration) {
+        match since {
+            Since::BankFailed => return,
+            Since::AllWell => self.worst = self.worst.max(to),
+            Since::MonoFailed => self.worst_with_outage = self.worst_with_outage.max(to),
+        }
+        self.ages[minutes(from).min(OLDEST)] += 1;
+        self.ages[minutes(to).min(OLDEST)] -= 1;
+    }
+
+    pub(crate) fn ended(&mut self, since: Since, age: Duration) {
+        self.stuck += u64::from(since != Since::BankFailed && age > STUCK);
+    }
+
+    /// Of the accounts of both.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        self.accounts += other.accounts;
+        self.queued += other.queued;
+        self.unwanted += other.unwanted;
+        self.followed += other.followed;
+        self.webhooks += other.webhooks;
+        self.stuck += other.stuck;
+        for (reason, count) in other.calls {
+            *self.calls.entry(reason).or_default() += count;
+        }
+        let sum = |one: &mut [u32], other: &[u32]| {
+            one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
+        };
+        sum(&mut self.by_minute, &other.by_minute);
+        self.ages.iter_mut().zip(other.ages).for_each(|(one, other)| *one += other);
+        self.worst = self.worst.max(other.worst);
+        self.worst_with_outage = self.worst_with_outage.max(other.worst_with_outage);
+        self
+    }
+
+    /// The age that the data was younger than for this share of the time.
+    #[must_use]
+    pub fn age(&self, share: f64) -> Duration {
+        let counts = self.minutes_at_age();
+        let all: u64 = counts.iter().sum();
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a count"
+        )]
+        let wanted = (all as f64 * share) as u64;
+        let mut seen = 0;
+        let minute = counts.iter().position(|count| {
+            seen += count;
+            seen >= wanted
+        });
+        Duration::from_mins(minute.unwrap_or(OLDEST) as u64)
+    }
+
+    /// The oldest that the data of an account was that nothing stood in the way of.
+    #[must_use]
+    pub fn worst(&self) -> Duration {
+        self.worst
+    }
+
+    /// The same with an outage of Mono's since the last pull.
+    #[must_use]
+    pub fn worst_with_outage(&self) -> Duration {
+        self.worst_with_outage
+    }
+
+    /// The most paid calls within a minute after so many days.
+    #[must_use]
+    pub fn peak(&self, days: usize) -> u32 {
+        self.by_minute.iter().skip(days * 24 * 60).max().copied().unwrap_or_default()
+    }
+
+    /// All paid calls.
+    #[must_use]
+    pub fn paid_calls(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    fn minutes_at_age(&self) -> Vec<u64> {
+        let mut at = 0;
+        let count = |difference: &i64| {
+            at += difference;
+            u64::try_from(at).unwrap_or_default()
+        };
+        self.ages.iter().map(count).collect()
+    }
+
+    /// DynamoDB units in a month of thirty days: reads and writes. By the requests that the tests
+    /// count: an hour's scan an eighth of a read an account; a message two reads and a half and, if it
+    /// becomes a sync, three writes (mark, lease, outcome); a webhook half a read, its entry in the
+    /// history and the record; an import, for four syncs in five, a read, two writes of the record and
+    /// five reads of rows, without the rows that it writes.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
+    pub fn units(&self) -> (f64, f64) {
+        let month = 30.0 / self.days.max(1) as f64;
+        let (queued, paid) = (self.queued as f64, self.paid_calls() as f64);
+        let (webhooks, imports) = (self.webhooks as f64, paid * 0.8);
+        let scans = self.accounts as f64 * self.days as f64 * 24.0 / 8.0;
+        let reads = scans + queued * 2.5 + webhooks * 0.5 + imports * 6.0;
+        let writes = queued + paid * 2.0 + webhooks * 2.0 + imports * 2.0;
+        (reads * month, writes * month)
+    }
+}
+
+fn minutes(duration: Duration) -> usize {
+    usize::try_from(duration.as_secs() / 60).unwrap_or(usize::MAX)
+}
+
+fn hours(duration: Duration) -> f64 {
+    duration.as_secs_f64() / 3_600.0
+}
+
+/// A table, and a plot of how long the data was how old, both in Markdown.
+impl fmt::Display for Report {
+    #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let a_day = |count: u64| count as f64 / self.days.max(1) as f64;
+        let (reads, writes) = self.units();
+        writeln!(f, "| {} accounts, {} days | |", self.accounts, self.days)?;
+        writeln!(f, "| --- | --- |")?;
+        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+            writeln!(f, "| age of `last_synced_at`, {name} | {:.1} h |", hours(self.age(share)))?;
+        }
+        writeln!(f, "| the oldest, where nothing stood in the way | {:.1} h |", hours(self.worst))?;
+        let outage = hours(self.worst_with_outage);
+        writeln!(f, "| the oldest, with an outage of Mono's since | {outage:.1} h |")?;
+        writeln!(f, "| accounts stuck at the end | {} |", self.stuck)?;
+        for (reason, count) in &self.calls {
+            writeln!(f, "| paid calls a day, {} | {:.0} |", reason.as_str(), a_day(*count))?;
+        }
+        writeln!(f, "| free calls a day, job_follow_up | {:.0} |", a_day(self.followed))?;
+        writeln!(
+            f,
+            "| messages a day that were not wanted any more | {:.0} |",
+            a_day(self.unwanted)
+        )?;
+        let (first, later) = (self.peak(0), self.peak(14));
+        writeln!(f, "| most paid calls in a minute; after a fortnight | {first}; {later} |")?;
+        writeln!(f, "| webhooks a day | {:.0} |", a_day(self.webhooks))?;
+        let millions = |units: f64| units / 1e6;
+        writeln!(
+            f,
+            "| DynamoDB, million reads and writes a month | {:.0}, {:.0} |",
+            millions(reads),
+            millions(writes)
+        )?;
+        let dollars = millions(reads) * 0.125 + millions(writes) * 0.625;
+        writeln!(f, "| DynamoDB, USD a month at 0.125 and 0.625 a million | {dollars:.0} |")?;
+        self.plot(f)
+    }
+}
+
+impl Report {
+    #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
+    fn plot(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HOURS: usize = 30;
+        const WIDTH: f64 = 50.0;
+        let counts = self.minutes_at_age();
+        let all = counts.iter().sum::<u64>().max(1) as f64;
+        let share = |hour: usize| {
+            let of_hour = &counts[hour * 60..(hour + 1) * 60];
+            of_hour.iter().sum::<u64>() as f64 / all
+        };
+        let most = (0..HOURS).map(share).fold(f64::MIN_POSITIVE, f64::max);
+        writeln!(f, "\n```text\nage, h   share of the time")?;
+        for hour in 0..HOURS {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "at most the width"
+            )]
+            let bar = "█".repeat((share(hour) / most * WIDTH).round() as usize);
+            writeln!(f, "{hour:>2} to {:>2} {:>6.2} % {bar}", hour + 1, share(hour) * 100.0)?;
+        }
+        let older = counts[HOURS * 60..].iter().sum::<u64>() as f64 / all;
+        writeln!(f, "older    {:>6.4} %\n```", older * 100.0)
+    }
+}

@@ -1,0 +1,91 @@
+//! What is the same for all accounts.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use fastrand::Rng;
+use mono_sync::account::RefreshPolicy;
+use mono_sync::timestamp::Timestamp;
+
+/// A world: its time, its misfortunes, and how often it refreshes.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// When it begins.
+    pub start: Timestamp,
+    /// When it ends.
+    pub end: Timestamp,
+    /// How often accounts are refreshed.
+    pub policy: RefreshPolicy,
+    /// What happens to webhooks.
+    pub network: Network,
+    /// When Mono is down: every call fails, and webhooks are held back.
+    pub outages: Vec<Range<Timestamp>>,
+    /// When each bank is down.
+    pub banks: Vec<Vec<Range<Timestamp>>>,
+    /// Decides everything.
+    pub seed: u64,
+}
+
+/// The share of webhooks that meet each fate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Network {
+    /// Never arrive.
+    pub lose: f64,
+    /// Arrive twice.
+    pub duplicate: f64,
+    /// Arrive up to four hours late.
+    pub delay: f64,
+}
+
+const DAY: Duration = Duration::from_hours(24);
+const BANKS: usize = 25;
+
+impl World {
+    /// A world of so many days, in which all goes well.
+    #[must_use]
+    pub fn fair(days: u32, interval_hours: u32) -> Self {
+        let start = Timestamp::from_millis(1_767_222_000_000);
+        Self {
+            start,
+            end: start + days * DAY,
+            policy: RefreshPolicy {
+                interval: Some(interval_hours * Duration::from_hours(1)),
+                cooldown: Duration::from_mins(5),
+            },
+            network: Network::default(),
+            outages: Vec::new(),
+            banks: vec![Vec::new(); BANKS],
+            seed: 1,
+        }
+    }
+
+    /// One like the real one: 1 % of the webhooks are lost, 2 % repeated, 5 % delayed; Mono is down
+    /// for an hour every month, and each bank for 2 to 20 hours every second month.
+    #[must_use]
+    pub fn rough(days: u32, interval_hours: u32, seed: u64) -> Self {
+        let fair = Self::fair(days, interval_hours);
+        let mut rng = Rng::with_seed(seed);
+        let mut down = |every: u32, least: u64, most: u64| {
+            let periods = (0..days.div_ceil(every)).map(|period| {
+                let begin = fair.start
+                    + period * every * DAY
+                    + Duration::from_secs(rng.u64(0..u64::from(every) * 86_400));
+                begin..begin + Duration::from_hours(rng.u64(least..=most))
+            });
+            periods.collect::<Vec<_>>()
+        };
+        Self {
+            network: Network { lose: 0.01, duplicate: 0.02, delay: 0.05 },
+            outages: down(30, 1, 1),
+            banks: (0..BANKS).map(|_| down(60, 2, 20)).collect(),
+            seed,
+            ..fair
+        }
+    }
+
+    /// When Mono comes back, if it is down at this time.
+    #[must_use]
+    pub fn outage(&self, at: Timestamp) -> Option<Timestamp> {
+        self.outages.iter().find(|outage| outage.contains(&at)).map(|outage| outage.end)
+    }
+}

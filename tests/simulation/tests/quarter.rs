@@ -1,0 +1,46 @@
+//! Ninety days of two thousand accounts in a rough world.
+
+use std::time::Duration;
+
+use simulation::{World, simulate};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+#[test]
+fn nothing_goes_stale_at_any_interval() {
+    for interval in [24, 12, 6] {
+        let report = simulate(&World::rough(90, interval, 7), 2_000);
+        let interval = interval * HOUR;
+        let p99 = report.age(0.99);
+        assert!(p99 < interval + 2 * HOUR, "p99 {p99:?}\n{report}");
+        // One refresh that came to nothing, twice the hour between plans, and the way of the message.
+        assert!(report.worst() < interval * 2 + HOUR * 5 / 2, "the oldest\n{report}");
+        assert!(interval < 24 * HOUR || report.worst() < 50 * HOUR, "the oldest\n{report}");
+        assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
+    }
+}
+
+#[test]
+fn the_burst_of_accounts_that_were_linked_together_dissolves_in_a_fortnight() {
+    let report = simulate(&World::rough(90, 24, 3), 2_000);
+    // All were linked within four hours. Spread evenly, 2,000 a day are 1.4 a minute.
+    let (first, later) = (report.peak(0), report.peak(14));
+    assert!(first > 40 && later < 25, "the burst dissolves\n{report}");
+}
+
+#[test]
+fn each_paid_call_has_a_reason_and_there_is_about_one_a_day() {
+    let report = simulate(&World::rough(90, 24, 5), 2_000);
+    #[expect(clippy::cast_precision_loss, reason = "of small counts")]
+    let a_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
+    assert!((0.95..1.2).contains(&a_day), "{a_day} calls an account and day\n{report}");
+    assert!(report.followed > 0, "jobs are followed, for free");
+}
+
+#[test]
+fn with_an_interval_of_zero_nothing_is_planned() {
+    let mut world = World::rough(30, 24, 1);
+    world.policy.interval = None;
+    let report = simulate(&world, 100);
+    assert_eq!((report.queued, report.paid_calls()), (0, 0));
+}

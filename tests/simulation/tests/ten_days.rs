@@ -1,0 +1,56 @@
+//! What ten days of each kind of account cost, at an interval of 24 hours, with Mono echoing every
+//! outcome; and that no echo begets the next, whatever the network does to it.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+
+use simulation::{Behaviour, Life, Network, Report, World};
+
+/// The paid calls of each of some accounts in ten days.
+fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
+    (0..200)
+        .map(|number| {
+            let world = World { network, ..World::fair(10, 24) };
+            let mut report = Report::new(&world);
+            Life::new(&world, number, behaviour).live(&mut report);
+            report.paid_calls()
+        })
+        .collect()
+}
+
+/// The first three are due every 24 hours, or up to a tenth earlier: 9 times, or 11 at most.
+const KINDS: [(Behaviour, u64, u64); 6] = [
+    (Behaviour::Healthy, 9, 11),
+    (Behaviour::Hangs, 9, 11),
+    (Behaviour::BadEcho, 9, 11),
+    (Behaviour::PaymentOnly, 6, 7),
+    (Behaviour::FailingBank, 4, 4),
+    (Behaviour::Mfa, 1, 2),
+];
+
+#[test]
+fn each_kind_of_account_costs_what_it_is_to_cost() {
+    for (behaviour, least, most) in KINDS {
+        let calls = calls(behaviour, Network::default());
+        let (fewest, highest) = (calls.iter().min().unwrap(), calls.iter().max().unwrap());
+        println!("{behaviour:?}: {fewest} to {highest}");
+        assert!((least..=most).contains(fewest), "{behaviour:?}: {fewest} to {highest}");
+        assert!((least..=most).contains(highest), "{behaviour:?}: {fewest} to {highest}");
+    }
+}
+
+#[test]
+fn no_loss_repeat_or_delay_of_an_echo_begets_more_calls() {
+    for network in [
+        Network { duplicate: 1.0, ..Network::default() },
+        Network { lose: 1.0, ..Network::default() },
+        Network { lose: 0.3, duplicate: 0.5, delay: 0.5 },
+        Network { delay: 1.0, ..Network::default() },
+    ] {
+        for (behaviour, _, most) in KINDS {
+            let calls = calls(behaviour, network);
+            let highest = calls.iter().max().unwrap();
+            // One more where the only echo of a success is lost, or comes late enough to be news.
+            assert!(*highest <= most + 1, "{behaviour:?} {network:?}: {highest}");
+        }
+    }
+}
