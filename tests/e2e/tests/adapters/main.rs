@@ -6,6 +6,7 @@ mod dead_letters;
 mod leases;
 mod mono;
 mod records;
+mod scans;
 mod secrets;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

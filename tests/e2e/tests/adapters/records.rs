@@ -19,28 +19,28 @@ use tokio::task::JoinSet;
 
 use crate::{fail, proxy, unique};
 
-const POLICY: RefreshPolicy =
+pub(crate) const POLICY: RefreshPolicy =
     RefreshPolicy { interval: Some(Duration::from_hours(24)), cooldown: Duration::from_mins(5) };
 
 /// A store on the table that all tests share; each has accounts of its own.
 pub(crate) fn store() -> AccountStore {
     static TABLE: std::sync::OnceLock<()> = std::sync::OnceLock::new();
-    TABLE.get_or_init(|| aside(create_table()));
+    TABLE.get_or_init(|| aside(create_table("records")));
     AccountStore::new(client(), "records", POLICY)
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::new(&local().sdk())
 }
 
-async fn create_table() {
+pub(crate) async fn create_table(name: &str) {
     let key = AttributeDefinition::builder()
         .attribute_name("account_id")
         .attribute_type(ScalarAttributeType::S);
     let schema = KeySchemaElement::builder().attribute_name("account_id").key_type(KeyType::Hash);
     client()
         .create_table()
-        .table_name("records")
+        .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
         .attribute_definitions(key.build().unwrap())
         .key_schema(schema.build().unwrap())

@@ -1,0 +1,180 @@
+//! What the automatic refresh reads and marks.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use mono_sync::account::{Account, RefreshPolicy, Status};
+use mono_sync::account_id::AccountId;
+use mono_sync::store::{AccountStore, SEGMENTS, Stored};
+use mono_sync::timestamp::Timestamp;
+
+use crate::proxy;
+use crate::records::{POLICY, client, create_table, update};
+
+async fn store(table: &'static str) -> AccountStore {
+    create_table(table).await;
+    AccountStore::new(client(), table, POLICY)
+}
+
+async fn put(store: &AccountStore, id: &str, minute: u32) -> AccountId {
+    let id: AccountId = id.parse().unwrap();
+    let seen = store.get(&id).await.unwrap();
+    store.apply(&id, seen, &[&update(&id, minute, 1)]).await.unwrap();
+    id
+}
+
+/// All that a plan finds, and how many items it looked at.
+async fn found(store: &AccountStore, now: Timestamp) -> (Vec<Stored>, u64) {
+    let (mut accounts, mut scanned) = (Vec::new(), 0);
+    for segment in 0..SEGMENTS {
+        let mut position = None;
+        loop {
+            let part = store.scan(segment, position, now).await.unwrap();
+            accounts.extend(part.accounts);
+            scanned += part.scanned;
+            match part.next {
+                Some(next) => position = Some(next),
+                None => break,
+            }
+        }
+    }
+    (accounts, scanned)
+}
+
+fn of(accounts: &[Stored]) -> BTreeSet<&str> {
+    accounts.iter().map(|stored| stored.account.id.as_str()).collect()
+}
+
+fn pulled_at() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-01-27T21:01:00Z").unwrap()
+}
+
+#[tokio::test]
+async fn a_scan_finds_what_is_overdue_and_never_the_item_that_is_no_account() {
+    let store = store("scan-overdue").await;
+    put(&store, "overdue", 1).await;
+    store.pause_refresh(Timestamp::now()).await.unwrap();
+    store.first_segment().await.unwrap();
+    let (accounts, scanned) = found(&store, pulled_at() + Duration::from_hours(12)).await;
+    assert_eq!((of(&accounts), scanned), (BTreeSet::new(), 2));
+    let (accounts, _) = found(&store, pulled_at() + Duration::from_hours(24)).await;
+    assert_eq!(of(&accounts), BTreeSet::from(["overdue"]));
+}
+
+#[tokio::test]
+async fn a_record_from_before_refreshing_was_turned_on_is_found() {
+    let on = store("scan-off").await;
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    put(&AccountStore::new(client(), "scan-off", off), "never", 1).await;
+    let (accounts, _) = found(&on, pulled_at()).await;
+    assert_eq!(of(&accounts), BTreeSet::from(["never"]));
+    assert_eq!(accounts[0].account.settled_standing().status, Status::Healthy);
+}
+
+#[tokio::test]
+async fn of_two_who_mark_what_they_saw_one_succeeds_and_a_writer_in_between_wins() {
+    let store = store("scan-mark").await;
+    let id = put(&store, "marked", 1).await;
+    let seen = store.get(&id).await.unwrap().unwrap();
+    let at = Timestamp::now();
+    let (one, other) =
+        tokio::join!(store.mark_queued(&seen, Some(at)), store.mark_queued(&seen, Some(at)));
+    assert_eq!([one.unwrap(), other.unwrap()].iter().filter(|marked| **marked).count(), 1);
+    let marked = store.get(&id).await.unwrap().unwrap();
+    assert_eq!(marked.account.refresh_queued_at, Some(Timestamp::from_millis(at.millis())));
+    put(&store, "marked", 2).await;
+    assert!(!store.mark_queued(&marked, Some(at)).await.unwrap(), "it is another record by now");
+    let kept = store.get(&id).await.unwrap().unwrap().account;
+    assert_eq!(kept.refresh_queued_at, marked.account.refresh_queued_at, "no event takes it away");
+    store.unmark_queued(&id, at + Duration::from_secs(1)).await.unwrap();
+    let queued_at = async || store.get(&id).await.unwrap().unwrap().account.refresh_queued_at;
+    assert!(queued_at().await.is_some(), "it is another's mark");
+    store.unmark_queued(&id, at).await.unwrap();
+    assert_eq!(queued_at().await, None);
+}
+
+#[tokio::test]
+async fn a_pause_only_grows() {
+    let store = store("scan-pause").await;
+    assert_eq!(store.refresh_paused_until().await.unwrap(), None);
+    for (wanted, until) in [(1_000, 1_000), (3_000, 3_000), (2_000, 3_000)] {
+        store.pause_refresh(Timestamp::from_millis(wanted)).await.unwrap();
+        let paused = store.refresh_paused_until().await.unwrap();
+        assert_eq!(paused, Some(Timestamp::from_millis(until)));
+    }
+}
+
+#[tokio::test]
+async fn each_run_begins_one_segment_further_or_where_the_last_one_stopped() {
+    let store = store("scan-segments").await;
+    let first = async || store.first_segment().await.unwrap();
+    assert_eq!((first().await, first().await), (0, 1));
+    store.begin_next_with(SEGMENTS - 1).await.unwrap();
+    assert_eq!((first().await, first().await, first().await), (SEGMENTS - 1, 0, 1));
+}
+
+/// What an hour's scan costs, of records made of Mono's fullest events.
+#[tokio::test]
+async fn a_scan_of_ten_thousand_accounts_costs_less_than_an_eighth_of_a_unit_each() {
+    const ACCOUNTS: usize = 10_000;
+    const TABLE: &str = "scan-cost";
+    let store = store(TABLE).await;
+    let id = put(&store, "697926f050b9c321c1451dda", 1).await;
+    let client =
+        Client::new(&e2e::emulator::sdk_config(&e2e::shared_stack::local().emulator.endpoint()));
+    let key = HashMap::from([("account_id".to_owned(), AttributeValue::S(id.to_string()))]);
+    let item = client.get_item().table_name(TABLE).set_key(Some(key)).send().await.unwrap();
+    let mut item = item.item.unwrap();
+    // As long as the one that the unit tests pin: with all that Mono's documentation shows.
+    item.insert("filler".to_owned(), AttributeValue::S("x".repeat(420)));
+    let copies: Vec<_> = (1..ACCOUNTS)
+        .map(|number| {
+            let mut item = item.clone();
+            item.insert("account_id".to_owned(), AttributeValue::S(format!("{number:024x}")));
+            let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
+            WriteRequest::builder().put_request(put).build()
+        })
+        .collect();
+    for batch in copies.chunks(25) {
+        client.batch_write_item().request_items(TABLE, batch.to_vec()).send().await.unwrap();
+    }
+    let (accounts, scanned) = found(&store, Timestamp::now()).await;
+    assert_eq!((accounts.len(), scanned), (ACCOUNTS, ACCOUNTS as u64));
+    let requests = proxy().count("Scan", TABLE);
+    // Eventually consistent: half a unit for each four KiB of a page.
+    let bytes = size(&item) * ACCOUNTS;
+    let units = bytes.div_ceil(4096).div_ceil(2) + requests;
+    println!(
+        "{ACCOUNTS} accounts of {} bytes: {requests} requests, {units} read units",
+        size(&item)
+    );
+    assert_eq!(requests, usize::try_from(SEGMENTS).unwrap(), "no segment has a MiB");
+    assert!(units < ACCOUNTS / 8, "{units}");
+}
+
+/// As DynamoDB counts.
+fn size(item: &HashMap<String, AttributeValue>) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::M(map) => 3 + map.len() + size(map),
+        AttributeValue::Bool(_) => 1,
+        other => panic!("{other:?}"),
+    };
+    item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
+}
+
+/// The wants of an account are its own affair; this is only that the mark survives the way.
+#[tokio::test]
+async fn a_mark_is_read_as_it_was_written() {
+    let store = store("scan-read").await;
+    let id = put(&store, "read", 1).await;
+    let seen = store.get(&id).await.unwrap().unwrap();
+    let at = Timestamp::from_millis(1_767_603_601_000);
+    assert!(store.mark_queued(&seen, Some(at)).await.unwrap());
+    let marked = store.get(&id).await.unwrap().unwrap().account;
+    assert_eq!(marked, Account { refresh_queued_at: Some(at), ..seen.account });
+}
