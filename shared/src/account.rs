@@ -103,9 +103,8 @@ pub struct Registers {
     pub synced: Option<Mark>,
     /// A confirmed pull that brought transactions: what an import has to catch up with.
     pub transactions: Option<Mark>,
-    /// The newest confirmed pull whose transactions are in the table, and the date of the newest row
-    /// in it then.
-    pub imported: Option<Register<Option<Timestamp>>>,
+    /// The newest confirmed pull whose transactions are in the table.
+    pub imported: Option<Register<Holdings>>,
     /// Whether the account has ever shown transactions. Once so, always so.
     pub has_transactions: bool,
     /// What Mono holds of the account.
@@ -122,6 +121,8 @@ pub struct Registers {
     pub attempt: Option<Register<String>>,
     /// The newest sync of ours that reached Mono.
     pub reached: Option<Mark>,
+    /// The newest of these that was allowed to bring an incomplete statement.
+    pub incomplete: Option<Mark>,
     /// The time of the earliest fact.
     pub first_seen: Option<Timestamp>,
     /// The time of the latest webhook.
@@ -139,6 +140,15 @@ pub struct Register<T> {
 
 /// A register of which only the place counts.
 pub type Mark = Register<()>;
+
+/// What the table holds of an account's transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holdings {
+    /// The date of the newest row.
+    pub through: Option<Timestamp>,
+    /// Since when it may not be all, and the next import has to look again.
+    pub again_from: Option<Timestamp>,
+}
 
 /// The last result that Mono gave of what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,6 +228,7 @@ impl Registers {
             place(self.job.as_ref()),
             place(self.attempt.as_ref()),
             place(self.reached.as_ref()),
+            place(self.incomplete.as_ref()),
         ]
         .contains(&Some(order))
     }
@@ -258,7 +269,8 @@ impl Registers {
                 (end.at, false)
             }
             Fact::Import(import) => {
-                writer.put(|r| &mut r.imported, import.pull, import.through);
+                let Import { pull, through, again_from } = *import;
+                writer.put(|r| &mut r.imported, pull, Holdings { through, again_from });
                 (import.pull.at, false)
             }
         };
@@ -376,6 +388,9 @@ impl Writer {
         self.put(|r| &mut r.attempt, started, attempt.outcome.as_str().to_owned());
         if attempt.outcome.reached_mono() {
             self.mark(|r| &mut r.reached, started);
+            if attempt.incomplete_allowed {
+                self.mark(|r| &mut r.incomplete, started);
+            }
         }
         self.outcome(attempt.outcome_order(), &attempt.outcome);
     }
@@ -385,7 +400,7 @@ impl Writer {
         match outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 self.mark(|r| &mut r.synced, order);
-                if *data != SyncData::Balance {
+                if *data == SyncData::Transactions {
                     self.registers.has_transactions = true;
                     if *has_new_data {
                         self.mark(|r| &mut r.transactions, order);

@@ -22,10 +22,11 @@ pub use slices::Rest;
 
 use crate::account::{Import, ImportLease, ImportRefusal, Trouble};
 use crate::account_id::AccountId;
-use crate::business_day::Days;
+use crate::business_day::{BusinessDay, Days};
 use crate::invocation::Invocation;
 use crate::mono::{Mono, NoTransactions, Session, TransactionPage};
 use crate::queue::{ImportQueue, SendError};
+use crate::random;
 use crate::store::{AccountStore, StoreError, Stored, TransactionStore};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
@@ -98,6 +99,9 @@ pub enum ImportError {
     /// Mono could not be asked.
     #[error("Mono cannot be asked: {}", .0.as_str())]
     Mono(Trouble),
+    /// Mono does not know an account that is linked, as far as is known.
+    #[error("Mono does not know the account")]
+    NotFound,
     /// The record is not there yet: the job was faster.
     #[error("there is no such account yet")]
     Unknown,
@@ -114,6 +118,10 @@ const SLICE_TIME: Duration = Duration::from_mins(1);
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// How long a job waits for another import of its account.
 const BUSY: Duration = Duration::from_secs(15);
+/// How long the rest of an import waits after a failure, at most.
+const PUT_OFF: Duration = Duration::from_mins(2);
+/// How many stored rows of a slice are read at once: more than it may have by Mono's count.
+const MOST_STORED: usize = 12_000;
 /// How often a slice is fetched until all pages agree.
 const TRIES: u32 = 3;
 
@@ -124,6 +132,8 @@ struct Run<'a> {
     leased: Stored,
     lease: ImportLease,
     tally: Tally,
+    /// From which day on it has to be done again: what Mono told of it did not add up, or was not all.
+    again_from: Option<BusinessDay>,
     /// When work has to stop.
     deadline: Instant,
 }
@@ -193,7 +203,9 @@ impl Importer {
         };
         let deadline = invocation.deadline;
         let tally = Tally::default();
-        Run { importer: self, mono: &mono, leased, lease, tally, deadline }.run(rest).await
+        let again_from = job.carried_on.as_ref().and_then(|carried_on| carried_on.again_from);
+        let run = Run { importer: self, mono: &mono, leased, lease, tally, again_from, deadline };
+        run.run(rest).await
     }
 
     async fn ask_for(&self, job: &ImportJob, delay: Duration) -> Result<(), SendError> {
@@ -203,12 +215,23 @@ impl Importer {
 }
 
 impl Run<'_> {
-    async fn run(mut self, rest: Rest) -> Result<Imported, ImportError> {
-        let outcome = match self.slices(rest).await {
-            Ok(None) => return self.finish().await,
-            Ok(Some(rest)) => return self.carry_on(rest).await,
+    async fn run(mut self, mut rest: Rest) -> Result<Imported, ImportError> {
+        let stopped = self.slices(&mut rest).await;
+        // What is done is done: the rest is carried on, and has five tries of its own.
+        let begun = self.tally.slices > 0;
+        let outcome = match stopped {
+            Ok(true) => return self.finish().await,
+            Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
+            Err(Stop::OutOfTime) if begun => return self.carry_on(rest, Duration::ZERO).await,
+            Err(Stop::Failed(error)) if begun => {
+                warn!(account_id = %self.id(), %error, "the rest of an import is put off");
+                return self.carry_on(rest, random::jittered(PUT_OFF)).await;
+            }
             Err(Stop::Gone) => Ok(Imported::Gone),
-            Err(Stop::OutOfTime) => Err(ImportError::Late),
+            Err(Stop::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
+                Some(smaller) => return self.carry_on(smaller, Duration::ZERO).await,
+                None => Err(ImportError::Late),
+            },
             Err(Stop::Failed(error)) => Err(error),
         };
         self.release().await;
@@ -218,7 +241,8 @@ impl Run<'_> {
     async fn finish(self) -> Result<Imported, ImportError> {
         let recorded = async {
             let through = self.importer.transactions.newest(self.id()).await?;
-            let done = Import { pull: self.lease.pull, through };
+            let again_from = self.again_from.map(BusinessDay::begins_at);
+            let done = Import { pull: self.lease.pull, through, again_from };
             self.importer.accounts.end_import(self.leased.clone(), self.lease, Some(done)).await
         };
         match recorded.await {
@@ -231,11 +255,12 @@ impl Run<'_> {
     }
 
     /// The lease stays for the message that carries on: it is queued before the lease ends.
-    async fn carry_on(self, rest: Rest) -> Result<Imported, ImportError> {
-        let carried_on = Some(CarriedOn { from: self.lease.holder, rest });
+    async fn carry_on(self, rest: Rest, delay: Duration) -> Result<Imported, ImportError> {
+        let (from, again_from) = (self.lease.holder, self.again_from);
+        let carried_on = Some(CarriedOn { from, rest, again_from });
         let job = ImportJob::new(self.id().clone(), self.lease.pull);
         let job = ImportJob { carried_on, ..job };
-        match self.importer.ask_for(&job, Duration::ZERO).await {
+        match self.importer.ask_for(&job, delay).await {
             Ok(()) => Ok(Imported::CarriedOn(self.tally)),
             Err(error) => {
                 self.release().await;
@@ -257,24 +282,22 @@ impl Run<'_> {
         &self.leased.account.id
     }
 
-    /// Imports slice after slice. Answers with what is left when the time is up.
-    async fn slices(&mut self, rest: Rest) -> Result<Option<Rest>, Stop> {
-        let mut rest = rest;
+    /// Imports slice after slice, and keeps account of what is left. Answers whether that is nothing,
+    /// when the time is up.
+    async fn slices(&mut self, rest: &mut Rest) -> Result<bool, Stop> {
         loop {
-            rest = match self.slice(&rest.next()).await {
-                Ok(Slice::Done { rows }) => match rest.after(rows) {
-                    Some(left) => left,
-                    None => return Ok(None),
+            match self.slice(&rest.next()).await? {
+                Slice::Done { rows } => match rest.after(rows) {
+                    Some(left) => *rest = left,
+                    None => return Ok(true),
                 },
-                Ok(Slice::TooLarge { rows }) => rest.smaller(rows).unwrap_or(rest),
-                // Nothing of it was written, and less will fit.
-                Err(Stop::OutOfTime) => {
-                    return rest.smaller(2 * MOST_ROWS).map(Some).ok_or(Stop::OutOfTime);
+                Slice::TooLarge { rows } => {
+                    *rest = rest.smaller(rows).ok_or(Stop::OutOfTime)?;
+                    continue;
                 }
-                Err(stop) => return Err(stop),
-            };
+            }
             if Instant::now() + SLICE_TIME >= self.deadline {
-                return Ok(Some(rest));
+                return Ok(false);
             }
         }
     }
@@ -282,19 +305,24 @@ impl Run<'_> {
     /// Imports some days. What is stored is read first: so what is found to be gone was there
     /// before Mono was asked.
     async fn slice(&mut self, days: &Days) -> Result<Slice, Stop> {
-        let reach = *days.start() - MARGIN..=*days.end();
-        let stored = self.importer.transactions.of_days(self.id(), &reach).await?;
+        // A day more at the new end, since nothing says by which clock Mono ends a day.
+        let reach = *days.start() - MARGIN..=*days.end() + 1;
         let divisible = days.start() < days.end();
-        let Fetched { rows, whole, .. } = match self.fetch(&reach, divisible).await? {
+        let most = if divisible { MOST_STORED } else { usize::MAX };
+        let Some(stored) = self.importer.transactions.of_days(self.id(), &reach, most).await?
+        else {
+            return Ok(Slice::TooLarge { rows: 2 * MOST_ROWS });
+        };
+        let Fetched { rows, whole, disagree } = match self.fetch(&reach, divisible).await? {
             Fetch::Rows(fetched) => fetched,
             Fetch::TooMany { rows } => return Ok(Slice::TooLarge { rows }),
         };
         let Changes { puts, moved, gone } = compare(days, &stored, &rows);
-        let gone = if gone.is_empty() || (whole && self.is_confirmed().await?) {
-            gone
-        } else {
-            Vec::new()
-        };
+        let confirmed = whole && (gone.is_empty() || self.is_confirmed().await?);
+        let gone = if confirmed { gone } else { Vec::new() };
+        if disagree || !self.leased.account.has_whole_statement(Timestamp::now()) {
+            self.again_from = self.again_from.into_iter().chain([*days.start()]).min();
+        }
         let deletes = [moved, gone].concat();
         self.importer.transactions.write(self.id(), &puts, &deletes).await?;
         self.tally.rows += rows.len();
@@ -344,7 +372,9 @@ impl Run<'_> {
             told += (page.rows.len() + page.unreadable) as u64;
             let before = rows.len();
             rows.extend(page.rows.into_iter().map(|row| (row.position.id.clone(), row)));
-            let brought_any = rows.len() > before || page.unreadable > 0;
+            let brought_any = rows.len() > before
+                || (page.unreadable > 0 && total.is_some_and(|total| told < total));
+            // Mono may not know when to stop, or what is missing may not come.
             let more = page.has_next || total.is_some_and(|total| told < total);
             if !more || !brought_any {
                 break;
@@ -368,6 +398,10 @@ impl Run<'_> {
         self.tally.pages += 1;
         let page = self.mono.transactions(self.id(), days, number, by).await;
         page.map_err(|none| match none {
+            // Of an account that is linked, as far as is known, it may be another's fault.
+            NoTransactions::NotFound if !self.leased.account.is_unlinked() => {
+                Stop::Failed(ImportError::NotFound)
+            }
             NoTransactions::NotFound => Stop::Gone,
             NoTransactions::Trouble(_) if Instant::now() >= by => Stop::OutOfTime,
             NoTransactions::Trouble(trouble) => Stop::Failed(ImportError::Mono(trouble)),

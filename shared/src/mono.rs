@@ -204,7 +204,7 @@ impl Session<'_> {
             }
             ApiVersion::V2 => {
                 let data = match wanted.data {
-                    SyncData::Transactions | SyncData::IncompleteTransactions => "transactions",
+                    SyncData::Transactions => "transactions",
                     SyncData::Balance => "balance",
                 };
                 let mut request = self.request(Method::GET, &format!("/v2/accounts/{id}/{data}"));
@@ -217,7 +217,7 @@ impl Session<'_> {
             }
         };
         let outcome = match self.send(request.map(|()| None), deadline).await {
-            Ok(answer) => answer.of_sync(self.mono.version, wanted),
+            Ok(answer) => answer.of_sync(self.mono.version, wanted.data),
             Err(trouble) => SyncOutcome::Trouble(trouble),
         };
         let SyncOutcome::Failed { job_id: Some(job_id), .. } = &outcome else {

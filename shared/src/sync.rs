@@ -182,7 +182,11 @@ impl Syncer {
         let now = Timestamp::now();
         let mono = in_time(by, self.mono.sign_in(now)).await?;
         match account.still_wanted(planned_at, now, self.accounts.policy()) {
-            Some(Want::Job { id: job_id }) => self.follow(id, job_id, &mono, by).await,
+            Some(Want::Job { id: job_id }) => {
+                // An end that is learnt later must not outweigh what happened since.
+                let at = account.job_over_by().map_or(now, |over| over.min(now));
+                self.follow(id, job_id, at, &mono, by).await
+            }
             Some(Want::Link) => Ok(match self.check(id, &mono, by).await? {
                 Ok(()) => Refreshed::Checked,
                 Err(trouble) => Refreshed::Unanswered(trouble),
@@ -196,10 +200,10 @@ impl Syncer {
         &self,
         id: &AccountId,
         job_id: String,
+        at: Timestamp,
         mono: &Session<'_>,
         by: Instant,
     ) -> Result<Refreshed, SyncError> {
-        let at = Timestamp::now();
         let report = match mono.job(id, &job_id, by.min(Instant::now() + FOLLOW_TIME)).await {
             Ok(report) => report,
             Err(trouble) => return Ok(Refreshed::Unanswered(trouble)),
@@ -237,7 +241,12 @@ impl Syncer {
         by: Instant,
     ) -> Result<Synced, SyncError> {
         let ended_at = Timestamp::now();
-        let attempt = SyncAttempt { started_at: lease.started_at, ended_at, outcome };
+        let attempt = SyncAttempt {
+            started_at: lease.started_at,
+            ended_at,
+            incomplete_allowed: wish.allow_incomplete_statement,
+            outcome,
+        };
         self.ask_for_import(&leased.account, &Fact::Attempt(attempt.clone())).await;
         let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;

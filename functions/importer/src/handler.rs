@@ -24,11 +24,12 @@ struct Delivery {
     times: u32,
 }
 
-/// How long a job waits after its first failure at Mono; twice as long after each other.
+/// How long a job waits after its first failure at Mono, at most; four times as long after each
+/// other, so that its five tries outlast an hour.
 const FIRST_WAIT: Duration = Duration::from_mins(1);
 /// The same for one that was faster than the record it is about.
 const FIRST_WAIT_FOR_RECORD: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
+const LONGEST_WAIT: Duration = Duration::from_mins(64);
 
 impl Function {
     /// Works through a batch. What could not be done is given back by its message id.
@@ -94,14 +95,14 @@ fn read(message: &SqsMessage, request_id: &str) -> Verdict<Delivery> {
     }
 }
 
-/// Doubles with each time, and differs between jobs that failed together; not before Mono wants.
+/// Grows with each time, and differs between jobs that failed together; not before Mono wants.
 fn wait(error: &ImportError, times: u32) -> Duration {
     let (first, wanted) = match error {
         ImportError::Unknown => (FIRST_WAIT_FOR_RECORD, None),
         ImportError::Mono(Trouble::RateLimited { retry_after }) => (FIRST_WAIT, *retry_after),
         _ => (FIRST_WAIT, None),
     };
-    let longest = first.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1)));
+    let longest = first.saturating_mul(4_u32.saturating_pow(times.saturating_sub(1)));
     let wait = random::jittered(longest.min(LONGEST_WAIT));
     wanted.map_or(wait, |wanted| wanted.min(LONGEST_WAIT) + wait)
 }
@@ -134,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_doubles_the_wait_up_to_a_quarter_of_an_hour() {
+    fn each_failure_makes_the_wait_four_times_as_long_up_to_an_hour() {
         let failure = ImportError::Mono(Trouble::Unavailable);
-        for (times, longest) in [(0, 60), (1, 60), (2, 120), (3, 240), (5, 900), (99, 900)] {
+        for (times, longest) in [(0, 60), (1, 60), (2, 240), (3, 960), (4, 3840), (99, 3840)] {
             let wait = seconds(&failure, times);
             assert!((longest / 2..=longest).contains(&wait), "{times}: {wait}");
         }

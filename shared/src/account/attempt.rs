@@ -16,6 +16,8 @@ pub struct SyncAttempt {
     pub started_at: Timestamp,
     /// When the answer was there: the time of what it says of the account.
     pub ended_at: Timestamp,
+    /// Whether fewer transactions than Mono already held were to do.
+    pub incomplete_allowed: bool,
     /// What it came to.
     pub outcome: SyncOutcome,
 }
@@ -66,8 +68,6 @@ pub enum SyncOutcome {
 pub enum SyncData {
     /// The transactions; the balance follows with the webhook.
     Transactions,
-    /// The same, where fewer of them than Mono already holds were to do.
-    IncompleteTransactions,
     /// The balance alone: all there is of a domiciliary account.
     Balance,
 }
@@ -100,15 +100,11 @@ pub struct MonoError {
     pub message: Option<String>,
 }
 
-/// The word for a success with a statement that may be incomplete.
-pub(super) const INCOMPLETE: &str = "successful_incomplete";
-
 impl SyncOutcome {
     /// The word under which an attempt is stored.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Successful { data: SyncData::IncompleteTransactions, .. } => INCOMPLETE,
             Self::Successful { .. } => "successful",
             Self::Processing { .. } => "processing",
             Self::ReauthorisationRequired { .. } => "reauthorisation_required",

@@ -106,6 +106,9 @@ pub struct Import {
     pub pull: OrderKey,
     /// The date of the newest row held.
     pub through: Option<Timestamp>,
+    /// Since when the next import has to look again, since Mono's answer did not add up or was not
+    /// known to be all.
+    pub again_from: Option<Timestamp>,
 }
 
 /// A webhook event that says something about an account.

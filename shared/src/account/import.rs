@@ -106,8 +106,9 @@ impl Account {
                 }
             }
         };
+        // Of the newest sync that Mono was asked for, whatever it came to.
         let incomplete =
-            registers.attempt.as_ref().is_some_and(|held| held.value == super::attempt::INCOMPLETE);
+            registers.incomplete.is_some() && registers.incomplete == registers.reached;
         fresh && told && !incomplete
     }
 

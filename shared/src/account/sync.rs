@@ -95,8 +95,13 @@ impl Account {
 
     /// Whether there is nothing but attempts of ours, which told nothing.
     pub(super) fn nothing_known(&self) -> bool {
-        let told =
-            Registers { attempt: None, reached: None, first_seen: None, ..self.registers.clone() };
+        let told = Registers {
+            attempt: None,
+            reached: None,
+            incomplete: None,
+            first_seen: None,
+            ..self.registers.clone()
+        };
         told == Registers::default()
     }
 

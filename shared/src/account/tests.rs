@@ -67,7 +67,12 @@ fn job(id: &str, word: &str) -> News {
 
 /// A sync of ours that took one minute.
 fn attempt(start: u32, outcome: SyncOutcome) -> Fact {
-    Fact::Attempt(SyncAttempt { started_at: at(start), ended_at: at(start + 1), outcome })
+    Fact::Attempt(SyncAttempt {
+        started_at: at(start),
+        ended_at: at(start + 1),
+        incomplete_allowed: false,
+        outcome,
+    })
 }
 
 fn success() -> SyncOutcome {

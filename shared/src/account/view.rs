@@ -71,7 +71,7 @@ impl Account {
             last_sync_attempt_at: registers.attempt.as_ref().map(|held| held.order.at),
             last_synced_at: registers.synced.as_ref().map(|held| held.order.at),
             transactions_imported_at: registers.imported.as_ref().map(|held| held.order.at),
-            transactions_through: registers.imported.as_ref().and_then(|held| held.value),
+            transactions_through: registers.imported.as_ref().and_then(|held| held.value.through),
             reauthorisation_required_at: self.reauthorisation_required_at(),
             next_refresh_at: self.next_refresh_at(policy),
             next_sync_allowed_at: self.cooldown_until.filter(|until| *until > now),

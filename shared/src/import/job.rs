@@ -28,6 +28,8 @@ pub struct CarriedOn {
     pub from: [u8; 8],
     /// What is left of it.
     pub rest: Rest,
+    /// From which day on what is done has to be done again.
+    pub again_from: Option<BusinessDay>,
 }
 
 /// The message is no job of this system.
@@ -58,12 +60,13 @@ impl ImportJob {
         if let Some(holder) = self.holder {
             body["holder"] = json!(hex(holder));
         }
-        if let Some(CarriedOn { from, rest }) = &self.carried_on {
+        if let Some(CarriedOn { from, rest, again_from }) = &self.carried_on {
             body["carried_on"] = json!({
                 "from": hex(*from),
                 "first_day": rest.days.start().to_string(),
                 "last_day": rest.days.end().to_string(),
                 "slice": rest.slice,
+                "again_from": again_from.map(|day| day.to_string()),
             });
         }
         body.to_string()
@@ -99,7 +102,11 @@ impl CarriedOn {
         let days = day("first_day")?..=day("last_day")?;
         let slice = u32::try_from(value["slice"].as_u64()?).ok()?;
         let from = from_hex(&value["from"])?;
-        (!days.is_empty()).then(|| Self { from, rest: Rest::new(days, slice) })
+        let again_from = match &value["again_from"] {
+            Value::Null => None,
+            _ => Some(day("again_from")?),
+        };
+        (!days.is_empty()).then(|| Self { from, rest: Rest::new(days, slice), again_from })
     }
 }
 
@@ -129,6 +136,7 @@ mod tests {
         CarriedOn {
             from: [0, 1, 2, 3, 4, 5, 6, 255],
             rest: Rest::new(day("2026-01-01")..=day("2026-03-01"), 16),
+            again_from: Some(day("2026-03-05")),
         }
     }
 
@@ -153,6 +161,7 @@ mod tests {
             ("/carried_on/slice", json!(-1)),
             ("/carried_on/first_day", json!("2026-03-02")),
             ("/carried_on/last_day", json!(null)),
+            ("/carried_on/again_from", json!("soon")),
         ] {
             let mut body = body.clone();
             *body.pointer_mut(pointer).unwrap() = value;

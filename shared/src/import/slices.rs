@@ -24,17 +24,20 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// All days of an import that begins now: from some days before the last one, or as far back as
-    /// the first import is to go, up to tomorrow, lest a row is missed that Mono counts by another
+    /// All days of an import that begins now: from some days before the last one, or from where that
+    /// was not known to have got all; or, if nothing is held yet, as far back as the first import is
+    /// to go; up to tomorrow, lest a row is missed that Mono counts by another
     /// clock.
     #[must_use]
     pub fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);
-        let imported = account.registers.imported.as_ref().map(|held| {
-            let newest = BusinessDay::of(held.value.unwrap_or(held.order.at));
-            newest.min(BusinessDay::of(held.order.at))
+        let held = account.registers.imported.as_ref();
+        let imported = held.and_then(|held| {
+            let last = BusinessDay::of(held.value.through?.min(held.order.at)) - OVERLAP;
+            let again = held.value.again_from.map(BusinessDay::of);
+            Some(again.map_or(last, |again| again.min(last)))
         });
-        let first = imported.map_or(today - history, |last| last - OVERLAP);
+        let first = imported.unwrap_or(today - history);
         // All at once, if they are few enough: Mono says on the first page how many there are.
         Self::new(first.min(today)..=today + 1, u32::MAX)
     }
@@ -98,7 +101,7 @@ mod tests {
             event: crate::account::ShortHash::of("pull"),
         };
         let through = through.map(|through| Timestamp::parse_rfc3339(through).unwrap());
-        record([Fact::Import(Import { pull, through })])
+        record([Fact::Import(Import { pull, through, again_from: None })])
     }
 
     #[test]
@@ -113,7 +116,7 @@ mod tests {
         let last = day("2026-07-02");
         assert_eq!(days(Some("2026-06-20T12:00:00Z")), day("2026-06-13")..=last);
         assert_eq!(days(Some("2026-09-01T12:00:00Z")), day("2026-06-22")..=last, "of the future");
-        assert_eq!(days(None), day("2026-06-22")..=last, "there was none");
+        assert_eq!(days(None), day("2025-07-01")..=last, "there was none yet");
     }
 
     #[test]

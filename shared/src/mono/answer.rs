@@ -9,8 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{
-    ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, SyncRequest,
-    TransactionPage,
+    ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, TransactionPage,
 };
 use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble};
 use crate::money::MinorUnits;
@@ -57,7 +56,7 @@ impl Answer {
     }
 
     /// What a sync came to.
-    pub(super) fn of_sync(&self, version: ApiVersion, wanted: SyncRequest) -> SyncOutcome {
+    pub(super) fn of_sync(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
         if self.demands_the_customer() {
             return SyncOutcome::ReauthorisationRequired { job_id: self.job_id() };
         }
@@ -77,23 +76,18 @@ impl Answer {
             }
         }
         match version {
-            ApiVersion::V1 => self.of_sync_v1(wanted.allow_incomplete_statement),
-            ApiVersion::V2 => self.of_sync_v2(wanted.data),
+            ApiVersion::V1 => self.of_sync_v1(),
+            ApiVersion::V2 => self.of_sync_v2(data),
         }
     }
 
     /// v1 tells by its code. It always refreshes all.
-    fn of_sync_v1(&self, perhaps_incomplete: bool) -> SyncOutcome {
-        let data = if perhaps_incomplete {
-            SyncData::IncompleteTransactions
-        } else {
-            SyncData::Transactions
-        };
+    fn of_sync_v1(&self) -> SyncOutcome {
         let body = self.body.as_ref();
         let told =
             ["hasNewData", "has_new_data"].iter().find_map(|name| body?.get(*name)?.as_bool());
         // It always says so; where it does not, looking costs nothing.
-        let synced = self.synced(told.unwrap_or(true), data);
+        let synced = self.synced(told.unwrap_or(true), SyncData::Transactions);
         match self.word("code") {
             Some(code) if is_any(code, &SYNCED) => synced,
             None if self.says("status", "successful") || self.says("status", "success") => synced,

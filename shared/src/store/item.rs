@@ -11,8 +11,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
 use crate::account::{
-    Account, Attention, Availability, DataStatus, Details, ImportLease, Institution, Job, JobState,
-    Lease, Mark, MonoError, OrderKey, Pull, RefreshPolicy, Register, Registers, SyncStatus,
+    Account, Attention, Availability, DataStatus, Details, Holdings, ImportLease, Institution, Job,
+    JobState, Lease, Mark, MonoError, OrderKey, Pull, RefreshPolicy, Register, Registers,
+    SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::money::MinorUnits;
@@ -109,8 +110,10 @@ impl Writer {
         self.order("synced", registers.synced.as_ref());
         self.order("transactions", registers.transactions.as_ref());
         self.order("reached", registers.reached.as_ref());
-        if let Some(through) = self.order("imported", registers.imported.as_ref()) {
-            self.time("transactions_through", *through);
+        self.order("incomplete", registers.incomplete.as_ref());
+        if let Some(holdings) = self.order("imported", registers.imported.as_ref()) {
+            self.time("transactions_through", holdings.through);
+            self.time("import_again_from", holdings.again_from);
         }
         if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
             self.text("customer_id", customer);
@@ -306,7 +309,11 @@ impl Reader {
             synced: self.mark("synced")?,
             transactions: self.mark("transactions")?,
             reached: self.mark("reached")?,
-            imported: self.register("imported", |r| r.time("transactions_through"))?,
+            incomplete: self.mark("incomplete")?,
+            imported: self.register("imported", |r| {
+                let through = r.time("transactions_through")?;
+                Ok(Holdings { through, again_from: r.time("import_again_from")? })
+            })?,
             customer: self.register("customer", |r| r.required("customer_id"))?,
             reference: self.register("ref", |r| r.required("ref"))?,
             has_transactions: self.flag("has_transactions")?,

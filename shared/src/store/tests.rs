@@ -97,7 +97,7 @@ fn only_accounts_that_need_attention_carry_the_keys_of_the_indexes() {
     assert!(keys(&healthy).is_empty());
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
     let outcome = SyncOutcome::ReauthorisationRequired { job_id: None };
-    let attempt = SyncAttempt { started_at: at, ended_at: at, outcome };
+    let attempt = SyncAttempt { started_at: at, ended_at: at, incomplete_allowed: false, outcome };
     let waiting = healthy.apply(&Fact::Attempt(attempt));
     let all = ["attention", "attention_owner", "attention_since", "attention_status"];
     assert_eq!(keys(&waiting), all);
@@ -145,7 +145,8 @@ fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
         SyncOutcome::Trouble(Trouble::TimedOut),
     ];
     let mut account = outcomes.into_iter().fold(fullest(), |account, outcome| {
-        let attempt = SyncAttempt { started_at: at, ended_at: at, outcome };
+        let attempt =
+            SyncAttempt { started_at: at, ended_at: at, incomplete_allowed: false, outcome };
         account.apply(&Fact::Attempt(attempt))
     });
     account.lease = Some(Lease { started_at: at, until: at, token: [1; 8] });
@@ -205,7 +206,7 @@ fn fullest() -> Account {
         },
     );
     let pull = account.import_due().unwrap();
-    account.apply(&Fact::Import(Import { pull, through: Some(received_at) }))
+    account.apply(&Fact::Import(Import { pull, through: Some(received_at), again_from: None }))
 }
 
 /// DynamoDB's own count: names and values, a number of n digits as 1 + n/2 bytes, three bytes for a

@@ -49,7 +49,8 @@ impl TransactionStore {
     }
 
     /// All rows of these days, consistent: what an import has just written must not be missed.
-    /// A request for each MiB. What is no row, or one of a later version, is left out.
+    /// `None` if there are more than so many. A request for each MiB. What is no row, or one of a
+    /// later version, is left out.
     ///
     /// # Errors
     ///
@@ -58,15 +59,19 @@ impl TransactionStore {
         &self,
         id: &AccountId,
         days: &Days,
-    ) -> Result<Vec<Transaction>, StoreError> {
+        most: usize,
+    ) -> Result<Option<Vec<Transaction>>, StoreError> {
         let (from, to) = (days.start().begins_at(), days.end().ends_at());
         let query = self.between(id, &Position::from(from), &Position::up_to(to));
         let mut pages = query.consistent_read(true).into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(item) = pages.next().await {
             rows.extend(row(&item.map_err(|error| StoreError::Unavailable(describe(&error)))?));
+            if rows.len() > most {
+                return Ok(None);
+            }
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
     /// Puts rows and deletes others, a request for each 25. All puts come first, so that a row that
@@ -103,8 +108,8 @@ impl TransactionStore {
     }
 
     /// The newest rows of a selection, or those before a position, eventually consistent. One
-    /// request. Of those of one direction, the others are passed over, and a part may be short
-    /// although there is more.
+    /// request, which ends at a MiB; and of those of one direction, the others are passed over. So a
+    /// part may be short although there is more.
     ///
     /// # Errors
     ///
@@ -127,8 +132,8 @@ impl TransactionStore {
         let query = self.between(id, &from, &to).set_exclusive_start_key(start);
         let Some(direction) = selection.direction else {
             // One more than wanted, to know whether there is more.
-            let (items, _) = newest_first(query, limit + 1).await?;
-            return Ok(part(&items, limit, None));
+            let (items, looked_up_to) = newest_first(query, limit + 1).await?;
+            return Ok(part(&items, limit, looked_up_to));
         };
         let query = query
             .filter_expression("#type = :type")

@@ -106,10 +106,10 @@ impl Emulator {
 ///
 /// Never: the region is given.
 #[must_use]
-pub fn sdk_config(endpoint: &str) -> SdkConfig {
+pub fn sdk_config(endpoint: &str, patience: Patience) -> SdkConfig {
     let environment = Environment::from([("AWS_REGION", REGION), ("AWS_ENDPOINT_URL", endpoint)]);
     let credentials = Credentials::new(OPERATOR, OPERATOR, None, None, "local");
-    aws::sdk_config(&environment, Patience::SHORT)
+    aws::sdk_config(&environment, patience)
         .expect("the region is given")
         .into_builder()
         .credentials_provider(SharedCredentialsProvider::new(credentials))

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
+use mono_sync::aws::Patience;
 use sandbox::{Dialect, Sandbox, Settings};
 use tokio::runtime::Runtime;
 
@@ -36,7 +37,7 @@ impl Local {
     /// The SDK's configuration for a client whose requests go through the proxy.
     #[must_use]
     pub fn sdk(&self) -> aws_config::SdkConfig {
-        sdk_config(&self.proxy.endpoint())
+        sdk_config(&self.proxy.endpoint(), Patience::SHORT)
     }
 }
 

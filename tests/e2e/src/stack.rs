@@ -6,6 +6,7 @@ use std::process::Stdio;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
+use mono_sync::aws::Patience;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -222,7 +223,8 @@ impl Stack {
     /// The SDK's configuration for the emulator that the stack is on.
     #[must_use]
     pub fn sdk(&self) -> SdkConfig {
-        sdk_config(&self.endpoint)
+        // A query of very many rows takes the emulator seconds.
+        sdk_config(&self.endpoint, Patience::LONG)
     }
 
     fn api_host(&self) -> String {

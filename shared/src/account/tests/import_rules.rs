@@ -18,7 +18,7 @@ fn pulled(account: &Account) -> OrderKey {
 }
 
 fn imported(account: &Account) -> Fact {
-    Fact::Import(Import { pull: pulled(account), through: Some(at(1)) })
+    Fact::Import(Import { pull: pulled(account), through: Some(at(1)), again_from: None })
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn who_ends_an_import_leaves_the_lease_of_another_alone() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
-    let done = Import { pull, through: None };
+    let done = Import { pull, through: None, again_from: None };
     let ended = begun.end_import([1; 8], Some(done)).unwrap();
     assert_eq!((ended.import, ended.import_due()), (None, None));
     assert_eq!(begun.end_import([1; 8], None).unwrap(), account, "undone, it is due as before");
@@ -101,7 +101,10 @@ fn an_import_makes_no_record() {
     let (pull, unseen) = (pulled(&account), Account::new(id()));
     let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
     assert_eq!(begun, Err(ImportRefusal::Unknown));
-    assert_eq!(unseen.end_import([1; 8], Some(Import { pull, through: None })), None);
+    assert_eq!(
+        unseen.end_import([1; 8], Some(Import { pull, through: None, again_from: None })),
+        None
+    );
 }
 
 #[test]
@@ -138,11 +141,14 @@ fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
 
 #[test]
 fn a_statement_that_was_allowed_to_be_incomplete_is_not_whole_until_another_sync() {
-    let data = SyncData::IncompleteTransactions;
-    let incomplete =
-        SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None };
-    let account = record([strong(1, fresh()), attempt(2, incomplete), strong(4, fresh())]);
-    assert!(account.import_due().is_some());
-    assert!(!account.has_whole_statement(at(100)));
-    assert!(account.apply(&attempt(10, success())).has_whole_statement(at(100)));
+    for outcome in [success(), timeout(), SyncOutcome::Processing { job_id: None }] {
+        let Fact::Attempt(incomplete) = attempt(2, outcome) else { unreachable!() };
+        let incomplete = Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..incomplete });
+        let account = record([strong(1, fresh()), incomplete, strong(4, fresh())]);
+        assert!(account.import_due().is_some());
+        assert!(!account.has_whole_statement(at(100)));
+        let limited = account.apply(&attempt(10, rate_limited()));
+        assert!(!limited.has_whole_statement(at(100)), "which has brought nothing");
+        assert!(account.apply(&attempt(10, success())).has_whole_statement(at(100)));
+    }
 }

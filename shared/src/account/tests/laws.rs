@@ -112,7 +112,12 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
     ]);
     let outcome = prop_oneof![success, of_a_job, trouble];
     (0..20_u32, 0..3_u32, outcome).prop_map(|(start, length, outcome)| {
-        Fact::Attempt(SyncAttempt { started_at: at(start), ended_at: at(start + length), outcome })
+        Fact::Attempt(SyncAttempt {
+            started_at: at(start),
+            ended_at: at(start + length),
+            incomplete_allowed: false,
+            outcome,
+        })
     })
 }
 
@@ -139,7 +144,7 @@ fn job_end() -> impl Strategy<Value = Fact> {
 fn import() -> impl Strategy<Value = Fact> {
     (webhook(), proptest::option::of((0..3_u32).prop_map(at))).prop_map(|(fact, through)| {
         let Fact::Webhook(Webhook { order, .. }) = fact else { unreachable!() };
-        Fact::Import(Import { pull: order, through })
+        Fact::Import(Import { pull: order, through, again_from: None })
     })
 }
 

@@ -9,7 +9,12 @@ fn begin(account: &Account, minute: u32) -> Result<Account, SyncRefusal> {
 }
 
 fn end(account: &Account, start: u32, outcome: SyncOutcome) -> Option<Account> {
-    let ended = SyncAttempt { started_at: at(start), ended_at: at(start + 1), outcome };
+    let ended = SyncAttempt {
+        started_at: at(start),
+        ended_at: at(start + 1),
+        incomplete_allowed: false,
+        outcome,
+    };
     account.end_sync(lease(start, 1), &ended)
 }
 
@@ -210,7 +215,7 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
                             // Nothing is kept, the cooldown neither: there was nothing to charge.
                             closed_until = at(minute);
                         }
-                        let attempt = SyncAttempt { started_at, ended_at, outcome };
+                        let attempt = SyncAttempt { started_at, ended_at, incomplete_allowed: false, outcome };
                         account = stored.end_sync(lease, &attempt);
                     }
                 }

@@ -12,16 +12,12 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     Answer::new(status, headers.collect(), body.into())
 }
 
-fn wanted(data: SyncData) -> SyncRequest {
-    SyncRequest { data, allow_incomplete_statement: false }
-}
-
 fn v1(status: u16, body: &Value) -> SyncOutcome {
-    answer(status, &[], &body.to_string()).of_sync(V1, wanted(SyncData::Transactions))
+    answer(status, &[], &body.to_string()).of_sync(V1, SyncData::Transactions)
 }
 
 fn v2(status: u16, headers: &[(&str, &str)], body: &Value) -> SyncOutcome {
-    answer(status, headers, &body.to_string()).of_sync(V2, wanted(SyncData::Transactions))
+    answer(status, headers, &body.to_string()).of_sync(V2, SyncData::Transactions)
 }
 
 fn done() -> Value {
@@ -166,19 +162,7 @@ fn v2_without_a_word_about_the_sync_is_no_success() {
 #[test]
 fn v1_refreshes_all_whatever_is_asked_for() {
     let answer = answer(200, &[], "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}");
-    assert_eq!(answer.of_sync(V1, wanted(SyncData::Balance)), successful(true, None));
-}
-
-#[test]
-fn a_statement_that_was_allowed_to_be_incomplete_is_told_apart_in_v1_which_knows_of_it() {
-    let wanted = SyncRequest { data: SyncData::Transactions, allow_incomplete_statement: true };
-    let body = "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}";
-    let told = |version| match answer(200, &[], body).of_sync(version, wanted) {
-        SyncOutcome::Successful { data, .. } => data,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(told(V1), SyncData::IncompleteTransactions);
-    assert_eq!(told(V2), SyncData::Transactions);
+    assert_eq!(answer.of_sync(V1, SyncData::Balance), successful(true, None));
 }
 
 #[test]
@@ -195,7 +179,7 @@ fn a_balance_is_taken_in_minor_units() {
     let balance = Some(MinorUnits(9_007_199_254_740_993));
     let (has_new_data, data, job_id) = (false, SyncData::Balance, None);
     let outcome = SyncOutcome::Successful { has_new_data, data, balance, job_id };
-    assert_eq!(answer.of_sync(V2, wanted(SyncData::Balance)), outcome);
+    assert_eq!(answer.of_sync(V2, SyncData::Balance), outcome);
 }
 
 #[test]
@@ -231,7 +215,7 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
     for body in ["", "<html></html>", "{\"status\":\"succ", "[]", "null", "\"successful\""] {
         for version in [V1, V2] {
             let outcome =
-                |status| answer(status, &[], body).of_sync(version, wanted(SyncData::Transactions));
+                |status| answer(status, &[], body).of_sync(version, SyncData::Transactions);
             assert_eq!(outcome(200), unusable("UNREADABLE_ANSWER"), "{body}");
             assert_eq!(outcome(404), unusable("UNREADABLE_ANSWER"), "a wrong address, perhaps");
             assert_eq!(outcome(502), unavailable());
@@ -242,9 +226,8 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
 
 #[test]
 fn a_rate_limit_says_for_how_long_in_seconds() {
-    let limited = |value| {
-        answer(429, &[("retry-after", value)], "{}").of_sync(V2, wanted(SyncData::Transactions))
-    };
+    let limited =
+        |value| answer(429, &[("retry-after", value)], "{}").of_sync(V2, SyncData::Transactions);
     let after = |retry_after| SyncOutcome::Trouble(Trouble::RateLimited { retry_after });
     assert_eq!(limited("7"), after(Some(Duration::from_secs(7))));
     assert_eq!(limited("Wed, 21 Oct 2026 07:28:00 GMT"), after(None));
@@ -376,7 +359,7 @@ fn no_answer_makes_the_reader_panic() {
         for body in [body, json!({ "status": word, "code": word, "data": word }).to_string()] {
             let answer = answer(status, &[("x-job-status", word), ("x-job-id", word)], &body);
             for version in [V1, V2] {
-                let _ = answer.of_sync(version, wanted(SyncData::Balance));
+                let _ = answer.of_sync(version, SyncData::Balance);
             }
             let _ = (answer.of_job(), answer.of_account());
         }

@@ -35,7 +35,7 @@ async fn end(store: &AccountStore, leased: Leased, attempt: &SyncAttempt) -> Opt
 
 fn attempt((_, lease): &Leased, outcome: SyncOutcome) -> SyncAttempt {
     let started_at = lease.started_at;
-    SyncAttempt { started_at, ended_at: Timestamp::now(), outcome }
+    SyncAttempt { started_at, ended_at: Timestamp::now(), incomplete_allowed: false, outcome }
 }
 
 fn success() -> SyncOutcome {

@@ -121,6 +121,8 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
         "status",
         "status_at",
         "sync_status",
+        "transactions_imported_at",
+        "transactions_through",
         "type",
     ];
     assert_eq!(fields, documented);

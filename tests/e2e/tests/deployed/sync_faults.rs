@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::proxy::Failure;
 use e2e::shared_stack::{local, world};
-use sandbox::{Dialect, Kind, Link, Plan, Webhooks};
+use sandbox::{Dialect, Kind, Link, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -147,7 +147,9 @@ async fn an_outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again()
         &[Failure::Pass, Failure::Hang, Failure::Hang, Failure::Hang],
     ] {
         let id = unseen();
-        let quiet = Plan { webhooks: Webhooks::Lost, ..Plan::default() };
+        // Nor may an importer's write meet what is meant for the function's.
+        let (outcome, webhooks) = (Refresh::NothingNew, Webhooks::Lost);
+        let quiet = Plan { outcome, webhooks, ..Plan::default() };
         world(Dialect::V2).mono.plan(&id, [quiet]).unwrap();
         fail("PutItem", &id, failures);
         let (status, body) = sync(&id).await;
