@@ -173,6 +173,9 @@ impl AccountStore {
     ) -> Result<Begun, StoreError> {
         let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
         let seen = self.read(id, true).await?;
+        if planned_at.is_some() && seen.is_none() {
+            return Ok(Begun::Unseen);
+        }
         let begin = |account: &Account| {
             if !caller.may_see(account) {
                 return (Change::Keep, Some(Begun::Unseen));

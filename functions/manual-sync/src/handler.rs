@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
+use mono_sync::account::{Account, Reason, SyncData, SyncOutcome, SyncRefusal};
 use mono_sync::account_id::AccountId;
 use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
@@ -132,7 +132,11 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
         Ok(Synced::Unseen) => ("unseen", None),
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
-        Err(error) => return error!(request_id, %account_id, %error, "the sync went wrong"),
+        Err(error) => {
+            let sent = matches!(error, SyncError::Unrecorded(..));
+            let paid_call = sent.then(|| Reason::Manual.as_str());
+            return error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
+        }
     };
     let mono_code = error.map(|error| &error.code);
     // Why Mono was asked what it charges for; what counts such calls looks for it.

@@ -52,7 +52,6 @@ const PAGE_TIME: Duration = Duration::from_secs(20);
 /// A run under way.
 struct Run<'a> {
     planner: &'a Planner,
-    now: Timestamp,
     stop_at: Instant,
     plan: RefCell<Plan>,
     /// How many accounts were queued so far.
@@ -69,7 +68,6 @@ impl Planner {
         let first = self.accounts.first_segment().await?;
         let run = Run {
             planner: self,
-            now: Timestamp::now(),
             stop_at: invocation.deadline - PAGE_TIME,
             plan: RefCell::default(),
             queued: Cell::new(0),
@@ -112,10 +110,13 @@ impl Run<'_> {
     async fn segment(&self, segment: u32) -> Result<bool, StoreError> {
         let mut position = None;
         while Instant::now() < self.stop_at {
-            let found = self.planner.accounts.scan(segment, position, self.now).await?;
+            // Of each page anew: an account that a worker attempts while the run goes on was attempted
+            // before it is planned, not after.
+            let now = Timestamp::now();
+            let found = self.planner.accounts.scan(segment, position, now).await?;
             self.plan.borrow_mut().scanned += found.scanned;
-            for accounts in self.wanted(found.accounts).chunks(BATCH) {
-                self.queue(accounts).await;
+            for accounts in self.wanted(found.accounts, now).chunks(BATCH) {
+                self.queue(accounts, now).await;
             }
             position = match found.next {
                 None => return Ok(true),
@@ -125,24 +126,26 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn wanted(&self, accounts: Vec<Stored>) -> Vec<(Stored, Want)> {
+    fn wanted(&self, accounts: Vec<Stored>, now: Timestamp) -> Vec<(Stored, Want)> {
         let policy = self.planner.accounts.policy();
         let want = |stored: Stored| {
-            let want = stored.account.plan(self.now, policy)?;
+            let want = stored.account.plan(now, policy)?;
             Some((stored, want))
         };
         accounts.into_iter().filter_map(want).collect()
     }
 
     /// Marks first, so that nobody queues them too; what then cannot be queued is unmarked.
-    async fn queue(&self, accounts: &[(Stored, Want)]) {
+    async fn queue(&self, accounts: &[(Stored, Want)], now: Timestamp) {
         let marked = stream::iter(accounts)
-            .map(async |(stored, want)| self.mark(stored, want).await.then_some((stored, want)))
+            .map(async |(stored, want)| {
+                self.mark(stored, want, now).await.then_some((stored, want))
+            })
             .buffer_unordered(BATCH)
             .filter_map(async |marked| marked)
             .collect::<Vec<_>>()
             .await;
-        let jobs: Vec<_> = marked.iter().map(|(stored, _)| self.job(stored)).collect();
+        let jobs: Vec<_> = marked.iter().map(|(stored, _)| self.job(stored, now)).collect();
         let failed = self.planner.queue.send(&jobs).await;
         for (stored, want) in marked {
             let id = &stored.account.id;
@@ -152,15 +155,15 @@ impl Run<'_> {
             };
             error!(account_id = %id, %error, "an account is due and not queued");
             self.plan.borrow_mut().failed += 1;
-            if let Err(error) = self.planner.accounts.unmark_queued(id, self.now).await {
+            if let Err(error) = self.planner.accounts.unmark_queued(id, now).await {
                 error!(account_id = %id, %error, "it is queued after another interval");
             }
         }
     }
 
-    async fn mark(&self, stored: &Stored, want: &Want) -> bool {
+    async fn mark(&self, stored: &Stored, want: &Want, now: Timestamp) -> bool {
         // A job is asked for once by the hour it is in, and says nothing of when a sync was queued.
-        let queued_at = Some(self.now).filter(|_| !matches!(want, Want::Job { .. }));
+        let queued_at = Some(now).filter(|_| !matches!(want, Want::Job { .. }));
         match self.planner.accounts.mark_queued(stored, queued_at).await {
             Ok(true) => true,
             Ok(false) => {
@@ -176,10 +179,10 @@ impl Run<'_> {
     }
 
     /// Those of a run are spread over the quarter of an hour that SQS can hold a message back.
-    fn job(&self, stored: &Stored) -> Job {
+    fn job(&self, stored: &Stored, planned_at: Timestamp) -> Job {
         let number = self.queued.replace(self.queued.get() + 1);
         let account_id = stored.account.id.clone();
-        let body = RefreshJob { account_id: account_id.clone(), planned_at: self.now }.to_body();
+        let body = RefreshJob { account_id: account_id.clone(), planned_at }.to_body();
         let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
         Job { account_id, body, delay }
     }

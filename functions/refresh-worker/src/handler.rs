@@ -5,29 +5,21 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
-use mono_sync::account::{SyncOutcome, Trouble};
+use mono_sync::account::{Reason, SyncOutcome, Trouble};
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::{Batch, Verdict, Work};
 use mono_sync::invocation::Invocation;
-use mono_sync::queue::JobQueue;
 use mono_sync::random;
 use mono_sync::refresh_job::RefreshJob;
 use mono_sync::store::StoreError;
 use mono_sync::sync::{Refreshed, SyncError, Syncer};
 use mono_sync::timestamp::Timestamp;
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// What the function is wired to.
 pub(crate) struct Worker {
     pub(crate) syncer: Syncer,
-    pub(crate) queue: JobQueue,
-}
-
-/// A job as it came.
-struct Delivery {
-    job: RefreshJob,
-    receipt_handle: String,
 }
 
 /// Why a message is given back. Mono was not asked for anything that it charges for.
@@ -37,8 +29,6 @@ enum GivenBack {
     Sync(#[from] SyncError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("Mono wants to be left alone for longer than there is time to wait")]
-    Paused,
 }
 
 /// Mono wants to be left alone for as long, where it does not say (429).
@@ -66,12 +56,14 @@ impl Worker {
 
     async fn refresh(
         &self,
-        work: &[Work<Delivery>],
+        work: &[Work<RefreshJob>],
         invocation: &Invocation,
     ) -> Result<(), GivenBack> {
-        for delivery in work.iter().map(|work| &work.content) {
-            self.wait_for_mono(delivery, invocation).await?;
-            let RefreshJob { account_id, planned_at } = &delivery.job;
+        for RefreshJob { account_id, planned_at } in work.iter().map(|work| &work.content) {
+            if !self.wait_for_mono(invocation).await? {
+                self.leave_to_the_next_plan(account_id, *planned_at, invocation).await?;
+                continue;
+            }
             match self.syncer.refresh(account_id, *planned_at, invocation).await {
                 Ok(refreshed) => {
                     self.heed(&refreshed).await;
@@ -80,7 +72,8 @@ impl Worker {
                 // Paid for: the webhook settles it, or the next plan.
                 Err(error @ SyncError::Unrecorded(..)) => {
                     let request_id = &invocation.request_id;
-                    error!(request_id, %account_id, %error, "the sync went wrong");
+                    let paid_call = Reason::Scheduled.as_str();
+                    error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -89,36 +82,46 @@ impl Worker {
     }
 
     /// Read before every call that is paid for. Who waits here holds back what is queued behind it,
-    /// since only so many run at once.
-    async fn wait_for_mono(
-        &self,
-        delivery: &Delivery,
-        invocation: &Invocation,
-    ) -> Result<(), GivenBack> {
+    /// since only so many run at once. `false` if Mono wants to be left alone for longer than there is
+    /// time to wait.
+    async fn wait_for_mono(&self, invocation: &Invocation) -> Result<bool, GivenBack> {
         loop {
             let now = Timestamp::now();
             let paused_until = self.syncer.accounts.refresh_paused_until().await?;
             let Some(pause) = paused_until.map(|until| until.since(now)).filter(|p| !p.is_zero())
             else {
-                return Ok(());
+                return Ok(true);
             };
             let wait = pause + random::jittered(SPREAD);
             if Instant::now() + wait + SYNC_TIME > invocation.deadline {
-                let postponed = self.queue.postpone(&delivery.receipt_handle, wait).await;
-                if let Err(error) = postponed {
-                    warn!(%error, "it comes again after the queue's own time");
-                }
-                return Err(GivenBack::Paused);
+                return Ok(false);
             }
             sleep(wait).await;
         }
     }
 
+    /// Given back, the message would end among the dead letters after five pauses, and its account
+    /// would wait for an interval.
+    async fn leave_to_the_next_plan(
+        &self,
+        account_id: &AccountId,
+        planned_at: Timestamp,
+        invocation: &Invocation,
+    ) -> Result<(), GivenBack> {
+        self.syncer.accounts.unmark_queued(account_id, planned_at).await?;
+        let request_id = &invocation.request_id;
+        info!(request_id, %account_id, outcome = "paused", "refresh");
+        Ok(())
+    }
+
     /// Mono's 429 is meant for all of us. The account itself is planned anew.
     async fn heed(&self, refreshed: &Refreshed) {
-        let Refreshed::Synced(_, SyncOutcome::Trouble(Trouble::RateLimited { retry_after })) =
+        let (Refreshed::Synced(_, SyncOutcome::Trouble(trouble)) | Refreshed::Unanswered(trouble)) =
             refreshed
         else {
+            return;
+        };
+        let Trouble::RateLimited { retry_after } = trouble else {
             return;
         };
         let pause = retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
@@ -130,12 +133,9 @@ impl Worker {
 }
 
 /// What is no job is given back until it is among the dead letters, where a person finds it.
-fn read(message: &SqsMessage, request_id: &str) -> Verdict<Delivery> {
+fn read(message: &SqsMessage, request_id: &str) -> Verdict<RefreshJob> {
     match RefreshJob::read(message.body.as_deref().unwrap_or_default()) {
-        Ok(job) => {
-            let receipt_handle = message.receipt_handle.clone().unwrap_or_default();
-            Verdict::Work(job.account_id.clone(), Delivery { job, receipt_handle })
-        }
+        Ok(job) => Verdict::Work(job.account_id.clone(), job),
         Err(error) => {
             error!(request_id, message_id = message.message_id, %error, "given back");
             Verdict::Reject { event_id: None, reason: error.to_string() }

@@ -27,7 +27,6 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
     let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
-    let sqs = Sqs::new(&sdk);
     let (version, base_url) = environment.mono_api()?;
     let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
     let worker = &Worker {
@@ -39,11 +38,10 @@ async fn main() -> Result<(), Error> {
             ),
             mono: Mono::new(version, base_url, keys, MONO_LIMIT),
             imports: ImportQueue(JobQueue::new(
-                sqs.clone(),
+                Sqs::new(&sdk),
                 environment.required("IMPORT_QUEUE_URL")?,
             )),
         },
-        queue: JobQueue::new(sqs, environment.required("REFRESH_QUEUE_URL")?),
     };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| worker.work(event).await)).await
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, JobState, RefreshPolicy, Status};
+use super::{Account, Evidence, Job, JobState, RefreshPolicy, Register, Status};
 use crate::timestamp::Timestamp;
 
 /// What is to be done about an account.
@@ -74,7 +74,10 @@ impl Account {
         policy: RefreshPolicy,
     ) -> Option<Want> {
         policy.interval?;
-        if let Some((id, _)) = self.job_to_follow(now) {
+        // A job that Mono never ends must not stand in the way of a sync that is due long after it.
+        if let Some((id, asked_from)) = self.job_to_follow(now)
+            && planned_at < asked_from + PLANNING
+        {
             return Some(Want::Job { id });
         }
         let attempt = self.registers.attempt.as_ref().map(|attempt| attempt.order.at);
@@ -103,17 +106,32 @@ impl Account {
         Some((want, due))
     }
 
+    /// When the newest job is over at the latest, whenever its end is learnt.
+    #[must_use]
+    pub fn job_over_by(&self) -> Option<Timestamp> {
+        self.registers.job.as_ref().map(|job| job.order.at + Self::JOB_LIFETIME)
+    }
+
     /// A job that nothing has settled although there was time, and since when it is to be asked for:
     /// one that was running when it was last heard of, or one that has finished without the update
     /// that is to follow.
     fn job_to_follow(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         let open = |state: &JobState| matches!(state, JobState::Running | JobState::Finished);
         let job = self.unsettled_job().filter(|job| open(&job.value.state))?;
-        if self.is_unlinked() {
+        if self.is_unlinked() || self.may_be_of_an_earlier_sync(job) {
             return None;
         }
         let asked_from = job.order.at + JOB_PATIENCE;
         let id = job.value.id.clone().filter(|_| asked_from <= now)?;
         Some((id, asked_from))
+    }
+
+    /// Whether all that is known of the job is when its event was received, which a retry can have
+    /// brought two days late, and no sync of ours is open that it could be of. How an earlier sync
+    /// ended says nothing of today.
+    fn may_be_of_an_earlier_sync(&self, job: &Register<Job>) -> bool {
+        let pull = self.registers.pull.as_ref().map(|pull| pull.order);
+        let reached = self.registers.reached.as_ref().map(|reached| reached.order);
+        job.order.evidence == Evidence::Weak && pull.is_some() && reached <= pull
     }
 }

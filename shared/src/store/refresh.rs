@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use tracing::error;
 
@@ -107,6 +108,7 @@ impl AccountStore {
         seen: &Stored,
         queued_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
+        let fresh = Version::fresh().to_attribute();
         let update = self.update(item::key(&seen.account.id));
         let update = match queued_at {
             Some(queued_at) => update
@@ -118,9 +120,14 @@ impl AccountStore {
         let update = update
             .condition_expression("#version = :seen")
             .expression_attribute_names("#version", VERSION)
-            .expression_attribute_values(":fresh", Version::fresh().to_attribute())
-            .expression_attribute_values(":seen", seen.version.to_attribute());
-        Ok(conditional(update).await?.is_some())
+            .expression_attribute_values(":fresh", fresh.clone())
+            .expression_attribute_values(":seen", seen.version.to_attribute())
+            .return_values_on_condition_check_failure(AllOld);
+        Ok(match written(update).await? {
+            Written::Done(_) => true,
+            // The answer to the first try was lost, and the SDK's repeat met what it had written.
+            Written::Refused(found) => found.get(VERSION) == Some(&fresh),
+        })
     }
 
     /// Takes the mark of this time back: the account could not be queued.
@@ -141,7 +148,7 @@ impl AccountStore {
             .expression_attribute_names("#queued", REFRESH_QUEUED_AT)
             .expression_attribute_values(":fresh", Version::fresh().to_attribute())
             .expression_attribute_values(":queued", time(queued_at));
-        conditional(update).await.map(drop)
+        written(update).await.map(drop)
     }
 
     /// Which segment this run is to begin with; the next one begins one further, unless this one
@@ -157,8 +164,8 @@ impl AccountStore {
             .expression_attribute_names("#segment", FIRST_SEGMENT)
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .return_values(ReturnValue::UpdatedNew);
-        let written = conditional(update).await?.unwrap_or_default();
-        Ok(number(&written, FIRST_SEGMENT).map_or(0, |next| {
+        let (Written::Done(item) | Written::Refused(item)) = written(update).await?;
+        Ok(number(&item, FIRST_SEGMENT).map_or(0, |next| {
             u32::try_from((next + u64::from(SEGMENTS) - 1) % u64::from(SEGMENTS)).unwrap_or(0)
         }))
     }
@@ -174,7 +181,7 @@ impl AccountStore {
             .update_expression("SET #segment = :segment")
             .expression_attribute_names("#segment", FIRST_SEGMENT)
             .expression_attribute_values(":segment", AttributeValue::N(segment.to_string()));
-        conditional(update).await.map(drop)
+        written(update).await.map(drop)
     }
 
     /// Until when Mono wants to be left alone by the automatic refresh. One request.
@@ -202,7 +209,7 @@ impl AccountStore {
             .condition_expression("attribute_not_exists(#paused) OR #paused < :until")
             .expression_attribute_names("#paused", PAUSED_UNTIL)
             .expression_attribute_values(":until", time(until));
-        conditional(update).await.map(drop)
+        written(update).await.map(drop)
     }
 
     fn update(&self, key: Item) -> UpdateItemFluentBuilder {
@@ -210,18 +217,23 @@ impl AccountStore {
     }
 }
 
-/// What the update has written, where it was asked for; `None` if its condition did not hold.
-async fn conditional(update: UpdateItemFluentBuilder) -> Result<Option<Item>, StoreError> {
+/// What became of an update.
+enum Written {
+    /// With what it has written, where that was asked for.
+    Done(Item),
+    /// Its condition did not hold, with what was found, where that was asked for.
+    Refused(Item),
+}
+
+async fn written(update: UpdateItemFluentBuilder) -> Result<Written, StoreError> {
     match update.send().await {
-        Ok(answer) => Ok(Some(answer.attributes.unwrap_or_default())),
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(StoreError::Unavailable(describe(&error))),
+        Ok(answer) => Ok(Written::Done(answer.attributes.unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                Ok(Written::Refused(refused.item.clone().unwrap_or_default()))
+            }
+            _ => Err(StoreError::Unavailable(describe(&error))),
+        },
     }
 }
 

@@ -236,7 +236,12 @@ impl<'a> Life<'a> {
             let truth = u8::try_from(truth).unwrap_or_default();
             self.later(now + after, Event::Found { job_id, truth });
         }
-        let attempt = SyncAttempt { started_at: now, ended_at, outcome: answer.outcome.clone() };
+        let attempt = SyncAttempt {
+            started_at: now,
+            ended_at,
+            incomplete_allowed: false,
+            outcome: answer.outcome.clone(),
+        };
         self.count_age(now, report);
         if let Some(ended) = self.account.end_sync(lease, &attempt) {
             self.account = ended;
@@ -264,7 +269,8 @@ impl<'a> Life<'a> {
             Truth::WantsCustomer => SyncOutcome::ReauthorisationRequired { job_id },
         };
         self.count_age(now, report);
-        self.account = self.account.apply(&Fact::JobEnd(JobEnd { at: now, outcome }));
+        let at = self.account.job_over_by().map_or(now, |over| over.min(now));
+        self.account = self.account.apply(&Fact::JobEnd(JobEnd { at, outcome }));
     }
 
     fn truth(&self, now: Timestamp) -> Truth {

@@ -98,6 +98,25 @@ fn a_job_that_no_webhook_has_settled_is_asked_for_once_by_an_hourly_plan() {
 }
 
 #[test]
+fn a_job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() {
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    let (planned_at, now) = (at(NEXT_DAY + 60), at(NEXT_DAY + 61));
+    assert_eq!(account.plan(planned_at, POLICY), SCHEDULED);
+    assert_eq!(account.still_wanted(planned_at, now, POLICY), SCHEDULED);
+}
+
+#[test]
+fn a_late_word_of_an_earlier_job_is_not_followed() {
+    let failed = updated("AVAILABLE", Some("FAILED"));
+    let account = record([strong(0, fresh()), attempt(10, processing("j2")), strong(12, failed)]);
+    let late = account.apply(&weak(30, job("j1", "finished")));
+    assert_eq!(planned(&late, 40), None, "how it ended says nothing of today");
+    let open = record([strong(0, fresh()), attempt(10, processing("j1"))]);
+    let told = open.apply(&weak(12, job("j1", "finished")));
+    assert_eq!(planned(&told, 40), Some(Want::Job { id: "j1".to_owned() }));
+}
+
+#[test]
 fn a_job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     assert_eq!(account.standing(at(40)).status, Status::Syncing);

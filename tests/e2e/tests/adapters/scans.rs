@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use e2e::proxy::Failure;
 use mono_sync::account::{Account, RefreshPolicy, Status};
 use mono_sync::account_id::AccountId;
 use mono_sync::store::{AccountStore, SEGMENTS, Stored};
 use mono_sync::timestamp::Timestamp;
 
-use crate::proxy;
 use crate::records::{POLICY, client, create_table, update};
+use crate::{fail, proxy};
 
 async fn store(table: &'static str) -> AccountStore {
     create_table(table).await;
@@ -96,6 +96,16 @@ async fn of_two_who_mark_what_they_saw_one_succeeds_and_a_writer_in_between_wins
 }
 
 #[tokio::test]
+async fn a_mark_whose_answer_was_lost_is_known_as_ones_own() {
+    let store = store("scan-lost").await;
+    let id = put(&store, "lost-mark", 1).await;
+    let seen = store.get(&id).await.unwrap().unwrap();
+    fail("UpdateItem", id.as_str(), &[Failure::AnswerLost]);
+    assert!(store.mark_queued(&seen, Some(Timestamp::now())).await.unwrap());
+    assert_eq!(proxy().count("UpdateItem", id.as_str()), 2, "the SDK's repeat met its own version");
+}
+
+#[tokio::test]
 async fn a_pause_only_grows() {
     let store = store("scan-pause").await;
     assert_eq!(store.refresh_paused_until().await.unwrap(), None);
@@ -122,8 +132,7 @@ async fn a_scan_of_ten_thousand_accounts_costs_less_than_an_eighth_of_a_unit_eac
     const TABLE: &str = "scan-cost";
     let store = store(TABLE).await;
     let id = put(&store, "697926f050b9c321c1451dda", 1).await;
-    let client =
-        Client::new(&e2e::emulator::sdk_config(&e2e::shared_stack::local().emulator.endpoint()));
+    let client = client();
     let key = HashMap::from([("account_id".to_owned(), AttributeValue::S(id.to_string()))]);
     let item = client.get_item().table_name(TABLE).set_key(Some(key)).send().await.unwrap();
     let mut item = item.item.unwrap();

@@ -121,8 +121,7 @@ async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
     let overdue = Case::overdue().await;
     let fresh = Case::told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
     let before = overdue.shown().await;
-    let planned = plan().await;
-    assert!(planned["scheduled"].as_u64() > Some(0), "{planned}");
+    plan().await;
     let account = overdue.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), overdue.paid()), (Some("healthy"), 1));
     assert!(account["next_refresh_at"].as_str() > Some(Timestamp::now().to_string().as_str()));
@@ -217,6 +216,37 @@ async fn a_job_that_never_ends_is_over_after_half_an_hour() {
     plan().await;
     case.logged("\"outcome\":\"not_over\"").await;
     assert_eq!(case.shown().await["status"], "healthy", "and no write was needed for it");
+}
+
+#[tokio::test]
+async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh() {
+    let case = Case::told(Kind::AccountUpdatedBySync, 2 * DAY).await;
+    let never_ending = Plan { pace: Pace::NeverEnding, ..Plan::default() };
+    case.world.mono.plan(&case.id, [never_ending]).unwrap();
+    let job_id = case.begin_job().await;
+    case.tell_of_job(&job_id, DAY + HOUR).await;
+    plan().await;
+    case.logged("\"paid_call\":\"scheduled\"").await;
+}
+
+#[tokio::test]
+async fn while_mono_wants_to_be_left_alone_for_long_a_message_is_left_to_the_next_plan() {
+    let case = Case::overdue().await;
+    let mono_pauses = |until: Timestamp| {
+        let update = Client::new(&world().stack.sdk())
+            .update_item()
+            .table_name(world().stack.output("AccountsTableName"))
+            .key("account_id", AttributeValue::S("#refresh".to_owned()))
+            .update_expression("SET paused_until = :until")
+            .expression_attribute_values(":until", AttributeValue::N(until.millis().to_string()));
+        async { update.send().await.unwrap() }
+    };
+    mono_pauses(Timestamp::now() + 10 * Duration::from_mins(1)).await;
+    let given_back = case.refresh(Timestamp::now()).await;
+    mono_pauses(Timestamp::now()).await;
+    assert_eq!(given_back, json!({ "batchItemFailures": [] }), "five of them would be too many");
+    assert_eq!(case.paid(), 0);
+    case.logged("\"outcome\":\"paused\"").await;
 }
 
 #[tokio::test]
