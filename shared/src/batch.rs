@@ -105,6 +105,37 @@ impl<T> Batch<T> {
         Ok(batch)
     }
 
+    /// Does jobs, of which nothing is to be known before: those of an account one after the other, and
+    /// after one that failed the others of it are given back as well. What is no job is given back
+    /// until it is among the dead letters, where a person finds it.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingMessageId`]: nothing was done, and the whole batch comes again.
+    pub async fn do_jobs<U: Display, E: Display>(
+        event: SqsEvent,
+        invocation: Invocation,
+        read: impl Fn(&SqsMessage) -> Result<(AccountId, T), U>,
+        handle: impl AsyncFn(&T) -> Result<(), E>,
+    ) -> Result<SqsBatchResponse, MissingMessageId> {
+        let request_id = invocation.request_id.clone();
+        let mut batch = Self::sort(event, invocation, |message| match read(message) {
+            Ok((account_id, job)) => Verdict::Work(account_id, job),
+            Err(error) => {
+                error!(request_id, message_id = message.message_id, %error, "given back");
+                Verdict::Reject { event_id: None, reason: error.to_string() }
+            }
+        })?;
+        let handle = async |_: &AccountId, work: &[Work<T>]| {
+            for work in work {
+                handle(&work.content).await?;
+            }
+            Ok::<_, E>(())
+        };
+        batch.work(handle).await;
+        Ok(batch.into_response())
+    }
+
     /// The accounts that there is work for.
     #[must_use]
     pub fn account_ids(&self) -> BTreeSet<AccountId> {

@@ -32,7 +32,7 @@ use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
 use compare::{Changes, compare};
-use slices::{MARGIN, MOST_ROWS};
+use slices::{MOST_ROWS, with_margins};
 
 /// Imports transactions.
 pub struct Importer {
@@ -121,7 +121,7 @@ const BUSY: Duration = Duration::from_secs(15);
 /// How long the rest of an import waits after a failure, at most.
 const PUT_OFF: Duration = Duration::from_mins(2);
 /// How many stored rows of a slice are read at once: more than it may have by Mono's count.
-const MOST_STORED: usize = 12_000;
+const MOST_STORED: usize = 15_000;
 /// How often a slice is fetched until all pages agree.
 const TRIES: u32 = 3;
 
@@ -305,8 +305,7 @@ impl Run<'_> {
     /// Imports some days. What is stored is read first: so what is found to be gone was there
     /// before Mono was asked.
     async fn slice(&mut self, days: &Days) -> Result<Slice, Stop> {
-        // A day more at the new end, since nothing says by which clock Mono ends a day.
-        let reach = *days.start() - MARGIN..=*days.end() + 1;
+        let reach = with_margins(days);
         let divisible = days.start() < days.end();
         let most = if divisible { MOST_STORED } else { usize::MAX };
         let Some(stored) = self.importer.transactions.of_days(self.id(), &reach, most).await?

@@ -108,8 +108,26 @@ pub enum SyncError {
     #[error("AWS did not answer in time")]
     Late,
     /// The sync was made, and its outcome is not recorded.
-    #[error("the outcome `{0}` is not recorded: {1}")]
-    Unrecorded(&'static str, Box<SyncError>),
+    #[error("the outcome `{outcome}` is not recorded: {source}")]
+    Unrecorded {
+        /// Its word.
+        outcome: &'static str,
+        /// Why Mono was asked, if it may charge for it.
+        paid: Option<Reason>,
+        /// Why it is not recorded.
+        source: Box<SyncError>,
+    },
+}
+
+impl SyncError {
+    /// Why Mono was asked what it may charge for, if it was.
+    #[must_use]
+    pub fn paid_call(&self) -> Option<Reason> {
+        match self {
+            Self::Unrecorded { paid, .. } => *paid,
+            _ => None,
+        }
+    }
 }
 
 /// What is left of the time of an invocation to record the outcome in: enough for a second try.
@@ -254,7 +272,11 @@ impl Syncer {
             // Linked anew by another owner during the call.
             Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
             Ok(account) => Ok(Synced::Done { reason, outcome, account: account.map(Box::new) }),
-            Err(error) => Err(SyncError::Unrecorded(outcome.as_str(), Box::new(error))),
+            Err(error) => Err(SyncError::Unrecorded {
+                outcome: outcome.as_str(),
+                paid: outcome.reached_mono().then_some(reason),
+                source: Box::new(error),
+            }),
         }
     }
 

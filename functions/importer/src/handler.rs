@@ -6,11 +6,11 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
 use mono_sync::account::Trouble;
 use mono_sync::account_id::AccountId;
-use mono_sync::batch::{Batch, Verdict, Work};
-use mono_sync::import::{ImportError, ImportJob, Imported, Importer};
+use mono_sync::batch::Batch;
+use mono_sync::import::{ImportError, ImportJob, Imported, Importer, UnreadableJob};
 use mono_sync::invocation::Invocation;
 use mono_sync::random;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// The importer, and what it is wired to.
 pub(crate) struct Function(pub(crate) Importer);
@@ -39,32 +39,26 @@ impl Function {
     ) -> Result<SqsBatchResponse, Error> {
         let (event, context) = event.into_parts();
         let invocation = Invocation::new(context.request_id, context.deadline);
-        let request_id = &invocation.request_id;
-        let mut batch =
-            Batch::sort(event, invocation.clone(), |message| read(message, request_id))?;
-        batch.work(async |_, work| self.import(work, &invocation).await).await;
-        Ok(batch.into_response())
+        let import = async |delivery: &Delivery| self.import(delivery, &invocation).await;
+        Ok(Batch::do_jobs(event, invocation.clone(), read, import).await?)
     }
 
-    /// Does the jobs of one account. After one that failed the others are given back as well.
     async fn import(
         &self,
-        work: &[Work<Delivery>],
+        delivery: &Delivery,
         invocation: &Invocation,
     ) -> Result<(), ImportError> {
-        for delivery in work.iter().map(|work| &work.content) {
-            let Delivery { job, message_id, .. } = delivery;
-            match self.0.import(job, message_id, invocation).await {
-                Ok(imported) => {
-                    log(&invocation.request_id, &job.account_id, &imported);
-                }
-                Err(error) => {
-                    self.back_off(delivery, &error).await;
-                    return Err(error);
-                }
+        let Delivery { job, message_id, .. } = delivery;
+        match self.0.import(job, message_id, invocation).await {
+            Ok(imported) => {
+                log(&invocation.request_id, &job.account_id, &imported);
+                Ok(())
+            }
+            Err(error) => {
+                self.back_off(delivery, &error).await;
+                Err(error)
             }
         }
-        Ok(())
     }
 
     async fn back_off(&self, delivery: &Delivery, error: &ImportError) {
@@ -75,24 +69,16 @@ impl Function {
     }
 }
 
-/// What is no job is given back until it is among the dead letters, where a person finds it.
-fn read(message: &SqsMessage, request_id: &str) -> Verdict<Delivery> {
-    match ImportJob::read(message.body.as_deref().unwrap_or_default()) {
-        Ok(job) => {
-            let times = message.attributes.get("ApproximateReceiveCount");
-            let delivery = Delivery {
-                message_id: message.message_id.clone().unwrap_or_default(),
-                receipt_handle: message.receipt_handle.clone().unwrap_or_default(),
-                times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
-                job,
-            };
-            Verdict::Work(delivery.job.account_id.clone(), delivery)
-        }
-        Err(error) => {
-            error!(request_id, message_id = message.message_id, %error, "given back");
-            Verdict::Reject { event_id: None, reason: error.to_string() }
-        }
-    }
+fn read(message: &SqsMessage) -> Result<(AccountId, Delivery), UnreadableJob> {
+    let job = ImportJob::read(message.body.as_deref().unwrap_or_default())?;
+    let times = message.attributes.get("ApproximateReceiveCount");
+    let delivery = Delivery {
+        message_id: message.message_id.clone().unwrap_or_default(),
+        receipt_handle: message.receipt_handle.clone().unwrap_or_default(),
+        times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
+        job,
+    };
+    Ok((delivery.job.account_id.clone(), delivery))
 }
 
 /// Grows with each time, and differs between jobs that failed together; not before Mono wants.

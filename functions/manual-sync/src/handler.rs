@@ -133,8 +133,7 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Unseen) => ("unseen", None),
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => {
-            let sent = matches!(error, SyncError::Unrecorded(..));
-            let paid_call = sent.then(|| Reason::Manual.as_str());
+            let paid_call = error.paid_call().map(Reason::as_str);
             return error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
         }
     };

@@ -7,10 +7,10 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
 use mono_sync::account::{Reason, SyncOutcome, Trouble};
 use mono_sync::account_id::AccountId;
-use mono_sync::batch::{Batch, Verdict, Work};
+use mono_sync::batch::Batch;
 use mono_sync::invocation::Invocation;
 use mono_sync::random;
-use mono_sync::refresh_job::RefreshJob;
+use mono_sync::refresh_job::{RefreshJob, UnreadableJob};
 use mono_sync::store::StoreError;
 use mono_sync::sync::{Refreshed, SyncError, Syncer};
 use mono_sync::timestamp::Timestamp;
@@ -47,38 +47,34 @@ impl Worker {
     ) -> Result<SqsBatchResponse, Error> {
         let (event, context) = event.into_parts();
         let invocation = Invocation::new(context.request_id, context.deadline);
-        let request_id = &invocation.request_id;
-        let mut batch =
-            Batch::sort(event, invocation.clone(), |message| read(message, request_id))?;
-        batch.work(async |_, work| self.refresh(work, &invocation).await).await;
-        Ok(batch.into_response())
+        let refresh = async |job: &RefreshJob| self.refresh(job, &invocation).await;
+        Ok(Batch::do_jobs(event, invocation.clone(), read, refresh).await?)
     }
 
-    async fn refresh(
-        &self,
-        work: &[Work<RefreshJob>],
-        invocation: &Invocation,
-    ) -> Result<(), GivenBack> {
-        for RefreshJob { account_id, planned_at } in work.iter().map(|work| &work.content) {
-            if !self.wait_for_mono(invocation).await? {
-                self.leave_to_the_next_plan(account_id, *planned_at, invocation).await?;
-                continue;
-            }
-            match self.syncer.refresh(account_id, *planned_at, invocation).await {
-                Ok(refreshed) => {
-                    self.heed(&refreshed).await;
-                    log(&invocation.request_id, account_id, &refreshed);
-                }
-                // Paid for: the webhook settles it, or the next plan.
-                Err(error @ SyncError::Unrecorded(..)) => {
-                    let request_id = &invocation.request_id;
-                    let paid_call = Reason::Scheduled.as_str();
-                    error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
-                }
-                Err(error) => return Err(error.into()),
-            }
+    async fn refresh(&self, job: &RefreshJob, invocation: &Invocation) -> Result<(), GivenBack> {
+        let RefreshJob { account_id, planned_at } = job;
+        let request_id = &invocation.request_id;
+        if !self.wait_for_mono(invocation).await? {
+            // Given back, the message would end among the dead letters after five pauses, and its
+            // account would wait for an interval.
+            self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+            info!(request_id, %account_id, outcome = "paused", "refresh");
+            return Ok(());
         }
-        Ok(())
+        match self.syncer.refresh(account_id, *planned_at, invocation).await {
+            Ok(refreshed) => {
+                self.heed(&refreshed).await;
+                log(request_id, account_id, &refreshed);
+                Ok(())
+            }
+            // Paid for: the webhook settles it, or the next plan.
+            Err(error @ SyncError::Unrecorded { .. }) => {
+                let paid_call = error.paid_call().map(Reason::as_str);
+                error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Read before every call that is paid for. Who waits here holds back what is queued behind it,
@@ -100,20 +96,6 @@ impl Worker {
         }
     }
 
-    /// Given back, the message would end among the dead letters after five pauses, and its account
-    /// would wait for an interval.
-    async fn leave_to_the_next_plan(
-        &self,
-        account_id: &AccountId,
-        planned_at: Timestamp,
-        invocation: &Invocation,
-    ) -> Result<(), GivenBack> {
-        self.syncer.accounts.unmark_queued(account_id, planned_at).await?;
-        let request_id = &invocation.request_id;
-        info!(request_id, %account_id, outcome = "paused", "refresh");
-        Ok(())
-    }
-
     /// Mono's 429 is meant for all of us. The account itself is planned anew.
     async fn heed(&self, refreshed: &Refreshed) {
         let (Refreshed::Synced(_, SyncOutcome::Trouble(trouble)) | Refreshed::Unanswered(trouble)) =
@@ -132,15 +114,9 @@ impl Worker {
     }
 }
 
-/// What is no job is given back until it is among the dead letters, where a person finds it.
-fn read(message: &SqsMessage, request_id: &str) -> Verdict<RefreshJob> {
-    match RefreshJob::read(message.body.as_deref().unwrap_or_default()) {
-        Ok(job) => Verdict::Work(job.account_id.clone(), job),
-        Err(error) => {
-            error!(request_id, message_id = message.message_id, %error, "given back");
-            Verdict::Reject { event_id: None, reason: error.to_string() }
-        }
-    }
+fn read(message: &SqsMessage) -> Result<(AccountId, RefreshJob), UnreadableJob> {
+    let job = RefreshJob::read(message.body.as_deref().unwrap_or_default())?;
+    Ok((job.account_id.clone(), job))
 }
 
 /// One line a job. Why Mono was asked what it charges for, or what is free, is what counts calls.

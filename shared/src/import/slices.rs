@@ -7,11 +7,18 @@ use crate::timestamp::Timestamp;
 /// Days before the last import that are looked at again: banks date rows back, change them, and take
 /// them away.
 const OVERLAP: u32 = 7;
-/// Days that are fetched beyond those that are compared, for rows whose date moved.
-pub(super) const MARGIN: u32 = 2;
-/// Rows of a slice: enough for the margin to be of no weight, and few enough for the memory of a
-/// function that imports ten accounts at once.
-pub(super) const MOST_ROWS: u64 = 4_000;
+/// Days that are fetched beyond the old end of those that are compared, for rows whose date moved.
+const MARGIN: u32 = 2;
+/// And beyond the new end, since nothing says by which clock Mono ends a day.
+const MARGIN_AFTER: u32 = 1;
+/// Rows of a slice with its margins: enough for these to be a small part, and few enough for the
+/// memory of a function that imports ten accounts at once.
+pub(super) const MOST_ROWS: u64 = 5_000;
+
+/// What is fetched in order to compare these days.
+pub(super) fn with_margins(days: &Days) -> Days {
+    *days.start() - MARGIN..=*days.end() + MARGIN_AFTER
+}
 
 /// What is left of an import: days, of which the newest are imported first, since these are what a
 /// customer looks at, and a row that moves to an older day meanwhile is not lost.
@@ -57,13 +64,14 @@ impl Rest {
     }
 
     /// The same days in slices short enough, where the next one would have this many rows with its
-    /// margin; `None` if that is a single day already.
+    /// margins; `None` if that is a single day already.
     #[must_use]
     pub fn smaller(&self, rows: u64) -> Option<Self> {
         let next = self.next();
         let length = next.end().days_after(*next.start()) + 1;
-        let fetched = u64::from(length + MARGIN) * MOST_ROWS / rows.max(1);
-        let slice = u32::try_from(fetched).unwrap_or(u32::MAX).saturating_sub(MARGIN);
+        let margins = MARGIN + MARGIN_AFTER;
+        let fetched = u64::from(length + margins) * MOST_ROWS / rows.max(1);
+        let slice = u32::try_from(fetched).unwrap_or(u32::MAX).saturating_sub(margins);
         let shorter = || slice.clamp(1, length - 1);
         (length > 1).then(|| Self { slice: shorter(), days: self.days.clone() })
     }
@@ -125,8 +133,8 @@ mod tests {
         assert_eq!(rest.next(), day("2026-04-28")..=day("2026-06-30"));
         let after = |rows| rest.after(rows).unwrap();
         assert_eq!((after(10).slice, after(MOST_ROWS).slice), (117, 64), "117 are left");
-        assert_eq!(rest.smaller(2 * MOST_ROWS).unwrap().next().start(), &day("2026-05-31"));
-        assert_eq!(rest.smaller(5 * MOST_ROWS).unwrap().slice, 11);
+        assert_eq!(rest.smaller(2 * MOST_ROWS).unwrap().next().start(), &day("2026-06-01"));
+        assert_eq!(rest.smaller(5 * MOST_ROWS).unwrap().slice, 10);
         assert_eq!(rest.smaller(MOST_ROWS + 1).unwrap().slice, 63);
         assert_eq!(rest.smaller(1000 * MOST_ROWS).unwrap().slice, 1);
         let single = Rest::new(day("2026-01-01")..=day("2026-01-02"), 1);

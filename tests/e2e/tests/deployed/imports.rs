@@ -413,13 +413,13 @@ async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_tim
         requests["PutItem"],
     );
     assert_eq!((put, deleted), (ROWS, 0), "each row once");
-    assert!(case.pages() < ROWS / 70, "the margins are a small part: {}", case.pages());
+    assert!(case.pages() < ROWS / 80, "the margins are a small part: {}", case.pages());
     let lines = world.stack.log("importer").await.unwrap();
     let of_case = lines.iter().filter(|line| line.contains(&case.id) && line.contains("outcome"));
     assert!(of_case.clone().any(|line| line.contains("carried_on")));
     let slices = of_case.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let slices: u64 = slices.filter_map(|line| line["slices"].as_u64()).sum();
-    assert!(slices >= 20, "of at most 4,000 rows each: {slices}");
+    assert!(slices >= 20, "of at most 5,000 rows each: {slices}");
     let full = ROWS / 25 + 2 * usize::try_from(slices).unwrap();
     assert!(writes <= full, "batches are full but for the last of a slice: {writes}");
 }

@@ -229,31 +229,46 @@ async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh()
     case.logged("\"paid_call\":\"scheduled\"").await;
 }
 
+/// On a stack of its own, since a pause is one of all accounts.
 #[tokio::test]
-async fn while_mono_wants_to_be_left_alone_for_long_a_message_is_left_to_the_next_plan() {
-    let case = Case::overdue().await;
-    let mono_pauses = |until: Timestamp| {
-        let update = Client::new(&world().stack.sdk())
+async fn what_cannot_wait_for_as_long_as_mono_wants_is_left_to_the_next_plan() {
+    let mono = start_mono(Dialect::V2).await.unwrap();
+    let stack = deploy(&local().emulator, "paused-refresh", "24", &mono).await;
+    let dynamodb = Client::new(&stack.sdk());
+    let pause = async |until: Timestamp| {
+        dynamodb
             .update_item()
-            .table_name(world().stack.output("AccountsTableName"))
+            .table_name(stack.output("AccountsTableName"))
             .key("account_id", AttributeValue::S("#refresh".to_owned()))
             .update_expression("SET paused_until = :until")
-            .expression_attribute_values(":until", AttributeValue::N(until.millis().to_string()));
-        async { update.send().await.unwrap() }
+            .expression_attribute_values(":until", AttributeValue::N(until.millis().to_string()))
+            .send()
+            .await
+            .unwrap();
     };
-    mono_pauses(Timestamp::now() + 10 * Duration::from_mins(1)).await;
-    let given_back = case.refresh(Timestamp::now()).await;
-    mono_pauses(Timestamp::now()).await;
-    assert_eq!(given_back, json!({ "batchItemFailures": [] }), "five of them would be too many");
-    assert_eq!(case.paid(), 0);
-    case.logged("\"outcome\":\"paused\"").await;
+    let id = mono.link(Link { silent: true, ..Link::default() });
+    let long_ago = (Timestamp::now() - (DAY + HOUR)).to_string();
+    mono.send(&mono.event(Kind::AccountUpdatedBySync, &id).unwrap().with_timestamp(&long_ago));
+    let account = async || stack.account(&id).await.unwrap().1;
+    eventually("it is known", async || account().await["status"] == "healthy").await;
+    pause(Timestamp::now() + Duration::from_mins(10)).await;
+    assert_eq!(stack.plan_refresh().await.unwrap()["scheduled"], 1);
+    eventually("its message is dropped", async || {
+        let lines = stack.log("refresh-worker").await.unwrap();
+        lines.iter().any(|line| line.contains(&id) && line.contains("\"outcome\":\"paused\""))
+    })
+    .await;
+    assert_eq!(mono.paid_calls(&id), 0);
+    pause(Timestamp::now()).await;
+    assert_eq!(stack.plan_refresh().await.unwrap()["scheduled"], 1, "it is not marked any more");
+    eventually("it is refreshed", async || mono.paid_calls(&id) == 1).await;
 }
 
 #[tokio::test]
 async fn a_429_pauses_all_and_the_account_is_planned_again() {
     let case = Case::overdue().await;
     let before = case.shown().await;
-    let limited = Mishap::RateLimited { retry_after: Some(3) };
+    let limited = Mishap::RateLimited { retry_after: Some(8) };
     let plan_limited = Plan { mishap: Some(limited), ..Plan::default() };
     case.world.mono.plan(&case.id, [plan_limited]).unwrap();
     plan().await;
@@ -266,8 +281,12 @@ async fn a_429_pauses_all_and_the_account_is_planned_again() {
         .await
         .unwrap();
     let until: u64 = item.item().unwrap()["paused_until"].as_n().unwrap().parse().unwrap();
-    assert!(Timestamp::from_millis(until) > Timestamp::now() - Duration::from_secs(10));
+    let until = Timestamp::from_millis(until);
+    assert!(until > Timestamp::now() - Duration::from_secs(10));
     assert_eq!(case.paid(), 0, "nothing was begun");
+    let other = Case::told(Kind::AccountUpdatedBySync, HOUR).await;
+    other.refresh(Timestamp::now()).await;
+    assert!(Timestamp::now() >= until, "another worker has waited as well");
     plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
