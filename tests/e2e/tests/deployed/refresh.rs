@@ -1,5 +1,6 @@
 //! The automatic refresh: what is overdue is found, queued once, and synced; what was lost is found
-//! again. On a stack of its own, since a plan is made for all accounts of a table.
+//! again. On a stack of its own and one test after the other, since a plan is made for all accounts
+//! of a table.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use e2e::stack::Stack;
 use mono_sync::timestamp::Timestamp;
 use sandbox::{Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, Sandbox, Webhooks};
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::manual_sync::Case;
 use super::{eventually, fail};
@@ -46,16 +48,67 @@ fn world() -> &'static World {
     })
 }
 
-impl Case {
-    /// Known to the stack by this event, which happened a while ago.
-    async fn told(kind: Kind, ago: Duration) -> Self {
-        let world = world();
-        let id = world.mono.link(Link { silent: true, ..Link::default() });
-        let case = Self { world, id };
+/// The stack, while no other test has it: what one makes overdue another must not plan.
+struct Alone {
+    world: &'static World,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Alone {
+    async fn turn() -> Self {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        Self { world: world(), _turn: turn }
+    }
+
+    /// An account known to the stack by this event, which happened a while ago.
+    async fn told(&self, kind: Kind, ago: Duration) -> Case {
+        let id = self.world.mono.link(Link { silent: true, ..Link::default() });
+        let case = Case { world: self.world, id };
         case.tell(kind, ago).await;
         case
     }
 
+    /// A healthy account, overdue since an hour.
+    async fn overdue(&self) -> Case {
+        self.told(Kind::AccountUpdatedBySync, DAY + HOUR).await
+    }
+
+    /// As the schedule does it.
+    async fn plan(&self) -> Value {
+        let hourly = &samples::all()["refresh-planner/hourly.json"];
+        let plan = self.world.stack.invoke("RefreshPlannerFunction", hourly).await.unwrap();
+        assert!(plan["scanned"].is_u64(), "{plan}");
+        plan
+    }
+
+    /// Until when Mono wants to be left alone by all.
+    async fn paused_until(&self) -> Timestamp {
+        let item = Client::new(&self.world.stack.sdk())
+            .get_item()
+            .table_name(self.world.stack.output("AccountsTableName"))
+            .key("account_id", AttributeValue::S("#refresh".to_owned()))
+            .send()
+            .await
+            .unwrap();
+        let until = item.item().unwrap()["paused_until"].as_n().unwrap().parse().unwrap();
+        Timestamp::from_millis(until)
+    }
+
+    async fn pause(&self, until: Timestamp) {
+        Client::new(&self.world.stack.sdk())
+            .update_item()
+            .table_name(self.world.stack.output("AccountsTableName"))
+            .key("account_id", AttributeValue::S("#refresh".to_owned()))
+            .update_expression("SET paused_until = :until")
+            .expression_attribute_values(":until", AttributeValue::N(until.millis().to_string()))
+            .send()
+            .await
+            .unwrap();
+    }
+}
+
+impl Case {
     /// Has Mono tell of something that happened a while ago, and waits until it is applied.
     async fn tell(&self, kind: Kind, ago: Duration) {
         let at = (Timestamp::now() - ago).to_string();
@@ -66,11 +119,6 @@ impl Case {
             ["last_event_at", "status_at"].iter().any(|field| account[*field] == at.as_str())
         })
         .await;
-    }
-
-    /// Healthy, and overdue since an hour.
-    async fn overdue() -> Self {
-        Self::told(Kind::AccountUpdatedBySync, DAY + HOUR).await
     }
 
     fn paid(&self) -> usize {
@@ -108,38 +156,32 @@ impl Case {
     }
 }
 
-/// As the schedule does it.
-async fn plan() -> Value {
-    let hourly = &samples::all()["refresh-planner/hourly.json"];
-    let plan = world().stack.invoke("RefreshPlannerFunction", hourly).await.unwrap();
-    assert!(plan["scanned"].is_u64(), "{plan}");
-    plan
-}
-
 #[tokio::test]
 async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
-    let overdue = Case::overdue().await;
-    let fresh = Case::told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
+    let stack = Alone::turn().await;
+    let overdue = stack.overdue().await;
+    let fresh = stack.told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
     let before = overdue.shown().await;
-    plan().await;
+    stack.plan().await;
     let account = overdue.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), overdue.paid()), (Some("healthy"), 1));
     assert!(account["next_refresh_at"].as_str() > Some(Timestamp::now().to_string().as_str()));
     overdue.logged("\"paid_call\":\"scheduled\"").await;
-    plan().await;
+    stack.plan().await;
     assert_eq!((overdue.queued(), overdue.paid()), (1, 1), "it is not due any more");
     assert_eq!((fresh.queued(), fresh.paid()), (0, 0));
 }
 
 #[tokio::test]
 async fn what_is_unlinked_or_syncing_is_left_alone() {
-    let unlinked = Case::overdue().await;
+    let stack = Alone::turn().await;
+    let unlinked = stack.overdue().await;
     unlinked.tell(Kind::AccountUnlinked, HOUR).await;
-    let syncing = Case::overdue().await;
+    let syncing = stack.overdue().await;
     syncing.tell(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
-    let marker = Case::overdue().await;
+    let marker = stack.overdue().await;
     let before = marker.shown().await;
-    plan().await;
+    stack.plan().await;
     marker.until_refreshed(&before).await;
     for case in [unlinked, syncing] {
         assert_eq!((case.queued(), case.paid()), (0, 0));
@@ -148,18 +190,20 @@ async fn what_is_unlinked_or_syncing_is_left_alone() {
 
 #[tokio::test]
 async fn an_account_whose_recovery_was_lost_is_found_again_within_seven_days() {
-    let waiting = Case::told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
-    let lost = Case::told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
+    let stack = Alone::turn().await;
+    let waiting = stack.told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
+    let lost = stack.told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
     assert_eq!(lost.shown().await["status"], "reauthorisation_required");
-    plan().await;
+    stack.plan().await;
     lost.status("healthy").await;
     assert_eq!((lost.paid(), waiting.queued()), (1, 0));
 }
 
 #[tokio::test]
 async fn two_who_plan_at_once_queue_an_account_once() {
-    let cases = [Case::overdue().await, Case::overdue().await, Case::overdue().await];
-    tokio::join!(plan(), plan(), plan());
+    let stack = Alone::turn().await;
+    let cases = [stack.overdue().await, stack.overdue().await, stack.overdue().await];
+    tokio::join!(stack.plan(), stack.plan(), stack.plan());
     for case in cases {
         assert_eq!(case.queued(), 1);
         case.logged("\"outcome\":\"successful\"").await;
@@ -169,39 +213,42 @@ async fn two_who_plan_at_once_queue_an_account_once() {
 
 #[tokio::test]
 async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
-    let case = Case::overdue().await;
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
     let before = case.shown().await;
     fail("UpdateItem", &case.id, &[Failure::Crash]);
-    let died = world().stack.plan_refresh().await.unwrap();
+    let died = stack.world.stack.plan_refresh().await.unwrap();
     assert!(died["scanned"].is_null(), "{died}");
     assert_eq!((local().proxy.pending_faults(&case.id), case.queued()), (0, 0));
-    plan().await;
+    stack.plan().await;
     case.until_refreshed(&before).await;
 }
 
 #[tokio::test]
 async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
-    let case = Case::overdue().await;
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::AccessDenied]);
-    let failed = world().stack.plan_refresh().await.unwrap();
+    let failed = stack.world.stack.plan_refresh().await.unwrap();
     assert!(failed["errorMessage"].is_string(), "somebody has to know: {failed}");
-    plan().await;
+    stack.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
 }
 
 #[tokio::test]
 async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
-    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let stack = Alone::turn().await;
+    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     let before = case.shown().await;
     // The newest job at Mono, which has ended; the stack knows only that it was running.
-    case.world.mono.plan(&case.id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+    case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     let job_id = case.begin_job().await;
     case.tell_of_job(&job_id, Duration::from_mins(10)).await;
     assert_eq!(case.shown().await["status"], "syncing");
     let paid = case.paid();
-    plan().await;
+    stack.plan().await;
     let account = case.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), case.paid()), (Some("healthy"), paid), "for free");
     case.logged("\"free_call\":\"job_follow_up\"").await;
@@ -209,94 +256,70 @@ async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
 
 #[tokio::test]
 async fn a_job_that_never_ends_is_over_after_half_an_hour() {
-    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
-    case.world.mono.plan(&case.id, [Plan { pace: Pace::NeverEnding, ..Plan::default() }]).unwrap();
+    let stack = Alone::turn().await;
+    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let job_id = case.begin_job().await;
     case.tell_of_job(&job_id, Duration::from_mins(31)).await;
-    plan().await;
+    stack.plan().await;
     case.logged("\"outcome\":\"not_over\"").await;
     assert_eq!(case.shown().await["status"], "healthy", "and no write was needed for it");
 }
 
 #[tokio::test]
 async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh() {
-    let case = Case::told(Kind::AccountUpdatedBySync, 2 * DAY).await;
+    let stack = Alone::turn().await;
+    let case = stack.told(Kind::AccountUpdatedBySync, 2 * DAY).await;
     let never_ending = Plan { pace: Pace::NeverEnding, ..Plan::default() };
-    case.world.mono.plan(&case.id, [never_ending]).unwrap();
+    case.plan(never_ending);
     let job_id = case.begin_job().await;
     case.tell_of_job(&job_id, DAY + HOUR).await;
-    plan().await;
+    stack.plan().await;
     case.logged("\"paid_call\":\"scheduled\"").await;
 }
 
-/// On a stack of its own, since a pause is one of all accounts.
 #[tokio::test]
 async fn what_cannot_wait_for_as_long_as_mono_wants_is_left_to_the_next_plan() {
-    let mono = start_mono(Dialect::V2).await.unwrap();
-    let stack = deploy(&local().emulator, "paused-refresh", "24", &mono).await;
-    let dynamodb = Client::new(&stack.sdk());
-    let pause = async |until: Timestamp| {
-        dynamodb
-            .update_item()
-            .table_name(stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S("#refresh".to_owned()))
-            .update_expression("SET paused_until = :until")
-            .expression_attribute_values(":until", AttributeValue::N(until.millis().to_string()))
-            .send()
-            .await
-            .unwrap();
-    };
-    let id = mono.link(Link { silent: true, ..Link::default() });
-    let long_ago = (Timestamp::now() - (DAY + HOUR)).to_string();
-    mono.send(&mono.event(Kind::AccountUpdatedBySync, &id).unwrap().with_timestamp(&long_ago));
-    let account = async || stack.account(&id).await.unwrap().1;
-    eventually("it is known", async || account().await["status"] == "healthy").await;
-    pause(Timestamp::now() + Duration::from_mins(10)).await;
-    assert_eq!(stack.plan_refresh().await.unwrap()["scheduled"], 1);
-    eventually("its message is dropped", async || {
-        let lines = stack.log("refresh-worker").await.unwrap();
-        lines.iter().any(|line| line.contains(&id) && line.contains("\"outcome\":\"paused\""))
-    })
-    .await;
-    assert_eq!(mono.paid_calls(&id), 0);
-    pause(Timestamp::now()).await;
-    assert_eq!(stack.plan_refresh().await.unwrap()["scheduled"], 1, "it is not marked any more");
-    eventually("it is refreshed", async || mono.paid_calls(&id) == 1).await;
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
+    let before = case.shown().await;
+    stack.pause(Timestamp::now() + Duration::from_mins(10)).await;
+    stack.plan().await;
+    case.logged("\"outcome\":\"paused\"").await;
+    assert_eq!((case.queued(), case.paid()), (1, 0));
+    stack.pause(Timestamp::now()).await;
+    stack.plan().await;
+    case.until_refreshed(&before).await;
+    assert_eq!((case.queued(), case.paid()), (2, 1), "it was not marked any more");
 }
 
 #[tokio::test]
 async fn a_429_pauses_all_and_the_account_is_planned_again() {
-    let case = Case::overdue().await;
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
     let before = case.shown().await;
     let limited = Mishap::RateLimited { retry_after: Some(8) };
-    let plan_limited = Plan { mishap: Some(limited), ..Plan::default() };
-    case.world.mono.plan(&case.id, [plan_limited]).unwrap();
-    plan().await;
+    case.plan(Plan { mishap: Some(limited), ..Plan::default() });
+    let planned_at = Timestamp::now();
+    stack.plan().await;
     case.logged("\"outcome\":\"rate_limited\"").await;
-    let item = Client::new(&world().stack.sdk())
-        .get_item()
-        .table_name(world().stack.output("AccountsTableName"))
-        .key("account_id", AttributeValue::S("#refresh".to_owned()))
-        .send()
-        .await
-        .unwrap();
-    let until: u64 = item.item().unwrap()["paused_until"].as_n().unwrap().parse().unwrap();
-    let until = Timestamp::from_millis(until);
-    assert!(until > Timestamp::now() - Duration::from_secs(10));
+    let until = stack.paused_until().await;
+    assert!(until >= planned_at + Duration::from_secs(8), "for as long as Mono says");
     assert_eq!(case.paid(), 0, "nothing was begun");
-    let other = Case::told(Kind::AccountUpdatedBySync, HOUR).await;
+    let other = stack.told(Kind::AccountUpdatedBySync, HOUR).await;
     other.refresh(Timestamp::now()).await;
     assert!(Timestamp::now() >= until, "another worker has waited as well");
-    plan().await;
+    stack.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_after_the_call_does_not_pay_again_when_its_message_comes_again() {
-    let case = Case::overdue().await;
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
     let planned_at = Timestamp::now();
-    case.world.mono.plan(&case.id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
+    case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     fail("PutItem", &case.id, &[Failure::Pass, Failure::Crash]);
     case.refresh(planned_at).await;
     assert_eq!((local().proxy.pending_faults(&case.id), case.paid()), (0, 1));
@@ -307,7 +330,8 @@ async fn a_worker_that_dies_after_the_call_does_not_pay_again_when_its_message_c
 
 #[tokio::test]
 async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
-    let case = Case::overdue().await;
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
     let planned_at = Timestamp::now();
     for operation in ["GetItem", "PutItem"] {
         fail(operation, &case.id, &[Failure::AccessDenied]);
@@ -323,10 +347,11 @@ async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
 
 #[tokio::test]
 async fn an_unlinking_without_a_time_of_its_own_is_checked_for_free() {
-    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let stack = Alone::turn().await;
+    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
-    plan().await;
+    stack.plan().await;
     // Linked anew, as far as is known: the next sync proves it.
     case.status("pending").await;
     assert_eq!(case.paid(), 0);
@@ -345,18 +370,19 @@ async fn an_unlinking_without_a_time_of_its_own_is_checked_for_free() {
 
 #[tokio::test]
 async fn weak_bad_news_is_settled_by_one_sync() {
-    let case = Case::told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let stack = Alone::turn().await;
+    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world
         .mono
         .plan_always(&case.id, Plan { outcome: Refresh::Failed, ..Plan::default() })
         .unwrap();
     case.world.mono.send(&case.world.mono.event(Kind::SyncFailed, &case.id).unwrap());
     case.status("failed").await;
-    plan().await;
+    stack.plan().await;
     case.logged("\"paid_call\":\"weak_evidence\"").await;
     case.when("the attempt is recorded", |account| account["last_sync_attempt_at"].is_string())
         .await;
-    plan().await;
+    stack.plan().await;
     assert_eq!((case.queued(), case.paid()), (1, 1));
 }
 
