@@ -74,9 +74,24 @@ pub enum Synced {
     /// Mono was not asked to sync.
     Refused(Box<Account>, SyncRefusal),
     /// There is no such account for the caller.
-    Unseen,
+    Unseen {
+        /// Why Mono was asked, if it may charge for it: another owner linked the account meanwhile.
+        paid: Option<Reason>,
+    },
     /// Whether the account is still linked could not be told.
     Unchecked(Trouble),
+}
+
+impl Synced {
+    /// Why Mono was asked what it may charge for, if it was.
+    #[must_use]
+    pub fn paid_call(&self) -> Option<Reason> {
+        match self {
+            Self::Done { reason, outcome, .. } => outcome.reached_mono().then_some(*reason),
+            Self::Unseen { paid } => *paid,
+            Self::Refused(..) | Self::Unchecked(_) => None,
+        }
+    }
 }
 
 /// What came of a refresh that was planned.
@@ -168,7 +183,7 @@ impl Syncer {
         let (leased, lease) = match begun {
             Begun::Leased(leased, lease) => (*leased, lease),
             Begun::Refused(account, refusal) => return Ok(Synced::Refused(account, refusal)),
-            Begun::Unseen => return Ok(Synced::Unseen),
+            Begun::Unseen => return Ok(Synced::Unseen { paid: None }),
         };
         let reason = match wish.planned_at {
             Some(_) => leased.account.reason_to_refresh(),
@@ -193,7 +208,7 @@ impl Syncer {
         let account = match self.sync(id, &SyncWish::planned(planned_at), invocation).await? {
             Synced::Done { reason, outcome, .. } => return Ok(Refreshed::Synced(reason, outcome)),
             Synced::Unchecked(trouble) => return Ok(Refreshed::Unanswered(trouble)),
-            Synced::Unseen => return Ok(Refreshed::Unwanted),
+            Synced::Unseen { .. } => return Ok(Refreshed::Unwanted),
             Synced::Refused(account, _) => account,
         };
         let by = invocation.deadline - RECORDING_TIME;
@@ -268,13 +283,14 @@ impl Syncer {
         self.ask_for_import(&leased.account, &Fact::Attempt(attempt.clone())).await;
         let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;
+        let paid = outcome.reached_mono().then_some(reason);
         match ended {
             // Linked anew by another owner during the call.
-            Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
+            Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen { paid }),
             Ok(account) => Ok(Synced::Done { reason, outcome, account: account.map(Box::new) }),
             Err(error) => Err(SyncError::Unrecorded {
                 outcome: outcome.as_str(),
-                paid: outcome.reached_mono().then_some(reason),
+                paid,
                 source: Box::new(error),
             }),
         }

@@ -51,7 +51,7 @@ impl ManualSync {
                 self.done(account_id, outcome, account.as_deref())
             }
             Synced::Refused(account, refusal) => self.refused(&account, refusal),
-            Synced::Unseen => Err(Problem::AccountNotFound),
+            Synced::Unseen { .. } => Err(Problem::AccountNotFound),
             Synced::Unchecked(trouble) => Err(Problem::of_trouble(trouble, RETRY_AFTER)),
         }
     }
@@ -130,7 +130,7 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
         Ok(Synced::Refused(_, SyncRefusal::Unwanted)) => ("unwanted", None),
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
-        Ok(Synced::Unseen) => ("unseen", None),
+        Ok(Synced::Unseen { .. }) => ("unseen", None),
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => {
             let paid_call = error.paid_call().map(Reason::as_str);
@@ -139,9 +139,6 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
     };
     let mono_code = error.map(|error| &error.code);
     // Why Mono was asked what it charges for; what counts such calls looks for it.
-    let paid_call = match synced {
-        Ok(Synced::Done { reason, outcome, .. }) if outcome.reached_mono() => Some(reason.as_str()),
-        _ => None,
-    };
+    let paid_call = synced.as_ref().ok().and_then(Synced::paid_call).map(Reason::as_str);
     info!(request_id, %account_id, outcome, mono_code, paid_call, "manual sync");
 }

@@ -75,19 +75,29 @@ impl Account {
         news.into_iter().max().filter(|_| all_weak).map(|order| order.at)
     }
 
-    /// Each failing attempt doubles the time since the account was last well, within bounds.
+    /// Each failing attempt doubles the time since the account was last well, within bounds. It begins
+    /// anew when the customer has re-authorised or linked anew, of which no earlier attempt can tell;
+    /// and an attempt that told nothing is no failure.
     fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
         let first_seen = self.known_since();
         let Some(attempt) = self.attempted_at() else {
             return self.registers.last_event.unwrap_or(first_seen) + cooldown;
         };
-        match self.synced() {
-            Some(synced) if synced.at > attempt => attempt + interval,
-            synced => {
-                let well_at = synced.map_or(first_seen, |synced| synced.at);
-                attempt + attempt.since(well_at).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
+        let backoff = |since| attempt.since(since).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF);
+        let reauthorised = self.registers.reauthorised.as_ref().map(|mark| mark.order);
+        let well = self.synced().max(reauthorised).max(self.relinked());
+        attempt
+            + match well.map(|well| well.at) {
+                None => backoff(first_seen),
+                Some(well_at) if well_at > attempt => interval,
+                Some(well_at) if self.is_answered(attempt) => backoff(well_at),
+                Some(well_at) => backoff(well_at).min(interval),
             }
-        }
+    }
+
+    /// Whether anything told how a pull ended after this time.
+    fn is_answered(&self, attempt: Timestamp) -> bool {
+        self.registers.pull.as_ref().is_some_and(|pull| pull.order.at >= attempt)
     }
 
     fn attempted_at(&self) -> Option<Timestamp> {

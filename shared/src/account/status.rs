@@ -264,7 +264,7 @@ impl Account {
     }
 
     /// The link that followed an unlinking, if the newest of the two is a link.
-    fn relinked(&self) -> Option<OrderKey> {
+    pub(super) fn relinked(&self) -> Option<OrderKey> {
         let unlinked = order(self.registers.unlinked.as_ref())?;
         order(self.registers.linked.as_ref()).filter(|linked| *linked > unlinked)
     }

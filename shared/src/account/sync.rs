@@ -55,7 +55,6 @@ impl Account {
         Ok(Self {
             lease: Some(lease),
             cooldown_until: (!cooldown.is_zero()).then(|| now + cooldown),
-            refresh_queued_at: None,
             ..self.clone()
         })
     }
@@ -68,8 +67,9 @@ impl Account {
     }
 
     /// The account after the sync that this lease was taken for: what it came to is applied, and
-    /// the lease released, unless it is another's by now. The cooldown goes with it if Mono had
-    /// nothing to do and nothing to charge.
+    /// the lease released, unless it is another's by now, and with it the mark of the automatic refresh:
+    /// what comes next is planned anew. The cooldown goes with it if Mono had nothing to do and nothing
+    /// to charge.
     ///
     /// `None` if nothing is to be kept of the account: Mono does not know it, and nothing else tells
     /// of it; or Mono was never asked, and there was no record before.
@@ -86,6 +86,7 @@ impl Account {
         let mut ended = self.apply(&Fact::Attempt(attempt.clone()));
         if own {
             ended.lease = None;
+            ended.refresh_queued_at = None;
             if !attempt.outcome.reached_mono() {
                 ended.cooldown_until = None;
             }

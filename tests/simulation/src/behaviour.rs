@@ -8,6 +8,8 @@ use mono_sync::account::{
     Trouble, Update,
 };
 
+use crate::world::Accidents;
+
 /// How an account's bank behaves, and Mono about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -16,6 +18,8 @@ pub enum Behaviour {
     Ordinary,
     /// The same, and every few weeks the bank wants an OTP; the customer comes after some days.
     AsksForOtp,
+    /// The same, and every few weeks the customer ends the link and makes it anew within the hour.
+    LinksAnew,
     /// It always works, at once.
     Healthy,
     /// Calls are not answered in time; Mono does it all the same.
@@ -31,19 +35,27 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
-    /// Of the accounts of a rough world: one in fifty is asked for OTPs.
+    /// Of the accounts of a rough world: one in fifty is asked for OTPs, one in a hundred is linked
+    /// anew, one in two hundred each is for payments only or waits for a customer who never comes.
     #[must_use]
     pub fn of(number: u64) -> Self {
-        if number % 50 == 7 { Self::AsksForOtp } else { Self::Ordinary }
+        match number % 200 {
+            7 | 57 | 107 | 157 => Self::AsksForOtp,
+            13 | 113 => Self::LinksAnew,
+            31 => Self::PaymentOnly,
+            61 => Self::Mfa,
+            _ => Self::Ordinary,
+        }
     }
 }
 
 /// What is the matter with an account at the moment of a sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Truth {
     Works,
     BankDown,
     WantsCustomer,
+    Unlinked,
 }
 
 /// What Mono does when it is asked to sync.
@@ -57,7 +69,13 @@ pub(crate) struct Answer {
 }
 
 impl Behaviour {
-    pub(crate) fn answer(self, truth: Truth, job_id: &str, rng: &mut Rng) -> Answer {
+    pub(crate) fn answer(
+        self,
+        truth: Truth,
+        job_id: &str,
+        accidents: Accidents,
+        rng: &mut Rng,
+    ) -> Answer {
         let job = || Some(job_id.to_owned());
         let took = Duration::from_millis(rng.u64(1_500..20_000));
         let at_once = |outcome| Answer { outcome, took, found: Some((truth, took)) };
@@ -65,14 +83,28 @@ impl Behaviour {
             let after = took + Duration::from_secs(rng.u64(20..1_200));
             Answer { outcome, took, found: Some((truth, after)) }
         };
+        let untaught = |outcome| Answer { outcome, took, found: None };
         let limit = Duration::from_secs(45);
+        let ordinary = matches!(self, Self::Ordinary | Self::AsksForOtp | Self::LinksAnew);
+        if rng.f64() < accidents.rate_limited {
+            return untaught(SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None }));
+        }
         match (self, truth) {
+            (_, Truth::Unlinked) => {
+                let error = MonoError { code: "HTTP_404".to_owned(), message: None };
+                untaught(SyncOutcome::NotFound { error })
+            }
             (Self::Hangs, _) => late(SyncOutcome::Trouble(Trouble::TimedOut), limit, rng),
-            (Self::Ordinary | Self::AsksForOtp, _) if rng.u32(..1_000) == 0 => {
+            _ if ordinary && rng.u32(..1_000) == 0 => {
                 late(SyncOutcome::Trouble(Trouble::TimedOut), limit, rng)
             }
-            (Self::Ordinary | Self::AsksForOtp, _) if rng.u32(..100) < 3 => {
-                late(SyncOutcome::Processing { job_id: job() }, took, rng)
+            _ if ordinary && rng.u32(..100) < 3 => {
+                let processing = SyncOutcome::Processing { job_id: job() };
+                if rng.f64() < accidents.never_ending {
+                    untaught(processing)
+                } else {
+                    late(processing, took, rng)
+                }
             }
             (_, Truth::Works) => at_once(SyncOutcome::Successful {
                 has_new_data: rng.u32(..100) < 60,
@@ -95,7 +127,9 @@ impl Behaviour {
         let truth = if self == Self::BadEcho { Truth::BankDown } else { truth };
         let (state, data_status, sync_status) = match truth {
             Truth::Works => (JobState::Finished, "AVAILABLE", SyncStatus::Successful),
-            Truth::BankDown => (JobState::Failed, "AVAILABLE", SyncStatus::Failed),
+            Truth::BankDown | Truth::Unlinked => {
+                (JobState::Failed, "AVAILABLE", SyncStatus::Failed)
+            }
             Truth::WantsCustomer => {
                 (JobState::Failed, "AVAILABLE", SyncStatus::ReauthorisationRequired)
             }

@@ -21,7 +21,7 @@ use std::thread;
 pub use behaviour::Behaviour;
 pub use life::Life;
 pub use report::Report;
-pub use world::{Network, World};
+pub use world::{Accidents, Network, World};
 
 /// Simulates so many accounts of a world, each as the world's chance has it, on all processors.
 #[must_use]

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use mono_sync::account::{
-    Account, DataStatus, Fact, JobEnd, JobState, Lease, MonoError, News, SyncAttempt, SyncData,
-    SyncOutcome, Trouble, Update, Want, Webhook,
+    Account, DataStatus, Fact, JobEnd, JobState, Lease, LinkCheck, MonoError, News, SyncAttempt,
+    SyncData, SyncOutcome, Trouble, Update, Want, Webhook,
 };
 use mono_sync::timestamp::Timestamp;
 
 use crate::behaviour::{Answer, Behaviour, Truth};
-use crate::report::{Report, Since};
+use crate::report::{Age, Hindrance, Report};
 use crate::world::World;
 
 /// An account in a world.
@@ -25,12 +25,20 @@ pub struct Life<'a> {
     account: Account,
     events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
     numbered: u64,
-    /// When the bank began to want the customer, while it does.
-    wants_customer: Option<Timestamp>,
-    /// The last time that the bank wanted the customer, to its end.
-    last_want: Range<Timestamp>,
+    /// The newest job at Mono.
+    job: Option<MonoJob>,
+    /// What the customer has to do before the bank gives data.
+    customer: Option<Truth>,
+    /// When the customer had done so last, and whether any webhook was to tell.
+    customer_came: Option<(Timestamp, bool)>,
     /// Since when the age is as it is now counted.
     counted_to: Timestamp,
+}
+
+struct MonoJob {
+    id: String,
+    /// What it finds out and when, if it ever ends.
+    found: Option<(Truth, Timestamp)>,
 }
 
 /// What happens.
@@ -39,20 +47,44 @@ enum Event {
     /// A message of the planner's arrives.
     Work { planned_at: Timestamp },
     /// Mono has found something out, and tells.
-    Found { job_id: String, truth: u8 },
-    /// A webhook arrives: which of the two, of which job, said when.
-    Webhook { job_id: String, truth: u8, second: bool, said_at: Timestamp },
-    /// The bank begins to want the customer.
-    Demand,
-    /// The customer has done what the bank wants.
-    Recovery,
-    /// Mono tells of it, or of the data after it.
-    Recovered { with_data: bool, said_at: Timestamp },
+    Found { job_id: String, truth: Truth },
+    /// A webhook arrives that tells of a job: the first or the second of the two.
+    Echo { job_id: String, truth: Truth, second: bool, said_at: Timestamp },
+    /// A webhook arrives that tells what the customer has done.
+    Told { told: Told, said_at: Timestamp },
+    /// The customer is wanted.
+    Wanted(Truth),
+    /// The customer has done what was wanted.
+    Came,
+}
+
+/// What Mono tells where no sync of ours is the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Unlinked,
+    Connected,
+    Reauthorized,
+    Data,
+}
+
+impl Told {
+    fn news(self) -> News {
+        match self {
+            Self::Unlinked => News::Unlinked,
+            Self::Connected => News::Connected { customer_id: None, processing: false },
+            Self::Reauthorized => News::Reauthorized,
+            Self::Data => News::Updated(Box::new(Update {
+                data_status: Some(DataStatus::from_word("AVAILABLE")),
+                ..Update::default()
+            })),
+        }
+    }
 }
 
 const HOUR: u64 = 3_600_000;
 const DAY: Duration = Duration::from_hours(24);
-const TRUTHS: [Truth; 3] = [Truth::Works, Truth::BankDown, Truth::WantsCustomer];
+/// How long SQS keeps a message of a worker that died from the next.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(9);
 
 impl<'a> Life<'a> {
     /// The account of this number, linked before the world begins.
@@ -63,36 +95,27 @@ impl<'a> Life<'a> {
         // They were all refreshed within the same hours: a burst that has to dissolve.
         let linked_at = world.start - Duration::from_secs(rng.u64(0..4 * 3_600));
         let bank = usize::try_from(rng.u64(..)).unwrap_or(0) % world.banks.len();
+        let account = Account::new(id.parse().unwrap_or_else(|_| unreachable!("hexadecimal")));
+        let first = if behaviour == Behaviour::PaymentOnly { Told::Connected } else { Told::Data };
+        let webhook = Webhook::new(Some(linked_at), linked_at, "link", None, first.news());
         let mut life = Self {
             world,
             behaviour,
             bank: &world.banks[bank],
             rng,
-            account: Account::new(id.parse().unwrap_or_else(|_| unreachable!("hexadecimal"))),
+            account: account.apply(&Fact::Webhook(webhook)),
             events: BinaryHeap::new(),
             numbered: 0,
-            wants_customer: None,
-            last_want: world.start..world.start,
+            job: None,
+            customer: None,
+            customer_came: None,
             counted_to: world.start,
         };
-        life.link(linked_at);
-        life
-    }
-
-    fn link(&mut self, at: Timestamp) {
-        let news = match self.behaviour {
-            Behaviour::PaymentOnly => News::Connected { customer_id: None, processing: false },
-            _ => News::Updated(Box::new(Update {
-                data_status: Some(DataStatus::from_word("AVAILABLE")),
-                ..Update::default()
-            })),
-        };
-        self.learn(at, at, "link", news);
-        match self.behaviour {
-            Behaviour::AsksForOtp => self.demand_later(self.world.start),
-            Behaviour::Mfa => self.wants_customer = Some(self.world.start),
-            _ => {}
+        match behaviour {
+            Behaviour::Mfa => life.customer = Some(Truth::WantsCustomer),
+            _ => life.want_customer_later(world.start),
         }
+        life
     }
 
     /// Lives to the end of the world.
@@ -117,8 +140,11 @@ impl<'a> Life<'a> {
                 self.plan(now, report);
             }
         }
-        self.count_age(self.world.end, report);
-        report.ended(self.since(self.world.end), self.age(self.world.end));
+        let end = self.world.end;
+        self.count_age(end, report);
+        if self.truth(end) == Truth::Works {
+            report.ended(self.age(end));
+        }
     }
 
     /// The next full hour at which the planner may find something. It looks at every hour; at the
@@ -133,6 +159,9 @@ impl<'a> Life<'a> {
             return Some(Timestamp::from_millis(next_hour));
         }
         let due = self.account.next_refresh_at(self.world.policy)?;
+        if self.account.is_unlinked() {
+            return Some(Timestamp::from_millis(next_hour));
+        }
         let queued = self.account.refresh_queued_at.filter(|queued| *queued >= due);
         let due = queued.map_or(due, |queued| queued + self.world.policy.interval.unwrap_or(DAY));
         Some(Timestamp::from_millis(next_hour.max(due.millis().div_ceil(HOUR) * HOUR)))
@@ -146,51 +175,58 @@ impl<'a> Life<'a> {
             self.account.refresh_queued_at = Some(now);
         }
         report.queued += 1;
+        if self.chance(self.world.accidents.planner_dies) {
+            return;
+        }
         let delay = Duration::from_millis(self.rng.u64(1_000..900_000));
         self.later(now + delay, Event::Work { planned_at: now });
     }
 
     fn happen(&mut self, now: Timestamp, event: Event, report: &mut Report) {
+        self.count_age(now, report);
         match event {
             Event::Work { planned_at } => self.work(now, planned_at, report),
             Event::Found { job_id, truth } => {
                 for second in [false, true] {
                     let job_id = job_id.clone();
-                    self.tell(now, Event::Webhook { job_id, truth, second, said_at: now });
+                    self.tell(now, Event::Echo { job_id, truth, second, said_at: now });
                 }
             }
-            Event::Webhook { job_id, truth, second, said_at } => {
-                report.webhooks += 1;
-                let echo = self.behaviour.echo(TRUTHS[usize::from(truth)], &job_id);
-                let [job, update] = echo;
-                self.count_age(now, report);
+            Event::Echo { job_id, truth, second, said_at } => {
+                let [job, update] = self.behaviour.echo(truth, &job_id);
                 if second {
-                    self.learn(said_at, now, &job_id, update);
+                    self.learn(Some(said_at), now, &job_id, update, report);
                 } else {
                     // Mono's jobs.update carries no time.
-                    self.learn_weakly(now, &job_id, job);
+                    self.learn(None, now, &job_id, job, report);
                 }
             }
-            Event::Demand => self.wants_customer = Some(now),
-            Event::Recovery => {
-                self.last_want = self.wants_customer.take().unwrap_or(now)..now;
-                self.tell(now, Event::Recovered { with_data: false, said_at: now });
-                let data_at = now + Duration::from_secs(self.rng.u64(5..300));
-                self.tell(data_at, Event::Recovered { with_data: true, said_at: data_at });
-                self.demand_later(now);
+            Event::Told { told, said_at } => {
+                // Nor does its account_unlinked.
+                let said_at = Some(said_at).filter(|_| told != Told::Unlinked);
+                self.learn(said_at, now, &format!("{told:?}"), told.news(), report);
             }
-            Event::Recovered { with_data, said_at } => {
-                report.webhooks += 1;
-                self.count_age(now, report);
-                let fresh = Update {
-                    data_status: Some(DataStatus::from_word("AVAILABLE")),
-                    ..Update::default()
-                };
-                let news =
-                    if with_data { News::Updated(Box::new(fresh)) } else { News::Reauthorized };
-                self.learn(said_at, now, "recovery", news);
+            Event::Wanted(truth) => {
+                self.customer = Some(truth);
+                if truth == Truth::Unlinked {
+                    self.tell(now, Event::Told { told: Told::Unlinked, said_at: now });
+                }
             }
+            Event::Came => self.customer_comes(now),
         }
+    }
+
+    fn customer_comes(&mut self, now: Timestamp) {
+        let told = match self.customer.take() {
+            Some(Truth::Unlinked) => Told::Connected,
+            _ => Told::Reauthorized,
+        };
+        let is_told = self.tell(now, Event::Told { told, said_at: now });
+        let data_at = now + Duration::from_secs(self.rng.u64(5..300));
+        let data = Event::Told { told: Told::Data, said_at: data_at };
+        let has_data_told = self.tell(data_at, data);
+        self.customer_came = Some((now, is_told || has_data_told));
+        self.want_customer_later(now);
     }
 
     fn work(&mut self, now: Timestamp, planned_at: Timestamp, report: &mut Report) {
@@ -202,21 +238,42 @@ impl<'a> Life<'a> {
                 let Ok(begun) = self.account.begin_sync(lease, self.world.policy.cooldown) else {
                     return;
                 };
-                self.account = begun;
-                let outcome = self.sync(now, lease, report);
-                if outcome.reached_mono() {
+                self.record(begun, report);
+                let dies = self.chance(self.world.accidents.worker_dies);
+                if dies {
+                    self.later(now + VISIBILITY_TIMEOUT, Event::Work { planned_at });
+                }
+                if dies && self.rng.bool() {
+                    return;
+                }
+                let attempt = self.sync(now);
+                if attempt.outcome.reached_mono() {
                     report.paid(reason, now);
+                }
+                if dies {
+                    return;
+                }
+                if let Some(ended) = self.account.end_sync(lease, &attempt) {
+                    self.record(ended, report);
                 }
             }
             Some(Want::Job { id }) => {
                 report.followed += 1;
                 self.follow(now, &id, report);
             }
-            Some(Want::Link) | None => report.unwanted += 1,
+            Some(Want::Link) => {
+                report.checked += 1;
+                if self.world.outage(now).is_none() {
+                    let linked = self.customer != Some(Truth::Unlinked);
+                    let check = Fact::LinkCheck(LinkCheck { at: now, linked });
+                    self.record(self.account.apply(&check), report);
+                }
+            }
+            None => report.unwanted += 1,
         }
     }
 
-    fn sync(&mut self, now: Timestamp, lease: Lease, report: &mut Report) -> SyncOutcome {
+    fn sync(&mut self, now: Timestamp) -> SyncAttempt {
         let job_id = format!("{:08x}", self.rng.u32(..));
         let truth = self.truth(now);
         let answer = if self.world.outage(now).is_some() {
@@ -228,85 +285,94 @@ impl<'a> Life<'a> {
             let took = Duration::from_secs(2);
             Answer { outcome: SyncOutcome::Trouble(trouble), took, found: None }
         } else {
-            self.behaviour.answer(truth, &job_id, &mut self.rng)
+            self.behaviour.answer(truth, &job_id, self.world.accidents, &mut self.rng)
         };
-        let ended_at = now + answer.took;
-        if let Some((truth, after)) = answer.found {
-            let truth = TRUTHS.iter().position(|known| *known == truth).unwrap_or_default();
-            let truth = u8::try_from(truth).unwrap_or_default();
-            self.later(now + after, Event::Found { job_id, truth });
+        let found = answer.found.map(|(truth, after)| (truth, now + after));
+        if let Some((truth, at)) = found {
+            self.later(at, Event::Found { job_id: job_id.clone(), truth });
         }
-        let attempt = SyncAttempt {
+        self.job = Some(MonoJob { id: job_id, found });
+        SyncAttempt {
             started_at: now,
-            ended_at,
+            ended_at: now + answer.took,
             incomplete_allowed: false,
-            outcome: answer.outcome.clone(),
-        };
-        self.count_age(now, report);
-        if let Some(ended) = self.account.end_sync(lease, &attempt) {
-            self.account = ended;
+            outcome: answer.outcome,
         }
-        answer.outcome
     }
 
-    /// Mono knows the end of a job by the time it is asked for.
+    /// Asks Mono for the end of a job.
     fn follow(&mut self, now: Timestamp, job_id: &str, report: &mut Report) {
-        if self.world.outage(now).is_some() {
+        let job = self.job.as_ref().filter(|job| job.id == job_id);
+        let found = job.and_then(|job| job.found).filter(|(_, at)| *at <= now);
+        let Some((truth, _)) = found.filter(|_| self.world.outage(now).is_none()) else {
             return;
-        }
+        };
         let job_id = Some(job_id.to_owned());
-        let outcome = match self.truth(now) {
+        let outcome = match truth {
             Truth::Works => SyncOutcome::Successful {
                 has_new_data: true,
                 data: SyncData::Transactions,
                 balance: None,
                 job_id,
             },
-            Truth::BankDown => {
+            Truth::WantsCustomer => SyncOutcome::ReauthorisationRequired { job_id },
+            Truth::BankDown | Truth::Unlinked => {
                 let error = MonoError { code: "JOB_FAILED".to_owned(), message: None };
                 SyncOutcome::Failed { error, job_id }
             }
-            Truth::WantsCustomer => SyncOutcome::ReauthorisationRequired { job_id },
         };
-        self.count_age(now, report);
         let at = self.account.job_over_by().map_or(now, |over| over.min(now));
-        self.account = self.account.apply(&Fact::JobEnd(JobEnd { at, outcome }));
+        self.record(self.account.apply(&Fact::JobEnd(JobEnd { at, outcome })), report);
     }
 
     fn truth(&self, now: Timestamp) -> Truth {
-        match self.behaviour {
-            Behaviour::FailingBank | Behaviour::PaymentOnly => Truth::BankDown,
-            _ if self.wants_customer.is_some() => Truth::WantsCustomer,
+        match (self.behaviour, self.customer) {
+            (Behaviour::FailingBank | Behaviour::PaymentOnly, _) => Truth::BankDown,
+            (_, Some(wanted)) => wanted,
             _ if self.bank.iter().any(|down| down.contains(&now)) => Truth::BankDown,
             _ => Truth::Works,
         }
     }
 
-    fn demand_later(&mut self, now: Timestamp) {
-        let demand = now + Duration::from_secs(self.rng.u64(10 * 86_400..60 * 86_400));
-        let recovery = demand + Duration::from_secs(self.rng.u64(3_600..10 * 86_400));
-        self.later(demand, Event::Demand);
-        self.later(recovery, Event::Recovery);
+    /// Of the customers of whom anything is ever wanted.
+    fn want_customer_later(&mut self, now: Timestamp) {
+        let (truth, longest) = match self.behaviour {
+            Behaviour::AsksForOtp => (Truth::WantsCustomer, 10 * DAY),
+            Behaviour::LinksAnew => (Truth::Unlinked, Duration::from_hours(1)),
+            _ => return,
+        };
+        let wanted = now + Duration::from_secs(self.rng.u64(10 * 86_400..60 * 86_400));
+        let came = wanted + Duration::from_secs(self.rng.u64(600..longest.as_secs()));
+        self.later(wanted, Event::Wanted(truth));
+        self.later(came, Event::Came);
     }
 
-    /// Sends a webhook through the network.
-    fn tell(&mut self, now: Timestamp, event: Event) {
+    fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.rng.f64() < share
+    }
+
+    /// Sends a webhook through the network. Whether it ever arrives.
+    fn tell(&mut self, now: Timestamp, event: Event) -> bool {
         let network = self.world.network;
         let now = self.world.outage(now).unwrap_or(now);
-        let soon = |rng: &mut Rng| Duration::from_millis(rng.u64(200..20_000));
-        if self.rng.f64() < network.lose {
-            return;
+        if self.chance(network.lose) {
+            return false;
         }
-        if self.rng.f64() < network.duplicate {
+        if self.chance(network.duplicate) {
             let again = now + Duration::from_secs(self.rng.u64(30..7_200));
             self.later(again, event.clone());
         }
-        let wait = if self.rng.f64() < network.delay {
+        if self.chance(network.retry) {
+            let again = now + Duration::from_secs(self.rng.u64(4 * 3_600..48 * 3_600));
+            self.later(again, event.clone());
+        }
+        let wait = if self.chance(network.delay) {
             Duration::from_secs(self.rng.u64(30..4 * 3_600))
         } else {
-            soon(&mut self.rng)
+            Duration::from_millis(self.rng.u64(200..20_000))
         };
         self.later(now + wait, event);
+        true
     }
 
     fn later(&mut self, at: Timestamp, event: Event) {
@@ -314,14 +380,26 @@ impl<'a> Life<'a> {
         self.events.push(Reverse((at, self.numbered, event)));
     }
 
-    fn learn(&mut self, said_at: Timestamp, now: Timestamp, key: &str, news: News) {
-        let webhook = Webhook::new(Some(said_at), now, key, None, news);
-        self.account = self.account.apply(&Fact::Webhook(webhook));
+    fn learn(
+        &mut self,
+        said_at: Option<Timestamp>,
+        now: Timestamp,
+        key: &str,
+        news: News,
+        report: &mut Report,
+    ) {
+        report.webhooks += 1;
+        let said_at = said_at.filter(|_| self.world.network.timed);
+        let webhook = Webhook::new(said_at, now, key, None, news);
+        self.record(self.account.apply(&Fact::Webhook(webhook)), report);
     }
 
-    fn learn_weakly(&mut self, now: Timestamp, key: &str, news: News) {
-        let webhook = Webhook::new(None, now, key, None, news);
-        self.account = self.account.apply(&Fact::Webhook(webhook));
+    /// Writes the record, if it has changed.
+    fn record(&mut self, account: Account, report: &mut Report) {
+        if account != self.account {
+            report.written(self.account.attention(), account.attention());
+            self.account = account;
+        }
     }
 
     fn last_synced(&self) -> Timestamp {
@@ -329,28 +407,40 @@ impl<'a> Life<'a> {
         synced.map_or(self.world.start, |synced| synced.order.at)
     }
 
-    fn age(&self, now: Timestamp) -> Duration {
-        now.since(self.last_synced())
-    }
-
-    /// What stood in the way of fresh data since the last pull, if anything did.
-    fn since(&self, now: Timestamp) -> Since {
+    /// How old the data is, and for how long nothing has stood in the way of fresh data.
+    fn age(&self, now: Timestamp) -> Age {
         let synced = self.last_synced();
-        let overlaps = |down: &Range<Timestamp>| down.start < now && synced < down.end;
-        let wanted = self.wants_customer.is_some() || overlaps(&self.last_want);
-        let never = matches!(self.behaviour, Behaviour::FailingBank | Behaviour::PaymentOnly);
-        if never || wanted || self.bank.iter().any(overlaps) {
-            Since::BankFailed
-        } else if self.world.outages.iter().any(overlaps) {
-            Since::MonoFailed
-        } else {
-            Since::AllWell
-        }
+        let came = self.customer_came.filter(|(at, _)| *at > synced);
+        let down = self.bank.iter().chain(&self.world.outages);
+        let over = down.filter(|down| down.start < now).map(|down| down.end.min(now));
+        let back = over.chain(came.map(|(at, _)| at)).max().filter(|at| *at > synced);
+        let hindrance = match (back, came) {
+            (_, Some((_, false))) => Hindrance::Untold,
+            (Some(_), _) => Hindrance::Over,
+            (None, _) => Hindrance::None,
+        };
+        Age { plain: now.since(synced), hindrance, since: now.since(back.unwrap_or(synced)) }
     }
 
+    /// Counts the time since it was last counted, but not when the bank was down or the customer was
+    /// wanted.
     fn count_age(&mut self, now: Timestamp, report: &mut Report) {
-        let from = self.counted_to.since(self.last_synced());
-        report.aged(self.since(now), from, self.age(now));
-        self.counted_to = self.counted_to.max(now);
+        let mut from = self.counted_to;
+        self.counted_to = now.max(from);
+        let never = matches!(self.behaviour, Behaviour::FailingBank | Behaviour::PaymentOnly);
+        if never || self.customer.is_some() {
+            return;
+        }
+        for down in self.bank.iter().filter(|down| down.start < now) {
+            self.count_span(from..down.start, report);
+            from = from.max(down.end);
+        }
+        self.count_span(from..now, report);
+    }
+
+    fn count_span(&self, span: Range<Timestamp>, report: &mut Report) {
+        if span.start < span.end {
+            report.aged(span.start.since(self.last_synced()), self.age(span.end));
+        }
     }
 }

@@ -4,20 +4,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use mono_sync::account::Reason;
+use mono_sync::account::{Attention, Reason};
 use mono_sync::timestamp::Timestamp;
 
 use crate::world::World;
 
-/// What stood between an account and fresh data since its last pull.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
+/// What has stood between an account and fresh data since its last pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hindrance {
     /// Nothing.
-    AllWell,
-    /// Mono was down.
-    MonoFailed,
-    /// The bank was down, or wanted the customer.
-    BankFailed,
+    None,
+    /// The bank or Mono was down, or the customer was wanted.
+    Over,
+    /// The customer was wanted, and both webhooks that were to tell that they came were lost.
+    Untold,
+}
+
+/// How old the data of an account is whose bank works.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Age {
+    /// Since the last pull.
+    pub(crate) plain: Duration,
+    pub(crate) hindrance: Hindrance,
+    /// Since the last pull, or since the hindrance was over.
+    pub(crate) since: Duration,
 }
 
 /// What was seen of any number of accounts.
@@ -33,20 +43,24 @@ pub struct Report {
     pub unwanted: u64,
     /// Jobs that were asked for.
     pub followed: u64,
+    /// Links that were asked for.
+    pub checked: u64,
     /// Webhooks that arrived.
     pub webhooks: u64,
     /// Paid calls by their reason.
     pub calls: BTreeMap<Reason, u64>,
-    /// Accounts whose bank has worked all the time since the last pull, and that were not refreshed
-    /// for more than eight days.
+    /// Accounts that were not refreshed for more than eight days at the end, although nothing stood in
+    /// the way.
     pub stuck: u64,
+    /// Writes of records, and of the indexes of those that need attention.
+    record_writes: u64,
+    index_writes: u64,
     start: Timestamp,
     /// Paid calls in each minute.
     by_minute: Vec<u32>,
     /// Minutes that accounts whose bank works spent at each age, as differences.
     ages: Vec<i64>,
-    worst: Duration,
-    worst_with_outage: Duration,
+    worst: BTreeMap<Hindrance, Duration>,
 }
 
 /// In minutes: what is older is not told apart.
@@ -64,14 +78,16 @@ impl Report {
             queued: 0,
             unwanted: 0,
             followed: 0,
+            checked: 0,
             webhooks: 0,
             calls: BTreeMap::new(),
             stuck: 0,
+            record_writes: 0,
+            index_writes: 0,
             start: world.start,
             by_minute: vec![0; minutes(length) + 2],
             ages: vec![0; OLDEST + 1],
-            worst: Duration::ZERO,
-            worst_with_outage: Duration::ZERO,
+            worst: BTreeMap::new(),
         }
     }
 
@@ -84,18 +100,26 @@ impl Report {
     }
 
     /// The data of an account grew older, from one age to another.
-    pub(crate) fn aged(&mut self, since: Since, from: Duration, to: Duration) {
-        match since {
-            Since::BankFailed => return,
-            Since::AllWell => self.worst = self.worst.max(to),
-            Since::MonoFailed => self.worst_with_outage = self.worst_with_outage.max(to),
-        }
+    pub(crate) fn aged(&mut self, from: Duration, to: Age) {
+        let worst = self.worst.entry(to.hindrance).or_default();
+        *worst = to.since.max(*worst);
         self.ages[minutes(from).min(OLDEST)] += 1;
-        self.ages[minutes(to).min(OLDEST)] -= 1;
+        self.ages[minutes(to.plain).min(OLDEST)] -= 1;
     }
 
-    pub(crate) fn ended(&mut self, since: Since, age: Duration) {
-        self.stuck += u64::from(since != Since::BankFailed && age > STUCK);
+    pub(crate) fn ended(&mut self, age: Age) {
+        self.stuck += u64::from(age.since > STUCK);
+    }
+
+    /// A record was written, whose place in the attention indexes was this before, and is this now.
+    pub(crate) fn written(&mut self, before: Option<Attention>, after: Option<Attention>) {
+        self.record_writes += 1;
+        let places = match (before, after) {
+            (None, None) => 0,
+            (Some(before), Some(after)) if before != after => 2,
+            _ => 1,
+        };
+        self.index_writes += places;
     }
 
     /// Of the accounts of both.
@@ -105,8 +129,11 @@ impl Report {
         self.queued += other.queued;
         self.unwanted += other.unwanted;
         self.followed += other.followed;
+        self.checked += other.checked;
         self.webhooks += other.webhooks;
         self.stuck += other.stuck;
+        self.record_writes += other.record_writes;
+        self.index_writes += other.index_writes;
         for (reason, count) in other.calls {
             *self.calls.entry(reason).or_default() += count;
         }
@@ -115,12 +142,14 @@ impl Report {
         };
         sum(&mut self.by_minute, &other.by_minute);
         self.ages.iter_mut().zip(other.ages).for_each(|(one, other)| *one += other);
-        self.worst = self.worst.max(other.worst);
-        self.worst_with_outage = self.worst_with_outage.max(other.worst_with_outage);
+        for (hindrance, age) in other.worst {
+            let worst = self.worst.entry(hindrance).or_default();
+            *worst = age.max(*worst);
+        }
         self
     }
 
-    /// The age that the data was younger than for this share of the time.
+    /// The age that the data was younger than for this share of the time in which the bank worked.
     #[must_use]
     pub fn age(&self, share: f64) -> Duration {
         let counts = self.minutes_at_age();
@@ -140,16 +169,11 @@ impl Report {
         Duration::from_mins(minute.unwrap_or(OLDEST) as u64)
     }
 
-    /// The oldest that the data of an account was that nothing stood in the way of.
+    /// The longest that an account waited for fresh data although nothing stood in the way, by what
+    /// had done so before.
     #[must_use]
-    pub fn worst(&self) -> Duration {
-        self.worst
-    }
-
-    /// The same with an outage of Mono's since the last pull.
-    #[must_use]
-    pub fn worst_with_outage(&self) -> Duration {
-        self.worst_with_outage
+    pub fn worst(&self, hindrance: Hindrance) -> Duration {
+        self.worst.get(&hindrance).copied().unwrap_or_default()
     }
 
     /// The most paid calls within a minute after so many days.
@@ -173,11 +197,11 @@ impl Report {
         self.ages.iter().map(count).collect()
     }
 
-    /// DynamoDB units in a month of thirty days: reads and writes. By the requests that the tests
-    /// count: an hour's scan an eighth of a read an account; a message two reads and a half and, if it
-    /// becomes a sync, three writes (mark, lease, outcome); a webhook half a read, its entry in the
-    /// history and the record; an import, for four syncs in five, a read, two writes of the record and
-    /// five reads of rows, without the rows that it writes.
+    /// DynamoDB units in a month of thirty days: reads and writes. Writes of records and of the
+    /// attention indexes are counted; the rest goes by the requests that the tests count: an hour's
+    /// scan an eighth of a read an account; a message two reads and a half, and the mark; a webhook
+    /// half a read, and its entry in the history; an import, for four syncs in five, a read, two writes
+    /// of the record and five reads of rows, without the rows that it writes.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
     pub fn units(&self) -> (f64, f64) {
@@ -186,7 +210,8 @@ impl Report {
         let (webhooks, imports) = (self.webhooks as f64, paid * 0.8);
         let scans = self.accounts as f64 * self.days as f64 * 24.0 / 8.0;
         let reads = scans + queued * 2.5 + webhooks * 0.5 + imports * 6.0;
-        let writes = queued + paid * 2.0 + webhooks * 2.0 + imports * 2.0;
+        let records = (self.record_writes + self.index_writes) as f64;
+        let writes = queued + records + webhooks + imports * 2.0;
         (reads * month, writes * month)
     }
 }
@@ -210,14 +235,20 @@ impl fmt::Display for Report {
         for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             writeln!(f, "| age of `last_synced_at`, {name} | {:.1} h |", hours(self.age(share)))?;
         }
-        writeln!(f, "| the oldest, where nothing stood in the way | {:.1} h |", hours(self.worst))?;
-        let outage = hours(self.worst_with_outage);
-        writeln!(f, "| the oldest, with an outage of Mono's since | {outage:.1} h |")?;
+        for (name, hindrance) in [
+            ("the oldest, where nothing stood in the way since the pull", Hindrance::None),
+            ("the longest wait after an outage or for a customer who came", Hindrance::Over),
+            ("the same where no webhook told that they came", Hindrance::Untold),
+        ] {
+            writeln!(f, "| {name} | {:.1} h |", hours(self.worst(hindrance)))?;
+        }
         writeln!(f, "| accounts stuck at the end | {} |", self.stuck)?;
         for (reason, count) in &self.calls {
             writeln!(f, "| paid calls a day, {} | {:.0} |", reason.as_str(), a_day(*count))?;
         }
-        writeln!(f, "| free calls a day, job_follow_up | {:.0} |", a_day(self.followed))?;
+        for (name, count) in [("job_follow_up", self.followed), ("link_check", self.checked)] {
+            writeln!(f, "| free calls a day, {name} | {:.0} |", a_day(count))?;
+        }
         writeln!(
             f,
             "| messages a day that were not wanted any more | {:.0} |",

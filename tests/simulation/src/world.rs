@@ -18,6 +18,8 @@ pub struct World {
     pub policy: RefreshPolicy,
     /// What happens to webhooks.
     pub network: Network,
+    /// What else goes wrong.
+    pub accidents: Accidents,
     /// When Mono is down: every call fails, and webhooks are held back.
     pub outages: Vec<Range<Timestamp>>,
     /// When each bank is down.
@@ -27,7 +29,7 @@ pub struct World {
 }
 
 /// The share of webhooks that meet each fate.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Network {
     /// Never arrive.
     pub lose: f64,
@@ -35,6 +37,28 @@ pub struct Network {
     pub duplicate: f64,
     /// Arrive up to four hours late.
     pub delay: f64,
+    /// Arrive again, four hours to two days later.
+    pub retry: f64,
+    /// Whether those that can carry a time do. In Mono's old API none does.
+    pub timed: bool,
+}
+
+impl Network {
+    /// All arrive, once and soon.
+    pub const FAIR: Self = Self { lose: 0.0, duplicate: 0.0, delay: 0.0, retry: 0.0, timed: true };
+}
+
+/// The share of what else goes wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accidents {
+    /// Of the syncs: Mono refuses them for the time being (429).
+    pub rate_limited: f64,
+    /// Of the jobs that take longer: they never end.
+    pub never_ending: f64,
+    /// Of the accounts that are due: their planner dies when it has marked them.
+    pub planner_dies: f64,
+    /// Of the syncs: their worker dies when it has the lease, half of them after Mono was asked.
+    pub worker_dies: f64,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -52,15 +76,18 @@ impl World {
                 interval: Some(interval_hours * Duration::from_hours(1)),
                 cooldown: Duration::from_mins(5),
             },
-            network: Network::default(),
+            network: Network::FAIR,
+            accidents: Accidents::default(),
             outages: Vec::new(),
             banks: vec![Vec::new(); BANKS],
             seed: 1,
         }
     }
 
-    /// One like the real one: 1 % of the webhooks are lost, 2 % repeated, 5 % delayed; Mono is down
-    /// for an hour every month, and each bank for 2 to 20 hours every second month.
+    /// One like the real one: 1 % of the webhooks are lost, 2 % repeated, 5 % delayed, one in a
+    /// thousand comes again within two days; Mono is down for an hour every month, and each bank for 2
+    /// to 20 hours every second month; of a thousand syncs two are refused, of ten thousand slow jobs
+    /// one never ends, and of a million accounts one planner and one worker die.
     #[must_use]
     pub fn rough(days: u32, interval_hours: u32, seed: u64) -> Self {
         let fair = Self::fair(days, interval_hours);
@@ -75,7 +102,19 @@ impl World {
             periods.collect::<Vec<_>>()
         };
         Self {
-            network: Network { lose: 0.01, duplicate: 0.02, delay: 0.05 },
+            network: Network {
+                lose: 0.01,
+                duplicate: 0.02,
+                delay: 0.05,
+                retry: 0.001,
+                timed: true,
+            },
+            accidents: Accidents {
+                rate_limited: 0.002,
+                never_ending: 1e-4,
+                planner_dies: 1e-6,
+                worker_dies: 1e-6,
+            },
             outages: down(30, 1, 1),
             banks: (0..BANKS).map(|_| down(60, 2, 20)).collect(),
             seed,

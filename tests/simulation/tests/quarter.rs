@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use simulation::{World, simulate};
+use simulation::report::Hindrance;
+use simulation::{Accidents, Network, World, simulate};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -14,9 +15,35 @@ fn nothing_goes_stale_at_any_interval() {
         let p99 = report.age(0.99);
         assert!(p99 < interval + 2 * HOUR, "p99 {p99:?}\n{report}");
         // One refresh that came to nothing, twice the hour between plans, and the way of the message.
-        assert!(report.worst() < interval * 2 + HOUR * 5 / 2, "the oldest\n{report}");
-        assert!(interval < 24 * HOUR || report.worst() < 50 * HOUR, "the oldest\n{report}");
+        let worst = report.worst(Hindrance::None);
+        assert!(worst < (interval * 2 + HOUR * 5 / 2).min(50 * HOUR), "the oldest\n{report}");
+        // The longer an outage was, the longer it takes until it is seen that it is over.
+        assert!(report.worst(Hindrance::Over) < 50 * HOUR, "after an outage\n{report}");
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
+    }
+}
+
+#[test]
+fn whatever_dies_however_often_no_account_is_stuck_or_costs_more() {
+    for timed in [true, false] {
+        let world = World {
+            network: Network { lose: 0.2, duplicate: 0.2, delay: 0.2, retry: 0.1, timed },
+            accidents: Accidents {
+                rate_limited: 0.1,
+                never_ending: 0.1,
+                planner_dies: 0.05,
+                worker_dies: 0.05,
+            },
+            ..World::rough(90, 24, 11)
+        };
+        let report = simulate(&world, 2_000);
+        let p99 = report.age(0.99);
+        assert!(p99 < 72 * HOUR, "p99 {p99:?}\n{report}");
+        assert!(report.worst(Hindrance::None) < 8 * 24 * HOUR, "the oldest\n{report}");
+        assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
+        #[expect(clippy::cast_precision_loss, reason = "of small counts")]
+        let a_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
+        assert!(a_day < 1.2, "{a_day} calls an account and day\n{report}");
     }
 }
 

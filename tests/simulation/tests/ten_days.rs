@@ -30,7 +30,7 @@ const KINDS: [(Behaviour, u64, u64); 6] = [
 #[test]
 fn each_kind_of_account_costs_what_it_is_to_cost() {
     for (behaviour, least, most) in KINDS {
-        let calls = calls(behaviour, Network::default());
+        let calls = calls(behaviour, Network::FAIR);
         let (fewest, highest) = (calls.iter().min().unwrap(), calls.iter().max().unwrap());
         println!("{behaviour:?}: {fewest} to {highest}");
         assert!((least..=most).contains(fewest), "{behaviour:?}: {fewest} to {highest}");
@@ -40,17 +40,22 @@ fn each_kind_of_account_costs_what_it_is_to_cost() {
 
 #[test]
 fn no_loss_repeat_or_delay_of_an_echo_begets_more_calls() {
+    let fair = Network::FAIR;
     for network in [
-        Network { duplicate: 1.0, ..Network::default() },
-        Network { lose: 1.0, ..Network::default() },
-        Network { lose: 0.3, duplicate: 0.5, delay: 0.5 },
-        Network { delay: 1.0, ..Network::default() },
+        Network { duplicate: 1.0, ..fair },
+        Network { lose: 1.0, ..fair },
+        Network { lose: 0.3, duplicate: 0.5, delay: 0.5, ..fair },
+        Network { delay: 1.0, ..fair },
+        Network { retry: 1.0, ..fair },
     ] {
-        for (behaviour, _, most) in KINDS {
-            let calls = calls(behaviour, network);
-            let highest = calls.iter().max().unwrap();
-            // One more where the only echo of a success is lost, or comes late enough to be news.
-            assert!(*highest <= most + 1, "{behaviour:?} {network:?}: {highest}");
+        for timed in [true, false] {
+            let network = Network { timed, ..network };
+            for (behaviour, _, most) in KINDS {
+                let calls = calls(behaviour, network);
+                let highest = calls.iter().max().unwrap();
+                // One more where the only echo of a success is lost, or comes late enough to be news.
+                assert!(*highest <= most + 1, "{behaviour:?} {network:?}: {highest}");
+            }
         }
     }
 }

@@ -55,10 +55,15 @@ fn an_account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
 }
 
 #[test]
-fn a_sync_takes_the_mark_away() {
+fn a_sync_takes_the_mark_away_when_it_ends() {
     let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
     let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
-    assert_eq!(account.begin_sync(lease, POLICY.cooldown).unwrap().refresh_queued_at, None);
+    let begun = account.begin_sync(lease, POLICY.cooldown).unwrap();
+    assert_eq!(planned(&begun, NEXT_DAY + 60), None, "one that dies is not paid for each hour");
+    assert_eq!(planned(&begun, NEXT_DAY + 24 * 60), SCHEDULED);
+    let Fact::Attempt(attempt) = attempt(NEXT_DAY + 1, rate_limited()) else { unreachable!() };
+    let ended = begun.end_sync(lease, &attempt).unwrap();
+    assert_eq!(planned(&ended, NEXT_DAY + 60), SCHEDULED, "nothing was begun");
 }
 
 #[test]

@@ -138,9 +138,36 @@ fn others_never_pulled_back_off_by_the_time_since_first_seen() {
 #[test]
 fn the_backoff_is_at_least_an_hour_and_at_most_seven_days() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
-    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, failure())]);
     assert_eq!(next(tried(2)), Some(at(2) + HOUR));
     assert_eq!(next(tried(30 * DAY_MINUTES)), Some(at(37 * DAY_MINUTES)));
+}
+
+#[test]
+fn an_attempt_that_told_nothing_is_no_failure() {
+    let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
+    assert_eq!(next(tried(3 * DAY_MINUTES)), Some(at(4 * DAY_MINUTES)));
+    let told = strong(3 * DAY_MINUTES + 5, updated("UNAVAILABLE", Some("FAILED")));
+    let told = tried(3 * DAY_MINUTES).chain([told]);
+    assert_eq!(next(told), Some(at(6 * DAY_MINUTES)));
+    let never_filled = [strong(0, connected()), attempt(3 * DAY_MINUTES, timeout())];
+    assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "it has never worked");
+}
+
+#[test]
+fn the_backoff_begins_anew_when_the_customer_has_come() {
+    let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
+    let came_at = 8 * DAY_MINUTES + 9;
+    let reauthorised = vec![strong(came_at, News::Reauthorized)];
+    let relinked = vec![strong(came_at - 1, News::Unlinked), strong(came_at, connected())];
+    for came in [reauthorised, relinked] {
+        let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
+        assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
+        let again = came.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
+        assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - came_at)));
+    }
 }
 
 #[test]

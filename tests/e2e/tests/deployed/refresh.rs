@@ -95,13 +95,14 @@ impl Alone {
         Timestamp::from_millis(until)
     }
 
-    async fn pause(&self, until: Timestamp) {
+    async fn set(&self, key: &str, attribute: &str, at: Timestamp) {
         Client::new(&self.world.stack.sdk())
             .update_item()
             .table_name(self.world.stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S("#refresh".to_owned()))
-            .update_expression("SET paused_until = :until")
-            .expression_attribute_values(":until", AttributeValue::N(until.millis().to_string()))
+            .key("account_id", AttributeValue::S(key.to_owned()))
+            .update_expression("SET #attribute = :at")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":at", AttributeValue::N(at.millis().to_string()))
             .send()
             .await
             .unwrap();
@@ -225,6 +226,24 @@ async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
 }
 
 #[tokio::test]
+async fn what_is_marked_by_a_planner_that_dies_is_queued_after_another_interval() {
+    let stack = Alone::turn().await;
+    let case = stack.overdue().await;
+    let before = case.shown().await;
+    fail("SendMessageBatch", &case.id, &[Failure::Crash]);
+    let died = stack.world.stack.plan_refresh().await.unwrap();
+    assert!(died["scanned"].is_null(), "{died}");
+    let sent = case.queued();
+    stack.plan().await;
+    assert_eq!((case.queued(), case.paid()), (sent, 0), "it may have been queued");
+    let long_ago = Timestamp::now() - DAY;
+    stack.set(&case.id, "refresh_queued_at", long_ago).await;
+    stack.plan().await;
+    case.until_refreshed(&before).await;
+    assert_eq!(case.paid(), 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
     let stack = Alone::turn().await;
     let case = stack.overdue().await;
@@ -283,11 +302,12 @@ async fn what_cannot_wait_for_as_long_as_mono_wants_is_left_to_the_next_plan() {
     let stack = Alone::turn().await;
     let case = stack.overdue().await;
     let before = case.shown().await;
-    stack.pause(Timestamp::now() + Duration::from_mins(10)).await;
+    let pause = async |until| stack.set("#refresh", "paused_until", until).await;
+    pause(Timestamp::now() + Duration::from_mins(10)).await;
     stack.plan().await;
     case.logged("\"outcome\":\"paused\"").await;
     assert_eq!((case.queued(), case.paid()), (1, 0));
-    stack.pause(Timestamp::now()).await;
+    pause(Timestamp::now()).await;
     stack.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!((case.queued(), case.paid()), (2, 1), "it was not marked any more");
@@ -315,17 +335,18 @@ async fn a_429_pauses_all_and_the_account_is_planned_again() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_after_the_call_does_not_pay_again_when_its_message_comes_again() {
+async fn a_worker_that_dies_after_its_call_is_paid_for_once_in_an_interval() {
     let stack = Alone::turn().await;
     let case = stack.overdue().await;
-    let planned_at = Timestamp::now();
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     fail("PutItem", &case.id, &[Failure::Pass, Failure::Crash]);
-    case.refresh(planned_at).await;
-    assert_eq!((local().proxy.pending_faults(&case.id), case.paid()), (0, 1));
+    let planned_at = Timestamp::now();
+    stack.plan().await;
+    eventually("it dies", async || local().proxy.pending_faults(&case.id) == 0).await;
     let again = case.refresh(planned_at).await;
-    assert_eq!(again, json!({ "batchItemFailures": [] }));
-    assert_eq!(case.paid(), 1, "it was attempted after it was planned");
+    assert_eq!(again, json!({ "batchItemFailures": [] }), "as its message that comes again");
+    stack.plan().await;
+    assert_eq!((case.queued(), case.paid()), (1, 1));
 }
 
 #[tokio::test]
