@@ -216,8 +216,7 @@ impl Syncer {
         let mono = in_time(by, self.mono.sign_in(now)).await?;
         match account.still_wanted(planned_at, now, self.accounts.policy()) {
             Some(Want::Job { id: job_id }) => {
-                // An end that is learnt later must not outweigh what happened since.
-                let at = account.job_over_by().map_or(now, |over| over.min(now));
+                let at = account.job_heard_at().unwrap_or(planned_at);
                 self.follow(id, job_id, at, &mono, by).await
             }
             Some(Want::Link) => Ok(match self.check(id, &mono, by).await? {

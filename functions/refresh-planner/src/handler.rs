@@ -162,8 +162,7 @@ impl Run<'_> {
     }
 
     async fn mark(&self, stored: &Stored, want: &Want, now: Timestamp) -> bool {
-        // A job is asked for once by the hour it is in, and says nothing of when a sync was queued.
-        let queued_at = Some(now).filter(|_| !matches!(want, Want::Job { .. }));
+        let queued_at = Some(now).filter(|_| !want.is_free());
         match self.planner.accounts.mark_queued(stored, queued_at).await {
             Ok(true) => true,
             Ok(false) => {

@@ -78,7 +78,7 @@ impl LinkCheck {
 /// What a job of Mono's came to, as Mono says when it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobEnd {
-    /// When Mono was asked.
+    /// When the job was last heard of before Mono was asked.
     pub at: Timestamp,
     /// What the sync that the job is of came to.
     pub outcome: SyncOutcome,

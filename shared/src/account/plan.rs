@@ -19,6 +19,14 @@ pub enum Want {
     Link,
 }
 
+impl Want {
+    /// Whether Mono charges nothing for it. It may be done twice, so nothing notes that it was queued.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        !matches!(self, Self::Sync(_))
+    }
+}
+
 /// Why Mono is asked to sync, and paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -44,8 +52,10 @@ impl Reason {
 
 /// How long a webhook is waited for before a job is asked for.
 const JOB_PATIENCE: Duration = Duration::from_mins(5);
-/// Plans are made once an hour, and each is to find every job once.
+/// How often plans are made.
 const PLANNING: Duration = Duration::from_hours(1);
+/// For how long a job is asked for: by two plans, since a message can be lost.
+const JOB_INTEREST: Duration = Duration::from_hours(2);
 
 impl Account {
     /// What is to be queued for the account at this time. Nothing is queued twice for one and the
@@ -54,14 +64,15 @@ impl Account {
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
         let interval = policy.interval?;
         if let Some((id, asked_from)) = self.job_to_follow(now)
-            && now < asked_from + PLANNING
+            && now < asked_from + JOB_INTEREST
         {
             return Some(Want::Job { id });
         }
         let (want, due) = self.due(now, policy)?;
-        let again_after = if want == Want::Link { PLANNING } else { interval };
-        let queued = self.refresh_queued_at.filter(|queued| *queued >= due);
-        queued.is_none_or(|queued| queued + again_after <= now).then_some(want)
+        let queued = self.refresh_queued_at.filter(|queued| *queued >= due && !want.is_free());
+        // Plans come to an account now some minutes earlier, now later.
+        let again_from = |queued| queued + interval - PLANNING / 2;
+        queued.is_none_or(|queued| again_from(queued) <= now).then_some(want)
     }
 
     /// What is still to be done of what was planned at a time. Nothing, if the account was attempted
@@ -76,7 +87,7 @@ impl Account {
         policy.interval?;
         // A job that Mono never ends must not stand in the way of a sync that is due long after it.
         if let Some((id, asked_from)) = self.job_to_follow(now)
-            && planned_at < asked_from + PLANNING
+            && planned_at < asked_from + JOB_INTEREST
         {
             return Some(Want::Job { id });
         }
@@ -106,10 +117,11 @@ impl Account {
         Some((want, due))
     }
 
-    /// When the newest job is over at the latest, whenever its end is learnt.
+    /// When the newest job was last heard of. Its end counts as of then, whenever it is learnt, since
+    /// nobody says when it was: so it cannot outweigh anything that happened meanwhile.
     #[must_use]
-    pub fn job_over_by(&self) -> Option<Timestamp> {
-        self.registers.job.as_ref().map(|job| job.order.at + Self::JOB_LIFETIME)
+    pub fn job_heard_at(&self) -> Option<Timestamp> {
+        self.registers.job.as_ref().map(|job| job.order.at)
     }
 
     /// A job that nothing has settled although there was time, and since when it is to be asked for:

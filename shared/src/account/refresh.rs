@@ -37,7 +37,9 @@ impl Account {
         }
         Some(match standing.status {
             Status::ReauthorisationRequired => {
-                self.attempted_at().unwrap_or(standing.at).max(standing.at) + REAUTHORISATION_CHECK
+                let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
+                let outdated = self.may_be_outdated(standing.at);
+                newest + if outdated { interval } else { REAUTHORISATION_CHECK }
             }
             Status::Healthy | Status::Partial => {
                 let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
@@ -93,6 +95,14 @@ impl Account {
                 Some(well_at) if self.is_answered(attempt) => backoff(well_at),
                 Some(well_at) => backoff(well_at).min(interval),
             }
+    }
+
+    /// Whether a demand of this time came so soon after a re-authorisation or a confirmed pull that it
+    /// may be of a job that had begun before.
+    fn may_be_outdated(&self, demand: Timestamp) -> bool {
+        let reauthorised = self.registers.reauthorised.as_ref().map(|mark| mark.order);
+        let well = self.synced().max(reauthorised);
+        well.is_some_and(|well| demand.since(well.at) < Self::JOB_LIFETIME)
     }
 
     /// Whether anything told how a pull ended after this time.

@@ -13,7 +13,7 @@ use mono_sync::account::{
 use mono_sync::timestamp::Timestamp;
 
 use crate::behaviour::{Answer, Behaviour, Truth};
-use crate::report::{Age, Hindrance, Report};
+use crate::report::{Hindrance, Report};
 use crate::world::World;
 
 /// An account in a world.
@@ -29,10 +29,12 @@ pub struct Life<'a> {
     job: Option<MonoJob>,
     /// What the customer has to do before the bank gives data.
     customer: Option<Truth>,
-    /// When the customer had done so last, and whether any webhook was to tell.
-    customer_came: Option<(Timestamp, bool)>,
-    /// Since when the age is as it is now counted.
+    /// When the customer had done so last, and how the account was hindered by it.
+    customer_came: Option<(Timestamp, Hindrance)>,
+    /// Up to when the age is counted.
     counted_to: Timestamp,
+    /// A pull, and for how long the bank has worked since, and did not want the customer.
+    worked: (Timestamp, Duration),
 }
 
 struct MonoJob {
@@ -84,7 +86,7 @@ impl Told {
 const HOUR: u64 = 3_600_000;
 const DAY: Duration = Duration::from_hours(24);
 /// How long SQS keeps a message of a worker that died from the next.
-const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(9);
+const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(90);
 
 impl<'a> Life<'a> {
     /// The account of this number, linked before the world begins.
@@ -110,6 +112,7 @@ impl<'a> Life<'a> {
             customer: None,
             customer_came: None,
             counted_to: world.start,
+            worked: (world.start, Duration::ZERO),
         };
         match behaviour {
             Behaviour::Mfa => life.customer = Some(Truth::WantsCustomer),
@@ -142,39 +145,52 @@ impl<'a> Life<'a> {
         }
         let end = self.world.end;
         self.count_age(end, report);
-        if self.truth(end) == Truth::Works {
-            report.ended(self.age(end));
-        }
+        report.ended(self.worked.1);
     }
 
-    /// The next full hour at which the planner may find something. It looks at every hour; at the
-    /// others it would not.
+    /// The next hour in which the planner may find something. It looks in every hour; in the others it
+    /// would not.
     fn next_plan(&self, now: Timestamp) -> Option<Timestamp> {
-        let next_hour = (now.millis() / HOUR + 1) * HOUR;
+        let this_hour = now.millis() / HOUR;
+        let hour = if now < Self::visited_in(this_hour) { this_hour } else { this_hour + 1 };
+        self.next_want(Timestamp::from_millis(hour * HOUR)).map(|at| {
+            let visit = Self::visited_in(at.millis() / HOUR);
+            if at <= visit { visit } else { Self::visited_in(at.millis() / HOUR + 1) }
+        })
+    }
+
+    /// When the planner comes by in this hour: some minutes earlier or later than in the one before.
+    fn visited_in(hour: u64) -> Timestamp {
+        let number = hour.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        Timestamp::from_millis(hour * HOUR + number % (10 * 60_000))
+    }
+
+    fn next_want(&self, next_hour: Timestamp) -> Option<Timestamp> {
         let job = self.account.registers.job.as_ref();
         let open = |state: &JobState| matches!(state, JobState::Running | JobState::Finished);
         if job.is_some_and(|job| {
-            open(&job.value.state) && now.since(job.order.at) < Duration::from_hours(3)
+            open(&job.value.state) && next_hour.since(job.order.at) < Duration::from_hours(3)
         }) {
-            return Some(Timestamp::from_millis(next_hour));
+            return Some(next_hour);
         }
         let due = self.account.next_refresh_at(self.world.policy)?;
         if self.account.is_unlinked() {
-            return Some(Timestamp::from_millis(next_hour));
+            return Some(next_hour);
         }
         let queued = self.account.refresh_queued_at.filter(|queued| *queued >= due);
-        let due = queued.map_or(due, |queued| queued + self.world.policy.interval.unwrap_or(DAY));
-        Some(Timestamp::from_millis(next_hour.max(due.millis().div_ceil(HOUR) * HOUR)))
+        let interval = self.world.policy.interval.unwrap_or(DAY);
+        let again_after = interval.saturating_sub(Duration::from_hours(1));
+        Some(next_hour.max(queued.map_or(due, |queued| queued + again_after)))
     }
 
     fn plan(&mut self, now: Timestamp, report: &mut Report) {
         let Some(want) = self.account.plan(now, self.world.policy) else {
             return;
         };
-        if !matches!(want, Want::Job { .. }) {
+        if !want.is_free() {
             self.account.refresh_queued_at = Some(now);
         }
-        report.queued += 1;
+        report.queued(self.account.attention());
         if self.chance(self.world.accidents.planner_dies) {
             return;
         }
@@ -217,15 +233,18 @@ impl<'a> Life<'a> {
     }
 
     fn customer_comes(&mut self, now: Timestamp) {
-        let told = match self.customer.take() {
-            Some(Truth::Unlinked) => Told::Connected,
-            _ => Told::Reauthorized,
+        let (told, untold) = match self.customer.take() {
+            Some(Truth::Unlinked) => (Told::Connected, Hindrance::UntoldLink),
+            _ => (Told::Reauthorized, Hindrance::Untold),
         };
         let is_told = self.tell(now, Event::Told { told, said_at: now });
         let data_at = now + Duration::from_secs(self.rng.u64(5..300));
         let data = Event::Told { told: Told::Data, said_at: data_at };
         let has_data_told = self.tell(data_at, data);
-        self.customer_came = Some((now, is_told || has_data_told));
+        let hindrance = if is_told || has_data_told { Hindrance::Over } else { untold };
+        let before = self.customer_came.filter(|(at, _)| *at > self.last_synced());
+        let worst = before.map_or(hindrance, |(_, before)| before.max(hindrance));
+        self.customer_came = Some((now, worst));
         self.want_customer_later(now);
     }
 
@@ -321,7 +340,7 @@ impl<'a> Life<'a> {
                 SyncOutcome::Failed { error, job_id }
             }
         };
-        let at = self.account.job_over_by().map_or(now, |over| over.min(now));
+        let at = self.account.job_heard_at().unwrap_or(now);
         self.record(self.account.apply(&Fact::JobEnd(JobEnd { at, outcome })), report);
     }
 
@@ -407,19 +426,15 @@ impl<'a> Life<'a> {
         synced.map_or(self.world.start, |synced| synced.order.at)
     }
 
-    /// How old the data is, and for how long nothing has stood in the way of fresh data.
-    fn age(&self, now: Timestamp) -> Age {
+    /// What has stood in the way of fresh data since the last pull.
+    fn hindrance(&self, now: Timestamp) -> Hindrance {
         let synced = self.last_synced();
-        let came = self.customer_came.filter(|(at, _)| *at > synced);
-        let down = self.bank.iter().chain(&self.world.outages);
-        let over = down.filter(|down| down.start < now).map(|down| down.end.min(now));
-        let back = over.chain(came.map(|(at, _)| at)).max().filter(|at| *at > synced);
-        let hindrance = match (back, came) {
-            (_, Some((_, false))) => Hindrance::Untold,
-            (Some(_), _) => Hindrance::Over,
-            (None, _) => Hindrance::None,
-        };
-        Age { plain: now.since(synced), hindrance, since: now.since(back.unwrap_or(synced)) }
+        if let Some((_, hindrance)) = self.customer_came.filter(|(at, _)| *at > synced) {
+            return hindrance;
+        }
+        let mut down = self.bank.iter().chain(&self.world.outages);
+        let hindered = down.any(|down| down.start < now && synced < down.end);
+        if hindered { Hindrance::Over } else { Hindrance::None }
     }
 
     /// Counts the time since it was last counted, but not when the bank was down or the customer was
@@ -438,9 +453,17 @@ impl<'a> Life<'a> {
         self.count_span(from..now, report);
     }
 
-    fn count_span(&self, span: Range<Timestamp>, report: &mut Report) {
-        if span.start < span.end {
-            report.aged(span.start.since(self.last_synced()), self.age(span.end));
+    fn count_span(&mut self, span: Range<Timestamp>, report: &mut Report) {
+        if span.start >= span.end {
+            return;
         }
+        let synced = self.last_synced();
+        if self.worked.0 != synced {
+            self.worked = (synced, Duration::ZERO);
+        }
+        self.worked.1 += span.end.since(span.start.max(synced));
+        let from = span.start.since(synced);
+        let worst = (self.hindrance(span.end), self.worked.1);
+        report.aged(from, span.end.since(synced), worst);
     }
 }

@@ -16,18 +16,10 @@ pub enum Hindrance {
     None,
     /// The bank or Mono was down, or the customer was wanted.
     Over,
-    /// The customer was wanted, and both webhooks that were to tell that they came were lost.
+    /// The bank wanted the customer, and both webhooks that were to tell that they came were lost.
     Untold,
-}
-
-/// How old the data of an account is whose bank works.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Age {
-    /// Since the last pull.
-    pub(crate) plain: Duration,
-    pub(crate) hindrance: Hindrance,
-    /// Since the last pull, or since the hindrance was over.
-    pub(crate) since: Duration,
+    /// Both webhooks of a link that was made anew were lost.
+    UntoldLink,
 }
 
 /// What was seen of any number of accounts.
@@ -49,8 +41,7 @@ pub struct Report {
     pub webhooks: u64,
     /// Paid calls by their reason.
     pub calls: BTreeMap<Reason, u64>,
-    /// Accounts that were not refreshed for more than eight days at the end, although nothing stood in
-    /// the way.
+    /// Accounts that at the end were not refreshed for more than eight days in which their bank worked.
     pub stuck: u64,
     /// Writes of records, and of the indexes of those that need attention.
     record_writes: u64,
@@ -66,6 +57,8 @@ pub struct Report {
 /// In minutes: what is older is not told apart.
 const OLDEST: usize = 60 * 24 * 60;
 const STUCK: Duration = Duration::from_hours(8 * 24);
+/// By status, all, and by owner.
+const INDEXES: u64 = 3;
 
 impl Report {
     /// Of nothing yet.
@@ -99,16 +92,23 @@ impl Report {
         }
     }
 
-    /// The data of an account grew older, from one age to another.
-    pub(crate) fn aged(&mut self, from: Duration, to: Age) {
-        let worst = self.worst.entry(to.hindrance).or_default();
-        *worst = to.since.max(*worst);
+    /// The data of an account grew older, from one age to another; and for how long its bank has worked
+    /// since the last pull, hindered by what.
+    pub(crate) fn aged(&mut self, from: Duration, to: Duration, worked: (Hindrance, Duration)) {
+        let worst = self.worst.entry(worked.0).or_default();
+        *worst = worked.1.max(*worst);
         self.ages[minutes(from).min(OLDEST)] += 1;
-        self.ages[minutes(to.plain).min(OLDEST)] -= 1;
+        self.ages[minutes(to).min(OLDEST)] -= 1;
     }
 
-    pub(crate) fn ended(&mut self, age: Age) {
-        self.stuck += u64::from(age.since > STUCK);
+    pub(crate) fn ended(&mut self, worked: Duration) {
+        self.stuck += u64::from(worked > STUCK);
+    }
+
+    /// A message was queued for an account, whose mark is in the attention indexes too.
+    pub(crate) fn queued(&mut self, attention: Option<Attention>) {
+        self.queued += 1;
+        self.index_writes += INDEXES * u64::from(attention.is_some());
     }
 
     /// A record was written, whose place in the attention indexes was this before, and is this now.
@@ -119,7 +119,7 @@ impl Report {
             (Some(before), Some(after)) if before != after => 2,
             _ => 1,
         };
-        self.index_writes += places;
+        self.index_writes += INDEXES * places;
     }
 
     /// Of the accounts of both.
@@ -169,8 +169,8 @@ impl Report {
         Duration::from_mins(minute.unwrap_or(OLDEST) as u64)
     }
 
-    /// The longest that an account waited for fresh data although nothing stood in the way, by what
-    /// had done so before.
+    /// The longest that a bank worked without that its account was refreshed, by what had stood in the
+    /// way before.
     #[must_use]
     pub fn worst(&self, hindrance: Hindrance) -> Duration {
         self.worst.get(&hindrance).copied().unwrap_or_default()
@@ -236,9 +236,13 @@ impl fmt::Display for Report {
             writeln!(f, "| age of `last_synced_at`, {name} | {:.1} h |", hours(self.age(share)))?;
         }
         for (name, hindrance) in [
-            ("the oldest, where nothing stood in the way since the pull", Hindrance::None),
-            ("the longest wait after an outage or for a customer who came", Hindrance::Over),
-            ("the same where no webhook told that they came", Hindrance::Untold),
+            (
+                "the longest that a bank worked without a pull, with nothing in the way",
+                Hindrance::None,
+            ),
+            ("with outages, or a wait for the customer, in between", Hindrance::Over),
+            ("with a customer of whom no webhook told that they came", Hindrance::Untold),
+            ("with a link made anew of which no webhook told", Hindrance::UntoldLink),
         ] {
             writeln!(f, "| {name} | {:.1} h |", hours(self.worst(hindrance)))?;
         }

@@ -6,6 +6,7 @@ use simulation::report::Hindrance;
 use simulation::{Accidents, Network, World, simulate};
 
 const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 #[test]
 fn nothing_goes_stale_at_any_interval() {
@@ -17,8 +18,9 @@ fn nothing_goes_stale_at_any_interval() {
         // One refresh that came to nothing, twice the hour between plans, and the way of the message.
         let worst = report.worst(Hindrance::None);
         assert!(worst < (interval * 2 + HOUR * 5 / 2).min(50 * HOUR), "the oldest\n{report}");
-        // The longer an outage was, the longer it takes until it is seen that it is over.
-        assert!(report.worst(Hindrance::Over) < 50 * HOUR, "after an outage\n{report}");
+        // Each outage that a call met has the next one wait for as long again.
+        assert!(report.worst(Hindrance::Over) < 4 * DAY, "after outages\n{report}");
+        assert!(report.worst(Hindrance::Untold) < 7 * DAY + 50 * HOUR, "the check\n{report}");
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
     }
 }
@@ -39,7 +41,8 @@ fn whatever_dies_however_often_no_account_is_stuck_or_costs_more() {
         let report = simulate(&world, 2_000);
         let p99 = report.age(0.99);
         assert!(p99 < 72 * HOUR, "p99 {p99:?}\n{report}");
-        assert!(report.worst(Hindrance::None) < 8 * 24 * HOUR, "the oldest\n{report}");
+        assert!(report.worst(Hindrance::None) < 8 * DAY, "the oldest\n{report}");
+        assert!(report.worst(Hindrance::Untold) < 12 * DAY, "the check\n{report}");
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
         #[expect(clippy::cast_precision_loss, reason = "of small counts")]
         let a_day = report.paid_calls() as f64 / (2_000.0 * 90.0);

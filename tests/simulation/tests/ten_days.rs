@@ -22,7 +22,7 @@ const KINDS: [(Behaviour, u64, u64); 6] = [
     (Behaviour::Healthy, 9, 11),
     (Behaviour::Hangs, 9, 11),
     (Behaviour::BadEcho, 9, 11),
-    (Behaviour::PaymentOnly, 6, 7),
+    (Behaviour::PaymentOnly, 6, 8),
     (Behaviour::FailingBank, 4, 4),
     (Behaviour::Mfa, 1, 2),
 ];

@@ -62,8 +62,9 @@ fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
 
 #[test]
 fn weak_bad_news_is_settled_by_one_attempt_for_each_confirmed_pull() {
-    let facts = [strong(1, fresh()), attempt(5, failure()), weak(9, News::ReauthorisationRequired)];
-    assert_eq!(next(facts), Some(at(9 + 7 * DAY_MINUTES)), "an attempt was made since the pull");
+    let demand = weak(40, News::ReauthorisationRequired);
+    let facts = [strong(1, fresh()), attempt(5, failure()), demand];
+    assert_eq!(next(facts), Some(at(40 + 7 * DAY_MINUTES)), "an attempt was made since the pull");
 }
 
 #[test]
@@ -80,10 +81,23 @@ fn weak_bad_news_older_than_the_last_pull_is_nothing() {
 
 #[test]
 fn a_demand_is_looked_at_again_after_seven_days() {
-    let demand = [strong(1, fresh()), strong(5, News::ReauthorisationRequired)];
-    assert_eq!(next(demand.clone()), Some(at(5 + 7 * DAY_MINUTES)));
-    let attempted = demand.into_iter().chain([attempt(8, timeout())]);
-    assert_eq!(next(attempted), Some(at(8 + 7 * DAY_MINUTES)));
+    let demand = [strong(1, fresh()), strong(40, News::ReauthorisationRequired)];
+    assert_eq!(next(demand.clone()), Some(at(40 + 7 * DAY_MINUTES)));
+    let attempted = demand.into_iter().chain([attempt(48, timeout())]);
+    assert_eq!(next(attempted), Some(at(48 + 7 * DAY_MINUTES)));
+}
+
+#[test]
+fn a_demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interval() {
+    let demand = strong(39, News::ReauthorisationRequired);
+    for news in [News::Reauthorized, fresh()] {
+        let facts = [strong(0, fresh()), strong(10, news.clone()), demand.clone()];
+        assert_eq!(next(facts), Some(at(39) + DAY), "it may be of a job from before");
+        let facts = [strong(0, fresh()), strong(9, news), demand.clone()];
+        assert_eq!(next(facts), Some(at(39) + 7 * DAY));
+    }
+    let facts = [strong(10, News::Reauthorized), demand, attempt(600, timeout())];
+    assert_eq!(next(facts), Some(at(600) + DAY), "nothing was told");
 }
 
 #[test]
