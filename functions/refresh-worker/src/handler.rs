@@ -33,7 +33,8 @@ enum GivenBack {
 
 /// Mono wants to be left alone for as long, where it does not say (429).
 const PAUSE: Duration = Duration::from_mins(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(15);
+/// So long that whoever waits from its beginning has the time to; then Mono is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(3);
 /// What a sync takes at most: as much is left when the wait for Mono ends.
 const SYNC_TIME: Duration = Duration::from_secs(65);
 /// Those who have waited do not all begin in one moment.
@@ -61,7 +62,9 @@ impl Worker {
             info!(request_id, %account_id, outcome = "paused", "refresh");
             return Ok(());
         }
-        match self.syncer.refresh(account_id, *planned_at, invocation).await {
+        // A lease is to outlive a sync that dies, and not the time there was to wait.
+        let invocation = invocation.at_most(SYNC_TIME);
+        match self.syncer.refresh(account_id, *planned_at, &invocation).await {
             Ok(refreshed) => {
                 self.heed(&refreshed).await;
                 log(request_id, account_id, &refreshed);

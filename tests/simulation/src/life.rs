@@ -86,7 +86,7 @@ impl Told {
 const HOUR: u64 = 3_600_000;
 const DAY: Duration = Duration::from_hours(24);
 /// How long SQS keeps a message of a worker that died from the next.
-const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(90);
+const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(30);
 
 impl<'a> Life<'a> {
     /// The account of this number, linked before the world begins.

@@ -137,7 +137,7 @@ async fn a_scan_of_ten_thousand_accounts_costs_less_than_an_eighth_of_a_unit_eac
     let item = client.get_item().table_name(TABLE).set_key(Some(key)).send().await.unwrap();
     let mut item = item.item.unwrap();
     // As long as the one that the unit tests pin: with all that Mono's documentation shows.
-    item.insert("filler".to_owned(), AttributeValue::S("x".repeat(420)));
+    item.insert("filler".to_owned(), AttributeValue::S("x".repeat(489)));
     let copies: Vec<_> = (1..ACCOUNTS)
         .map(|number| {
             let mut item = item.clone();

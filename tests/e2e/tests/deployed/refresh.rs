@@ -174,17 +174,19 @@ async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_unlinked_or_syncing_is_left_alone() {
+async fn what_is_unlinked_syncing_or_cooling_down_is_left_alone() {
     let stack = Alone::turn().await;
     let unlinked = stack.overdue().await;
     unlinked.tell(Kind::AccountUnlinked, HOUR).await;
     let syncing = stack.overdue().await;
     syncing.tell(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
+    let cooling = stack.overdue().await;
+    stack.set(&cooling.id, "next_sync_allowed_at", Timestamp::now() + HOUR).await;
     let marker = stack.overdue().await;
     let before = marker.shown().await;
     stack.plan().await;
     marker.until_refreshed(&before).await;
-    for case in [unlinked, syncing] {
+    for case in [unlinked, syncing, cooling] {
         assert_eq!((case.queued(), case.paid()), (0, 0));
     }
 }
@@ -228,7 +230,7 @@ async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
 #[tokio::test]
 async fn what_is_marked_by_a_planner_that_dies_is_queued_after_another_interval() {
     let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let case = stack.told(Kind::AccountUpdatedBySync, 3 * DAY).await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::Crash]);
     let died = stack.world.stack.plan_refresh().await.unwrap();
@@ -236,8 +238,10 @@ async fn what_is_marked_by_a_planner_that_dies_is_queued_after_another_interval(
     let sent = case.queued();
     stack.plan().await;
     assert_eq!((case.queued(), case.paid()), (sent, 0), "it may have been queued");
-    let long_ago = Timestamp::now() - DAY;
-    stack.set(&case.id, "refresh_queued_at", long_ago).await;
+    stack.set(&case.id, "refresh_queued_at", Timestamp::now() - 23 * HOUR).await;
+    stack.plan().await;
+    assert_eq!((case.queued(), case.paid()), (sent, 0), "not yet");
+    stack.set(&case.id, "refresh_queued_at", Timestamp::now() - DAY).await;
     stack.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
@@ -327,6 +331,8 @@ async fn a_429_pauses_all_and_the_account_is_planned_again() {
     assert!(until >= planned_at + Duration::from_secs(8), "for as long as Mono says");
     assert_eq!(case.paid(), 0, "nothing was begun");
     let other = stack.told(Kind::AccountUpdatedBySync, HOUR).await;
+    let until = Timestamp::now() + Duration::from_secs(3);
+    stack.set("#refresh", "paused_until", until).await;
     other.refresh(Timestamp::now()).await;
     assert!(Timestamp::now() >= until, "another worker has waited as well");
     stack.plan().await;
