@@ -14,9 +14,9 @@ pub struct RefreshPolicy {
     pub cooldown: Duration,
 }
 
-/// Both events of a recovery can be lost: an account that waits for its customer is looked at
-/// again after this time.
-const REAUTHORISATION_CHECK: Duration = Duration::from_hours(7 * 24);
+/// Both events of a recovery can be lost: an account that waits for its customer, or was unlinked, is
+/// looked at again after this time.
+const LINK_CHECK: Duration = Duration::from_hours(7 * 24);
 const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
 const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
@@ -30,16 +30,20 @@ impl Account {
         let interval = policy.interval?;
         let standing = self.settled_standing();
         if standing.status == Status::Unlinked {
-            return self.unlinking_in_doubt();
+            return self.unlinking_in_doubt().or_else(|| self.unlinking_checked_again());
         }
         if let Some(at) = self.weak_bad_news() {
             return Some(self.attempted_at().map_or(at, |attempt| at.max(attempt + interval)));
         }
         Some(match standing.status {
             Status::ReauthorisationRequired => {
-                let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
                 let outdated = self.may_be_outdated(standing.at);
-                newest + if outdated { interval } else { REAUTHORISATION_CHECK }
+                let check = standing.at + if outdated { interval } else { LINK_CHECK };
+                // An attempt that says so again moves the demand; any other leaves it in doubt.
+                let again = |attempt: Timestamp| {
+                    attempt + attempt.since(check).clamp(interval, LONGEST_BACKOFF)
+                };
+                check.max(self.attempted_at().map_or(check, again))
             }
             Status::Healthy | Status::Partial => {
                 let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
@@ -58,6 +62,16 @@ impl Account {
             signs_of_life.into_iter().flatten().map(|mark| mark.order).filter(|o| *o > unlinked);
         let weak = (unlinked.evidence == Evidence::Weak).then_some(unlinked);
         contradicted.chain(weak).map(|order| order.at).max()
+    }
+
+    /// When an unlinking that is certain is checked again: the link may have been made anew without a
+    /// word. Each check that finds it gone moves it, and so doubles the time to the next.
+    fn unlinking_checked_again(&self) -> Option<Timestamp> {
+        let registers = &self.registers;
+        let unlinked = registers.unlinked.as_ref()?.order.at;
+        let signs_of_life = [&registers.linked, &registers.synced, &registers.reauthorised];
+        let alive = signs_of_life.into_iter().flatten().map(|mark| mark.order.at).max();
+        Some(unlinked + unlinked.since(alive.unwrap_or(self.known_since())).max(LINK_CHECK))
     }
 
     /// The time of bad news that only weak facts tell, newer than the last confirmed pull, where no

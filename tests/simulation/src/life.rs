@@ -174,9 +174,6 @@ impl<'a> Life<'a> {
             return Some(next_hour);
         }
         let due = self.account.next_refresh_at(self.world.policy)?;
-        if self.account.is_unlinked() {
-            return Some(next_hour);
-        }
         let queued = self.account.refresh_queued_at.filter(|queued| *queued >= due);
         let interval = self.world.policy.interval.unwrap_or(DAY);
         let again_after = interval.saturating_sub(Duration::from_hours(1));

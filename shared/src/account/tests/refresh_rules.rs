@@ -29,8 +29,13 @@ fn syncing_does_not_show_in_the_next_refresh() {
 }
 
 #[test]
-fn an_unlinking_that_is_certain_is_never_refreshed() {
-    assert_eq!(next([strong(1, fresh()), strong(5, News::Unlinked)]), None);
+fn an_unlinking_that_is_certain_is_checked_ever_more_rarely() {
+    let facts = [strong(0, fresh()), strong(5, News::Unlinked)];
+    assert_eq!(next(facts.clone()), Some(at(5 + 7 * DAY_MINUTES)));
+    let gone = |days: u32| Fact::LinkCheck(LinkCheck { at: at(days * DAY_MINUTES), linked: false });
+    let checked = |days| next(facts.clone().into_iter().chain([gone(days)]));
+    assert_eq!(checked(7), Some(at(14 * DAY_MINUTES)));
+    assert_eq!(checked(14), Some(at(28 * DAY_MINUTES)));
 }
 
 #[test]
@@ -43,7 +48,8 @@ fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked() {
     for news in [fresh(), News::Reauthorized] {
         assert_eq!(next([strong(5, News::Unlinked), strong(9, news)]), Some(at(9)));
     }
-    assert_eq!(next([strong(5, News::Unlinked), strong(9, News::SyncFailed)]), None);
+    let beside = [strong(5, News::Unlinked), strong(9, News::SyncFailed)];
+    assert_eq!(next(beside), Some(at(5 + 7 * DAY_MINUTES)));
 }
 
 #[test]
@@ -83,8 +89,15 @@ fn weak_bad_news_older_than_the_last_pull_is_nothing() {
 fn a_demand_is_looked_at_again_after_seven_days() {
     let demand = [strong(1, fresh()), strong(40, News::ReauthorisationRequired)];
     assert_eq!(next(demand.clone()), Some(at(40 + 7 * DAY_MINUTES)));
-    let attempted = demand.into_iter().chain([attempt(48, timeout())]);
-    assert_eq!(next(attempted), Some(at(48 + 7 * DAY_MINUTES)));
+    let attempted = |minute, outcome| demand.clone().into_iter().chain([attempt(minute, outcome)]);
+    assert_eq!(next(attempted(48, timeout())), Some(at(40 + 7 * DAY_MINUTES)));
+    let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let check = 40 + 7 * DAY_MINUTES;
+    assert_eq!(next(attempted(check, said_again)), Some(at(check + 1 + 7 * DAY_MINUTES)));
+    let days_later = |days| next(attempted(check + days * DAY_MINUTES, failure()));
+    assert_eq!(days_later(0), Some(at(check + DAY_MINUTES)), "it told nothing of the demand");
+    assert_eq!(days_later(3), Some(at(check + 6 * DAY_MINUTES)));
+    assert_eq!(days_later(20), Some(at(check + 27 * DAY_MINUTES)));
 }
 
 #[test]
