@@ -58,8 +58,9 @@ const PLANNING: Duration = Duration::from_hours(1);
 const JOB_INTEREST: Duration = Duration::from_hours(2);
 
 impl Account {
-    /// What is to be queued for the account at this time. Nothing is queued twice for one and the
-    /// same due time within an interval; should a message be lost, the account is queued again then.
+    /// What is to be queued for the account at this time. No sync is queued twice for one and the same
+    /// due time within about an interval; should a message be lost, the account is queued again then.
+    /// What is free is queued by each plan.
     #[must_use]
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
         let interval = policy.interval?;
@@ -69,7 +70,10 @@ impl Account {
             return Some(Want::Job { id });
         }
         let (want, due) = self.due(now, policy)?;
-        let queued = self.refresh_queued_at.filter(|queued| *queued >= due && !want.is_free());
+        // A lease that outlives its sync is that of one that died, whatever its echo made due since.
+        let leased = self.lease.map(|lease| lease.started_at);
+        let holds = |queued: &Timestamp| *queued >= due || leased >= Some(*queued);
+        let queued = self.refresh_queued_at.filter(|queued| !want.is_free() && holds(queued));
         // Plans come to an account now some minutes earlier, now later.
         let again_from = |queued| queued + interval - PLANNING / 2;
         queued.is_none_or(|queued| again_from(queued) <= now).then_some(want)

@@ -41,7 +41,7 @@ impl Account {
                 let check = standing.at + if outdated { interval } else { LINK_CHECK };
                 // An attempt that says so again moves the demand; any other leaves it in doubt.
                 let again = |attempt: Timestamp| {
-                    attempt + attempt.since(check).clamp(interval, LONGEST_BACKOFF)
+                    attempt + attempt.since(check).min(LONGEST_BACKOFF).max(interval)
                 };
                 check.max(self.attempted_at().map_or(check, again))
             }
@@ -54,7 +54,8 @@ impl Account {
     }
 
     /// Since when an unlinking wants checking, by a plain read of the account, which is free: it is
-    /// weak, or a confirmed pull or a re-authorisation is newer than it. Any other is final.
+    /// weak, or a confirmed pull or a re-authorisation is newer than it. Any other is
+    /// [checked more rarely](Self::unlinking_checked_again).
     pub(super) fn unlinking_in_doubt(&self) -> Option<Timestamp> {
         let unlinked = self.registers.unlinked.as_ref()?.order;
         let signs_of_life = [&self.registers.synced, &self.registers.reauthorised];
@@ -65,13 +66,12 @@ impl Account {
     }
 
     /// When an unlinking that is certain is checked again: the link may have been made anew without a
-    /// word. Each check that finds it gone moves it, and so doubles the time to the next.
+    /// word. Each check that finds it gone moves it away from the last event, and so doubles the time to
+    /// the next.
     fn unlinking_checked_again(&self) -> Option<Timestamp> {
-        let registers = &self.registers;
-        let unlinked = registers.unlinked.as_ref()?.order.at;
-        let signs_of_life = [&registers.linked, &registers.synced, &registers.reauthorised];
-        let alive = signs_of_life.into_iter().flatten().map(|mark| mark.order.at).max();
-        Some(unlinked + unlinked.since(alive.unwrap_or(self.known_since())).max(LINK_CHECK))
+        let unlinked = self.registers.unlinked.as_ref()?.order.at;
+        let told = self.registers.last_event.unwrap_or_else(|| self.known_since());
+        Some(unlinked + unlinked.since(told).max(LINK_CHECK))
     }
 
     /// The time of bad news that only weak facts tell, newer than the last confirmed pull, where no
@@ -93,7 +93,7 @@ impl Account {
 
     /// Each failing attempt doubles the time since the account was last well, within bounds. It begins
     /// anew when the customer has re-authorised or linked anew, of which no earlier attempt can tell;
-    /// and an attempt that told nothing is no failure.
+    /// and of an account that has ever worked, an attempt that told nothing is no failure.
     fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
         let first_seen = self.known_since();
         let Some(attempt) = self.attempted_at() else {
@@ -105,7 +105,9 @@ impl Account {
         attempt
             + match well.map(|well| well.at) {
                 None => backoff(first_seen),
-                Some(well_at) if well_at > attempt => interval,
+                Some(well_at) if well_at > attempt => {
+                    interval.max(well_at.since(attempt) + cooldown)
+                }
                 Some(well_at) if self.is_answered(attempt) => backoff(well_at),
                 Some(well_at) => backoff(well_at).min(interval),
             }
@@ -121,7 +123,8 @@ impl Account {
 
     /// Whether anything told how a pull ended after this time.
     fn is_answered(&self, attempt: Timestamp) -> bool {
-        self.registers.pull.as_ref().is_some_and(|pull| pull.order.at >= attempt)
+        let pull = self.registers.pull.as_ref().map(|pull| pull.order);
+        pull.max(self.failures().max()).is_some_and(|told| told.at >= attempt)
     }
 
     fn attempted_at(&self) -> Option<Timestamp> {

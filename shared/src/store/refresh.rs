@@ -97,8 +97,8 @@ impl AccountStore {
         })
     }
 
-    /// Marks a record as queued at this time, if a sync is, unless anybody has written it since it
-    /// was seen: `false` then. So of two who plan at once one queues it.
+    /// Claims a record for a plan, unless anybody has written it since it was seen: `false` then. So
+    /// of two who plan at once one queues it. With a time, a sync is marked as queued then.
     ///
     /// # Errors
     ///

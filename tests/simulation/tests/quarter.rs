@@ -20,7 +20,6 @@ fn nothing_goes_stale_at_any_interval() {
         assert!(worst < (interval * 2 + HOUR * 5 / 2).min(50 * HOUR), "the oldest\n{report}");
         // Each outage that a call met has the next one wait for as long again.
         assert!(report.worst(Hindrance::Over) < 4 * DAY, "after outages\n{report}");
-        assert!(report.worst(Hindrance::Untold) < 7 * DAY + 50 * HOUR, "the check\n{report}");
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
     }
 }
@@ -43,7 +42,8 @@ fn whatever_dies_however_often_no_account_is_stuck_or_costs_more() {
         assert!(p99 < 72 * HOUR, "p99 {p99:?}\n{report}");
         assert!(report.worst(Hindrance::None) < 8 * DAY, "the oldest\n{report}");
         for untold in [Hindrance::Untold, Hindrance::UntoldLink] {
-            assert!(report.worst(untold) < 20 * DAY, "{untold:?}\n{report}");
+            let worst = report.worst(untold);
+            assert!((HOUR..20 * DAY).contains(&worst), "{untold:?}\n{report}");
         }
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
         #[expect(clippy::cast_precision_loss, reason = "of small counts")]

@@ -30,12 +30,13 @@ fn syncing_does_not_show_in_the_next_refresh() {
 
 #[test]
 fn an_unlinking_that_is_certain_is_checked_ever_more_rarely() {
-    let facts = [strong(0, fresh()), strong(5, News::Unlinked)];
-    assert_eq!(next(facts.clone()), Some(at(5 + 7 * DAY_MINUTES)));
-    let gone = |days: u32| Fact::LinkCheck(LinkCheck { at: at(days * DAY_MINUTES), linked: false });
+    let day = |days: u32| 90 * DAY_MINUTES + days * DAY_MINUTES;
+    let facts = [strong(0, fresh()), strong(day(0), News::Unlinked)];
+    assert_eq!(next(facts.clone()), Some(at(day(7))));
+    let gone = |days| Fact::LinkCheck(LinkCheck { at: at(day(days)), linked: false });
     let checked = |days| next(facts.clone().into_iter().chain([gone(days)]));
-    assert_eq!(checked(7), Some(at(14 * DAY_MINUTES)));
-    assert_eq!(checked(14), Some(at(28 * DAY_MINUTES)));
+    assert_eq!(checked(7), Some(at(day(14))));
+    assert_eq!(checked(14), Some(at(day(28))));
 }
 
 #[test]
@@ -176,8 +177,10 @@ fn an_attempt_that_told_nothing_is_no_failure() {
     let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
     assert_eq!(next(tried(3 * DAY_MINUTES)), Some(at(4 * DAY_MINUTES)));
     let told = strong(3 * DAY_MINUTES + 5, updated("UNAVAILABLE", Some("FAILED")));
-    let told = tried(3 * DAY_MINUTES).chain([told]);
-    assert_eq!(next(told), Some(at(6 * DAY_MINUTES)));
+    let by_job = weak(3 * DAY_MINUTES + 5, job("j", "failed"));
+    for told in [told, by_job] {
+        assert_eq!(next(tried(3 * DAY_MINUTES).chain([told])), Some(at(6 * DAY_MINUTES)));
+    }
     let never_filled = [strong(0, connected()), attempt(3 * DAY_MINUTES, timeout())];
     assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "it has never worked");
 }
@@ -192,6 +195,8 @@ fn the_backoff_begins_anew_when_the_customer_has_come() {
     for came in [reauthorised, relinked] {
         let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
         assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
+        let later = came.clone().into_iter().chain([strong(12 * DAY_MINUTES, News::Reauthorized)]);
+        assert_eq!(next(later), Some(at(12 * DAY_MINUTES) + POLICY.cooldown), "Mono pulls too");
         let again = came.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
         assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - came_at)));
     }
