@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::samples;
 use e2e::shared_stack::{local, world};
 use mono_sync::import::ImportJob;
@@ -85,7 +85,7 @@ impl Case {
             .await
     }
 
-    fn table(&self) -> &str {
+    pub(super) fn table(&self) -> &str {
         self.world.stack.output("TransactionsTableName")
     }
 
@@ -112,7 +112,7 @@ impl Case {
     }
 
     /// Requests for this operation on the accounts that were about this one.
-    fn requests(&self) -> BTreeMap<String, usize> {
+    pub(super) fn requests(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for call in local().proxy.calls(&self.id) {
             *counts.entry(call.operation).or_default() += 1;
@@ -368,58 +368,4 @@ async fn amounts_are_exact_and_what_nobody_knows_survives() {
     let unknown = items.items()[0]["unknown"].as_s().unwrap();
     let unknown: Value = serde_json::from_str(unknown).unwrap();
     assert_eq!(unknown, json!({ "metadata": novelty }));
-}
-
-/// The whole way: in slices of days, by several messages, each carrying on where another stopped.
-#[tokio::test]
-async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_time() {
-    const ROWS: usize = 100_000;
-    let world = world(Dialect::V2);
-    let past = History { transactions: ROWS, days: 365, ..History::default() };
-    let id = world.mono.link(Link { history: Some(past), ..Link::default() });
-    let case = Case { world, id };
-    let counted = async || {
-        let pages = Client::new(&world.stack.sdk())
-            .query()
-            .table_name(case.table())
-            .key_condition_expression("account_id = :id")
-            .expression_attribute_values(":id", AttributeValue::S(case.id.clone()))
-            .select(Select::Count)
-            .into_paginator();
-        let mut pages = pages.send();
-        let mut rows = 0;
-        while let Some(page) = pages.next().await {
-            rows += page.unwrap().count();
-        }
-        usize::try_from(rows).unwrap()
-    };
-    let begun = tokio::time::Instant::now();
-    loop {
-        let account = case.shown().await;
-        if account["transactions_imported_at"].is_string() {
-            break;
-        }
-        assert!(begun.elapsed() < Duration::from_mins(15), "{} rows so far", counted().await);
-        sleep(Duration::from_secs(2)).await;
-    }
-    assert_eq!(counted().await, ROWS);
-    let (put, deleted) = case.written();
-    let requests = case.requests();
-    let writes = requests["BatchWriteItem"];
-    println!(
-        "{ROWS} rows: {} pages of Mono's, {writes} batches of {put} puts, {} queries, {} writes of the record",
-        case.pages(),
-        requests["Query"],
-        requests["PutItem"],
-    );
-    assert_eq!((put, deleted), (ROWS, 0), "each row once");
-    assert!(case.pages() < ROWS / 80, "the margins are a small part: {}", case.pages());
-    let lines = world.stack.log("importer").await.unwrap();
-    let of_case = lines.iter().filter(|line| line.contains(&case.id) && line.contains("outcome"));
-    assert!(of_case.clone().any(|line| line.contains("carried_on")));
-    let slices = of_case.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let slices: u64 = slices.filter_map(|line| line["slices"].as_u64()).sum();
-    assert!(slices >= 20, "of at most 5,000 rows each: {slices}");
-    let full = ROWS / 25 + 2 * usize::try_from(slices).unwrap();
-    assert!(writes <= full, "batches are full but for the last of a slice: {writes}");
 }

@@ -23,6 +23,7 @@ mod rotation;
 mod samples;
 mod sync_faults;
 mod transactions;
+mod volume;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -415,6 +415,9 @@ async fn a_webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
                 "next_refresh_at",
                 "next_sync_allowed_at",
                 "balance",
+                // The import of the first pull is on its way or done.
+                "transactions_imported_at",
+                "transactions_through",
             ];
             // v1's webhooks have no `sync_status`, and count as of their receipt.
             let v1 = (dialect == Dialect::V1).then_some("sync_status");
