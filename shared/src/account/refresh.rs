@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Evidence, ShortHash, Status};
+use super::{Account, Evidence, OrderKey, ShortHash, Status};
 use crate::timestamp::Timestamp;
 
 /// How often accounts are refreshed.
@@ -58,11 +58,14 @@ impl Account {
     /// [checked more rarely](Self::unlinking_checked_again).
     pub(super) fn unlinking_in_doubt(&self) -> Option<Timestamp> {
         let unlinked = self.registers.unlinked.as_ref()?.order;
-        let signs_of_life = [&self.registers.synced, &self.registers.reauthorised];
-        let contradicted =
-            signs_of_life.into_iter().flatten().map(|mark| mark.order).filter(|o| *o > unlinked);
+        let contradicted = self.sign_of_life().filter(|sign| *sign > unlinked);
         let weak = (unlinked.evidence == Evidence::Weak).then_some(unlinked);
-        contradicted.chain(weak).map(|order| order.at).max()
+        contradicted.or(weak).map(|order| order.at)
+    }
+
+    /// The newest confirmed pull or re-authorisation.
+    fn sign_of_life(&self) -> Option<OrderKey> {
+        self.synced().max(self.registers.reauthorised.as_ref().map(|mark| mark.order))
     }
 
     /// When an unlinking that is certain is checked again: the link may have been made anew without a
@@ -100,8 +103,7 @@ impl Account {
             return self.registers.last_event.unwrap_or(first_seen) + cooldown;
         };
         let backoff = |since| attempt.since(since).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF);
-        let reauthorised = self.registers.reauthorised.as_ref().map(|mark| mark.order);
-        let well = self.synced().max(reauthorised).max(self.relinked());
+        let well = self.sign_of_life().max(self.relinked());
         attempt
             + match well.map(|well| well.at) {
                 None => backoff(first_seen),
@@ -116,9 +118,7 @@ impl Account {
     /// Whether a demand of this time came so soon after a re-authorisation or a confirmed pull that it
     /// may be of a job that had begun before.
     fn may_be_outdated(&self, demand: Timestamp) -> bool {
-        let reauthorised = self.registers.reauthorised.as_ref().map(|mark| mark.order);
-        let well = self.synced().max(reauthorised);
-        well.is_some_and(|well| demand.since(well.at) < Self::JOB_LIFETIME)
+        self.sign_of_life().is_some_and(|sign| demand.since(sign.at) < Self::JOB_LIFETIME)
     }
 
     /// Whether anything told how a pull ended after this time.

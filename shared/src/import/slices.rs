@@ -33,8 +33,7 @@ pub struct Rest {
 impl Rest {
     /// All days of an import that begins now: from some days before the last one, or from where that
     /// was not known to have got all; or, if nothing is held yet, as far back as the first import is
-    /// to go; up to tomorrow, lest a row is missed that Mono counts by another
-    /// clock.
+    /// to go; up to tomorrow, lest a row is missed that Mono counts by another clock.
     #[must_use]
     pub fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);

@@ -159,32 +159,32 @@ impl Case {
 
 #[tokio::test]
 async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
-    let stack = Alone::turn().await;
-    let overdue = stack.overdue().await;
-    let fresh = stack.told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
+    let refresh = Alone::turn().await;
+    let overdue = refresh.overdue().await;
+    let fresh = refresh.told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
     let before = overdue.shown().await;
-    stack.plan().await;
+    refresh.plan().await;
     let account = overdue.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), overdue.paid()), (Some("healthy"), 1));
     assert!(account["next_refresh_at"].as_str() > Some(Timestamp::now().to_string().as_str()));
     overdue.logged("\"paid_call\":\"scheduled\"").await;
-    stack.plan().await;
+    refresh.plan().await;
     assert_eq!((overdue.queued(), overdue.paid()), (1, 1), "it is not due any more");
     assert_eq!((fresh.queued(), fresh.paid()), (0, 0));
 }
 
 #[tokio::test]
 async fn what_is_unlinked_syncing_or_cooling_down_is_left_alone() {
-    let stack = Alone::turn().await;
-    let unlinked = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let unlinked = refresh.overdue().await;
     unlinked.tell(Kind::AccountUnlinked, HOUR).await;
-    let syncing = stack.overdue().await;
+    let syncing = refresh.overdue().await;
     syncing.tell(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
-    let cooling = stack.overdue().await;
-    stack.set(&cooling.id, "next_sync_allowed_at", Timestamp::now() + HOUR).await;
-    let marker = stack.overdue().await;
+    let cooling = refresh.overdue().await;
+    refresh.set(&cooling.id, "next_sync_allowed_at", Timestamp::now() + HOUR).await;
+    let marker = refresh.overdue().await;
     let before = marker.shown().await;
-    stack.plan().await;
+    refresh.plan().await;
     marker.until_refreshed(&before).await;
     for case in [unlinked, syncing, cooling] {
         assert_eq!((case.queued(), case.paid()), (0, 0));
@@ -193,20 +193,20 @@ async fn what_is_unlinked_syncing_or_cooling_down_is_left_alone() {
 
 #[tokio::test]
 async fn an_account_whose_recovery_was_lost_is_found_again_within_seven_days() {
-    let stack = Alone::turn().await;
-    let waiting = stack.told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
-    let lost = stack.told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
+    let refresh = Alone::turn().await;
+    let waiting = refresh.told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
+    let lost = refresh.told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
     assert_eq!(lost.shown().await["status"], "reauthorisation_required");
-    stack.plan().await;
+    refresh.plan().await;
     lost.status("healthy").await;
     assert_eq!((lost.paid(), waiting.queued()), (1, 0));
 }
 
 #[tokio::test]
 async fn two_who_plan_at_once_queue_an_account_once() {
-    let stack = Alone::turn().await;
-    let cases = [stack.overdue().await, stack.overdue().await, stack.overdue().await];
-    tokio::join!(stack.plan(), stack.plan(), stack.plan());
+    let refresh = Alone::turn().await;
+    let cases = [refresh.overdue().await, refresh.overdue().await, refresh.overdue().await];
+    tokio::join!(refresh.plan(), refresh.plan(), refresh.plan());
     for case in cases {
         assert_eq!(case.queued(), 1);
         case.logged("\"outcome\":\"successful\"").await;
@@ -216,54 +216,54 @@ async fn two_who_plan_at_once_queue_an_account_once() {
 
 #[tokio::test]
 async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
-    let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
     let before = case.shown().await;
     fail("UpdateItem", &case.id, &[Failure::Crash]);
-    let died = stack.world.stack.plan_refresh().await.unwrap();
+    let died = refresh.world.stack.plan_refresh().await.unwrap();
     assert!(died["scanned"].is_null(), "{died}");
     assert_eq!((local().proxy.pending_faults(&case.id), case.queued()), (0, 0));
-    stack.plan().await;
+    refresh.plan().await;
     case.until_refreshed(&before).await;
 }
 
 #[tokio::test]
 async fn what_is_marked_by_a_planner_that_dies_is_queued_after_another_interval() {
-    let stack = Alone::turn().await;
-    let case = stack.told(Kind::AccountUpdatedBySync, 3 * DAY).await;
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 3 * DAY).await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::Crash]);
-    let died = stack.world.stack.plan_refresh().await.unwrap();
+    let died = refresh.world.stack.plan_refresh().await.unwrap();
     assert!(died["scanned"].is_null(), "{died}");
     let sent = case.queued();
-    stack.plan().await;
+    refresh.plan().await;
     assert_eq!((case.queued(), case.paid()), (sent, 0), "it may have been queued");
-    stack.set(&case.id, "refresh_queued_at", Timestamp::now() - 23 * HOUR).await;
-    stack.plan().await;
+    refresh.set(&case.id, "refresh_queued_at", Timestamp::now() - 23 * HOUR).await;
+    refresh.plan().await;
     assert_eq!((case.queued(), case.paid()), (sent, 0), "not yet");
-    stack.set(&case.id, "refresh_queued_at", Timestamp::now() - DAY).await;
-    stack.plan().await;
+    refresh.set(&case.id, "refresh_queued_at", Timestamp::now() - DAY).await;
+    refresh.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
 }
 
 #[tokio::test]
 async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
-    let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::AccessDenied]);
-    let failed = stack.world.stack.plan_refresh().await.unwrap();
+    let failed = refresh.world.stack.plan_refresh().await.unwrap();
     assert!(failed["errorMessage"].is_string(), "somebody has to know: {failed}");
-    stack.plan().await;
+    refresh.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
 }
 
 #[tokio::test]
 async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
-    let stack = Alone::turn().await;
-    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     let before = case.shown().await;
     // The newest job at Mono, which has ended; the stack knows only that it was running.
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
@@ -271,7 +271,7 @@ async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
     case.tell_of_job(&job_id, Duration::from_mins(10)).await;
     assert_eq!(case.shown().await["status"], "syncing");
     let paid = case.paid();
-    stack.plan().await;
+    refresh.plan().await;
     let account = case.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), case.paid()), (Some("healthy"), paid), "for free");
     case.logged("\"free_call\":\"job_follow_up\"").await;
@@ -279,90 +279,90 @@ async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
 
 #[tokio::test]
 async fn a_job_that_never_ends_is_over_after_half_an_hour() {
-    let stack = Alone::turn().await;
-    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let job_id = case.begin_job().await;
     case.tell_of_job(&job_id, Duration::from_mins(31)).await;
-    stack.plan().await;
+    refresh.plan().await;
     case.logged("\"outcome\":\"not_over\"").await;
     assert_eq!(case.shown().await["status"], "healthy", "and no write was needed for it");
 }
 
 #[tokio::test]
 async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh() {
-    let stack = Alone::turn().await;
-    let case = stack.told(Kind::AccountUpdatedBySync, 2 * DAY).await;
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * DAY).await;
     let never_ending = Plan { pace: Pace::NeverEnding, ..Plan::default() };
     case.plan(never_ending);
     let job_id = case.begin_job().await;
     case.tell_of_job(&job_id, DAY + HOUR).await;
-    stack.plan().await;
+    refresh.plan().await;
     case.logged("\"paid_call\":\"scheduled\"").await;
 }
 
 #[tokio::test]
 async fn what_cannot_wait_for_as_long_as_mono_wants_is_left_to_the_next_plan() {
-    let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
     let before = case.shown().await;
-    let pause = async |until| stack.set("#refresh", "paused_until", until).await;
+    let pause = async |until| refresh.set("#refresh", "paused_until", until).await;
     pause(Timestamp::now() + Duration::from_mins(10)).await;
-    stack.plan().await;
+    refresh.plan().await;
     case.logged("\"outcome\":\"paused\"").await;
     assert_eq!((case.queued(), case.paid()), (1, 0));
     pause(Timestamp::now()).await;
-    stack.plan().await;
+    refresh.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!((case.queued(), case.paid()), (2, 1), "it was not marked any more");
 }
 
 #[tokio::test]
 async fn a_429_pauses_all_and_the_account_is_planned_again() {
-    let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
     let before = case.shown().await;
     let limited = Mishap::RateLimited { retry_after: Some(8) };
     case.plan(Plan { mishap: Some(limited), ..Plan::default() });
     let planned_at = Timestamp::now();
-    stack.plan().await;
+    refresh.plan().await;
     case.logged("\"outcome\":\"rate_limited\"").await;
-    let until = stack.paused_until().await;
+    let until = refresh.paused_until().await;
     assert!(until >= planned_at + Duration::from_secs(8), "for as long as Mono says");
     assert_eq!(case.paid(), 0, "nothing was begun");
-    let other = stack.told(Kind::AccountUpdatedBySync, HOUR).await;
+    let other = refresh.told(Kind::AccountUpdatedBySync, HOUR).await;
     let until = Timestamp::now() + Duration::from_secs(3);
-    stack.set("#refresh", "paused_until", until).await;
+    refresh.set("#refresh", "paused_until", until).await;
     other.refresh(Timestamp::now()).await;
     assert!(Timestamp::now() >= until, "another worker has waited as well");
-    stack.plan().await;
+    refresh.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_after_its_call_is_paid_for_once_in_an_interval() {
-    let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     fail("PutItem", &case.id, &[Failure::Pass, Failure::Crash]);
     let planned_at = Timestamp::now();
-    stack.plan().await;
+    refresh.plan().await;
     eventually("it dies", async || local().proxy.pending_faults(&case.id) == 0).await;
     let again = case.refresh(planned_at).await;
     assert_eq!(again, json!({ "batchItemFailures": [] }), "as its message that comes again");
     // As an hour later: neither the cooldown nor the lease is in the way. A number is no lease.
     for attribute in ["next_sync_allowed_at", "lease"] {
-        stack.set(&case.id, attribute, Timestamp::now()).await;
+        refresh.set(&case.id, attribute, Timestamp::now()).await;
     }
-    stack.plan().await;
+    refresh.plan().await;
     assert_eq!((case.queued(), case.paid()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
-    let stack = Alone::turn().await;
-    let case = stack.overdue().await;
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
     let planned_at = Timestamp::now();
     for operation in ["GetItem", "PutItem"] {
         fail(operation, &case.id, &[Failure::AccessDenied]);
@@ -378,11 +378,11 @@ async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
 
 #[tokio::test]
 async fn an_unlinking_without_a_time_of_its_own_is_checked_for_free() {
-    let stack = Alone::turn().await;
-    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
-    stack.plan().await;
+    refresh.plan().await;
     // Linked anew, as far as is known: the next sync proves it.
     case.status("pending").await;
     assert_eq!(case.paid(), 0);
@@ -403,19 +403,19 @@ async fn an_unlinking_without_a_time_of_its_own_is_checked_for_free() {
 
 #[tokio::test]
 async fn weak_bad_news_is_settled_by_one_sync() {
-    let stack = Alone::turn().await;
-    let case = stack.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world
         .mono
         .plan_always(&case.id, Plan { outcome: Refresh::Failed, ..Plan::default() })
         .unwrap();
     case.world.mono.send(&case.world.mono.event(Kind::SyncFailed, &case.id).unwrap());
     case.status("failed").await;
-    stack.plan().await;
+    refresh.plan().await;
     case.logged("\"paid_call\":\"weak_evidence\"").await;
     case.when("the attempt is recorded", |account| account["last_sync_attempt_at"].is_string())
         .await;
-    stack.plan().await;
+    refresh.plan().await;
     assert_eq!((case.queued(), case.paid()), (1, 1));
 }
 
