@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use serde::{Deserialize, Serialize};
+use time::Date;
 
 use crate::network::seconds;
 use crate::refusal::Refusal;
@@ -172,6 +173,8 @@ pub enum PageMishap {
     Mishap(Mishap),
     /// The total is off by this much.
     WrongTotal(isize),
+    /// The total is this, whatever is asked for: it counts something else.
+    OtherTotal(usize),
     /// The page has the rows of the page before.
     Repeated,
     /// This many rows at its end are left out, though the total counts them.
@@ -236,6 +239,8 @@ pub(crate) struct Script {
     pub(crate) page_mishaps: PageMishaps,
     /// Once those of a page are used up.
     pub(crate) page_mishaps_always: PageMishaps,
+    /// A day that no page can be had of.
+    pub(crate) unserved_day: Option<Date>,
 }
 
 impl Script {

@@ -27,11 +27,13 @@ pub(crate) struct Selection {
 impl Selection {
     fn takes(&self, row: &Transaction) -> bool {
         let contains = |part: &String| row.narration.to_lowercase().contains(&part.to_lowercase());
-        let day = row.business_day();
-        self.start.is_none_or(|start| start <= day)
-            && self.end.is_none_or(|end| day <= end)
+        self.includes(row.business_day())
             && self.direction.is_none_or(|direction| direction == row.direction)
             && self.narration.as_ref().is_none_or(contains)
+    }
+
+    pub(crate) fn includes(&self, day: Date) -> bool {
+        self.start.is_none_or(|start| start <= day) && self.end.is_none_or(|end| day <= end)
     }
 
     pub(crate) fn number(&self) -> usize {

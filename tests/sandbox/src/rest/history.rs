@@ -2,7 +2,8 @@
 //!
 //! What Mono leaves open is decided here: both days belong to the window and are business days in
 //! Lagos, one of them alone is enough, a narration is found by any part of it, and whatever cannot
-//! be understood is 400.
+//! be understood is 400. So is a range that ends after today or has more than 365 days: Mono may serve
+//! these or not, and nobody is to rely on it.
 
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -12,7 +13,7 @@ use time::Date;
 use time::macros::format_description;
 
 use super::Problem;
-use crate::history::{Direction, Page, Selection};
+use crate::history::{Direction, Page, Selection, today};
 
 /// What follows the question mark.
 #[derive(Deserialize)]
@@ -33,6 +34,12 @@ impl Asked {
         let end = read(self.end, "end must be a date such as 31-12-2026", date)?;
         if end.is_some_and(|end| start > Some(end)) {
             return Err(bad("start must not be after end"));
+        }
+        if end.is_some_and(|end| end > today()) {
+            return Err(bad("end must not be after today"));
+        }
+        if start.is_some_and(|start| (end.unwrap_or(today()) - start).whole_days() >= 365) {
+            return Err(bad("a range has 365 days at most"));
         }
         let paginate = read(self.paginate, "paginate must be true or false", boolean)?;
         let page = read(self.page, "page must be a number from 1 on", positive)?;

@@ -1,9 +1,11 @@
 //! What happens to an account's transactions, and what calls get of them.
 
+use time::Date;
+
 use super::{Mono, found};
 use crate::history::{Ledger, Page, Selection, Transaction};
 use crate::lock;
-use crate::plan::{PageMishap, check_pages};
+use crate::plan::{Mishap, PageMishap, check_pages};
 use crate::refusal::Refusal;
 
 impl Mono {
@@ -94,7 +96,17 @@ impl Mono {
         self.rewrite(account_id, |script| script.page_mishaps_always = pages)
     }
 
-    /// What a free call gets.
+    /// Has Mono fail whenever it is asked for this day of an account's transactions, or for none if there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// When the account is unknown.
+    pub fn stop_serving(&self, account_id: &str, day: Option<Date>) -> Result<(), Refusal> {
+        self.rewrite(account_id, |script| script.unserved_day = day)
+    }
+
+    /// What a call for transactions gets.
     pub(crate) fn page(&self, account_id: &str, selection: &Selection) -> Result<Page, Refusal> {
         let mishap = self.next_page_mishap(account_id, selection.number());
         let mut accounts = lock(&self.accounts);
@@ -102,6 +114,7 @@ impl Mono {
         let mut page = account.page(selection);
         match mishap {
             Some(PageMishap::Mishap(mishap)) => page.mishap = Some(mishap),
+            Some(PageMishap::OtherTotal(total)) => page.total = total,
             Some(PageMishap::WrongTotal(difference)) => {
                 page.total = page.total.saturating_add_signed(difference);
             }
@@ -115,6 +128,10 @@ impl Mono {
                 account.edit(|ledger| ledger.add([row]));
             }
             None => {}
+        }
+        let unserved = lock(&self.scripts).get(account_id).and_then(|script| script.unserved_day);
+        if unserved.is_some_and(|day| selection.includes(day)) {
+            page.mishap = Some(Mishap::Status(500));
         }
         Ok(page)
     }
