@@ -503,7 +503,9 @@ fn refusals_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
         let group = function.map(|(_, function)| &function["LoggingConfig"]["LogGroup"]);
         let counted = template.each("AWS::Logs::MetricFilter").any(|(_, filter)| {
             let metric = &filter["MetricTransformations"][0];
-            filter["FilterPattern"] == format!(r#"{{ $.code = "{code}" }}"#)
+            let pattern = filter["FilterPattern"].as_str().unwrap_or_default();
+            let mut codes = pattern.trim_matches(['{', '}', ' ']).split(" || ");
+            codes.any(|counted| counted == format!(r#"$.code = "{code}""#))
                 && Some(&filter["LogGroupName"]) == group
                 && template.each(ALARM).any(|(_, alarm)| {
                     alarm["Namespace"] == metric["MetricNamespace"]

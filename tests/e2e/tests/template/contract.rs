@@ -67,6 +67,14 @@ pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/accounts", "MONO_KEY_REFUSED"),
     ("functions/importer", "MONO_KEY_REFUSED"),
     ("functions/refresh-worker", "MONO_KEY_REFUSED"),
+    ("functions/manual-sync", "MONO_PAYMENT_REQUIRED"),
+    ("functions/accounts", "MONO_PAYMENT_REQUIRED"),
+    ("functions/importer", "MONO_PAYMENT_REQUIRED"),
+    ("functions/refresh-worker", "MONO_PAYMENT_REQUIRED"),
+    ("functions/manual-sync", "MONO_UNAVAILABLE"),
+    ("functions/accounts", "MONO_UNAVAILABLE"),
+    ("functions/importer", "MONO_UNAVAILABLE"),
+    ("functions/refresh-worker", "MONO_UNAVAILABLE"),
     ("functions/importer", "TRANSACTIONS_UNREADABLE"),
 ];
 
