@@ -8,8 +8,10 @@
 mod attempt;
 mod fact;
 mod import;
+mod link;
 mod order;
 mod plan;
+mod recent;
 mod refresh;
 mod status;
 mod sync;
@@ -19,12 +21,14 @@ mod view;
 
 pub use attempt::{MonoError, SyncAttempt, SyncData, SyncOutcome, Trouble};
 pub use fact::{
-    DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobEnd, JobState, LinkCheck,
-    News, SettledStatus, SyncStatus, Update, Webhook,
+    Answer, DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobState, LinkCheck,
+    LinkState, News, SentBalance, SettledStatus, SyncStatus, Update, Webhook,
 };
-pub use import::{ImportLease, ImportRefusal};
+pub use import::{Doubt, Gap, ImportLease, ImportRefusal, ImportState, MOST_GAPS};
+pub use link::Link;
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
 pub use plan::{Reason, Want};
+pub use recent::Recent;
 pub use refresh::RefreshPolicy;
 pub use status::{Attention, Standing, Status};
 pub use sync::SyncRefusal;
@@ -88,8 +92,16 @@ pub struct Lease {
 pub struct Registers {
     /// The account was linked.
     pub linked: Option<Mark>,
-    /// The account was unlinked.
-    pub unlinked: Option<Mark>,
+    /// The account was unlinked, as a webhook said.
+    pub unlinked: Recent<()>,
+    /// A plain read was answered: there is no such account.
+    pub gone: Option<Mark>,
+    /// A sync was answered so.
+    pub not_found: Option<Mark>,
+    /// The newest unlinking that a plain read at Mono has contradicted: the place of that unlinking.
+    pub vouched: Option<Mark>,
+    /// When the link was last checked, whatever came of it.
+    pub link_checked: Option<Timestamp>,
     /// Mono's id of the customer.
     pub customer: Option<Register<String>>,
     /// The fintech's own reference, which names the owner. The one that came with a connected wins
@@ -99,29 +111,38 @@ pub struct Registers {
     pub demand: Option<Mark>,
     /// The customer has re-authorised.
     pub reauthorised: Option<Mark>,
-    /// A confirmed pull: Mono had fresh data from the bank.
-    pub synced: Option<Mark>,
-    /// A confirmed pull that brought transactions: what an import has to catch up with.
+    /// A confirmed pull (Mono had fresh data from the bank) that covered the transactions.
+    pub synced_transactions: Recent<()>,
+    /// The balance that a confirmed pull brought, in minor units of the currency of `details`.
+    pub synced_balance: Recent<MinorUnits>,
+    /// A confirmed pull that did not cover the transactions.
+    pub synced_others: Recent<()>,
+    /// A pull of which Mono said that it brought new transactions, even if it failed otherwise.
     pub transactions: Option<Mark>,
-    /// The newest confirmed pull whose transactions are in the table.
-    pub imported: Option<Register<Holdings>>,
+    /// The newest pull whose transactions are in the table.
+    pub imported: Option<Register<ImportState>>,
     /// Whether the account has ever shown transactions. Once so, always so.
     pub has_transactions: bool,
+    /// The first and the last time that Mono held the balance and no transactions.
+    pub without_transactions: Option<(Timestamp, Timestamp)>,
     /// What Mono holds of the account.
     pub availability: Option<Register<Availability>>,
     /// What the newest pull came to.
     pub pull: Option<Register<Pull>>,
     /// Whose account it is and where.
     pub details: Option<Register<Details>>,
-    /// The balance, in minor units of the currency of `details`.
-    pub balance: Option<Register<MinorUnits>>,
+    /// The balance that came with anything but a confirmed pull of it: Mono's cache, as far as known.
+    pub cached_balance: Recent<MinorUnits>,
     /// The newest job at Mono.
     pub job: Option<Register<Job>>,
-    /// The newest sync of ours and the word for what it came to.
-    pub attempt: Option<Register<String>>,
-    /// The newest sync of ours that reached Mono.
+    /// The newest sync of ours, at the time of its start.
+    pub attempt: Option<Register<Attempted>>,
+    /// The newest sync of ours that asked for transactions, and of which Mono told, or may tell, what it
+    /// came to.
     pub reached: Option<Mark>,
-    /// The newest of these that was allowed to bring an incomplete statement.
+    /// The same of those that asked for the balance alone.
+    pub reached_balance: Option<Mark>,
+    /// The newest sync of ours that may have brought an incomplete statement.
     pub incomplete: Option<Mark>,
     /// The time of the earliest fact.
     pub first_seen: Option<Timestamp>,
@@ -141,13 +162,13 @@ pub struct Register<T> {
 /// A register of which only the place counts.
 pub type Mark = Register<()>;
 
-/// What the table holds of an account's transactions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holdings {
-    /// The date of the newest row.
-    pub through: Option<Timestamp>,
-    /// Since when it may not be all, and the next import has to look again.
-    pub again_from: Option<Timestamp>,
+/// A sync of ours, in few words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempted {
+    /// The [word](SyncOutcome::as_str) for what it came to.
+    pub outcome: String,
+    /// Mono's job, where Mono was still at it.
+    pub job_id: Option<String>,
 }
 
 /// The last result that Mono gave of what it holds.
@@ -212,25 +233,32 @@ impl Registers {
         fn place<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
             register.map(|register| register.order)
         }
-        [
+        fn places<T>(recent: &Recent<T>) -> impl Iterator<Item = OrderKey> {
+            recent.held().map(|held| held.order)
+        }
+        let recent = places(&self.unlinked)
+            .chain(places(&self.synced_transactions))
+            .chain(places(&self.synced_balance))
+            .chain(places(&self.synced_others))
+            .chain(places(&self.cached_balance));
+        let single = [
             place(self.linked.as_ref()),
-            place(self.unlinked.as_ref()),
+            place(self.not_found.as_ref()),
             place(self.customer.as_ref()),
             place(self.reference.as_ref()),
             place(self.demand.as_ref()),
             place(self.reauthorised.as_ref()),
-            place(self.synced.as_ref()),
             place(self.transactions.as_ref()),
             place(self.availability.as_ref()),
             place(self.pull.as_ref()),
             place(self.details.as_ref()),
-            place(self.balance.as_ref()),
             place(self.job.as_ref()),
             place(self.attempt.as_ref()),
             place(self.reached.as_ref()),
+            place(self.reached_balance.as_ref()),
             place(self.incomplete.as_ref()),
-        ]
-        .contains(&Some(order))
+        ];
+        single.contains(&Some(order)) || recent.into_iter().any(|held| held == order)
     }
 }
 
@@ -257,21 +285,17 @@ impl Registers {
                 (attempt.started_at, false)
             }
             Fact::LinkCheck(check) => {
-                if check.linked {
-                    writer.mark(|r| &mut r.linked, check.order());
-                } else {
-                    writer.mark(|r| &mut r.unlinked, check.order());
-                }
+                writer.link_check(*check);
                 (check.at, false)
             }
-            Fact::JobEnd(end) => {
-                writer.outcome(end.order(), &end.outcome);
-                (end.at, false)
+            Fact::Answer(answer) => {
+                writer.outcome(answer.order(), &answer.outcome);
+                (answer.at, false)
             }
-            Fact::Import(import) => {
-                let Import { pull, through, again_from } = *import;
-                writer.put(|r| &mut r.imported, pull, Holdings { through, again_from });
-                (import.pull.at, false)
+            Fact::Import(Import { pull, state }) => {
+                writer.registers.has_transactions |= state.through.is_some();
+                writer.put(|r| &mut r.imported, *pull, state.clone());
+                (pull.at, false)
             }
         };
         let Writer { mut registers, wrote } = writer;
@@ -311,6 +335,32 @@ impl Writer {
         self.put(slot, order, ());
     }
 
+    fn recent<T: Clone + Ord>(
+        &mut self,
+        slot: impl FnOnce(&mut Registers) -> &mut Recent<T>,
+        order: OrderKey,
+        value: T,
+    ) {
+        self.wrote = true;
+        slot(&mut self.registers).put(Register { order, value });
+    }
+
+    /// Of these, the newest.
+    fn time(&mut self, slot: impl FnOnce(&mut Registers) -> &mut Option<Timestamp>, at: Timestamp) {
+        self.wrote = true;
+        let held = slot(&mut self.registers);
+        *held = Some(at).max(*held);
+    }
+
+    fn link_check(&mut self, check: LinkCheck) {
+        self.time(|r| &mut r.link_checked, check.at);
+        match check.found {
+            LinkState::Linked => self.mark(|r| &mut r.vouched, check.ending),
+            LinkState::Gone => self.mark(|r| &mut r.gone, check.order()),
+            LinkState::Unknown => {}
+        }
+    }
+
     fn webhook(&mut self, webhook: &Webhook) {
         let order = webhook.order;
         if let Some(reference) = &webhook.reference {
@@ -323,13 +373,13 @@ impl Writer {
                     self.put(|r| &mut r.customer, order, customer_id.clone());
                 }
                 if *processing {
-                    self.put(|r| &mut r.job, order, Job { id: None, state: JobState::Running });
+                    self.put(|r| &mut r.job, order, Job { id: None, state: JobState::Linking });
                 }
             }
             News::Updated(update) => self.update(order, update),
             News::ReauthorisationRequired => self.mark(|r| &mut r.demand, order),
             News::Reauthorized => self.mark(|r| &mut r.reauthorised, order),
-            News::Unlinked => self.mark(|r| &mut r.unlinked, order),
+            News::Unlinked => self.recent(|r| &mut r.unlinked, order, ()),
             News::Job(job, demand) => {
                 self.put(|r| &mut r.job, order, job.clone());
                 if *demand == JobDemand::Reauthorisation {
@@ -344,12 +394,24 @@ impl Writer {
     }
 
     fn update(&mut self, order: OrderKey, update: &Update) {
-        if update.is_confirmed_pull() {
-            self.mark(|r| &mut r.synced, order);
-            if update.brought_transactions() {
-                self.mark(|r| &mut r.transactions, order);
-                self.registers.has_transactions = true;
+        let is_confirmed = update.is_confirmed_pull();
+        let has_balance = is_confirmed && update.covers_balance();
+        match update.balance {
+            SentBalance::Amount(balance) if has_balance => {
+                self.recent(|r| &mut r.synced_balance, order, balance);
             }
+            SentBalance::Amount(balance) => {
+                self.recent(|r| &mut r.cached_balance, order, balance);
+            }
+            SentBalance::Missing | SentBalance::Unreadable => {}
+        }
+        if is_confirmed && update.covers_transactions() {
+            self.recent(|r| &mut r.synced_transactions, order, ());
+        } else if is_confirmed {
+            self.recent(|r| &mut r.synced_others, order, ());
+        }
+        if update.brought_transactions() {
+            self.mark(|r| &mut r.transactions, order);
         }
         if update.sync_status == Some(SyncStatus::ReauthorisationRequired) {
             self.mark(|r| &mut r.demand, order);
@@ -360,7 +422,14 @@ impl Writer {
                 self.put(|r| &mut r.job, order, job);
             }
             Some(DataStatus::Settled(data_status)) => {
-                self.registers.has_transactions |= update.lists_transactions();
+                self.registers.has_transactions |= update.shows_transactions();
+                // A weak one may be a retry of one that was counted.
+                if update.shows_only_the_balance() && order.evidence == Evidence::Strong {
+                    let (first, last) =
+                        self.registers.without_transactions.unwrap_or((order.at, order.at));
+                    let seen = (first.min(order.at), last.max(order.at));
+                    self.registers.without_transactions = Some(seen);
+                }
                 let availability = Availability {
                     data_status: data_status.clone(),
                     retrieved_data: update.retrieved_data.clone(),
@@ -378,19 +447,24 @@ impl Writer {
         if let Some(details) = &update.details {
             self.put(|r| &mut r.details, order, details.clone());
         }
-        if let Some(balance) = update.balance {
-            self.put(|r| &mut r.balance, order, balance);
-        }
     }
 
     fn attempt(&mut self, attempt: &SyncAttempt) {
         let started = attempt.order();
-        self.put(|r| &mut r.attempt, started, attempt.outcome.as_str().to_owned());
-        if attempt.outcome.reached_mono() {
-            self.mark(|r| &mut r.reached, started);
-            if attempt.incomplete_allowed {
-                self.mark(|r| &mut r.incomplete, started);
+        let job_id = match &attempt.outcome {
+            SyncOutcome::Processing { job_id } => job_id.clone(),
+            _ => None,
+        };
+        let attempted = Attempted { outcome: attempt.outcome.as_str().to_owned(), job_id };
+        self.put(|r| &mut r.attempt, started, attempted);
+        if attempt.outcome.may_be_told() {
+            match attempt.data {
+                SyncData::Transactions => self.mark(|r| &mut r.reached, started),
+                SyncData::Balance => self.mark(|r| &mut r.reached_balance, started),
             }
+        }
+        if attempt.incomplete_allowed && attempt.outcome.reached_mono() {
+            self.mark(|r| &mut r.incomplete, started);
         }
         self.outcome(attempt.outcome_order(), &attempt.outcome);
     }
@@ -399,15 +473,17 @@ impl Writer {
     fn outcome(&mut self, order: OrderKey, outcome: &SyncOutcome) {
         match outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
-                self.mark(|r| &mut r.synced, order);
-                if *data == SyncData::Transactions {
-                    self.registers.has_transactions = true;
-                    if *has_new_data {
-                        self.mark(|r| &mut r.transactions, order);
+                match data {
+                    SyncData::Transactions => {
+                        self.recent(|r| &mut r.synced_transactions, order, ());
+                        if *has_new_data {
+                            self.mark(|r| &mut r.transactions, order);
+                        }
                     }
+                    SyncData::Balance => self.recent(|r| &mut r.synced_others, order, ()),
                 }
                 if let Some(balance) = balance {
-                    self.put(|r| &mut r.balance, order, *balance);
+                    self.recent(|r| &mut r.synced_balance, order, *balance);
                 }
                 self.pull(order, Some(SyncStatus::Successful), None, job_id.as_ref());
             }
@@ -421,10 +497,15 @@ impl Writer {
                 self.pull(order, sync_status, None, job_id.as_ref());
             }
             SyncOutcome::Failed { error, job_id } => {
+                // Without a job, a request as plain as that of a sync can only be wrong about the account.
+                if error.code == "HTTP_400" && job_id.is_none() {
+                    self.mark(|r| &mut r.not_found, order);
+                }
                 let sync_status = Some(SyncStatus::Failed);
                 self.pull(order, sync_status, Some(error), job_id.as_ref());
             }
             SyncOutcome::NotFound { error } => {
+                self.mark(|r| &mut r.not_found, order);
                 self.pull(order, Some(SyncStatus::Failed), Some(error), None);
             }
             SyncOutcome::Trouble(_) => {}

@@ -58,6 +58,18 @@ impl BusinessDay {
         self.0.saturating_sub(other.0)
     }
 
+    /// A number that stands for it: the days since 1970-01-01.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The day of this [`number`](Self::number).
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        Self(number.min(LAST.0))
+    }
+
     /// As Mono wants it: `27-01-2026`.
     #[must_use]
     pub fn for_mono(self) -> String {

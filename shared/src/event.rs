@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::account::{
-    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, OrderKey, ShortHash,
-    SyncStatus, Update, Webhook,
+    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, OrderKey, SentBalance,
+    ShortHash, SyncStatus, Update, Webhook,
 };
 use crate::account_id::AccountId;
 use crate::money::{MinorUnits, currency};
@@ -30,6 +30,8 @@ pub struct Event {
     pub received_at: Timestamp,
     /// Tells it from other events of the same call time: the same on every retry.
     pub key: ShortHash,
+    /// The lengths in bytes of the texts that were too long and were cut.
+    pub cut: Vec<usize>,
     /// What it means for an account.
     pub meaning: Meaning,
 }
@@ -119,18 +121,21 @@ impl Inapplicable {
 pub fn read(body: &str, received_at: Timestamp) -> Result<Event, Inapplicable> {
     let value: Value = serde_json::from_str(body)
         .map_err(|error| Inapplicable::NotJson { line: error.line(), column: error.column() })?;
-    let Value::Object(envelope) = value else {
+    let Value::Object(mut envelope) = value else {
         return Err(Inapplicable::NotAnObject);
     };
+    let mut cut = Vec::new();
+    envelope.iter_mut().for_each(|(name, value)| shorten(name, value, &mut cut));
     let name = text(&envelope, &["event"]).unwrap_or_default();
-    let event_id = text(&envelope, &["event_id"]);
-    let label = Label { kind: loggable(short_name(name)), event_id: event_id.map(loggable) };
+    let event_id = owned(&envelope, &["event_id"]);
+    let label =
+        Label { kind: loggable(short_name(name)), event_id: event_id.as_deref().map(loggable) };
     let data = envelope.get("data").unwrap_or(&Value::Null);
     let timestamp = text(&envelope, &["timestamp"]).and_then(Timestamp::parse_rfc3339);
-    let event_key = event_id.map_or_else(|| body_key(body), str::to_owned);
+    let event_key = event_id.unwrap_or_else(|| body_key(body));
     let (occurred_at, _) = Webhook::occurred_at(timestamp, received_at);
     let key = ShortHash::of(&event_key);
-    let event = |label, meaning| Event { label, occurred_at, received_at, key, meaning };
+    let event = |label, meaning| Event { label, occurred_at, received_at, key, cut, meaning };
     let Some((news, reference)) = news(name, data) else {
         let account = named_beside(name, data).and_then(|account| account.parse().ok());
         return Ok(event(label, Meaning::Nothing(account)));
@@ -188,15 +193,20 @@ fn update(data: &Map<String, Value>, meta: &Map<String, Value>) -> Update {
     Update {
         data_status: data_status(meta),
         sync_status: text(meta, &["sync_status"]).map(SyncStatus::from_word),
-        retrieved_data: meta
-            .get("retrieved_data")
-            .and_then(Value::as_array)
-            .map(|parts| parts.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        retrieved_data: meta.get("retrieved_data").and_then(Value::as_array).map(|parts| {
+            let parts = parts.iter().filter_map(Value::as_str);
+            parts.take(MOST_PARTS).map(str::to_owned).collect()
+        }),
         data_request_id: owned(meta, &["data_request_id"]),
         job_id: owned(meta, &["job_id"]),
         has_new_data: meta.get("has_new_data").and_then(Value::as_bool),
         details: details(account),
-        balance: account.get("balance").and_then(MinorUnits::from_json),
+        balance: match account.get("balance") {
+            None | Some(Value::Null) => SentBalance::Missing,
+            Some(sent) => {
+                MinorUnits::from_json(sent).map_or(SentBalance::Unreadable, SentBalance::Amount)
+            }
+        },
     }
 }
 
@@ -263,8 +273,37 @@ fn text<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
     names.iter().find_map(|name| object.get(*name)?.as_str().and_then(filled))
 }
 
+/// The same of text or number: a reference can be either.
 fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
-    text(object, names).map(str::to_owned)
+    names.iter().find_map(|name| match object.get(*name)? {
+        Value::String(text) => filled(text).map(str::to_owned),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+/// A record is one item of one write unit, so no text may be of any length.
+const LONGEST_TEXT: usize = 256;
+const LONGEST_REFERENCE: usize = 1024;
+/// `retrieved_data` has three.
+const MOST_PARTS: usize = 8;
+
+/// Cuts texts that are too long, and notes how long they were.
+fn shorten(name: &str, value: &mut Value, cut: &mut Vec<usize>) {
+    match value {
+        Value::String(text) => {
+            let longest = if name == "ref" { LONGEST_REFERENCE } else { LONGEST_TEXT };
+            if text.len() > longest {
+                cut.push(text.len());
+                text.truncate(text.floor_char_boundary(longest));
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| shorten(name, value, cut)),
+        Value::Object(fields) => {
+            fields.iter_mut().for_each(|(name, value)| shorten(name, value, cut));
+        }
+        _ => {}
+    }
 }
 
 fn filled(text: &str) -> Option<&str> {

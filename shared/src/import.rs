@@ -7,24 +7,28 @@
 //! done twice.
 
 mod compare;
+mod gaps;
 mod job;
+mod listing;
 mod slices;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 pub use job::{CarriedOn, ImportJob, UnreadableJob};
 pub use slices::Rest;
 
-use crate::account::{Import, ImportLease, ImportRefusal, Trouble};
+use crate::account::{
+    Answer, Doubt, Fact, Gap, Import, ImportLease, ImportRefusal, ImportState, SyncOutcome, Trouble,
+};
 use crate::account_id::AccountId;
 use crate::business_day::{BusinessDay, Days};
 use crate::invocation::Invocation;
-use crate::mono::{Mono, NoTransactions, Session, TransactionPage};
+use crate::mono::{Mono, NoTransactions, Part, Session, TransactionPage};
 use crate::queue::{ImportQueue, SendError};
 use crate::random;
 use crate::store::{AccountStore, StoreError, Stored, TransactionStore};
@@ -32,7 +36,8 @@ use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
 use compare::{Changes, compare};
-use slices::{MOST_ROWS, with_margins};
+use listing::Listing;
+use slices::{MOST_ROWS, Plan, with_margins, without_margin};
 
 /// Imports transactions.
 pub struct Importer {
@@ -44,9 +49,14 @@ pub struct Importer {
     pub mono: Mono,
     /// Where imports are asked for.
     pub queue: ImportQueue,
-    /// How many days the first import of an account goes back.
+    /// How many days the history window has.
     pub history: u32,
+    /// How many slices can be in memory at once.
+    pub room: Semaphore,
 }
+
+/// How many slices of [`Importer::room`] a function has memory for.
+pub const ROOM: usize = 4;
 
 /// What came of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +73,8 @@ pub enum Imported {
     Postponed,
     /// Mono does not know the account any more.
     Gone,
+    /// The bank wants the customer: the record says so.
+    ReauthorisationRequired,
 }
 
 /// What an import has done, by numbers.
@@ -80,6 +92,10 @@ pub struct Tally {
     pub slices: usize,
     /// Slices of which Mono's answer was not whole, so that nothing was deleted.
     pub not_whole: usize,
+    /// Days that Mono did not serve.
+    pub not_served: usize,
+    /// Rows that are missing in Mono's answer and wait for another to say so again.
+    pub kept: usize,
     /// Rows that Mono told and that cannot be stored.
     pub unreadable: usize,
 }
@@ -108,6 +124,9 @@ pub enum ImportError {
     /// A single day takes longer than there is time.
     #[error("the time is up within a single day")]
     Late,
+    /// A single day has more rows than there is memory for.
+    #[error("a single day has more than {MOST_OF_A_DAY} rows")]
+    TooManyRows,
 }
 
 /// What a slice needs at most once it is fetched.
@@ -122,8 +141,13 @@ const BUSY: Duration = Duration::from_secs(15);
 const PUT_OFF: Duration = Duration::from_mins(2);
 /// How many stored rows of a slice are read at once: more than it may have by Mono's count.
 const MOST_STORED: usize = 15_000;
-/// How often a slice is fetched until all pages agree.
+/// The most rows of a single day. More than any account has, and few enough for the memory where no other
+/// slice is in it.
+const MOST_OF_A_DAY: usize = 50_000;
+/// How often a slice is fetched until no page disturbs another.
 const TRIES: u32 = 3;
+/// How many days one after the other Mono may not serve, before it is taken to serve nothing at all.
+const MOST_NOT_SERVED: u32 = 5;
 
 /// An import under way.
 struct Run<'a> {
@@ -132,8 +156,19 @@ struct Run<'a> {
     leased: Stored,
     lease: ImportLease,
     tally: Tally,
-    /// From which day on it has to be done again: what Mono told of it did not add up, or was not all.
-    again_from: Option<BusinessDay>,
+    /// Days that are in doubt by now.
+    gaps: Vec<Gap>,
+    today: BusinessDay,
+    /// A total that did not shrink with the days that were asked for.
+    same_total: Option<u64>,
+    /// Totals do not count the days that are asked for.
+    total_misleads: bool,
+    /// Days one after the other that Mono did not serve.
+    not_served: u32,
+    /// Whether it has served any, by this message or one before.
+    is_served: bool,
+    /// Whether some days cannot be listed: then none is asked for that is not compared.
+    is_troubled: bool,
     /// When work has to stop.
     deadline: Instant,
 }
@@ -147,12 +182,15 @@ enum Slice {
     TooLarge {
         rows: u64,
     },
+    /// Mono's totals say nothing of the days, so as many can be asked for as there are.
+    TotalMisleads,
 }
 
 /// Why there is nothing more of it now.
 enum Stop {
     OutOfTime,
     Gone,
+    ReauthorisationRequired,
     Failed(ImportError),
 }
 
@@ -197,15 +235,35 @@ impl Importer {
                 return Ok(Imported::Postponed);
             }
         };
-        let rest = match &job.carried_on {
-            Some(carried_on) => carried_on.rest.clone(),
-            None => Rest::of(&leased.account, self.history, now),
+        let plan = match &job.carried_on {
+            Some(CarriedOn { rest, gaps, .. }) => {
+                Plan { rest: rest.clone(), look_back: Vec::new(), gaps: gaps.clone() }
+            }
+            None => Plan::of(&leased.account, self.history, now),
         };
-        let deadline = invocation.deadline;
-        let tally = Tally::default();
-        let again_from = job.carried_on.as_ref().and_then(|carried_on| carried_on.again_from);
-        let run = Run { importer: self, mono: &mono, leased, lease, tally, again_from, deadline };
-        run.run(rest).await
+        let run = Run {
+            importer: self,
+            mono: &mono,
+            leased,
+            lease,
+            tally: Tally::default(),
+            is_troubled: plan.gaps.iter().any(|gap| gap.doubt == Doubt::NotServed),
+            gaps: plan.gaps,
+            today: BusinessDay::of(now),
+            same_total: None,
+            total_misleads: false,
+            not_served: 0,
+            is_served: job.carried_on.as_ref().is_some_and(|carried_on| carried_on.is_served),
+            deadline: invocation.deadline,
+        };
+        Box::pin(run.run(plan.rest, plan.look_back)).await
+    }
+
+    /// Waits until there is memory for so many slices.
+    async fn room(&self, slices: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Stop> {
+        let permits = u32::try_from(slices).unwrap_or(u32::MAX);
+        let room = timeout_at(deadline - WRITING_TIME, self.room.acquire_many(permits)).await;
+        room.ok().and_then(Result::ok).ok_or(Stop::OutOfTime)
     }
 
     async fn ask_for(&self, job: &ImportJob, delay: Duration) -> Result<(), SendError> {
@@ -215,10 +273,10 @@ impl Importer {
 }
 
 impl Run<'_> {
-    async fn run(mut self, mut rest: Rest) -> Result<Imported, ImportError> {
-        let stopped = self.slices(&mut rest).await;
+    async fn run(mut self, mut rest: Rest, look_back: Vec<Days>) -> Result<Imported, ImportError> {
+        let stopped = self.import(&mut rest, look_back).await;
         // What is done is done: the rest is carried on, and has five tries of its own.
-        let begun = self.tally.slices > 0;
+        let begun = self.is_served && (self.tally.slices > 0 || self.tally.not_served > 0);
         let outcome = match stopped {
             Ok(true) => return self.finish().await,
             Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
@@ -228,6 +286,7 @@ impl Run<'_> {
                 return self.carry_on(rest, random::jittered(PUT_OFF)).await;
             }
             Err(Stop::Gone) => Ok(Imported::Gone),
+            Err(Stop::ReauthorisationRequired) => self.demand().await,
             Err(Stop::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
                 Some(smaller) => return self.carry_on(smaller, Duration::ZERO).await,
                 None => Err(ImportError::Late),
@@ -238,11 +297,19 @@ impl Run<'_> {
         outcome
     }
 
+    /// That the bank wants the customer is a fact about the account, whoever learns it.
+    async fn demand(&self) -> Result<Imported, ImportError> {
+        let outcome = SyncOutcome::ReauthorisationRequired { job_id: None };
+        let fact = Fact::Answer(Answer { at: Timestamp::now(), outcome });
+        self.importer.accounts.apply(self.id(), Some(self.leased.clone()), &[&fact]).await?;
+        Ok(Imported::ReauthorisationRequired)
+    }
+
     async fn finish(self) -> Result<Imported, ImportError> {
         let recorded = async {
             let through = self.importer.transactions.newest(self.id()).await?;
-            let again_from = self.again_from.map(BusinessDay::begins_at);
-            let done = Import { pull: self.lease.pull, through, again_from };
+            let state = ImportState { through, gaps: self.gaps.clone() };
+            let done = Import { pull: self.lease.pull, state };
             self.importer.accounts.end_import(self.leased.clone(), self.lease, Some(done)).await
         };
         match recorded.await {
@@ -256,8 +323,8 @@ impl Run<'_> {
 
     /// The lease stays for the message that carries on: it is queued before the lease ends.
     async fn carry_on(self, rest: Rest, delay: Duration) -> Result<Imported, ImportError> {
-        let (from, again_from) = (self.lease.holder, self.again_from);
-        let carried_on = Some(CarriedOn { from, rest, again_from });
+        let (from, gaps, is_served) = (self.lease.holder, self.gaps.clone(), self.is_served);
+        let carried_on = Some(CarriedOn { from, rest, gaps, is_served });
         let job = ImportJob::new(self.id().clone(), self.lease.pull);
         let job = ImportJob { carried_on, ..job };
         match self.importer.ask_for(&job, delay).await {
@@ -282,121 +349,234 @@ impl Run<'_> {
         &self.leased.account.id
     }
 
-    /// Imports slice after slice, and keeps account of what is left. Answers whether that is nothing,
-    /// when the time is up.
-    async fn slices(&mut self, rest: &mut Rest) -> Result<bool, Stop> {
-        loop {
-            match self.slice(&rest.next()).await? {
-                Slice::Done { rows } => match rest.after(rows) {
-                    Some(left) => *rest = left,
-                    None => return Ok(true),
-                },
-                Slice::TooLarge { rows } => {
+    /// Looks back, and imports what is left then, slice after slice. Answers whether all of it is done, when
+    /// the time is up.
+    async fn import(&mut self, rest: &mut Rest, look_back: Vec<Days>) -> Result<bool, Stop> {
+        for window in look_back {
+            if self.look_back(&window).await? {
+                *rest = rest.but(&window);
+            }
+        }
+        while let Some(days) = rest.next() {
+            match self.slice(&days).await {
+                Ok(Slice::Done { rows }) => {
+                    (self.not_served, self.is_served) = (0, true);
+                    *rest = rest.after(rows);
+                }
+                Ok(Slice::TooLarge { rows }) => {
                     *rest = rest.smaller(rows).ok_or(Stop::OutOfTime)?;
                     continue;
                 }
+                Ok(Slice::TotalMisleads) => {
+                    *rest = rest.widest();
+                    continue;
+                }
+                Err(Stop::Failed(error)) if error.may_be_of_some_days() => {
+                    self.is_troubled = true;
+                    match rest.smaller(u64::MAX) {
+                        Some(single_day) => *rest = single_day,
+                        None => *rest = self.leave_out(&days, error, rest)?,
+                    }
+                }
+                Err(stop) => return Err(stop),
             }
             if Instant::now() + SLICE_TIME >= self.deadline {
-                return Ok(false);
+                return Ok(rest.next().is_none());
             }
         }
+        Ok(true)
+    }
+
+    /// Skips a day that Mono does not serve and continues with the others. After [`MOST_NOT_SERVED`] such days in
+    /// a row, the import fails if Mono has served no day at all; otherwise all remaining days are skipped.
+    fn leave_out(&mut self, day: &Days, error: ImportError, rest: &Rest) -> Result<Rest, Stop> {
+        self.not_served += 1;
+        let serves_none = self.not_served >= MOST_NOT_SERVED;
+        if serves_none && !self.is_served {
+            return Err(Stop::Failed(error));
+        }
+        let left_out = if serves_none { rest.ranges.clone() } else { vec![day.clone()] };
+        warn!(account_id = %self.id(), day = %day.start(), %error, "days are left out of an import");
+        self.tally.not_served += 1;
+        for days in &left_out {
+            self.note(days, Some(Doubt::NotServed));
+        }
+        Ok(left_out.iter().fold(rest.after(MOST_ROWS), |rest, days| rest.but(days)))
+    }
+
+    /// Compares a part of the history window with one unpaged answer. Returns whether that worked; if not, the
+    /// caller imports the usual days.
+    async fn look_back(&mut self, window: &Days) -> Result<bool, Stop> {
+        let importer = self.importer;
+        let _room = importer.room(1, self.deadline).await?;
+        let most = usize::try_from(MOST_ROWS).unwrap_or(usize::MAX);
+        let Some(stored) = importer.transactions.of_days(self.id(), window, most).await? else {
+            return Ok(false);
+        };
+        let mut listing = Listing::default();
+        let is_part = match self.part(window, Part::All).await {
+            Ok(page) => listing.add(page),
+            // The usual days tell whether it is all that fails.
+            Err(Stop::Failed(error)) if error.may_be_of_some_days() => return Ok(false),
+            Err(stop) => return Err(stop),
+        };
+        self.is_served = true;
+        if !is_part {
+            self.settle(&without_margin(window), &stored, &listing).await?;
+        } else if listing.total() != Some(stored.len() as u64) {
+            // Mono has put the answer into pages all the same. Where it counts as many rows as are stored,
+            // nothing has changed further back, as far as can be told; else the next import looks there.
+            self.note(window, Some(Doubt::NotWhole));
+        }
+        Ok(!is_part)
     }
 
     /// Imports some days. What is stored is read first: so what is found to be gone was there
     /// before Mono was asked.
     async fn slice(&mut self, days: &Days) -> Result<Slice, Stop> {
-        let reach = with_margins(days);
-        let divisible = days.start() < days.end();
-        let most = if divisible { MOST_STORED } else { usize::MAX };
-        let Some(stored) = self.importer.transactions.of_days(self.id(), &reach, most).await?
-        else {
-            return Ok(Slice::TooLarge { rows: 2 * MOST_ROWS });
-        };
-        let Fetched { rows, whole, disagree } = match self.fetch(&reach, divisible).await? {
-            Fetch::Rows(fetched) => fetched,
-            Fetch::TooMany { rows } => return Ok(Slice::TooLarge { rows }),
-        };
-        let Changes { puts, moved, gone } = compare(days, &stored, &rows);
-        let confirmed = whole && (gone.is_empty() || self.is_confirmed().await?);
-        let gone = if confirmed { gone } else { Vec::new() };
-        if disagree || !self.leased.account.has_whole_statement(Timestamp::now()) {
-            self.again_from = self.again_from.into_iter().chain([*days.start()]).min();
+        match self.slice_in(days, 1).await? {
+            // A day cannot be divided, so it has all the room to itself.
+            Slice::TooLarge { .. } if days.start() == days.end() => self.slice_in(days, ROOM).await,
+            slice => Ok(slice),
         }
-        let deletes = [moved, gone].concat();
+    }
+
+    async fn slice_in(&mut self, days: &Days, room: usize) -> Result<Slice, Stop> {
+        let importer = self.importer;
+        let _room = importer.room(room, self.deadline).await?;
+        let is_single_day = days.start() == days.end();
+        let reach = if self.is_troubled || is_single_day {
+            days.clone()
+        } else {
+            with_margins(days, importer.history, self.today)
+        };
+        let most = if room > 1 { MOST_OF_A_DAY } else { MOST_STORED };
+        let Some(stored) = importer.transactions.of_days(self.id(), &reach, most).await? else {
+            return too_large(room, 2 * MOST_ROWS);
+        };
+        let listing = match self.fetch(&reach, days, room).await? {
+            Fetch::Listing(listing) => listing,
+            Fetch::TooMany { rows } => return too_large(room, rows),
+            Fetch::TotalMisleads => return Ok(Slice::TotalMisleads),
+        };
+        self.settle(days, &stored, &listing).await?;
+        Ok(Slice::Done { rows: listing.rows.len() as u64 })
+    }
+
+    /// Writes what Mono's answer makes of some days, and notes whether they have to be looked at again.
+    async fn settle(
+        &mut self,
+        days: &Days,
+        stored: &[Transaction],
+        listing: &Listing,
+    ) -> Result<(), Stop> {
+        let Changes { puts, moved, gone } =
+            compare(days, stored, &listing.rows, &listing.unreadable_ids);
+        let is_whole = listing.is_whole() && self.has_whole_statement();
+        let mut doubt = (!is_whole || listing.unreadable > 0).then_some(Doubt::NotWhole);
+        let of_days = stored.iter().filter(|row| days.contains(&row.business_day())).count();
+        let mut removed = if is_whole { gone } else { Vec::new() };
+        if removed.len() * 2 > of_days {
+            let missing = removed.len();
+            removed.retain(|row| self.was_said_before(BusinessDay::of(row.date)));
+            if removed.len() < missing {
+                let kept = missing - removed.len();
+                self.tally.kept += kept;
+                warn!(account_id = %self.id(), kept, "most rows are missing: they are kept for now");
+                doubt = Some(Doubt::MostRowsGone);
+            }
+        }
+        if !removed.is_empty() && !self.is_confirmed().await? {
+            doubt = Some(Doubt::NotWhole);
+            removed.clear();
+        }
+        if listing.unreadable > 0 {
+            self.tally.unreadable += listing.unreadable;
+            let (code, unreadable) = ("TRANSACTIONS_UNREADABLE", listing.unreadable);
+            error!(account_id = %self.id(), code, unreadable, "rows of Mono's cannot be stored");
+        }
+        let deletes = [moved, removed].concat();
         self.importer.transactions.write(self.id(), &puts, &deletes).await?;
-        self.tally.rows += rows.len();
+        self.note(days, doubt);
+        self.tally.rows += listing.rows.len();
         self.tally.put += puts.len();
         self.tally.deleted += deletes.len();
         self.tally.slices += 1;
-        self.tally.not_whole += usize::from(!whole);
-        Ok(Slice::Done { rows: rows.len() as u64 })
+        self.tally.not_whole += usize::from(!is_whole);
+        Ok(())
     }
 
-    /// Whether Mono served all it has, before it was asked and after.
+    fn note(&mut self, days: &Days, doubt: Option<Doubt>) {
+        gaps::note(&mut self.gaps, days, doubt, Timestamp::now());
+    }
+
+    fn has_whole_statement(&self) -> bool {
+        self.leased.account.has_whole_statement(Timestamp::now())
+    }
+
+    /// Whether an earlier import found most rows gone when it looked at this day.
+    fn was_said_before(&self, day: BusinessDay) -> bool {
+        let imported = self.leased.account.registers.imported.as_ref();
+        let mut gaps = imported.into_iter().flat_map(|imported| &imported.value.gaps);
+        gaps.any(|gap| gap.doubt == Doubt::MostRowsGone && gap.days().contains(&day))
+    }
+
+    /// Whether Mono serves all it has, now that it was asked as before.
     async fn is_confirmed(&self) -> Result<bool, StoreError> {
-        let now = Timestamp::now();
         let newest = self.importer.accounts.get_newest(self.id()).await?;
-        let accounts = [Some(&self.leased), newest.as_ref()];
-        Ok(accounts
-            .iter()
-            .all(|stored| stored.is_some_and(|stored| stored.account.has_whole_statement(now))))
+        let now = Timestamp::now();
+        Ok(newest.is_some_and(|newest| newest.account.has_whole_statement(now)))
     }
 
-    /// All rows of some days, unless there are too many to be worked on at once. Pages that do not
-    /// agree, since rows came in between, are fetched again.
-    async fn fetch(&mut self, days: &Days, divisible: bool) -> Result<Fetch, Stop> {
+    /// All rows of some days, unless there are too many to be worked on at once. Pages that disturb each
+    /// other, since rows came in between, are fetched again.
+    async fn fetch(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
         let mut tries = 1;
         loop {
-            match self.fetch_once(days, divisible).await? {
-                Fetch::Rows(fetched) if fetched.disagree && tries < TRIES => tries += 1,
+            match self.fetch_once(reach, days, room).await? {
+                Fetch::Listing(listing) if listing.is_disturbed() && tries < TRIES => tries += 1,
                 fetched => return Ok(fetched),
             }
         }
     }
 
-    async fn fetch_once(&mut self, days: &Days, divisible: bool) -> Result<Fetch, Stop> {
-        let mut rows: HashMap<String, Transaction> = HashMap::new();
-        let (mut total, mut told, mut unreadable, mut agree) = (None, 0, 0, true);
+    async fn fetch_once(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
+        let is_single_day = days.start() == days.end();
+        let most = if room > 1 { MOST_OF_A_DAY as u64 } else { MOST_ROWS };
+        let mut listing = Listing::default();
         for number in 1.. {
-            let page = self.page(days, number).await?;
-            if number == 1 {
-                total = page.total;
+            let page = self.part(reach, Part::Page(number)).await?;
+            let total = page.total.filter(|total| page.has_next && *total > most);
+            let wants_more = listing.add(page);
+            if let Some(total) = total.filter(|_| number == 1 && !self.total_misleads) {
+                let is_same = self.same_total.replace(total) == Some(total);
+                // Should it count the days, it shrinks with them; of a single day, its pages tell.
+                if !is_single_day || room == 1 {
+                    return Ok(Fetch::TooMany { rows: if is_same { u64::MAX } else { total } });
+                }
             }
-            let most = page.total.unwrap_or(rows.len() as u64);
-            if divisible && most > MOST_ROWS {
-                return Ok(Fetch::TooMany { rows: most });
+            if listing.rows.len() as u64 > most {
+                return Ok(Fetch::TooMany { rows: 2 * most });
             }
-            agree &= page.total == total;
-            unreadable += page.unreadable;
-            told += (page.rows.len() + page.unreadable) as u64;
-            let before = rows.len();
-            rows.extend(page.rows.into_iter().map(|row| (row.position.id.clone(), row)));
-            let brought_any = rows.len() > before
-                || (page.unreadable > 0 && total.is_some_and(|total| told < total));
-            // Mono may not know when to stop, or what is missing may not come.
-            let more = page.has_next || total.is_some_and(|total| told < total);
-            if !more || !brought_any {
+            if !wants_more {
                 break;
             }
         }
-        if unreadable > 0 {
-            self.tally.unreadable += unreadable;
-            let code = "TRANSACTIONS_UNREADABLE";
-            error!(account_id = %self.id(), code, unreadable, "rows of Mono's cannot be stored");
+        if is_single_day && !self.total_misleads && listing.disproves_total() {
+            self.total_misleads = self.same_total.is_some() && self.same_total == listing.total();
+            if self.total_misleads {
+                return Ok(Fetch::TotalMisleads);
+            }
         }
-        let complete = agree && total == Some(rows.len() as u64);
-        Ok(Fetch::Rows(Fetched {
-            whole: complete && unreadable == 0,
-            disagree: !complete && total.is_some() && unreadable == 0,
-            rows: rows.into_values().collect(),
-        }))
+        Ok(Fetch::Listing(listing))
     }
 
-    async fn page(&mut self, days: &Days, number: u32) -> Result<TransactionPage, Stop> {
+    async fn part(&mut self, days: &Days, part: Part) -> Result<TransactionPage, Stop> {
         let by = self.deadline - WRITING_TIME;
         self.tally.pages += 1;
-        let page = self.mono.transactions(self.id(), days, number, by).await;
+        let page = self.mono.transactions(self.id(), days, part, by).await;
         page.map_err(|none| match none {
+            NoTransactions::ReauthorisationRequired => Stop::ReauthorisationRequired,
             // Of an account that is linked, as far as is known, it may be another's fault.
             NoTransactions::NotFound if !self.leased.account.is_unlinked() => {
                 Stop::Failed(ImportError::NotFound)
@@ -408,19 +588,26 @@ impl Run<'_> {
     }
 }
 
+impl ImportError {
+    /// Whether other days may be served all the same.
+    fn may_be_of_some_days(&self) -> bool {
+        matches!(
+            self,
+            Self::Mono(Trouble::TimedOut | Trouble::Unavailable | Trouble::Unusable(_))
+                | Self::TooManyRows
+        )
+    }
+}
+
+fn too_large(room: usize, rows: u64) -> Result<Slice, Stop> {
+    if room > 1 { Err(ImportError::TooManyRows.into()) } else { Ok(Slice::TooLarge { rows }) }
+}
+
 enum Fetch {
-    Rows(Fetched),
+    Listing(Listing),
     /// More than may be.
     TooMany {
         rows: u64,
     },
-}
-
-/// Rows of some days.
-struct Fetched {
-    rows: Vec<Transaction>,
-    /// Every page arrived, and the totals agree.
-    whole: bool,
-    /// The totals do not, and may at another time.
-    disagree: bool,
+    TotalMisleads,
 }

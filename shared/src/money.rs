@@ -10,12 +10,28 @@ use serde_json::Value;
 pub struct MinorUnits(pub i64);
 
 impl MinorUnits {
-    /// A JSON integer. Anything else — `null`, a fraction, text, more than an `i64` holds — is no
-    /// amount: money is never guessed or rounded.
+    /// A whole number: as a JSON integer, or, since some senders write one so, as a float without a
+    /// fraction (`22967.0`) or as text (`"22967"`). Anything else — `null`, a fraction, more than an `i64`
+    /// holds, a float beyond 53 bits — is no amount: money is never guessed or rounded.
     #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
-        value.as_i64().map(Self)
+        let amount = match value {
+            Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        amount.map(Self)
     }
+}
+
+/// A float, if it is a whole number and exact.
+fn whole(float: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "of a whole number below 2^53")]
+    let amount = float as i64;
+    #[expect(clippy::float_cmp, reason = "whether it is exactly whole")]
+    let is_whole = float.trunc() == float;
+    (is_whole && float.abs() < EXACT).then_some(amount)
 }
 
 /// ISO 4217 where it can be told, else as it came: Mono's samples say `NGN`, `ngn` and, in 2020,
@@ -45,8 +61,18 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_written_as_a_float_or_as_text_is_an_amount() {
+        for json in ["22967", "22967.0", "\"22967\"", "\" 22967 \"", "2.2967e4"] {
+            assert_eq!(read(json), Some(22_967), "{json}");
+        }
+        assert_eq!(read("\"-9223372036854775808\""), Some(i64::MIN));
+    }
+
+    #[test]
     fn what_is_not_a_whole_number_of_minor_units_is_no_amount() {
-        for json in ["null", "1.5", "\"100\"", "1e3", "9223372036854775808", "[]", "true"] {
+        let floats = ["1.5", "9007199254740992.0", "9223372036854775808"];
+        let texts = ["\"1.5\"", "\"\"", "\"NGN 5\"", "\"9223372036854775808\""];
+        for json in floats.into_iter().chain(texts).chain(["null", "[]", "true"]) {
             assert_eq!(read(json), None, "{json}");
         }
     }

@@ -1,7 +1,7 @@
 //! Mono's API, in both versions: v2, the current one ("Real-Time Data"), and v1 ("Data Sync").
 //!
 //! Calls are made [signed in](Mono::sign_in), and end before a deadline. A sync is paid for and sent
-//! at most once, whatever happens; plain reads are free and repeated. Facts about Mono here are from
+//! at most once, whatever happens; plain reads are repeated. Facts about Mono here are from
 //! docs.mono.co (realtime-data, manual-data-sync, data-sync, errors, connect-link) as of April 2026;
 //! what was seen only in the code of Mono's users says so.
 
@@ -16,12 +16,12 @@ use lambda_http::http::{HeaderValue, Method, Request};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-use tracing::error;
+use tracing::{error, warn};
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use key::{KeyCache, MonoKey};
 
-use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
+use crate::account::{JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, Trouble};
 use crate::account_id::AccountId;
 use crate::business_day::Days;
 use crate::random;
@@ -134,7 +134,7 @@ impl JobReport {
                 let error = MonoError { code: "JOB_FAILED".to_owned(), message: None };
                 Some(SyncOutcome::Failed { error, job_id })
             }
-            (_, JobState::Running | JobState::Other(_)) => None,
+            (_, JobState::Running | JobState::Linking | JobState::Other(_)) => None,
         }
     }
 }
@@ -144,17 +144,29 @@ impl JobReport {
 pub struct TransactionPage {
     /// Those that could be read.
     pub rows: Vec<Transaction>,
-    /// How many could not: what has no id, date, type or amount that can be stored.
-    pub unreadable: usize,
+    /// Those that could not, by their ids, where they have one: what has no id, date, type or amount
+    /// that can be stored.
+    pub unreadable: Vec<Option<String>>,
     /// How many there are on all pages together, if Mono says so.
     pub total: Option<u64>,
     /// Whether Mono says that there is another page.
     pub has_next: bool,
 }
 
+/// Which part of the rows of some days is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of them in one answer. Mono may give the first page all the same.
+    All,
+    /// The page of this number, from 1.
+    Page(u32),
+}
+
 /// Why there are no transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoTransactions {
+    /// The bank wants the customer.
+    ReauthorisationRequired,
     /// Mono does not know the account.
     NotFound,
     /// Mono could not be asked.
@@ -179,9 +191,9 @@ impl Mono {
 }
 
 impl Session<'_> {
-    /// How often a free call is made, all in all.
+    /// How often a call that begins no sync is made, all in all.
     const TRIES: u32 = 3;
-    /// How long one try of a free call may take, so that there can be another.
+    /// How long one try of such a call may take, so that there can be another.
     const TRY_LIMIT: Duration = Duration::from_secs(8);
     /// How long a failed job may be asked for its reason: the failure itself waits to be recorded.
     const REASON_LIMIT: Duration = Duration::from_secs(3);
@@ -217,7 +229,13 @@ impl Session<'_> {
             }
         };
         let outcome = match self.send(request.map(|()| None), deadline).await {
-            Ok(answer) => answer.of_sync(self.mono.version, wanted.data),
+            Ok(answer) => {
+                if answer.has_unreadable_balance() {
+                    let code = "BALANCE_UNREADABLE";
+                    warn!(account_id = %id, code, "a balance is no whole number of minor units");
+                }
+                answer.of_sync(self.mono.version, wanted.data)
+            }
             Err(trouble) => SyncOutcome::Trouble(trouble),
         };
         let SyncOutcome::Failed { job_id: Some(job_id), .. } = &outcome else {
@@ -251,12 +269,17 @@ impl Session<'_> {
         Ok(self.read(&path, deadline).await?.of_job())
     }
 
-    /// Whether Mono knows the account. Free.
+    /// Whether Mono shows the account, by a plain read of it. Mono charges it as account details, where it
+    /// answers with them.
     ///
     /// # Errors
     ///
     /// [`Trouble`]: it cannot be told.
-    pub async fn knows(&self, id: &AccountId, deadline: Instant) -> Result<bool, Trouble> {
+    pub async fn link_state(
+        &self,
+        id: &AccountId,
+        deadline: Instant,
+    ) -> Result<LinkState, Trouble> {
         let path = match self.mono.version {
             ApiVersion::V1 => format!("/accounts/{id}"),
             ApiVersion::V2 => format!("/v2/accounts/{id}"),
@@ -264,8 +287,8 @@ impl Session<'_> {
         self.read(&path, deadline).await?.of_account()
     }
 
-    /// A page of the account's transactions of these days, the newest first, from what Mono has
-    /// fetched already. Pages are counted from 1. Free.
+    /// A part of the account's transactions of these days, the newest first, from what Mono has fetched
+    /// already. Mono charges each page that holds rows.
     ///
     /// Mono reads `start` and `end` as DD-MM-YYYY; which clock it counts days by, and how many rows a
     /// page may have at most, it does not document.
@@ -277,7 +300,7 @@ impl Session<'_> {
         &self,
         id: &AccountId,
         days: &Days,
-        page: u32,
+        part: Part,
         deadline: Instant,
     ) -> Result<TransactionPage, NoTransactions> {
         let version = match self.mono.version {
@@ -285,7 +308,11 @@ impl Session<'_> {
             ApiVersion::V2 => "/v2",
         };
         let (start, end) = (days.start().for_mono(), days.end().for_mono());
-        let query = format!("start={start}&end={end}&paginate=true&limit={PAGE}&page={page}");
+        let part = match part {
+            Part::All => "paginate=false".to_owned(),
+            Part::Page(page) => format!("paginate=true&limit={PAGE}&page={page}"),
+        };
+        let query = format!("start={start}&end={end}&{part}");
         let path = format!("{version}/accounts/{id}/transactions?{query}");
         let answer = self.read(&path, deadline).await.map_err(NoTransactions::Trouble)?;
         answer.of_transactions()
@@ -331,7 +358,8 @@ impl Session<'_> {
                 Ok(answer) => answer.trouble(),
                 Err(trouble) => Some(trouble.clone()),
             };
-            let passes = !matches!(trouble, None | Some(Trouble::Unusable(_)));
+            let passes =
+                !matches!(trouble, None | Some(Trouble::Unusable(_) | Trouble::Refused(_)));
             let pause = random::jittered(Duration::from_millis(200) * 2_u32.pow(tries));
             if !passes || tries == Self::TRIES || Instant::now() + pause >= deadline {
                 return answer;
@@ -356,10 +384,21 @@ impl Session<'_> {
         request: Request<Option<String>>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
-        let answer = self.mono.transport.send(request, deadline).await?;
+        let answer = self.mono.transport.send(request, deadline).await;
+        let trouble = match &answer {
+            Ok(answer) => answer.trouble(),
+            Err(trouble) => Some(trouble.clone()),
+        };
+        if matches!(trouble, Some(Trouble::Unavailable | Trouble::NotConnected)) {
+            warn!(code = "MONO_UNAVAILABLE", "Mono is down or cannot be reached");
+        }
+        let answer = answer?;
         if answer.refuses_the_key() {
             error!(code = "MONO_KEY_REFUSED", "Mono refuses the key");
             self.mono.keys.refused(&self.key).await;
+        } else if answer.refuses_the_payment() {
+            let code = "MONO_PAYMENT_REQUIRED";
+            error!(code, "Mono refuses a call: the wallet may be empty, or the plan not cover it");
         }
         Ok(answer)
     }

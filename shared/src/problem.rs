@@ -90,7 +90,7 @@ impl Problem {
     pub fn of_trouble(trouble: Trouble, retry_after: Duration) -> Self {
         match trouble {
             Trouble::TimedOut => Self::MonoTimeout,
-            Trouble::Unusable(error) => Self::SyncFailed(error),
+            Trouble::Unusable(error) | Trouble::Refused(error) => Self::SyncFailed(error),
             Trouble::Unavailable | Trouble::NotConnected => Self::MonoUnavailable { retry_after },
             Trouble::RateLimited { retry_after: told } => {
                 Self::MonoUnavailable { retry_after: told.unwrap_or(retry_after) }
@@ -351,6 +351,7 @@ mod tests {
         let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };
         assert_eq!(problem(Trouble::TimedOut), Problem::MonoTimeout);
         assert_eq!(problem(Trouble::Unusable(error())), Problem::SyncFailed(error()));
+        assert_eq!(problem(Trouble::Refused(error())), Problem::SyncFailed(error()));
         assert_eq!(problem(Trouble::Unavailable), unavailable(minute));
         assert_eq!(problem(Trouble::NotConnected), unavailable(minute));
         assert_eq!(problem(Trouble::RateLimited { retry_after: None }), unavailable(minute));

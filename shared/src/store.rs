@@ -264,7 +264,7 @@ impl AccountStore {
         done: Option<Import>,
     ) -> Result<(), StoreError> {
         let id = leased.account.id.clone();
-        let end = |account: &Account| match account.end_import(lease.holder, done) {
+        let end = |account: &Account| match account.end_import(lease.holder, done.clone()) {
             Some(ended) => (Change::Put(Box::new(ended)), ()),
             None => (Change::Keep, ()),
         };

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::error;
 
 use crate::account::{
-    Account, Fact, JobEnd, Lease, LinkCheck, Reason, SyncAttempt, SyncData, SyncOutcome,
-    SyncRefusal, Trouble, Want,
+    Account, Answer, Fact, Lease, LinkCheck, LinkState, OrderKey, Reason, SyncAttempt, SyncData,
+    SyncOutcome, SyncRefusal, Trouble, Want,
 };
 use crate::account_id::AccountId;
 use crate::caller::Caller;
@@ -83,7 +83,7 @@ pub enum Synced {
 }
 
 impl Synced {
-    /// Why Mono was asked what it may charge for, if it was.
+    /// Why Mono was asked to sync, if it was.
     #[must_use]
     pub fn paid_call(&self) -> Option<Reason> {
         match self {
@@ -104,7 +104,7 @@ pub enum Refreshed {
     Followed(Option<SyncOutcome>),
     /// Mono was asked whether the account is still linked.
     Checked,
-    /// Mono was asked for free, and could not be. It is left to the next plan.
+    /// Mono was asked for a job or a link, and could not be. It is left to the next plan.
     Unanswered(Trouble),
     /// It is not wanted any more.
     Unwanted,
@@ -135,7 +135,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Why Mono was asked what it may charge for, if it was.
+    /// Why Mono was asked to sync, if it was.
     #[must_use]
     pub fn paid_call(&self) -> Option<Reason> {
         match self {
@@ -174,9 +174,11 @@ impl Syncer {
         let begin_by = mono_by - LEAST_TIME_FOR_MONO;
         let mono = in_time(begin_by, self.mono.sign_in(Timestamp::now())).await?;
         let mut begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
-        if let Begun::Refused(account, SyncRefusal::Unlinked { in_doubt: true }) = begun {
-            if let Err(trouble) = self.check(id, &mono, begin_by).await? {
-                return Ok(Synced::Unchecked(trouble.without_name_of(&account)));
+        if let Begun::Refused(account, SyncRefusal::Unlinked { to_check: Some(ending) }) = begun {
+            match self.check(id, ending, &mono, begin_by, wish.planned_at.is_some()).await? {
+                // What cannot be read is no reason to sync an account that was unlinked.
+                Ok(_) | Err(Trouble::Unusable(_) | Trouble::Refused(_)) => {}
+                Err(trouble) => return Ok(Synced::Unchecked(trouble.without_name_of(&account))),
             }
             begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
         }
@@ -189,12 +191,13 @@ impl Syncer {
             Some(_) => leased.account.reason_to_refresh(),
             None => Reason::Manual,
         };
-        let outcome = call(&mono, &leased, wish, mono_by).await;
-        self.end(leased, lease, reason, outcome, wish, invocation.deadline).await
+        let data = wish.data.unwrap_or_else(|| leased.account.data_to_sync(lease.started_at));
+        let outcome = call(&mono, &leased, data, wish, mono_by).await;
+        self.end(leased, lease, reason, (data, outcome), wish, invocation.deadline).await
     }
 
     /// Does what the automatic refresh has planned for an account, if it is still wanted: syncs it,
-    /// or asks for free how a job has ended or whether the account is still linked.
+    /// or asks how a job has ended or whether the account is still linked.
     ///
     /// # Errors
     ///
@@ -213,17 +216,27 @@ impl Syncer {
         };
         let by = invocation.deadline - RECORDING_TIME;
         let now = Timestamp::now();
-        let mono = in_time(by, self.mono.sign_in(now)).await?;
         match account.still_wanted(planned_at, now, self.accounts.policy()) {
             Some(Want::Job { id: job_id }) => {
-                let at = account.job_heard_at().unwrap_or(planned_at);
+                let mono = in_time(by, self.mono.sign_in(now)).await?;
+                let at = account.followed_since().unwrap_or(planned_at);
                 self.follow(id, job_id, at, &mono, by).await
             }
-            Some(Want::Link) => Ok(match self.check(id, &mono, by).await? {
-                Ok(()) => Refreshed::Checked,
-                Err(trouble) => Refreshed::Unanswered(trouble),
-            }),
-            Some(Want::Sync(_)) | None => Ok(Refreshed::Unwanted),
+            Some(Want::Link { ending }) => {
+                let mono = in_time(by, self.mono.sign_in(now)).await?;
+                Ok(match self.check(id, ending, &mono, by, true).await? {
+                    Ok(_) => Refreshed::Checked,
+                    Err(trouble) => Refreshed::Unanswered(trouble),
+                })
+            }
+            Some(Want::Sync(_)) | None => {
+                // What stood in the way may come to nothing, so the next plan has to see to the account;
+                // but not after a sync that died.
+                if account.refresh_queued_at.is_some() && !account.is_attempted_since(planned_at) {
+                    in_time(by, self.accounts.unmark_queued(id, planned_at)).await?;
+                }
+                Ok(Refreshed::Unwanted)
+            }
         }
     }
 
@@ -242,7 +255,7 @@ impl Syncer {
         };
         let outcome = report.and_then(|report| report.outcome(job_id));
         if let Some(outcome) = &outcome {
-            let fact = Fact::JobEnd(JobEnd { at, outcome: outcome.clone() });
+            let fact = Fact::Answer(Answer { at, outcome: outcome.clone() });
             if let Some(seen) = in_time(by, self.accounts.get(id)).await? {
                 self.ask_for_import(&seen.account, &fact).await;
                 let by = by + RECORDING_TIME;
@@ -268,7 +281,7 @@ impl Syncer {
         leased: Stored,
         lease: Lease,
         reason: Reason,
-        outcome: SyncOutcome,
+        (data, outcome): (SyncData, SyncOutcome),
         wish: &SyncWish,
         by: Instant,
     ) -> Result<Synced, SyncError> {
@@ -276,6 +289,7 @@ impl Syncer {
         let attempt = SyncAttempt {
             started_at: lease.started_at,
             ended_at,
+            data,
             incomplete_allowed: wish.allow_incomplete_statement,
             outcome,
         };
@@ -311,31 +325,43 @@ impl Syncer {
         }
     }
 
-    /// Settles whether the account is still linked, by a plain read of it at Mono.
+    /// Asks Mono whether the account is still linked, by a plain read of it, and records what that came to:
+    /// an answer that says nothing too, so that the next check waits. Where Mono could not be asked, only a
+    /// planned check waits: a person may try again.
     async fn check(
         &self,
         id: &AccountId,
+        ending: OrderKey,
         mono: &Session<'_>,
         by: Instant,
-    ) -> Result<Result<(), Trouble>, SyncError> {
+        is_planned: bool,
+    ) -> Result<Result<LinkState, Trouble>, SyncError> {
         let at = Timestamp::now();
-        let linked = match mono.knows(id, by.min(Instant::now() + CHECK_TIME)).await {
-            Ok(linked) => linked,
-            Err(trouble) => return Ok(Err(trouble)),
-        };
-        let fact = Fact::LinkCheck(LinkCheck { at, linked });
+        let answered = mono.link_state(id, by.min(Instant::now() + CHECK_TIME)).await;
+        let is_answered =
+            matches!(answered, Ok(_) | Err(Trouble::Unusable(_) | Trouble::Refused(_)));
+        if !is_answered && !is_planned {
+            return Ok(answered);
+        }
+        let found = *answered.as_ref().unwrap_or(&LinkState::Unknown);
+        let fact = Fact::LinkCheck(LinkCheck { at, ending, found });
+        let by = by + ASKING_TIME;
         let seen = in_time(by, self.accounts.get(id)).await?;
         in_time(by, self.accounts.apply(id, seen, &[&fact])).await?;
-        Ok(Ok(()))
+        Ok(answered)
     }
 }
 
 /// The one call that is paid for.
-async fn call(mono: &Session<'_>, leased: &Stored, wish: &SyncWish, by: Instant) -> SyncOutcome {
-    let request = SyncRequest {
-        data: wish.data.unwrap_or_else(|| leased.account.data_to_sync()),
-        allow_incomplete_statement: wish.allow_incomplete_statement,
-    };
+async fn call(
+    mono: &Session<'_>,
+    leased: &Stored,
+    data: SyncData,
+    wish: &SyncWish,
+    by: Instant,
+) -> SyncOutcome {
+    let allow_incomplete_statement = wish.allow_incomplete_statement;
+    let request = SyncRequest { data, allow_incomplete_statement };
     mono.sync(&leased.account.id, request, by).await.without_name_of(&leased.account)
 }
 

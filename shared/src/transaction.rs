@@ -68,12 +68,17 @@ impl Direction {
     }
 }
 
-/// The place of a row among those of its account: by date, then by Mono's id. Written so that the
-/// order of texts is that of positions: `2023-12-14T00:02:00.500Z.66141bbff58d2687e7d91234`.
+/// The place of a row among those of its account: by date, then by Mono's own order within one date, then
+/// by Mono's id. Written so that the order of texts is that of positions:
+/// `2023-12-14T00:02:00.500Z.0000001024.66141bbff58d2687e7d91234`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// When, as the bank dates it.
     pub date: Timestamp,
+    /// Which of the rows of this date it is: the later it comes, the higher. Rows that Mono dates with the
+    /// midnight of their day have one date all. Ids tell nothing of it: on a real statement they ascend
+    /// from the newest row to the oldest.
+    pub sequence: u32,
     /// Mono's id of the row, the same whenever it is told: 1 to 256 bytes, and no control
     /// character among them.
     pub id: String,
@@ -87,9 +92,8 @@ pub struct InvalidPosition;
 impl Position {
     /// A place, if the id can be one.
     #[must_use]
-    pub fn new(date: Timestamp, id: &str) -> Option<Self> {
-        let usable = (1..=256).contains(&id.len()) && !id.contains(char::is_control);
-        usable.then(|| Self { date, id: id.to_owned() })
+    pub fn new(date: Timestamp, sequence: u32, id: &str) -> Option<Self> {
+        is_usable_id(id).then(|| Self { date, sequence, id: id.to_owned() })
     }
 
     /// A text before those of all positions from this time on.
@@ -106,9 +110,13 @@ impl Position {
     }
 }
 
+fn is_usable_id(id: &str) -> bool {
+    (1..=256).contains(&id.len()) && !id.contains(char::is_control)
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.date, self.id)
+        write!(f, "{}.{:010}.{}", self.date, self.sequence, self.id)
     }
 }
 
@@ -117,10 +125,12 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
         const DATE: usize = "2023-12-14T00:02:00.500Z".len();
-        let (date, id) = text.split_at_checked(DATE).ok_or(InvalidPosition)?;
+        let (date, rest) = text.split_at_checked(DATE).ok_or(InvalidPosition)?;
         let date = Timestamp::parse_rfc3339(date).ok_or(InvalidPosition)?;
-        let id = id.strip_prefix('.').ok_or(InvalidPosition)?;
-        let position = Self::new(date, id).ok_or(InvalidPosition)?;
+        let rest = rest.strip_prefix('.').ok_or(InvalidPosition)?;
+        let (sequence, id) = rest.split_once('.').ok_or(InvalidPosition)?;
+        let sequence = sequence.parse().map_err(|_| InvalidPosition)?;
+        let position = Self::new(date, sequence, id).ok_or(InvalidPosition)?;
         if position.to_string() == text { Ok(position) } else { Err(InvalidPosition) }
     }
 }
@@ -135,17 +145,25 @@ impl Transaction {
         BusinessDay::of(self.position.date)
     }
 
-    /// Reads a row of either version of Mono's API. `None` if it has no usable id, date, type or
-    /// amount: money is never guessed.
-    #[must_use]
-    pub fn read(row: &RawValue) -> Option<Self> {
+    /// Reads a row of either version of Mono's API. Its sequence is 0: that is for who sees all rows.
+    ///
+    /// # Errors
+    ///
+    /// [`UnreadableRow`] if it has no usable id, date, type or amount: money is never guessed.
+    pub fn read(row: &RawValue) -> Result<Self, UnreadableRow> {
         if row.get().len() > MOST_BYTES {
-            return None;
+            return Err(UnreadableRow { id: None });
         }
-        let mut row = Row(serde_json::from_str(row.get()).ok()?);
-        let id = row.take("id", text).or_else(|| row.take("_id", text))?;
+        let row = serde_json::from_str(row.get()).map_err(|_| UnreadableRow { id: None })?;
+        let mut row = Row(row);
+        let id = row.take("id", text).or_else(|| row.take("_id", text));
+        let id = id.filter(|id| is_usable_id(id));
+        Self::identified(row, id.clone()).ok_or(UnreadableRow { id })
+    }
+
+    fn identified(mut row: Row, id: Option<String>) -> Option<Self> {
         Some(Self {
-            position: Position::new(row.take("date", date)?, &id)?,
+            position: Position { date: row.take("date", date)?, sequence: 0, id: id? },
             direction: row.take("type", |value| Direction::from_word(value.as_str()?))?,
             amount: row.take("amount", MinorUnits::from_json)?,
             balance: row.take("balance", MinorUnits::from_json),
@@ -155,6 +173,13 @@ impl Transaction {
             unknown: row.rest(),
         })
     }
+}
+
+/// A row cannot be stored. A pending row has no date as yet, for example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRow {
+    /// Mono's id of it, where that can be read.
+    pub id: Option<String>,
 }
 
 /// What is not read of it yet.
@@ -195,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(json: &str) -> Option<Transaction> {
-        Transaction::read(&RawValue::from_string(json.to_owned()).unwrap())
+        Transaction::read(&RawValue::from_string(json.to_owned()).unwrap()).ok()
     }
 
     /// A row as it should be, but for one field.
@@ -218,7 +243,7 @@ mod tests {
                 "balance": 1500, "date": "2023-12-14T00:02:00.500Z", "category": "unknown" }"#,
         );
         let v2 = v2.unwrap();
-        let text = "2023-12-14T00:02:00.500Z.66141bbff58d2687e7d91234";
+        let text = "2023-12-14T00:02:00.500Z.0000000000.66141bbff58d2687e7d91234";
         assert_eq!(v2.position.to_string(), text);
         assert_eq!((v2.direction, v2.amount.0), (Direction::Debit, 500));
         assert_eq!((v2.balance, v2.unknown.as_deref()), (Some(MinorUnits(1500)), None));
@@ -244,7 +269,7 @@ mod tests {
             ("id", &["null", "7", "\"\"", "\"a\\nb\""][..]),
             ("date", &["null", "1702512120500", "\"14-12-2023\"", "\"1969-12-31T00:00:00Z\""]),
             ("type", &["null", "\"transfer\"", "1"]),
-            ("amount", &["null", "1.5", "\"500\"", "1e3", "9223372036854775808"]),
+            ("amount", &["null", "1.5", "\"five\"", "9223372036854775808"]),
         ] {
             for value in values {
                 assert_eq!(with(name, value), None, "{name}: {value}");
@@ -254,6 +279,19 @@ mod tests {
         assert_eq!(with("narration", &format!("{:?}", "x".repeat(MOST_BYTES))), None);
         for odd in ["[]", "7", "null"] {
             assert_eq!(read(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_row_is_known_by_its_id() {
+        let id = |json: &str| {
+            let row = RawValue::from_string(json.to_owned()).unwrap();
+            Transaction::read(&row).unwrap_err().id
+        };
+        assert_eq!(id(r#"{"id":"pending","type":"debit","amount":5}"#).as_deref(), Some("pending"));
+        assert_eq!(id(r#"{"_id":"pending","date":"soon"}"#).as_deref(), Some("pending"));
+        for json in ["7", "{}", r#"{"id":7}"#, r#"{"id":""}"#] {
+            assert_eq!(id(json), None, "{json}");
         }
     }
 
@@ -278,16 +316,20 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_was_written_and_nothing_else_is() {
-        let text = "2023-12-14T00:02:00.500Z.a.b";
+        let text = "2023-12-14T00:02:00.500Z.0000000007.a.b";
         assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
         for odd in [
             "",
             "2023-12-14T00:02:00.500Z",
             "2023-12-14T00:02:00.500Z.",
-            "2023-12-14T00:02:00.500Z/a",
-            "2023-12-14T01:02:00+01:00.a",
-            "what.a",
-            "2023-12-14T00:02:00.50éZ.a",
+            "2023-12-14T00:02:00.500Z.a",
+            "2023-12-14T00:02:00.500Z.7.a",
+            "2023-12-14T00:02:00.500Z.0000000007.",
+            "2023-12-14T00:02:00.500Z.9999999999.a",
+            "2023-12-14T00:02:00.500Z/0000000007.a",
+            "2023-12-14T01:02:00+01:00.0000000007.a",
+            "what.0000000007.a",
+            "2023-12-14T00:02:00.50éZ.0000000007.a",
         ] {
             assert_eq!(odd.parse::<Position>(), Err(InvalidPosition), "{odd}");
         }
@@ -296,11 +338,11 @@ mod tests {
     proptest! {
         #[test]
         fn positions_and_their_texts_have_one_order(
-            one in (0..3_u64, "[a-z.]{1,3}"),
-            other in (0..3_u64, "[a-z.]{1,3}"),
+            one in (0..3_u64, 0..3_u32, "[a-z.]{1,3}"),
+            other in (0..3_u64, 0..3_u32, "[a-z.]{1,3}"),
         ) {
-            let position = |(millis, id): &(u64, String)| {
-                Position::new(Timestamp::from_millis(*millis), id).unwrap()
+            let position = |(millis, sequence, id): &(u64, u32, String)| {
+                Position::new(Timestamp::from_millis(*millis), *sequence, id).unwrap()
             };
             let (one, other) = (position(&one), position(&other));
             prop_assert_eq!(one.cmp(&other), one.to_string().cmp(&other.to_string()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_http::http::header;
 use lambda_http::{Body, Request, Response};
-use mono_sync::account::{Account, SyncRefusal};
+use mono_sync::account::{Account, Link};
 use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
 use mono_sync::mono::{Mono, NoReauthorisation, Reauthorisation, ReauthorisationRequest};
@@ -98,8 +98,7 @@ pub(crate) async fn answer(
     caller: &Caller,
     invocation: &Invocation,
 ) -> Result<Response<Body>, Problem> {
-    let unlinked = account.unlinking();
-    if unlinked == Some(SyncRefusal::Unlinked { in_doubt: false }) {
+    if matches!(account.link(), Link::Ended { .. }) {
         return Err(Problem::AccountUnlinked);
     }
     let wanted = of_account(account, wanted, caller)?;
@@ -116,7 +115,7 @@ pub(crate) async fn answer(
             let status = account.standing(Timestamp::now()).status.as_str();
             Ok(problem::ok(&Answer { status, reauthorisation }))
         }
-        Err(NoReauthorisation::NotFound) if unlinked.is_some() => Err(Problem::AccountUnlinked),
+        Err(NoReauthorisation::NotFound) if account.is_unlinked() => Err(Problem::AccountUnlinked),
         Err(NoReauthorisation::NotFound) => Err(Problem::AccountNotFound),
         Err(NoReauthorisation::Failed(error)) => {
             info!(request_id, %account_id, mono_code = error.code, "no re-authorisation");

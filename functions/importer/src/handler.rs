@@ -102,13 +102,25 @@ fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
         Imported::SeenTo => ("seen_to", None),
         Imported::Postponed => ("postponed", None),
         Imported::Gone => ("gone", None),
+        Imported::ReauthorisationRequired => ("reauthorisation_required", None),
     };
     let Some(tally) = tally else {
         return info!(request_id, %account_id, outcome, "import");
     };
-    let mono_sync::import::Tally { rows, put, deleted, pages, slices, not_whole, .. } = tally;
+    let mono_sync::import::Tally {
+        rows,
+        put,
+        deleted,
+        pages,
+        slices,
+        not_whole,
+        not_served,
+        kept,
+        ..
+    } = tally;
     info!(
-        request_id, %account_id, outcome, rows, put, deleted, pages, slices, not_whole, "import"
+        request_id, %account_id, outcome, rows, put, deleted, pages, slices, not_whole, not_served, kept,
+        "import"
     );
 }
 

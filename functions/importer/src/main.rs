@@ -11,11 +11,12 @@ use aws_sdk_sqs::Client as Sqs;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
-use mono_sync::import::Importer;
+use mono_sync::import::{Importer, ROOM};
 use mono_sync::mono::{KeyCache, Mono};
 use mono_sync::queue::{ImportQueue, JobQueue};
 use mono_sync::store::{AccountStore, TransactionStore};
 use mono_sync::{aws, telemetry};
+use tokio::sync::Semaphore;
 
 use handler::Function;
 
@@ -43,6 +44,7 @@ async fn main() -> Result<(), Error> {
             environment.required("IMPORT_QUEUE_URL")?,
         )),
         history: environment.import_history_days()?,
+        room: Semaphore::new(ROOM),
     });
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| importer.work(event).await)).await
 }

@@ -14,6 +14,11 @@ pub(crate) struct Summary {
     no_change: usize,
     ignored: usize,
     unknown_values: usize,
+    /// Balances that are no whole number of minor units.
+    unreadable_balances: usize,
+    /// Texts that were too long and were cut, by their lengths in bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cut_texts: Vec<usize>,
     events: Vec<Line>,
 }
 
@@ -36,6 +41,8 @@ impl Summary {
                 continue;
             };
             self.unknown_values += usize::from(Fact::has_unknown_value(fact));
+            self.unreadable_balances += usize::from(Fact::has_unreadable_balance(fact));
+            self.cut_texts.extend(&event.cut);
             if steps.next().is_some_and(Step::changed) {
                 self.applied += 1;
                 self.push(event, Some(account_id), Effect::Applied);

@@ -162,7 +162,7 @@ impl Run<'_> {
     }
 
     async fn mark(&self, stored: &Stored, want: &Want, now: Timestamp) -> bool {
-        let queued_at = Some(now).filter(|_| !want.is_free());
+        let queued_at = Some(now).filter(|_| want.is_marked());
         match self.planner.accounts.mark_queued(stored, queued_at).await {
             Ok(true) => true,
             Ok(false) => {
@@ -193,7 +193,7 @@ impl Plan {
             Want::Sync(Reason::WeakEvidence) => &mut self.weak_evidence,
             Want::Sync(_) => &mut self.scheduled,
             Want::Job { .. } => &mut self.job_follow_up,
-            Want::Link => &mut self.link_check,
+            Want::Link { .. } => &mut self.link_check,
         } += 1;
     }
 }

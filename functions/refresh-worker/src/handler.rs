@@ -22,7 +22,7 @@ pub(crate) struct Worker {
     pub(crate) syncer: Syncer,
 }
 
-/// Why a message is given back. Mono was not asked for anything that it charges for.
+/// Why a message is given back. Mono was not asked to sync.
 #[derive(Debug, thiserror::Error)]
 enum GivenBack {
     #[error(transparent)]
@@ -122,9 +122,9 @@ fn read(message: &SqsMessage) -> Result<(AccountId, RefreshJob), UnreadableJob> 
     Ok((job.account_id.clone(), job))
 }
 
-/// One line a job. Why Mono was asked what it charges for, or what is free, is what counts calls.
+/// One line a job. Why Mono was asked to sync, or what else it was asked, is what counts calls.
 fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
-    let (outcome, paid_call, free_call) = match refreshed {
+    let (outcome, paid_call, question) = match refreshed {
         Refreshed::Synced(reason, outcome) => {
             let paid = outcome.reached_mono().then(|| reason.as_str());
             (outcome.as_str(), paid, None)
@@ -142,5 +142,5 @@ fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
         _ => None,
     };
     let mono_code = error.map(|error| &error.code);
-    info!(request_id, %account_id, outcome, mono_code, paid_call, free_call, "refresh");
+    info!(request_id, %account_id, outcome, mono_code, paid_call, question, "refresh");
 }

@@ -16,6 +16,8 @@ pub struct SyncAttempt {
     pub started_at: Timestamp,
     /// When the answer was there: the time of what it says of the account.
     pub ended_at: Timestamp,
+    /// What was asked for.
+    pub data: SyncData,
     /// Whether fewer transactions than Mono already held were to do.
     pub incomplete_allowed: bool,
     /// What it came to.
@@ -79,8 +81,11 @@ pub enum Trouble {
     TimedOut,
     /// Mono answered with a server error, or the connection broke. Mono may have done it.
     Unavailable,
-    /// Mono's answer could not be read, or it refused the key. For an operator to look into.
+    /// Mono's answer could not be read. For an operator to look into.
     Unusable(MonoError),
+    /// Mono refused this system, whatever the account: the key (401), the wallet (402) or the plan
+    /// (403). Nothing was begun.
+    Refused(MonoError),
     /// Mono asked to slow down (429): nothing was begun.
     RateLimited {
         /// How long Mono wants to be left alone, where it says so.
@@ -117,9 +122,25 @@ impl SyncOutcome {
     /// Whether Mono may have begun the sync, and charged for it.
     #[must_use]
     pub const fn reached_mono(&self) -> bool {
-        !matches!(self, Self::Trouble(Trouble::RateLimited { .. } | Trouble::NotConnected))
+        !matches!(
+            self,
+            Self::Trouble(
+                Trouble::RateLimited { .. } | Trouble::NotConnected | Trouble::Refused(_)
+            )
+        )
+    }
+
+    /// Whether Mono told, or may still tell by a webhook, what it came to. Of the others nothing is
+    /// learnt, and they are tried again soon.
+    #[must_use]
+    pub const fn may_be_told(&self) -> bool {
+        self.reached_mono() && !matches!(self, Self::Trouble(Trouble::Unavailable))
     }
 }
+
+/// The words of what is wrong with the whole system, and says nothing of an account: Mono refuses us, is
+/// down, or cannot be reached.
+pub(super) const SYSTEM_TROUBLE: [&str; 3] = ["refused", "unavailable", "not_connected"];
 
 impl SyncOutcome {
     /// What Mono says went wrong, where it says so.
@@ -128,7 +149,7 @@ impl SyncOutcome {
         match self {
             Self::Failed { error, .. }
             | Self::NotFound { error }
-            | Self::Trouble(Trouble::Unusable(error)) => Some(error),
+            | Self::Trouble(Trouble::Unusable(error) | Trouble::Refused(error)) => Some(error),
             _ => None,
         }
     }
@@ -153,6 +174,7 @@ impl Trouble {
     pub fn without_name_of(self, account: &Account) -> Self {
         match self {
             Self::Unusable(error) => Self::Unusable(error.without_name_of(account)),
+            Self::Refused(error) => Self::Refused(error.without_name_of(account)),
             told => told,
         }
     }
@@ -191,6 +213,7 @@ impl Trouble {
             Self::TimedOut => "timed_out",
             Self::Unavailable => "unavailable",
             Self::Unusable(_) => "unusable",
+            Self::Refused(_) => "refused",
             Self::RateLimited { .. } => "rate_limited",
             Self::NotConnected => "not_connected",
         }

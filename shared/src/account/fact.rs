@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::attempt::{SyncAttempt, SyncOutcome};
+use super::import::ImportState;
 use super::order::{Evidence, OrderKey, Rank, ShortHash};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -17,25 +18,35 @@ pub enum Fact {
     Attempt(SyncAttempt),
     /// This system asked Mono whether the link is still there.
     LinkCheck(LinkCheck),
-    /// This system asked Mono how a job of its has ended.
-    JobEnd(JobEnd),
+    /// Mono answered another question of this system about the account.
+    Answer(Answer),
     /// This system has imported the account's transactions.
     Import(Import),
 }
 
 impl Fact {
-    /// Whether it tells of a pull that brought fresh data from the bank.
+    /// Whether it tells of a pull after which transactions may have to be imported.
     #[must_use]
-    pub fn confirms_a_pull(&self) -> bool {
+    pub fn may_bring_transactions(&self) -> bool {
         match self {
             Self::Webhook(Webhook { news: News::Updated(update), .. }) => {
-                update.is_confirmed_pull()
+                update.is_confirmed_pull() || update.brought_transactions()
             }
-            Self::Attempt(SyncAttempt { outcome, .. }) | Self::JobEnd(JobEnd { outcome, .. }) => {
+            Self::Attempt(SyncAttempt { outcome, .. }) | Self::Answer(Answer { outcome, .. }) => {
                 matches!(outcome, SyncOutcome::Successful { .. })
             }
             _ => false,
         }
+    }
+
+    /// Whether it carries a balance that is no whole number of minor units.
+    #[must_use]
+    pub fn has_unreadable_balance(&self) -> bool {
+        matches!(
+            self,
+            Self::Webhook(Webhook { news: News::Updated(update), .. })
+                if update.balance == SentBalance::Unreadable
+        )
     }
 
     /// Whether Mono used a word that this version does not know. Such words are kept as they came.
@@ -55,36 +66,49 @@ impl Fact {
     }
 }
 
-/// What a plain read of an account at Mono says of its link. Settles an unlinking that is in doubt,
-/// and says nothing else.
+/// What a plain read of an account at Mono says of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkCheck {
     /// When Mono was asked.
     pub at: Timestamp,
-    /// Whether Mono knows the account.
-    pub linked: bool,
+    /// The place of the unlinking that is in question.
+    pub ending: OrderKey,
+    /// What Mono answered.
+    pub found: LinkState,
+}
+
+/// What a plain read of an account can say of its link. What Mono answers for an account that was
+/// unlinked is not documented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Mono shows the account.
+    Linked,
+    /// Mono does not know it.
+    Gone,
+    /// The answer says neither, or there was none.
+    Unknown,
 }
 
 impl LinkCheck {
     /// Its place among all facts.
     #[must_use]
     pub fn order(self) -> OrderKey {
-        let rank = if self.linked { Rank::Connected } else { Rank::Unlinked };
         let event = ShortHash::of("link check");
-        OrderKey { at: self.at, rank, evidence: Evidence::Strong, event }
+        OrderKey { at: self.at, rank: Rank::Unlinked, evidence: Evidence::Strong, event }
     }
 }
 
-/// What a job of Mono's came to, as Mono says when it is asked.
+/// What Mono answered about an account outside of a sync: how a job has ended, or that a listing
+/// needs the customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobEnd {
-    /// When the job was last heard of before Mono was asked.
+pub struct Answer {
+    /// The time it counts from: of a job, when the sync that began it was made.
     pub at: Timestamp,
-    /// What the sync that the job is of came to.
+    /// What a sync with this answer would have come to.
     pub outcome: SyncOutcome,
 }
 
-impl JobEnd {
+impl Answer {
     /// Its place among all facts.
     #[must_use]
     pub fn order(&self) -> OrderKey {
@@ -99,16 +123,13 @@ impl JobEnd {
 }
 
 /// An import of an account's transactions, done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// The place of the newest confirmed pull that was known when Mono was asked: its transactions,
-    /// and those of all before it, are in the table.
+    /// The place of the newest pull that was known when Mono was asked: its transactions, and those
+    /// of all before it, are in the table.
     pub pull: OrderKey,
-    /// The date of the newest row held.
-    pub through: Option<Timestamp>,
-    /// Since when the next import has to look again, since Mono's answer did not add up or was not
-    /// known to be all.
-    pub again_from: Option<Timestamp>,
+    /// What the table holds now.
+    pub state: ImportState,
 }
 
 /// A webhook event that says something about an account.
@@ -174,8 +195,20 @@ pub struct Update {
     pub has_new_data: Option<bool>,
     /// Present when the event carries a name or an account number.
     pub details: Option<Details>,
-    /// Present when a balance was sent.
-    pub balance: Option<MinorUnits>,
+    /// The balance, as it was sent.
+    pub balance: SentBalance,
+}
+
+/// A balance in an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SentBalance {
+    /// None, or `null`: Mono leaves it out at times.
+    #[default]
+    Missing,
+    /// A whole number of minor units.
+    Amount(MinorUnits),
+    /// Anything else: money is never rounded.
+    Unreadable,
 }
 
 impl Update {
@@ -191,20 +224,53 @@ impl Update {
         available && matches!(self.sync_status, None | Some(SyncStatus::Successful))
     }
 
-    /// Whether transactions came with the confirmed pull that may not have been imported yet. What
-    /// the event leaves open counts as yes, since reading them is free; but beside a `sync_status`
-    /// Mono leaves `has_new_data` out exactly when there is none.
+    /// Whether Mono says that the pull brought new transactions. On an event that no sync caused, Mono
+    /// says nothing of new data, and there may be some; beside a `sync_status` it leaves `has_new_data`
+    /// out exactly when there is none [docs.mono.co/docs/financial-data/realtime-data]. A failed sync can
+    /// have retrieved transactions all the same.
     #[must_use]
     pub fn brought_transactions(&self) -> bool {
-        let retrieved = self.retrieved_data.is_none() || self.lists_transactions();
-        retrieved && self.has_new_data.unwrap_or(self.sync_status.is_none())
+        if self.is_confirmed_pull() {
+            let said = self.has_new_data.unwrap_or(self.sync_status.is_none());
+            return said && self.covers_transactions();
+        }
+        let progress = self.data_status == Some(DataStatus::Processing);
+        !progress && self.has_new_data == Some(true) && self.lists("transactions")
+    }
+
+    /// Whether a confirmed pull with this content covers the transactions. `retrieved_data` is sent since
+    /// September 2025; before that, a pull was of all.
+    #[must_use]
+    pub fn covers_transactions(&self) -> bool {
+        self.retrieved_data.is_none() || self.lists("transactions")
+    }
+
+    /// The same of the balance.
+    #[must_use]
+    pub fn covers_balance(&self) -> bool {
+        self.retrieved_data.is_none() || self.lists("balance")
     }
 
     /// Whether it says that Mono holds transactions of the account.
     #[must_use]
-    pub fn lists_transactions(&self) -> bool {
-        let parts = self.retrieved_data.iter().flatten();
-        parts.into_iter().any(|part| part == "transactions")
+    pub fn shows_transactions(&self) -> bool {
+        let available = self.data_status == Some(DataStatus::Settled(SettledStatus::Available));
+        self.lists("transactions") || (available && self.retrieved_data.is_none())
+    }
+
+    /// Whether it says that Mono holds the balance and no transactions: all there is of a domiciliary
+    /// account, and of any account while its bank has a problem.
+    #[must_use]
+    pub fn shows_only_the_balance(&self) -> bool {
+        let one_part = matches!(
+            self.data_status,
+            Some(DataStatus::Settled(SettledStatus::Partial | SettledStatus::Failed))
+        );
+        one_part && self.lists("balance") && !self.lists("transactions")
+    }
+
+    fn lists(&self, part: &str) -> bool {
+        self.retrieved_data.iter().flatten().any(|listed| listed == part)
     }
 }
 
@@ -318,6 +384,8 @@ pub struct Job {
 pub enum JobState {
     /// `processing`, or `RUNNING`.
     Running,
+    /// The first fetch after a link, of which no more is said than that it runs.
+    Linking,
     /// `finished`, or `SUCCESSFUL` by Mono's changelog.
     Finished,
     /// `failed`.
@@ -333,6 +401,7 @@ impl JobState {
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_uppercase().as_str() {
             "PROCESSING" | "RUNNING" => Self::Running,
+            "LINKING" => Self::Linking,
             "FINISHED" | "SUCCESSFUL" | "SUCCESS" => Self::Finished,
             "FAILED" | "REAUTHORISATION_REQUIRED" => Self::Failed,
             _ => Self::Other(word.to_owned()),
@@ -344,6 +413,7 @@ impl JobState {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Running => "processing",
+            Self::Linking => "linking",
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Other(word) => word,
@@ -408,7 +478,7 @@ impl Webhook {
     }
 
     /// How far Mono's clock may run ahead of ours.
-    pub const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_mins(5);
+    pub const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(30);
 }
 
 impl News {

@@ -4,8 +4,65 @@
 //! had read before: so an import takes a lease. Who comes meanwhile is told whether that one sees to
 //! it as well.
 
+use std::time::Duration;
+
 use super::{Account, Fact, Import, OrderKey, SettledStatus, Status};
+use crate::business_day::{BusinessDay, Days};
 use crate::timestamp::Timestamp;
+
+/// What the table holds of an account's transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImportState {
+    /// The date of the newest row.
+    pub through: Option<Timestamp>,
+    /// Days that have to be looked at again, at most [`MOST_GAPS`], in order and none twice.
+    pub gaps: Vec<Gap>,
+}
+
+/// Days of which the table may not hold what Mono has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gap {
+    /// The first of them.
+    pub first: BusinessDay,
+    /// The last of them.
+    pub last: BusinessDay,
+    /// Since when.
+    pub since: Timestamp,
+    /// When they were last looked at.
+    pub tried: Timestamp,
+    /// Why.
+    pub doubt: Doubt,
+}
+
+/// Why some days have to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// Mono's answer was not whole, had unreadable rows, or was not known to be all there is.
+    NotWhole,
+    /// The answer lacked more than half of the rows. They go if a later import says so again.
+    MostRowsGone,
+    /// Mono could not be brought to answer for them.
+    NotServed,
+}
+
+/// How many gaps are told apart. More than that are joined.
+pub const MOST_GAPS: usize = 6;
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
+
+impl Gap {
+    /// The days.
+    #[must_use]
+    pub fn days(&self) -> Days {
+        self.first..=self.last
+    }
+
+    /// Whether they are to be looked at again: by the next import at first, and then by exponential
+    /// back-off up to a week.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.tried + self.tried.since(self.since).min(LONGEST_WAIT)
+    }
+}
 
 /// The right to import an account's transactions, held for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +89,20 @@ pub enum ImportRefusal {
 }
 
 impl Account {
-    /// The pull whose transactions are not in the table yet, if there is one.
+    /// The pull whose transactions are to be imported, if there is one that is newer than the last
+    /// import. One that brought nothing new counts if nothing was ever imported, since Mono may hold a
+    /// history from before, and if some days are to be looked at again.
     #[must_use]
     pub fn import_due(&self) -> Option<OrderKey> {
-        let pulled = self.registers.transactions.as_ref()?.order;
-        (Some(pulled) > self.imported()).then_some(pulled)
+        let registers = &self.registers;
+        let new = registers.transactions.as_ref().map(|new| new.order);
+        let covered = registers.synced_transactions.newest().map(|covered| covered.order);
+        let looks_again = registers.imported.as_ref().is_none_or(|imported| {
+            let gaps = &imported.value.gaps;
+            covered.is_some_and(|covered| gaps.iter().any(|gap| gap.is_due(covered.at)))
+        });
+        let pulled = new.max(covered.filter(|_| looks_again));
+        pulled.filter(|pulled| Some(*pulled) > self.imported())
     }
 
     /// The account under this lease. `carried_on_from` is the holder whose work is carried on.
@@ -106,10 +172,13 @@ impl Account {
                 }
             }
         };
-        // Of the newest sync that Mono was asked for, whatever it came to.
-        let incomplete =
-            registers.incomplete.is_some() && registers.incomplete == registers.reached;
-        fresh && told && !incomplete
+        // What an incomplete statement left out is back when a complete one is told by its own answer: a
+        // webhook may be of the incomplete one.
+        let incomplete = registers.incomplete.as_ref().map(|incomplete| incomplete.order);
+        let complete_again = registers.attempt.as_ref().is_some_and(|attempt| {
+            Some(attempt.order) > incomplete && attempt.value.outcome == "successful"
+        });
+        fresh && told && (incomplete.is_none() || complete_again)
     }
 
     fn imported(&self) -> Option<OrderKey> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Evidence, Job, JobState, RefreshPolicy, Register, Status};
+use super::{Account, JobState, Link, OrderKey, RefreshPolicy};
 use crate::timestamp::Timestamp;
 
 /// What is to be done about an account.
@@ -15,15 +15,19 @@ pub enum Want {
         /// Mono's id of it.
         id: String,
     },
-    /// Mono is to be asked whether the account is still linked. Free.
-    Link,
+    /// Mono is to be asked whether the account is still linked, by a plain read.
+    Link {
+        /// The unlinking that is in question.
+        ending: OrderKey,
+    },
 }
 
 impl Want {
-    /// Whether Mono charges nothing for it. It may be done twice, so nothing notes that it was queued.
+    /// Whether the account is marked as queued. Only a sync is: all else settles itself when it is done,
+    /// and a mark could stand in the way of the next sync.
     #[must_use]
-    pub const fn is_free(&self) -> bool {
-        !matches!(self, Self::Sync(_))
+    pub const fn is_marked(&self) -> bool {
+        matches!(self, Self::Sync(_))
     }
 }
 
@@ -34,7 +38,7 @@ pub enum Reason {
     Manual,
     /// The account is due.
     Scheduled,
-    /// Bad news of which only the receipt is known wants settling.
+    /// News of which only the receipt is known has to be verified.
     WeakEvidence,
 }
 
@@ -50,8 +54,8 @@ impl Reason {
     }
 }
 
-/// How long a webhook is waited for before a job is asked for.
-const JOB_PATIENCE: Duration = Duration::from_mins(5);
+/// How long a webhook is waited for, from the start of the sync, before its job is asked for.
+const JOB_PATIENCE: Duration = Duration::from_mins(6);
 /// How often plans are made.
 const PLANNING: Duration = Duration::from_hours(1);
 /// For how long a job is asked for: by two plans, since a message can be lost.
@@ -60,7 +64,7 @@ const JOB_INTEREST: Duration = Duration::from_hours(2);
 impl Account {
     /// What is to be queued for the account at this time. No sync is queued twice for one and the same
     /// due time within about an interval; should a message be lost, the account is queued again then.
-    /// What is free is queued by each plan.
+    /// What is not [marked](Want::is_marked) is queued by each plan.
     #[must_use]
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
         let interval = policy.interval?;
@@ -73,7 +77,7 @@ impl Account {
         // A lease that outlives its sync is that of one that died, whatever its echo made due since.
         let leased = self.lease.map(|lease| lease.started_at);
         let holds = |queued: &Timestamp| *queued >= due || leased >= Some(*queued);
-        let queued = self.refresh_queued_at.filter(|queued| !want.is_free() && holds(queued));
+        let queued = self.refresh_queued_at.filter(|queued| want.is_marked() && holds(queued));
         // Plans come to an account now some minutes earlier, now later.
         let again_from = |queued| queued + interval - PLANNING / 2;
         queued.is_none_or(|queued| again_from(queued) <= now).then_some(want)
@@ -95,16 +99,22 @@ impl Account {
         {
             return Some(Want::Job { id });
         }
+        let attempted = self.is_attempted_since(planned_at);
+        self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)
+    }
+
+    /// Whether a sync of ours began after this time, whatever became of it.
+    #[must_use]
+    pub fn is_attempted_since(&self, at: Timestamp) -> bool {
         let attempt = self.registers.attempt.as_ref().map(|attempt| attempt.order.at);
         let leased = self.lease.map(|lease| lease.started_at);
-        let attempted = attempt.max(leased).is_some_and(|at| at > planned_at);
-        self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)
+        attempt.max(leased).is_some_and(|attempted| attempted > at)
     }
 
     /// Why a sync that was planned is made.
     #[must_use]
     pub fn reason_to_refresh(&self) -> Reason {
-        if self.weak_bad_news().is_some() { Reason::WeakEvidence } else { Reason::Scheduled }
+        if self.weak_news().is_some() { Reason::WeakEvidence } else { Reason::Scheduled }
     }
 
     /// What is due, and since when. Nothing while a pull is under way or the last sync too recent.
@@ -114,40 +124,48 @@ impl Account {
             return None;
         }
         let due = self.next_refresh_at(policy).filter(|due| *due <= now)?;
-        let want = match self.settled_standing().status {
-            Status::Unlinked => Want::Link,
-            _ => Want::Sync(self.reason_to_refresh()),
+        let want = match self.link_check_due() {
+            Some((ending, _)) => Want::Link { ending },
+            None => Want::Sync(self.reason_to_refresh()),
         };
         Some((want, due))
     }
 
-    /// When the newest job was last heard of. Its end counts as of then, whenever it is learnt, since
-    /// nobody says when it was: so it cannot outweigh anything that happened meanwhile.
+    /// When the job of the newest sync of ours began. Its end counts as of then, whenever it is learnt,
+    /// since nobody says when it was: so it cannot outweigh anything that happened meanwhile.
     #[must_use]
-    pub fn job_heard_at(&self) -> Option<Timestamp> {
-        self.registers.job.as_ref().map(|job| job.order.at)
+    pub fn followed_since(&self) -> Option<Timestamp> {
+        self.registers.attempt.as_ref().map(|attempt| attempt.order.at)
     }
 
-    /// A job that nothing has settled although there was time, and since when it is to be asked for:
-    /// one that was running when it was last heard of, or one that has finished without the update
-    /// that is to follow.
+    /// The job of the newest sync of ours, if Mono was still at it and nothing has told how it ended,
+    /// and since when it is to be asked for. Other jobs are not followed: how an earlier one ended says
+    /// nothing of today.
     fn job_to_follow(&self, now: Timestamp) -> Option<(String, Timestamp)> {
-        let open = |state: &JobState| matches!(state, JobState::Running | JobState::Finished);
-        let job = self.unsettled_job().filter(|job| open(&job.value.state))?;
-        if self.is_unlinked() || self.may_be_of_an_earlier_sync(job) {
-            return None;
-        }
-        let asked_from = job.order.at + JOB_PATIENCE;
-        let id = job.value.id.clone().filter(|_| asked_from <= now)?;
-        Some((id, asked_from))
+        let attempt = self.registers.attempt.as_ref()?;
+        let id = attempt.value.job_id.as_ref()?;
+        let pull = self.registers.pull.as_ref();
+        let job = self.registers.job.as_ref();
+        let is_told = pull.is_some_and(|pull| {
+            pull.value.job_id.as_ref() == Some(id) || pull.order.at > attempt.order.at
+        }) || job.is_some_and(|job| {
+            job.value.id.as_ref() == Some(id) && job.value.state == JobState::Failed
+        });
+        let asked_from = attempt.order.at + JOB_PATIENCE;
+        (!is_told && !self.is_unlinked() && asked_from <= now).then(|| (id.clone(), asked_from))
     }
 
-    /// Whether all that is known of the job is when its event was received, which a retry can have
-    /// brought two days late, and no sync of ours is open that it could be of. How an earlier sync
-    /// ended says nothing of today.
-    fn may_be_of_an_earlier_sync(&self, job: &Register<Job>) -> bool {
-        let pull = self.registers.pull.as_ref().map(|pull| pull.order);
-        let reached = self.registers.reached.as_ref().map(|reached| reached.order);
-        job.order.evidence == Evidence::Weak && pull.is_some() && reached <= pull
+    /// No [plan](Self::plan) before this time has anything for the account, if no fact comes in between.
+    #[must_use]
+    pub fn nothing_planned_before(&self, policy: RefreshPolicy) -> Option<Timestamp> {
+        let interval = policy.interval?;
+        let job = self.job_to_follow(Timestamp::from_millis(u64::MAX));
+        let followed = job.map(|(_, asked_from)| asked_from);
+        let due = self.next_refresh_at(policy).map(|due| {
+            let is_sync = self.link() == Link::Linked;
+            let queued = self.refresh_queued_at.filter(|queued| is_sync && *queued >= due);
+            queued.map_or(due, |queued| due.max(queued + interval - PLANNING / 2))
+        });
+        followed.into_iter().chain(due).min()
     }
 }

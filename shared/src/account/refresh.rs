@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Account, Evidence, OrderKey, ShortHash, Status};
+use super::attempt::SYSTEM_TROUBLE;
+use super::{Account, Evidence, Link, Mark, ShortHash, Status};
 use crate::timestamp::Timestamp;
 
 /// How often accounts are refreshed.
@@ -14,9 +15,9 @@ pub struct RefreshPolicy {
     pub cooldown: Duration,
 }
 
-/// Both events of a recovery can be lost: an account that waits for its customer, or was unlinked, is
-/// looked at again after this time.
-const LINK_CHECK: Duration = Duration::from_hours(7 * 24);
+/// Both events of a recovery can be lost: an account that waits for its customer is looked at again after
+/// this time.
+const DEMAND_CHECK: Duration = Duration::from_hours(7 * 24);
 const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
 const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
@@ -24,21 +25,36 @@ impl Account {
     /// When the next refresh is due; `None` is never. Follows the status without
     /// [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
     ///
-    /// "Attempt" below is the newest sync of ours that reached Mono.
+    /// "Attempt" below is the newest sync of ours of which Mono told, or may tell, what it came to.
     #[must_use]
     pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
         let interval = policy.interval?;
+        let due = match self.link() {
+            Link::Ended { .. } | Link::InDoubt { .. } => {
+                return self.link_check_due().map(|(_, due)| due);
+            }
+            Link::Linked => self.due_at(interval, policy.cooldown),
+        };
+        // Where Mono refuses the whole system, or is down, nothing is learnt of the account. It stays due,
+        // by exponential back-off.
+        let troubled = self.registers.attempt.as_ref().filter(|attempt| {
+            SYSTEM_TROUBLE.contains(&attempt.value.outcome.as_str()) && attempt.order.at >= due
+        });
+        Some(troubled.map_or(due, |attempt| {
+            let at = attempt.order.at;
+            at + at.since(due).max(SHORTEST_BACKOFF).min(interval)
+        }))
+    }
+
+    fn due_at(&self, interval: Duration, cooldown: Duration) -> Timestamp {
         let standing = self.settled_standing();
-        if standing.status == Status::Unlinked {
-            return self.unlinking_in_doubt().or_else(|| self.unlinking_checked_again());
+        if let Some(at) = self.weak_news() {
+            return self.attempted_at().map_or(at, |attempt| at.max(attempt + interval));
         }
-        if let Some(at) = self.weak_bad_news() {
-            return Some(self.attempted_at().map_or(at, |attempt| at.max(attempt + interval)));
-        }
-        Some(match standing.status {
+        match standing.status {
             Status::ReauthorisationRequired => {
                 let outdated = self.may_be_outdated(standing.at);
-                let check = standing.at + if outdated { interval } else { LINK_CHECK };
+                let check = standing.at + if outdated { interval } else { DEMAND_CHECK };
                 // An attempt that says so again moves the demand; any other leaves it in doubt.
                 let again = |attempt: Timestamp| {
                     attempt + attempt.since(check).min(LONGEST_BACKOFF).max(interval)
@@ -46,52 +62,32 @@ impl Account {
                 check.max(self.attempted_at().map_or(check, again))
             }
             Status::Healthy | Status::Partial => {
-                let newest = self.attempted_at().unwrap_or(standing.at).max(standing.at);
+                let synced = self.last_synced_at().unwrap_or_else(|| self.known_since());
+                let newest = self.attempted_at().unwrap_or(synced).max(synced);
                 newest + interval - interval.mul_f64(self.spread(newest))
             }
-            _ => self.backed_off(interval, policy.cooldown),
-        })
-    }
-
-    /// Since when an unlinking wants checking, by a plain read of the account, which is free: it is
-    /// weak, or a confirmed pull or a re-authorisation is newer than it. Any other is
-    /// [checked more rarely](Self::unlinking_checked_again).
-    pub(super) fn unlinking_in_doubt(&self) -> Option<Timestamp> {
-        let unlinked = self.registers.unlinked.as_ref()?.order;
-        let contradicted = self.sign_of_life().filter(|sign| *sign > unlinked);
-        let weak = (unlinked.evidence == Evidence::Weak).then_some(unlinked);
-        contradicted.or(weak).map(|order| order.at)
-    }
-
-    /// The newest confirmed pull or re-authorisation.
-    fn sign_of_life(&self) -> Option<OrderKey> {
-        self.synced().max(self.registers.reauthorised.as_ref().map(|mark| mark.order))
-    }
-
-    /// When an unlinking that is certain is checked again: the link may have been made anew without a
-    /// word. Each check that finds it gone moves it away from the last event, and so doubles the time to
-    /// the next.
-    fn unlinking_checked_again(&self) -> Option<Timestamp> {
-        let unlinked = self.registers.unlinked.as_ref()?.order.at;
-        let told = self.registers.last_event.unwrap_or_else(|| self.known_since());
-        Some(unlinked + unlinked.since(told).max(LINK_CHECK))
-    }
-
-    /// The time of bad news that only weak facts tell, newer than the last confirmed pull, where no
-    /// attempt has reached Mono since that pull. A retry may have brought them up to two days late,
-    /// so one sync settles them; but only one, or the echo of each sync would beget the next.
-    pub(super) fn weak_bad_news(&self) -> Option<Timestamp> {
-        let synced_at = self.synced().map(|synced| synced.at);
-        if self.attempted_at() > synced_at {
-            return None;
+            _ => self.backed_off(interval, cooldown),
         }
-        let news = match self.settled_standing().status {
-            Status::ReauthorisationRequired => self.standing_demand().into_iter().collect(),
-            Status::Failed => self.failures().collect::<Vec<_>>(),
+    }
+
+    /// The time of a weak fact that one sync has to verify, because a retry may have delivered it up to two days
+    /// late. It is a failure or demand that only weak facts report, or a weak confirmed pull that is newer than a
+    /// standing demand. `None` once a later attempt was made, or an attempt reported the same failure.
+    pub(super) fn weak_news(&self) -> Option<Timestamp> {
+        let (bad, word) = match self.settled_standing().status {
+            Status::ReauthorisationRequired => {
+                (self.standing_demand().into_iter().collect(), "reauthorisation_required")
+            }
+            Status::Failed => (self.failures().collect::<Vec<_>>(), "failed"),
             _ => return None,
         };
-        let all_weak = news.iter().all(|order| order.evidence == Evidence::Weak);
-        news.into_iter().max().filter(|_| all_weak).map(|order| order.at)
+        let all_weak = bad.iter().all(|order| order.evidence == Evidence::Weak);
+        let attempt = self.registers.attempt.as_ref();
+        let is_told = attempt.is_some_and(|attempt| attempt.value.outcome == word);
+        let bad = bad.into_iter().max().filter(|_| all_weak && !is_told);
+        let good = self.confirmed_pulls().filter(|order| !self.is_believed(*order)).max();
+        let news = bad.max(good).map(|order| order.at)?;
+        (self.attempted_at() < Some(news)).then_some(news)
     }
 
     /// Each failing attempt doubles the time since the account was last well, within bounds. It begins
@@ -103,9 +99,10 @@ impl Account {
             return self.registers.last_event.unwrap_or(first_seen) + cooldown;
         };
         let backoff = |since| attempt.since(since).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF);
-        let well = self.sign_of_life().max(self.relinked());
+        let relinked = self.former_link_ended().map(|ended| ended.at);
+        let well = self.sign_of_life().map(|sign| sign.at).max(relinked);
         attempt
-            + match well.map(|well| well.at) {
+            + match well {
                 None => backoff(first_seen),
                 Some(well_at) if well_at > attempt => {
                     interval.max(well_at.since(attempt) + cooldown)
@@ -127,8 +124,14 @@ impl Account {
         pull.max(self.failures().max()).is_some_and(|told| told.at >= attempt)
     }
 
+    /// The newest attempt at what the account is refreshed for: one at the balance alone counts where
+    /// the balance is all there is.
     fn attempted_at(&self) -> Option<Timestamp> {
-        self.registers.reached.as_ref().map(|reached| reached.order.at)
+        let at = |mark: Option<&Mark>| mark.map(|mark| mark.order.at);
+        let reached = at(self.registers.reached.as_ref());
+        let balance =
+            self.is_balance_only().then(|| at(self.registers.reached_balance.as_ref())).flatten();
+        reached.max(balance)
     }
 
     /// How much of an interval an account is refreshed early: between a fiftieth and a tenth.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::{Account, Job, JobState, Lease, OrderKey, Register, SettledStatus, SyncStatus};
+use super::{
+    Account, Evidence, Job, JobState, Lease, OrderKey, Register, SettledStatus, SyncStatus,
+};
 use crate::timestamp::Timestamp;
 
 /// What a fintech can tell its customer about an account.
@@ -99,7 +101,7 @@ pub struct Standing {
 pub struct Attention {
     /// One of those that [need attention](Status::needs_attention).
     pub status: Status,
-    /// How old the data is: the last confirmed pull, or 1970 if there never was one.
+    /// How old the data is: `last_synced_at`, or 1970 if there is none.
     pub since: Timestamp,
 }
 
@@ -133,7 +135,7 @@ impl Account {
     #[must_use]
     pub fn attention(&self) -> Option<Attention> {
         let status = self.settled_standing().status;
-        let since = self.synced().map_or(Timestamp::from_millis(0), |synced| synced.at);
+        let since = self.last_synced_at().unwrap_or(Timestamp::from_millis(0));
         status.needs_attention().then_some(Attention { status, since })
     }
 
@@ -154,44 +156,61 @@ impl Account {
     /// The job at Mono that is still running, as far as can be told.
     #[must_use]
     pub fn running_job(&self, now: Timestamp) -> Option<&Register<Job>> {
-        let job = self.unsettled_job()?;
-        let running =
-            job.value.state == JobState::Running && now.since(job.order.at) < Self::JOB_LIFETIME;
-        running.then_some(job)
+        let registers = &self.registers;
+        let job = registers.job.as_ref()?;
+        let pull = registers.pull.as_ref();
+        let is_open = match job.value.state {
+            JobState::Running => !pull.is_some_and(|pull| {
+                let same_job = job.value.id.is_some() && job.value.id == pull.value.job_id;
+                same_job || pull.order > job.order
+            }),
+            // Mono stamps the event of a link after that of its data at times, so the first pull of the
+            // link ends it, wherever it stands.
+            JobState::Linking => self.counted(pull).is_none(),
+            _ => false,
+        };
+        (is_open && now.since(job.order.at) < Self::JOB_LIFETIME).then_some(job)
     }
 
-    /// The newest job at Mono, if nothing has told what it came to.
-    pub(super) fn unsettled_job(&self) -> Option<&Register<Job>> {
-        let job = self.registers.job.as_ref()?;
-        let settled = self.registers.pull.as_ref().is_some_and(|pull| {
-            let same_job = job.value.id.is_some() && job.value.id == pull.value.job_id;
-            same_job || pull.order > job.order
-        });
-        (!settled).then_some(job)
+    /// When the data was pulled: the transactions, or the balance of a
+    /// [balance-only](Self::is_balance_only) account.
+    #[must_use]
+    pub fn last_synced_at(&self) -> Option<Timestamp> {
+        if self.is_balance_only() {
+            return self.balance_synced_at();
+        }
+        let synced = &self.registers.synced_transactions;
+        synced.newest_that(|order| self.is_believed(order)).map(|synced| synced.order.at)
+    }
+
+    /// The time of the newest confirmed pull that brought the balance.
+    #[must_use]
+    pub fn balance_synced_at(&self) -> Option<Timestamp> {
+        let synced = &self.registers.synced_balance;
+        synced.newest_that(|order| self.is_believed(order)).map(|synced| synced.order.at)
+    }
+
+    /// Whether the balance is all there is of the account, as far as known: Mono held it and no
+    /// transactions at two times at least a day apart, and never showed any.
+    #[must_use]
+    pub fn is_balance_only(&self) -> bool {
+        const APART: Duration = Duration::from_hours(24);
+        let without = self.registers.without_transactions;
+        let long_without = without.is_some_and(|(first, last)| last.since(first) >= APART);
+        long_without && !self.registers.has_transactions
     }
 
     /// Unlinked, or waiting for the customer: nothing that runs can hide it.
     fn urgent(&self) -> Option<Standing> {
-        if let Some(unlinked) = self.unlinked() {
-            return Some(Standing::new(Status::Unlinked, unlinked.at));
+        if let Some(ended) = self.link().ended_at() {
+            return Some(Standing::new(Status::Unlinked, ended));
         }
         if let Some(demand) = self.standing_demand() {
             return Some(Standing::new(Status::ReauthorisationRequired, demand.at));
         }
         let reauthorised = self.counted(self.registers.reauthorised.as_ref())?;
-        (Some(reauthorised) > self.synced())
+        (Some(reauthorised) > self.confirmed())
             .then(|| Standing::new(Status::ReauthorisationPending, reauthorised.at))
-    }
-
-    /// Whether the link was ended, and not made anew since.
-    #[must_use]
-    pub fn is_unlinked(&self) -> bool {
-        self.unlinked().is_some()
-    }
-
-    fn unlinked(&self) -> Option<OrderKey> {
-        let unlinked = order(self.registers.unlinked.as_ref());
-        unlinked.filter(|unlinked| order(self.registers.linked.as_ref()) < Some(*unlinked))
     }
 
     /// Whether a pull is under way.
@@ -209,16 +228,15 @@ impl Account {
         let availability = self.registers.availability.as_ref();
         if let Some(availability) = availability
             && availability.value.data_status == SettledStatus::Unavailable
-            && let Some(unavailable) = self.since_synced(Some(availability))
+            && let Some(unavailable) = self.since_confirmed(Some(availability))
         {
             return Standing::new(Status::BankUnavailable, unavailable.at);
         }
         if let Some(failure) = self.failures().max() {
             return Standing::new(Status::Failed, failure.at);
         }
-        let relinked = self.relinked();
-        let Some(synced) = self.synced().filter(|synced| Some(*synced) > relinked) else {
-            let since = relinked.map_or_else(|| self.known_since(), |link| link.at);
+        let Some(confirmed) = self.confirmed().filter(|order| self.is_of_this_link(*order)) else {
+            let since = self.relinked_at().unwrap_or_else(|| self.known_since());
             return Standing::new(Status::Pending, since);
         };
         let lacks_a_part = availability.is_some_and(|availability| {
@@ -228,7 +246,7 @@ impl Account {
             )
         });
         let status = if lacks_a_part { Status::Partial } else { Status::Healthy };
-        Standing::new(status, synced.at)
+        Standing::new(status, confirmed.at)
     }
 
     /// The places of the facts newer than the last confirmed pull that say that it failed.
@@ -243,18 +261,40 @@ impl Account {
             .as_ref()
             .filter(|availability| availability.value.data_status.is_failure());
         let job = registers.job.as_ref().filter(|job| job.value.state == JobState::Failed);
-        [self.since_synced(pull), self.since_synced(availability), self.since_synced(job)]
+        [self.since_confirmed(pull), self.since_confirmed(availability), self.since_confirmed(job)]
             .into_iter()
             .flatten()
     }
 
+    /// The demand that stands: newer than the last re-authorisation and than the last confirmed pull
+    /// whose own time is known. A weak one may be a retry from before the demand.
     pub(super) fn standing_demand(&self) -> Option<OrderKey> {
-        let demand = self.since_synced(self.registers.demand.as_ref())?;
-        (Some(demand) > order(self.registers.reauthorised.as_ref())).then_some(demand)
+        let registers = &self.registers;
+        let demand = self.counted(registers.demand.as_ref())?;
+        let strong = self.confirmed_pulls().filter(|order| order.evidence == Evidence::Strong);
+        let confirmed = strong.max();
+        let reauthorised = order(registers.reauthorised.as_ref());
+        (Some(demand) > confirmed && Some(demand) > reauthorised).then_some(demand)
     }
 
-    pub(super) fn synced(&self) -> Option<OrderKey> {
-        order(self.registers.synced.as_ref())
+    /// Whether a fact in this place counts as having happened then: a weak one that is newer than a
+    /// standing demand does not.
+    pub(super) fn is_believed(&self, order: OrderKey) -> bool {
+        order.evidence == Evidence::Strong
+            || self.standing_demand().is_none_or(|demand| order < demand)
+    }
+
+    /// The newest confirmed pull that is believed.
+    pub(super) fn confirmed(&self) -> Option<OrderKey> {
+        self.confirmed_pulls().filter(|order| self.is_believed(*order)).max()
+    }
+
+    /// Confirmed pulls, whatever they covered and whether they are believed or not.
+    pub(super) fn confirmed_pulls(&self) -> impl Iterator<Item = OrderKey> {
+        let registers = &self.registers;
+        let marks = registers.synced_transactions.held().chain(registers.synced_others.held());
+        let balances = registers.synced_balance.held().map(|balance| balance.order);
+        marks.map(|mark| mark.order).chain(balances)
     }
 
     /// Since when there is a record: the earliest fact, or the lease of a first sync under way.
@@ -263,20 +303,13 @@ impl Account {
         self.registers.first_seen.or(leased).unwrap_or(Timestamp::from_millis(0))
     }
 
-    /// The link that followed an unlinking, if the newest of the two is a link.
-    pub(super) fn relinked(&self) -> Option<OrderKey> {
-        let unlinked = order(self.registers.unlinked.as_ref())?;
-        order(self.registers.linked.as_ref()).filter(|linked| *linked > unlinked)
-    }
-
-    /// A fact older than a link that followed an unlinking is about the former link, and does not
-    /// count.
+    /// A fact of a former link does not count.
     fn counted<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
-        order(register).filter(|order| Some(*order) > self.relinked())
+        order(register).filter(|order| self.is_of_this_link(*order))
     }
 
-    fn since_synced<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
-        self.counted(register).filter(|order| Some(*order) > self.synced())
+    fn since_confirmed<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
+        self.counted(register).filter(|order| Some(*order) > self.confirmed())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Fact, Lease, Registers, SyncAttempt, SyncData, SyncOutcome};
+use super::{Account, Fact, Lease, Link, OrderKey, Registers, SyncAttempt, SyncData, SyncOutcome};
 use crate::timestamp::Timestamp;
 
 /// Why an account is not synced at this time.
@@ -13,8 +13,8 @@ use crate::timestamp::Timestamp;
 pub enum SyncRefusal {
     /// The link was ended.
     Unlinked {
-        /// Whether that wants checking first, by a plain read of the account, which is free.
-        in_doubt: bool,
+        /// The unlinking that a plain read of the account has to confirm first, if one has.
+        to_check: Option<OrderKey>,
     },
     /// A pull is under way.
     Running {
@@ -42,7 +42,7 @@ impl Account {
             return Ok(self.clone());
         }
         let now = lease.started_at;
-        if let Some(unlinked) = self.unlinking() {
+        if let Some(unlinked) = self.unlinking(now) {
             return Err(unlinked);
         }
         let job = self.running_job(now);
@@ -59,11 +59,14 @@ impl Account {
         })
     }
 
-    /// That the link was ended, if it was.
+    /// That the link has ended, or that a plain read has to tell whether it has, before anything is
+    /// paid for.
     #[must_use]
-    pub fn unlinking(&self) -> Option<SyncRefusal> {
-        let in_doubt = self.unlinking_in_doubt().is_some();
-        self.is_unlinked().then_some(SyncRefusal::Unlinked { in_doubt })
+    pub fn unlinking(&self, now: Timestamp) -> Option<SyncRefusal> {
+        let link = self.link();
+        let check = self.link_check_due().filter(|(_, due)| *due <= now);
+        let to_check = check.map(|(ending, _)| ending);
+        (link != Link::Linked).then_some(SyncRefusal::Unlinked { to_check })
     }
 
     /// The account after the sync that this lease was taken for: what it came to is applied, and
@@ -81,7 +84,8 @@ impl Account {
             _ => !attempt.outcome.reached_mono() && self.registers == Registers::default(),
         };
         if nothing_left {
-            return (!own && self.lease.is_some()).then(|| self.clone());
+            // What is not of this sync is another's to remove: its cooldown, for one.
+            return (!own && *self != Self::new(self.id.clone())).then(|| self.clone());
         }
         let mut ended = self.apply(&Fact::Attempt(attempt.clone()));
         if own {
@@ -99,6 +103,7 @@ impl Account {
         let told = Registers {
             attempt: None,
             reached: None,
+            reached_balance: None,
             incomplete: None,
             first_seen: None,
             ..self.registers.clone()
@@ -106,14 +111,14 @@ impl Account {
         told == Registers::default()
     }
 
-    /// What a sync is to refresh, where nobody says so: the transactions, unless the account has
-    /// shown a balance and never any transactions.
+    /// What a sync is to refresh, where nobody says so: the transactions, but for a
+    /// [balance-only](Self::is_balance_only) account, which is asked for them once a week.
     #[must_use]
-    pub fn data_to_sync(&self) -> SyncData {
-        let registers = &self.registers;
-        let retrieved = registers.availability.as_ref().map(|held| &held.value.retrieved_data);
-        let told = matches!(retrieved, Some(Some(_)));
-        if told && registers.balance.is_some() && !registers.has_transactions {
+    pub fn data_to_sync(&self, now: Timestamp) -> SyncData {
+        const ASKED_AGAIN: Duration = Duration::from_hours(7 * 24);
+        let asked = self.registers.reached.as_ref().map(|asked| asked.order.at);
+        let asked_lately = asked.is_some_and(|asked| now.since(asked) < ASKED_AGAIN);
+        if self.is_balance_only() && asked_lately {
             SyncData::Balance
         } else {
             SyncData::Transactions

@@ -58,7 +58,28 @@ fn fresh() -> News {
 }
 
 fn balance_of(amount: i64) -> News {
-    News::Updated(Box::new(Update { balance: Some(MinorUnits(amount)), ..Update::default() }))
+    News::Updated(Box::new(Update { balance: sent(amount), ..Update::default() }))
+}
+
+fn sent(amount: i64) -> SentBalance {
+    SentBalance::Amount(MinorUnits(amount))
+}
+
+/// An update that lists what Mono holds.
+fn retrieved(data_status: &str, parts: &[&str]) -> News {
+    let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+    News::Updated(Box::new(Update {
+        data_status: Some(DataStatus::from_word(data_status)),
+        retrieved_data: Some(parts),
+        balance: sent(1),
+        ..Update::default()
+    }))
+}
+
+/// A plain read of an account whose unlinking is in question.
+fn link_check(account: &Account, minutes: u32, found: LinkState) -> Fact {
+    let (ending, _) = account.link_check_due().expect("its link is in doubt");
+    Fact::LinkCheck(LinkCheck { at: at(minutes), ending, found })
 }
 
 fn job(id: &str, word: &str) -> News {
@@ -70,9 +91,16 @@ fn attempt(start: u32, outcome: SyncOutcome) -> Fact {
     Fact::Attempt(SyncAttempt {
         started_at: at(start),
         ended_at: at(start + 1),
+        data: SyncData::Transactions,
         incomplete_allowed: false,
         outcome,
     })
+}
+
+/// The same of the balance alone.
+fn balance_attempt(start: u32, outcome: SyncOutcome) -> Fact {
+    let Fact::Attempt(attempt) = attempt(start, outcome) else { unreachable!() };
+    Fact::Attempt(SyncAttempt { data: SyncData::Balance, ..attempt })
 }
 
 fn success() -> SyncOutcome {

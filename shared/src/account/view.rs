@@ -22,6 +22,7 @@ pub struct AccountView<'a> {
     pub kind: Option<&'a str>,
     pub currency: Option<&'a str>,
     pub balance: Option<MinorUnits>,
+    pub balance_synced_at: Option<Timestamp>,
     pub institution: Option<&'a Institution>,
     pub status: Status,
     pub status_at: Timestamp,
@@ -60,7 +61,8 @@ impl Account {
             account_number: details.and_then(|details| details.account_number.as_deref()),
             kind: details.and_then(|details| details.kind.as_deref()),
             currency: details.and_then(|details| details.currency.as_deref()),
-            balance: registers.balance.as_ref().map(|held| held.value),
+            balance: self.balance(),
+            balance_synced_at: self.balance_synced_at(),
             institution: details.and_then(|details| details.institution.as_ref()),
             status: standing.status,
             status_at: standing.at,
@@ -69,12 +71,20 @@ impl Account {
             retrieved_data: availability.and_then(|held| held.retrieved_data.as_deref()),
             last_event_at: registers.last_event,
             last_sync_attempt_at: registers.attempt.as_ref().map(|held| held.order.at),
-            last_synced_at: registers.synced.as_ref().map(|held| held.order.at),
+            last_synced_at: self.last_synced_at(),
             transactions_imported_at: registers.imported.as_ref().map(|held| held.order.at),
             transactions_through: registers.imported.as_ref().and_then(|held| held.value.through),
             reauthorisation_required_at: self.reauthorisation_required_at(),
             next_refresh_at: self.next_refresh_at(policy),
             next_sync_allowed_at: self.cooldown_until.filter(|until| *until > now),
         }
+    }
+
+    /// In minor units. A late retry of an old event does not count, unless there is nothing else.
+    fn balance(&self) -> Option<MinorUnits> {
+        let registers = &self.registers;
+        let held = || registers.synced_balance.held().chain(registers.cached_balance.held());
+        let believed = held().filter(|balance| self.is_believed(balance.order)).max();
+        believed.or(held().max()).map(|balance| balance.value)
     }
 }

@@ -67,7 +67,7 @@ fn a_full_update_fills_the_record() {
         json!({
             "account_id": ID, "customer_id": null, "ref": "4055877-T",
             "name": "Ada Example", "account_number": "0000000001", "type": "Tier 3 Savings Account",
-            "currency": "NGN", "balance": 22967,
+            "currency": "NGN", "balance": 22967, "balance_synced_at": "2026-01-27T21:00:38.856Z",
             "institution": { "name": "ALAT by WEMA", "bank_code": "035", "type": "PERSONAL_BANKING" },
             "status": "healthy", "status_at": "2026-01-27T21:00:38.856Z", "data_status": "AVAILABLE",
             "sync_status": "SUCCESSFUL", "retrieved_data": ["identity", "balance", "transactions"],
@@ -100,7 +100,7 @@ fn the_oldest_update_is_read_as_well() {
     }));
     let details = account.registers.details.clone().unwrap().value;
     assert_eq!(details.currency.as_deref(), Some("NGN"));
-    assert_eq!(account.registers.balance.clone().unwrap().value, MinorUnits(3_033_984));
+    assert_eq!(account.registers.synced_balance.newest().unwrap().value, MinorUnits(3_033_984));
     assert_eq!(account.settled_standing().status, Status::Healthy);
 }
 
@@ -108,7 +108,7 @@ fn the_oldest_update_is_read_as_well() {
 fn an_update_named_as_in_monos_prose_is_an_update() {
     let mut body = full_update();
     body["event"] = "mono.accounts.account_updated".into();
-    assert!(account(&body).registers.synced.is_some());
+    assert!(account(&body).last_synced_at().is_some());
 }
 
 #[test]
@@ -277,12 +277,55 @@ fn unknown_values_are_kept_as_they_came() {
 }
 
 #[test]
-fn a_balance_that_is_null_missing_or_no_integer_is_not_sent() {
-    for balance in [json!(null), json!("22967"), json!(229.67), json!({})] {
+fn a_balance_is_a_whole_number_however_it_is_written() {
+    for balance in [json!(22967), json!(22967.0), json!("22967")] {
         let mut body = full_update();
         body["data"]["account"]["balance"] = balance;
-        assert_eq!(account(&body).registers.balance, None);
+        let held = account(&body).registers.synced_balance;
+        assert_eq!(held.newest().unwrap().value, MinorUnits(22_967));
     }
+}
+
+#[test]
+fn a_balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent() {
+    for (balance, is_unreadable) in
+        [(json!(null), false), (json!("NGN 5"), true), (json!(229.67), true), (json!({}), true)]
+    {
+        let mut body = full_update();
+        body["data"]["account"]["balance"] = balance;
+        let registers = account(&body).registers;
+        assert!(registers.cached_balance.newest().is_none());
+        assert!(registers.synced_balance.newest().is_none());
+        let event = read_json(&body).unwrap();
+        let Meaning::Fact(_, fact) = event.meaning else { panic!("no fact") };
+        assert_eq!(fact.has_unreadable_balance(), is_unreadable);
+    }
+}
+
+#[test]
+fn a_reference_that_is_a_number_is_read_as_text() {
+    let mut body = full_update();
+    body["data"]["meta"]["ref"] = json!(4_055_877);
+    body["event_id"] = json!(7);
+    let event = read_json(&body).unwrap();
+    assert_eq!(event.label.event_id.as_deref(), Some("7"));
+    assert_eq!(account(&body).registers.reference.unwrap().value, "4055877");
+}
+
+#[test]
+fn texts_that_are_too_long_are_cut_and_told_by_their_lengths() {
+    let mut body = full_update();
+    body["data"]["meta"]["ref"] = json!("r".repeat(1_024));
+    body["data"]["account"]["name"] = json!("n".repeat(256));
+    assert_eq!(read_json(&body).unwrap().cut, [0; 0]);
+    body["data"]["meta"]["ref"] = json!("r".repeat(1_025));
+    body["data"]["account"]["name"] = json!("é".repeat(200));
+    let mut cut = read_json(&body).unwrap().cut;
+    cut.sort_unstable();
+    assert_eq!(cut, [400, 1_025]);
+    let registers = account(&body).registers;
+    assert_eq!(registers.reference.unwrap().value.len(), 1_024);
+    assert_eq!(registers.details.unwrap().value.name.unwrap().len(), 256);
 }
 
 #[test]
@@ -353,7 +396,7 @@ fn a_body_of_256_kib_is_read() {
     let mut body = full_update();
     body["padding"] = "x".repeat(256 * 1024 - body.to_string().len() - 13).into();
     assert_eq!(body.to_string().len(), 256 * 1024);
-    assert!(account(&body).registers.synced.is_some());
+    assert!(account(&body).last_synced_at().is_some());
 }
 
 /// JSON of any shape, with the words that the reader looks for strewn in.

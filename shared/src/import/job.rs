@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::slices::Rest;
-use crate::account::{Account, Fact, OrderKey};
+use crate::account::{Account, Doubt, Fact, Gap, OrderKey};
 use crate::account_id::AccountId;
-use crate::business_day::BusinessDay;
+use crate::business_day::{BusinessDay, Days};
+use crate::timestamp::Timestamp;
 
 /// A wish to have an account's transactions imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,10 @@ pub struct CarriedOn {
     pub from: [u8; 8],
     /// What is left of it.
     pub rest: Rest,
-    /// From which day on what is done has to be done again.
-    pub again_from: Option<BusinessDay>,
+    /// Days that are in doubt by now.
+    pub gaps: Vec<Gap>,
+    /// Whether Mono has served any day of it.
+    pub is_served: bool,
 }
 
 /// The message is no job of this system.
@@ -44,12 +47,12 @@ impl ImportJob {
         Self { account_id, pull, holder: None, carried_on: None }
     }
 
-    /// The import that is due by a record, in which one of these facts has just confirmed a pull. So
-    /// a redelivery asks again after a crash, and so does the next pull, whatever it brought itself.
+    /// The import that is due by a record into which one of these facts has just brought a pull. So a
+    /// redelivery asks again after a crash, and so does the next pull, whatever it brought itself.
     #[must_use]
     pub fn due<'a>(account: &Account, facts: impl IntoIterator<Item = &'a Fact>) -> Option<Self> {
         let pull = account.import_due()?;
-        let asked_for = facts.into_iter().any(Fact::confirms_a_pull);
+        let asked_for = facts.into_iter().any(Fact::may_bring_transactions);
         asked_for.then(|| Self::new(account.id.clone(), pull))
     }
 
@@ -60,13 +63,13 @@ impl ImportJob {
         if let Some(holder) = self.holder {
             body["holder"] = json!(hex(holder));
         }
-        if let Some(CarriedOn { from, rest, again_from }) = &self.carried_on {
+        if let Some(CarriedOn { from, rest, gaps, is_served }) = &self.carried_on {
             body["carried_on"] = json!({
                 "from": hex(*from),
-                "first_day": rest.days.start().to_string(),
-                "last_day": rest.days.end().to_string(),
+                "ranges": rest.ranges.iter().map(days_to_json).collect::<Vec<_>>(),
                 "slice": rest.slice,
-                "again_from": again_from.map(|day| day.to_string()),
+                "is_served": is_served,
+                "gaps": gaps.iter().map(gap_to_json).collect::<Vec<_>>(),
             });
         }
         body.to_string()
@@ -98,16 +101,53 @@ impl ImportJob {
 
 impl CarriedOn {
     fn read(value: &Value) -> Option<Self> {
-        let day = |name: &str| BusinessDay::parse(value[name].as_str()?);
-        let days = day("first_day")?..=day("last_day")?;
+        let ranges: Vec<_> = value["ranges"].as_array()?.iter().map(days).collect::<Option<_>>()?;
         let slice = u32::try_from(value["slice"].as_u64()?).ok()?;
         let from = from_hex(&value["from"])?;
-        let again_from = match &value["again_from"] {
-            Value::Null => None,
-            _ => Some(day("again_from")?),
-        };
-        (!days.is_empty()).then(|| Self { from, rest: Rest::new(days, slice), again_from })
+        let gaps = value["gaps"].as_array()?.iter().map(gap).collect::<Option<_>>()?;
+        let is_served = value["is_served"].as_bool()?;
+        let rest = Rest { ranges, slice };
+        (!rest.ranges.is_empty()).then_some(Self { from, rest, gaps, is_served })
     }
+}
+
+fn days_to_json(days: &Days) -> Value {
+    json!([days.start().to_string(), days.end().to_string()])
+}
+
+fn days(value: &Value) -> Option<Days> {
+    let day = |index: usize| BusinessDay::parse(value[index].as_str()?);
+    let days = day(0)?..=day(1)?;
+    (!days.is_empty()).then_some(days)
+}
+
+const DOUBTS: [(&str, Doubt); 3] = [
+    ("not_whole", Doubt::NotWhole),
+    ("most_rows_gone", Doubt::MostRowsGone),
+    ("not_served", Doubt::NotServed),
+];
+
+fn gap_to_json(gap: &Gap) -> Value {
+    let word = DOUBTS.iter().find(|(_, doubt)| *doubt == gap.doubt).map(|(word, _)| *word);
+    json!({
+        "days": days_to_json(&gap.days()),
+        "since": gap.since.to_string(),
+        "tried": gap.tried.to_string(),
+        "doubt": word,
+    })
+}
+
+fn gap(value: &Value) -> Option<Gap> {
+    let days = days(&value["days"])?;
+    let time = |name: &str| Timestamp::parse_rfc3339(value[name].as_str()?);
+    let word = value["doubt"].as_str()?;
+    Some(Gap {
+        first: *days.start(),
+        last: *days.end(),
+        since: time("since")?,
+        tried: time("tried")?,
+        doubt: DOUBTS.iter().find(|(known, _)| *known == word)?.1,
+    })
 }
 
 fn hex(holder: [u8; 8]) -> String {
@@ -122,7 +162,6 @@ fn from_hex(value: &Value) -> Option<[u8; 8]> {
 mod tests {
     use super::*;
     use crate::account::{Evidence, Rank, ShortHash};
-    use crate::timestamp::Timestamp;
 
     fn job(carried_on: Option<CarriedOn>) -> ImportJob {
         let at = Timestamp::from_millis(1_767_603_601_000);
@@ -133,10 +172,19 @@ mod tests {
 
     fn carried_on() -> CarriedOn {
         let day = |text| BusinessDay::parse(text).unwrap();
+        let at = Timestamp::from_millis;
+        let gap = |day, doubt| Gap { first: day, last: day, since: at(1), tried: at(2), doubt };
         CarriedOn {
             from: [0, 1, 2, 3, 4, 5, 6, 255],
-            rest: Rest::new(day("2026-01-01")..=day("2026-03-01"), 16),
-            again_from: Some(day("2026-03-05")),
+            rest: Rest {
+                ranges: vec![
+                    day("2026-01-01")..=day("2026-03-01"),
+                    day("2025-11-01")..=day("2025-11-01"),
+                ],
+                slice: 16,
+            },
+            gaps: DOUBTS.map(|(_, doubt)| gap(day("2026-03-05"), doubt)).to_vec(),
+            is_served: true,
         }
     }
 
@@ -159,9 +207,12 @@ mod tests {
             ("/carried_on", json!("yes")),
             ("/carried_on/from", json!("x")),
             ("/carried_on/slice", json!(-1)),
-            ("/carried_on/first_day", json!("2026-03-02")),
-            ("/carried_on/last_day", json!(null)),
-            ("/carried_on/again_from", json!("soon")),
+            ("/carried_on/ranges", json!([])),
+            ("/carried_on/ranges/0", json!(["2026-03-02", "2026-03-01"])),
+            ("/carried_on/ranges/0/1", json!(null)),
+            ("/carried_on/gaps/0/days", json!(7)),
+            ("/carried_on/gaps/0/since", json!("soon")),
+            ("/carried_on/gaps/0/doubt", json!("grave")),
         ] {
             let mut body = body.clone();
             *body.pointer_mut(pointer).unwrap() = value;

@@ -1,6 +1,7 @@
 //! Which days are imported, and how many of them at once.
 
-use crate::account::Account;
+use super::gaps::{overlap, without};
+use crate::account::{Account, Doubt, Gap};
 use crate::business_day::{BusinessDay, Days};
 use crate::timestamp::Timestamp;
 
@@ -11,132 +12,295 @@ const OVERLAP: u32 = 7;
 const MARGIN: u32 = 2;
 /// And beyond the new end, since nothing says by which clock Mono ends a day.
 const MARGIN_AFTER: u32 = 1;
+/// The most days that Mono is asked for at once. It does not document how many it serves.
+const MOST_DAYS: u32 = 365;
 /// Rows of a slice with its margins: enough for these to be a small part, and few enough for the
 /// memory of a function that imports ten accounts at once.
 pub(super) const MOST_ROWS: u64 = 5_000;
-
-/// What is fetched in order to compare these days.
-pub(super) fn with_margins(days: &Days) -> Days {
-    *days.start() - MARGIN..=*days.end() + MARGIN_AFTER
-}
 
 /// What is left of an import: days, of which the newest are imported first, since these are what a
 /// customer looks at, and a row that moves to an older day meanwhile is not lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rest {
-    /// The days left.
-    pub days: Days,
+    /// The days left, the newest first, and no day twice.
+    pub ranges: Vec<Days>,
     /// How many of them make the next slice.
     pub slice: u32,
 }
 
-impl Rest {
-    /// All days of an import that begins now: from some days before the last one, or from where that
-    /// was not known to have got all; or, if nothing is held yet, as far back as the first import is
-    /// to go; up to tomorrow, lest a row is missed that Mono counts by another clock.
-    #[must_use]
-    pub fn of(account: &Account, history: u32, now: Timestamp) -> Self {
+/// What an import that begins now has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The days that have to be imported.
+    pub(super) rest: Rest,
+    /// The whole history window, if one unpaged answer may do for all of it: in parts, where there are days
+    /// in it that Mono does not serve.
+    pub(super) look_back: Vec<Days>,
+    /// Days that are in doubt.
+    pub(super) gaps: Vec<Gap>,
+}
+
+impl Plan {
+    /// The range runs from [`OVERLAP`] days before the newest stored row, or from the start of the history window if
+    /// no row is stored, up to today. Gaps that are due are added. Gaps that Mono does not serve and that are not
+    /// due are removed.
+    ///
+    /// The first import of a day also compares the last [`MOST_DAYS`] days of the window, because banks deliver
+    /// rows months late. So does an import with a due gap before the range.
+    pub(super) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);
-        let held = account.registers.imported.as_ref();
-        let imported = held.and_then(|held| {
-            let last = BusinessDay::of(held.value.through?.min(held.order.at)) - OVERLAP;
-            let again = held.value.again_from.map(BusinessDay::of);
-            Some(again.map_or(last, |again| again.min(last)))
+        let window = window(history, today);
+        let imported = account.registers.imported.as_ref();
+        let mut gaps = imported.map(|held| held.value.gaps.clone()).unwrap_or_default();
+        gaps.retain(|gap| gap.last >= *window.start());
+        let recent = imported.and_then(|held| {
+            Some(BusinessDay::of(held.value.through?.min(held.order.at)) - OVERLAP)
         });
-        let first = imported.unwrap_or(today - history);
+        let first = recent.unwrap_or(*window.start()).min(today);
+        let is_served = |gap: &&Gap| gap.doubt != Doubt::NotServed;
+        let due: Vec<_> = gaps.iter().filter(|gap| gap.is_due(now)).collect();
+        let mut ranges =
+            due.iter().fold(vec![first..=today], |ranges, gap| join(ranges, gap.days(), today));
+        for gap in gaps.iter().filter(|gap| !is_served(gap) && !gap.is_due(now)) {
+            ranges = ranges.iter().flat_map(|range| without(range, &gap.days())).collect();
+        }
+        ranges.sort_by(|one, other| other.start().cmp(one.start()));
+
+        let is_new_day = imported.is_some_and(|held| BusinessDay::of(held.order.at) < today);
+        let looks_further = due.iter().any(|gap| is_served(gap) && gap.first < first);
+        let mut look_back = Vec::new();
+        if is_new_day || (imported.is_some() && looks_further) {
+            look_back.push((*window.start()).max(today - (MOST_DAYS - 1))..=today);
+        }
+        for gap in gaps.iter().filter(|gap| !is_served(gap)) {
+            look_back = look_back.iter().flat_map(|part| without(part, &gap.days())).collect();
+        }
         // All at once, if they are few enough: Mono says on the first page how many there are.
-        Self::new(first.min(today)..=today + 1, u32::MAX)
+        Self { rest: Rest { ranges, slice: u32::MAX }, look_back, gaps }
     }
+}
 
-    /// These days, at most so many at once.
-    #[must_use]
-    pub fn new(days: Days, slice: u32) -> Self {
-        let length = days.end().days_after(*days.start()) + 1;
-        Self { slice: slice.clamp(1, length), days }
-    }
+/// The days that a history of so many days has.
+fn window(history: u32, today: BusinessDay) -> Days {
+    today - history.saturating_sub(1)..=today
+}
 
-    /// The newest days of it, which are to be imported next.
+fn length(days: &Days) -> u32 {
+    days.end().days_after(*days.start()) + 1
+}
+
+/// The ranges and these days up to today, in as many ranges as it takes.
+fn join(ranges: Vec<Days>, days: Days, today: BusinessDay) -> Vec<Days> {
+    let days = *days.start()..=(*days.end()).min(today);
+    let (touched, mut apart): (Vec<_>, Vec<_>) =
+        ranges.into_iter().partition(|range| overlap(range, &days));
+    let first = touched.iter().map(|range| *range.start()).chain([*days.start()]).min();
+    let last = touched.iter().map(|range| *range.end()).chain([*days.end()]).max();
+    apart.extend(first.zip(last).map(|(first, last)| first..=last).filter(|days| !days.is_empty()));
+    apart
+}
+
+/// What is fetched in order to compare these days: never beyond today, nor more days than Mono is asked for
+/// at once.
+pub(super) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Days {
+    let oldest = *window(history, today).start();
+    let before = (*days.start() - MARGIN).max(oldest).min(*days.start());
+    let end = (*days.end() + MARGIN_AFTER).min(today).min(*days.start() + (MOST_DAYS - 1));
+    let end = end.max(*days.end());
+    before.max(end - (MOST_DAYS - 1))..=end
+}
+
+impl Rest {
+    /// The newest days of it, which are to be imported next; `None` if nothing is left.
     #[must_use]
-    pub fn next(&self) -> Days {
-        let last = *self.days.end();
-        (*self.days.start()).max(last - (self.slice - 1))..=last
+    pub fn next(&self) -> Option<Days> {
+        let days = self.ranges.first()?;
+        // With its margins it must not be longer than what Mono is asked for. That of the oldest day of
+        // a window has none.
+        let longest =
+            if length(days) <= MOST_DAYS { MOST_DAYS } else { MOST_DAYS - MARGIN - MARGIN_AFTER };
+        let slice = self.slice.clamp(1, longest);
+        Some((*days.start()).max(*days.end() - (slice - 1))..=*days.end())
     }
 
     /// The same days in slices short enough, where the next one would have this many rows with its
     /// margins; `None` if that is a single day already.
     #[must_use]
     pub fn smaller(&self, rows: u64) -> Option<Self> {
-        let next = self.next();
-        let length = next.end().days_after(*next.start()) + 1;
+        let length = length(&self.next()?);
         let margins = MARGIN + MARGIN_AFTER;
         let fetched = u64::from(length + margins) * MOST_ROWS / rows.max(1);
         let slice = u32::try_from(fetched).unwrap_or(u32::MAX).saturating_sub(margins);
         let shorter = || slice.clamp(1, length - 1);
-        (length > 1).then(|| Self { slice: shorter(), days: self.days.clone() })
+        (length > 1).then(|| Self { slice: shorter(), ranges: self.ranges.clone() })
     }
 
-    /// What is left after the next slice, which had this many rows. `None` if that is nothing.
+    /// The same days, as many at once as can be.
     #[must_use]
-    pub fn after(&self, rows: u64) -> Option<Self> {
-        let next = self.next();
-        let slice = if rows <= MOST_ROWS / 4 { self.slice * 2 } else { self.slice };
-        let left = *self.days.start()..=*next.start() - 1;
-        (*next.start() > *self.days.start()).then(|| Self::new(left, slice))
+    pub fn widest(&self) -> Self {
+        Self { slice: u32::MAX, ranges: self.ranges.clone() }
     }
+
+    /// What is left after the next slice, which had this many rows.
+    #[must_use]
+    pub fn after(&self, rows: u64) -> Self {
+        let Some(next) = self.next() else {
+            return self.clone();
+        };
+        let few = rows <= MOST_ROWS / 4;
+        let slice = if few { length(&next).saturating_mul(2) } else { length(&next) };
+        Self { slice, ..self.but(&next) }
+    }
+
+    /// What is left without these days.
+    #[must_use]
+    pub fn but(&self, days: &Days) -> Self {
+        let ranges = self.ranges.iter().flat_map(|range| without(range, days)).collect();
+        Self { ranges, slice: self.slice }
+    }
+}
+
+/// The days of a window that can be compared by an answer for it alone: at its old end, nothing says by
+/// which clock Mono begins a day.
+pub(super) fn without_margin(days: &Days) -> Days {
+    (*days.start() + MARGIN).min(*days.end())..=*days.end()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::account::tests::record;
-    use crate::account::{Fact, Import};
+    use crate::account::{Evidence, Fact, Import, ImportState, OrderKey, Rank, ShortHash};
     use proptest::prelude::*;
 
     fn day(text: &str) -> BusinessDay {
         BusinessDay::parse(text).unwrap()
     }
 
-    fn now() -> Timestamp {
-        Timestamp::parse_rfc3339("2026-06-30T23:30:00Z").unwrap()
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
     }
 
-    fn imported(at: &str, through: Option<&str>) -> Account {
-        let pull = crate::account::OrderKey {
-            at: Timestamp::parse_rfc3339(at).unwrap(),
-            rank: crate::account::Rank::Updated,
-            evidence: crate::account::Evidence::Strong,
-            event: crate::account::ShortHash::of("pull"),
-        };
-        let through = through.map(|through| Timestamp::parse_rfc3339(through).unwrap());
-        record([Fact::Import(Import { pull, through, again_from: None })])
+    fn now() -> Timestamp {
+        time("2026-06-30T23:30:00Z")
+    }
+
+    fn imported(at: &str, through: Option<&str>, gaps: Vec<Gap>) -> Account {
+        let at = time(at);
+        let (rank, evidence) = (Rank::Updated, Evidence::Strong);
+        let pull = OrderKey { at, rank, evidence, event: ShortHash::of("pull") };
+        let state = ImportState { through: through.map(time), gaps };
+        record([Fact::Import(Import { pull, state })])
+    }
+
+    fn gap(first: &str, last: &str, tried: &str, doubt: Doubt) -> Gap {
+        let (first, last) = (day(first), day(last));
+        Gap { first, last, since: time("2026-06-01T00:00:00Z"), tried: time(tried), doubt }
+    }
+
+    fn ranges(account: &Account) -> Vec<Days> {
+        Plan::of(account, 365, now()).rest.ranges
     }
 
     #[test]
-    fn the_first_import_goes_back_as_far_as_it_is_told() {
-        let rest = Rest::of(&record([]), 365, now());
-        assert_eq!(rest.days, day("2025-07-01")..=day("2026-07-02"), "it is July in Lagos");
+    fn the_first_import_is_of_the_history_window_up_to_today() {
+        let plan = Plan::of(&record([]), 365, now());
+        let window = day("2025-07-02")..=day("2026-07-01");
+        assert_eq!(plan.rest.ranges, vec![window.clone()], "it is July in Lagos");
+        assert_eq!((length(&window), plan.rest.next()), (365, Some(window)));
+        assert_eq!(plan.look_back, []);
     }
 
     #[test]
     fn the_next_one_goes_back_a_week_behind_the_newest_row() {
-        let days = |through| Rest::of(&imported("2026-06-29T12:00:00Z", through), 365, now()).days;
-        let last = day("2026-07-02");
-        assert_eq!(days(Some("2026-06-20T12:00:00Z")), day("2026-06-13")..=last);
-        assert_eq!(days(Some("2026-09-01T12:00:00Z")), day("2026-06-22")..=last, "of the future");
-        assert_eq!(days(None), day("2025-07-01")..=last, "there was none yet");
+        let days = |through| ranges(&imported("2026-06-30T23:10:00Z", through, Vec::new()));
+        let last = day("2026-07-01");
+        assert_eq!(days(Some("2026-06-20T12:00:00Z")), [day("2026-06-13")..=last]);
+        assert_eq!(days(Some("2026-09-01T12:00:00Z")), [day("2026-06-24")..=last], "of the future");
+        assert_eq!(days(None), [day("2025-07-02")..=last], "there was none yet");
+    }
+
+    #[test]
+    fn the_first_import_of_a_day_looks_back_over_the_whole_window() {
+        let look_back = |at, history| {
+            Plan::of(&imported(at, Some("2026-06-20T12:00:00Z"), Vec::new()), history, now())
+                .look_back
+        };
+        let window = vec![day("2025-07-02")..=day("2026-07-01")];
+        assert_eq!(look_back("2026-06-30T22:59:00Z", 365), window);
+        assert_eq!(look_back("2026-06-30T23:01:00Z", 365), [], "it was done today");
+        assert_eq!(look_back("2026-06-30T22:59:00Z", 3_650), window, "what one answer has");
+    }
+
+    #[test]
+    fn gaps_that_are_due_are_imported_again_by_looking_back_where_they_are_older() {
+        let plan = |at, tried| {
+            let gap = gap("2026-02-01", "2026-02-03", tried, Doubt::NotWhole);
+            let account = imported(at, Some("2026-06-30T12:00:00Z"), vec![gap]);
+            Plan::of(&account, 365, now())
+        };
+        let (recent, gap) =
+            (day("2026-06-23")..=day("2026-07-01"), day("2026-02-01")..=day("2026-02-03"));
+        let (yesterday, today) = ("2026-06-30T12:00:00Z", "2026-06-30T23:10:00Z");
+        let window = [day("2025-07-02")..=day("2026-07-01")];
+        for at in [yesterday, today] {
+            let due = plan(at, "2026-06-10T00:00:00Z");
+            assert_eq!(due.rest.ranges, [recent.clone(), gap.clone()]);
+            assert_eq!(due.look_back, window, "one answer has them all");
+        }
+        let not_due = plan(yesterday, "2026-06-28T00:00:00Z");
+        assert_eq!((not_due.rest.ranges, not_due.look_back), (vec![recent], window.to_vec()));
+        assert_eq!(plan(today, "2026-06-28T00:00:00Z").look_back, []);
+    }
+
+    #[test]
+    fn days_that_mono_does_not_serve_are_left_out_until_they_are_due() {
+        let plan = |at, tried| {
+            let gaps = vec![gap("2026-06-26", "2026-06-26", tried, Doubt::NotServed)];
+            Plan::of(&imported(at, Some("2026-06-30T12:00:00Z"), gaps), 365, now())
+        };
+        let (yesterday, today) = ("2026-06-30T12:00:00Z", "2026-06-30T23:10:00Z");
+        let (before, behind) =
+            (day("2026-06-23")..=day("2026-06-25"), day("2026-06-27")..=day("2026-07-01"));
+        let closed = plan(today, "2026-06-28T00:00:00Z").rest.ranges;
+        assert_eq!(closed, [behind.clone(), before]);
+        let due = plan(today, "2026-06-10T00:00:00Z").rest.ranges;
+        assert_eq!(due, [day("2026-06-23")..=day("2026-07-01")]);
+        let parts = [day("2025-07-02")..=day("2026-06-25"), behind];
+        for tried in ["2026-06-28T00:00:00Z", "2026-06-10T00:00:00Z"] {
+            assert_eq!(plan(yesterday, tried).look_back, parts, "around them");
+        }
+    }
+
+    #[test]
+    fn nothing_is_imported_where_mono_serves_no_day() {
+        let gaps = vec![gap("2026-07-01", "2026-07-01", "2026-06-28T00:00:00Z", Doubt::NotServed)];
+        let account = imported("2026-06-30T23:10:00Z", None, gaps);
+        let plan = Plan::of(&account, 1, now());
+        assert_eq!((plan.rest.next(), plan.look_back), (None, Vec::new()));
+    }
+
+    #[test]
+    fn no_request_is_beyond_today_or_longer_than_a_year() {
+        let today = day("2026-07-01");
+        let reach = |first, last| with_margins(&(day(first)..=day(last)), 365, today);
+        assert_eq!(reach("2026-06-23", "2026-07-01"), day("2026-06-21")..=today);
+        assert_eq!(reach("2026-06-23", "2026-06-24"), day("2026-06-21")..=day("2026-06-25"));
+        assert_eq!(reach("2025-07-02", "2026-07-01"), day("2025-07-02")..=today, "the window");
     }
 
     #[test]
     fn few_rows_make_the_next_slice_longer_and_too_many_this_one_shorter() {
-        let rest = Rest::new(day("2026-01-01")..=day("2026-06-30"), 64);
-        assert_eq!(rest.next(), day("2026-04-28")..=day("2026-06-30"));
-        let after = |rows| rest.after(rows).unwrap();
-        assert_eq!((after(10).slice, after(MOST_ROWS).slice), (117, 64), "117 are left");
-        assert_eq!(rest.smaller(2 * MOST_ROWS).unwrap().next().start(), &day("2026-06-01"));
+        let ranges = vec![day("2026-01-01")..=day("2026-06-30")];
+        let rest = Rest { ranges, slice: 64 };
+        assert_eq!(rest.next(), Some(day("2026-04-28")..=day("2026-06-30")));
+        assert_eq!((rest.after(10).slice, rest.after(MOST_ROWS).slice), (128, 64));
+        let halved = rest.smaller(2 * MOST_ROWS).unwrap().next().unwrap();
+        assert_eq!(halved.start(), &day("2026-06-01"));
         assert_eq!(rest.smaller(5 * MOST_ROWS).unwrap().slice, 10);
         assert_eq!(rest.smaller(MOST_ROWS + 1).unwrap().slice, 63);
-        assert_eq!(rest.smaller(1000 * MOST_ROWS).unwrap().slice, 1);
-        let single = Rest::new(day("2026-01-01")..=day("2026-01-02"), 1);
+        assert_eq!(rest.smaller(u64::MAX).unwrap().slice, 1);
+        let single = Rest { ranges: vec![day("2026-01-01")..=day("2026-01-02")], slice: 1 };
         assert_eq!(single.smaller(2 * MOST_ROWS), None);
     }
 
@@ -144,26 +308,32 @@ mod tests {
         #[test]
         fn slices_are_whole_days_that_make_up_all_days_and_none_twice(
             length in 1..900_u32,
-            slice in 1..100_u32,
+            second in 0..30_u32,
+            slice in 1..1_000_u32,
             rows in proptest::collection::vec(0..9_000_u64, 1..9),
         ) {
             let first = day("2025-01-01");
             let last = first + (length - 1);
-            let (mut rest, mut due, mut rows) =
-                (Some(Rest::new(first..=last, slice)), last, rows.iter().cycle());
-            while let Some(slices) = rest {
+            let older = first - 40..=first - 40 + second;
+            let ranges = vec![first..=last, older.clone()];
+            let (mut rest, mut rows) = (Rest { ranges, slice }, rows.iter().cycle());
+            let mut days = Vec::new();
+            while rest.next().is_some() {
                 let rows = *rows.next().unwrap();
-                let slices = match slices.smaller(rows) {
-                    Some(smaller) if rows > MOST_ROWS => smaller,
-                    _ => slices,
-                };
-                let next = slices.next();
-                prop_assert_eq!(*next.end(), due);
-                prop_assert!(next.start() <= next.end() && *next.start() >= first);
-                due = *next.start() - 1;
-                rest = slices.after(rows);
+                if let Some(smaller) = rest.smaller(rows).filter(|_| rows > MOST_ROWS) {
+                    rest = smaller;
+                }
+                let next = rest.next().unwrap();
+                let reach = with_margins(&next, 3_650, last);
+                prop_assert!(reach.end() <= &last && super::length(&reach) <= MOST_DAYS);
+                prop_assert!(reach.contains(next.start()) && reach.contains(next.end()));
+                let number = next.start().number()..=next.end().number();
+                days.extend(number.rev().map(BusinessDay::from_number));
+                rest = rest.after(rows);
             }
-            prop_assert_eq!(due, first - 1);
+            let range = |days: Days| (days.start().number()..=days.end().number()).rev();
+            let all = range(first..=last).chain(range(older)).map(BusinessDay::from_number);
+            prop_assert_eq!(days, all.collect::<Vec<_>>());
         }
     }
 }

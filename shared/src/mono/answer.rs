@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use super::{
     ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, TransactionPage,
 };
-use crate::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble};
+use crate::account::{
+    JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble,
+};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
@@ -55,6 +57,24 @@ impl Answer {
         self.status == StatusCode::UNAUTHORIZED && !self.demands_the_customer()
     }
 
+    /// Whether the call cannot be paid for. Mono documents 402 only as "valid parameters, but the request
+    /// failed"; that an empty wallet gives it is inferred. A plan that lacks an endpoint is a 403 that says
+    /// so [seen only in third-party code].
+    pub(super) fn refuses_the_payment(&self) -> bool {
+        let message = self.word("message").unwrap_or_default();
+        let is_refused = match self.status {
+            StatusCode::PAYMENT_REQUIRED => true,
+            StatusCode::FORBIDDEN => message.contains("subscription plan"),
+            _ => false,
+        };
+        is_refused && !self.demands_the_customer()
+    }
+
+    pub(super) fn has_unreadable_balance(&self) -> bool {
+        let balance = self.data().and_then(|data| data.get("balance"));
+        balance.is_some_and(|sent| !sent.is_null() && MinorUnits::from_json(sent).is_none())
+    }
+
     /// What a sync came to.
     pub(super) fn of_sync(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
         if self.demands_the_customer() {
@@ -65,7 +85,7 @@ impl Answer {
             return self.failed();
         }
         if !code.is_some_and(|code| is_any(code, &SYNCED)) {
-            if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
+            if self.denies_the_account() {
                 return SyncOutcome::NotFound { error: self.error() };
             }
             if let Some(trouble) = self.trouble() {
@@ -105,7 +125,7 @@ impl Answer {
         match self.job_state() {
             Some(JobState::Failed) => self.failed(),
             Some(JobState::Finished) => synced,
-            Some(JobState::Running | JobState::Other(_)) => self.processing(),
+            Some(JobState::Running | JobState::Linking | JobState::Other(_)) => self.processing(),
             None if self.word("code").is_some_and(|code| is_any(code, &SYNCED)) => synced,
             // "Enqueued": it was not done in time.
             None if self.data().is_none()
@@ -131,19 +151,37 @@ impl Answer {
         Some(JobReport { state: JobState::from_word(word), demand, data })
     }
 
-    /// Whether Mono knows the account.
-    pub(super) fn of_account(&self) -> Result<bool, Trouble> {
-        match (self.trouble(), self.status) {
-            (None, StatusCode::OK) => Ok(true),
-            (None, StatusCode::NOT_FOUND) => Ok(false),
-            (Some(trouble), _) => Err(trouble),
-            _ => Err(Trouble::Unusable(self.error())),
+    /// Whether Mono shows the account. What it answers for one that was unlinked is not documented: a 400
+    /// for a request as plain as this one can only be about the account.
+    pub(super) fn of_account(&self) -> Result<LinkState, Trouble> {
+        if self.demands_the_customer() {
+            return Ok(LinkState::Linked);
         }
+        if self.denies_the_account()
+            || (self.status == StatusCode::BAD_REQUEST && self.body.is_some())
+        {
+            return Ok(LinkState::Gone);
+        }
+        if let Some(trouble) = self.trouble() {
+            return Err(trouble);
+        }
+        let shown = self.data().is_some()
+            || self
+                .body
+                .as_ref()
+                .is_some_and(|body| body.get("account").is_some_and(Value::is_object));
+        if self.status.is_success() && !self.says("status", "failed") && shown {
+            return Ok(LinkState::Linked);
+        }
+        Err(Trouble::Unusable(self.error()))
     }
 
     /// A page of transactions, in either version.
     pub(super) fn of_transactions(&self) -> Result<TransactionPage, NoTransactions> {
-        if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
+        if self.demands_the_customer() {
+            return Err(NoTransactions::ReauthorisationRequired);
+        }
+        if self.denies_the_account() {
             return Err(NoTransactions::NotFound);
         }
         let unusable = || NoTransactions::Trouble(Trouble::Unusable(self.error()));
@@ -154,15 +192,24 @@ impl Answer {
             return Err(unusable());
         }
         let rows: Rows = serde_json::from_slice(&self.text).map_err(|_| unusable())?;
-        let read: Vec<_> = rows.data.iter().map(|row| Transaction::read(row)).collect();
+        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
+        for row in rows.data {
+            match Transaction::read(row) {
+                Ok(row) => read.push(row),
+                Err(row) => unreadable.push(row.id),
+            }
+        }
         // v2's `meta` is v1's `paging`.
         let place = ["meta", "paging"].iter().find_map(|name| self.body.as_ref()?.get(*name));
         let place = |name| place.and_then(|place| place.get(name));
+        // An answer of v1 that is not paged has a count of its own.
+        let count = || self.body.as_ref()?.get("count")?.as_u64();
+        let next = place("next").filter(|next| !next.is_null() && next.as_str() != Some(""));
         Ok(TransactionPage {
-            unreadable: read.iter().filter(|row| row.is_none()).count(),
-            rows: read.into_iter().flatten().collect(),
-            total: place("total").and_then(Value::as_u64),
-            has_next: place("next").is_some_and(|next| !next.is_null()),
+            rows: read,
+            unreadable,
+            total: place("total").and_then(Value::as_u64).or_else(count),
+            has_next: next.is_some(),
         })
     }
 
@@ -206,8 +253,8 @@ impl Answer {
             }
             StatusCode::REQUEST_TIMEOUT => Some(Trouble::Unavailable),
             status if status.is_server_error() => Some(Trouble::Unavailable),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Some(Trouble::Unusable(self.error()))
+            StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
+                Some(Trouble::Refused(self.error()))
             }
             status if status.is_redirection() => Some(Trouble::Unusable(self.error())),
             _ if self.body.is_none() => Some(Trouble::Unusable(MonoError::unreadable())),
@@ -215,9 +262,19 @@ impl Answer {
         }
     }
 
+    /// That there is no such account, or no longer.
+    fn denies_the_account(&self) -> bool {
+        matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE) && self.body.is_some()
+    }
+
     /// Current pages tell it by the job's status, those of 2023 by a header of its own, and v1 by
-    /// the code.
+    /// the code. What a refused read says is not documented, so its sentence counts as well.
     fn demands_the_customer(&self) -> bool {
+        let refused = !self.status.is_success();
+        let message = self.word("message").filter(|_| refused).unwrap_or_default();
+        if message.to_ascii_lowercase().contains("reauth") {
+            return true;
+        }
         let words = [self.word("code"), self.word("status"), self.header("x-job-status")];
         let job = self.data().and_then(|data| data.get("status")?.as_str());
         words.into_iter().chain([job]).flatten().any(demands)

@@ -11,11 +11,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
 use crate::account::{
-    Account, Attention, Availability, DataStatus, Details, Holdings, ImportLease, Institution, Job,
-    JobState, Lease, Mark, MonoError, OrderKey, Pull, RefreshPolicy, Register, Registers,
-    SyncStatus,
+    Account, Attempted, Attention, Availability, DataStatus, Details, Doubt, Gap, ImportLease,
+    ImportState, Institution, Job, JobState, Lease, Mark, MonoError, OrderKey, Pull, Recent,
+    RefreshPolicy, Register, Registers, SyncStatus,
 };
 use crate::account_id::AccountId;
+use crate::business_day::BusinessDay;
 use crate::money::MinorUnits;
 use crate::random;
 use crate::timestamp::Timestamp;
@@ -24,10 +25,16 @@ pub(super) const ACCOUNT_ID: &str = "account_id";
 pub(super) const VERSION: &str = "version";
 pub(super) const REFRESH_QUEUED_AT: &str = "refresh_queued_at";
 pub(super) const NEXT_REFRESH_AT: &str = "next_refresh_at";
-pub(super) const JOB_STATE: &str = "job_state";
-pub(super) const JOB_ID: &str = "job_id";
+pub(super) const ATTEMPT_JOB_ID: &str = "attempt_job_id";
 pub(super) const PULL_JOB_ID: &str = "pull_job_id";
+const JOB_STATE: &str = "job_state";
+const JOB_ID: &str = "job_id";
 const ORDER: &str = "order";
+/// When Mono first and last held the balance and no transactions, in few bytes.
+const WITHOUT_TRANSACTIONS: &str = "without_transactions";
+/// The days that have to be looked at again, [`GAP`] bytes each.
+const IMPORT_GAPS: &str = "import_gaps";
+const GAP: usize = 4 + 4 + 6 + 6 + 1;
 /// Both locks in few bytes: when they begin and end, and whose they are.
 const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
@@ -96,6 +103,14 @@ pub(super) fn account_id(item: &Item) -> Option<AccountId> {
     item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
 }
 
+/// The places of a register's strong value, of its weak one, and of the weak one before.
+const UNLINKED: [&str; 3] = ["unlinked", "unlinked_w", "unlinked_w2"];
+const SYNCED_TRANSACTIONS: [&str; 3] = ["synced", "synced_w", "synced_w2"];
+const SYNCED_OTHERS: [&str; 3] = ["synced_others", "synced_others_w", "synced_others_w2"];
+/// Also the attributes of the values.
+const BALANCE: [&str; 3] = ["balance", "balance_w", "balance_w2"];
+const CACHED_BALANCE: [&str; 3] = ["cached_balance", "cached_balance_w", "cached_balance_w2"];
+
 struct Writer {
     item: Item,
     order: Item,
@@ -104,16 +119,27 @@ struct Writer {
 impl Writer {
     fn registers(&mut self, registers: &Registers) {
         self.order("linked", registers.linked.as_ref());
-        self.order("unlinked", registers.unlinked.as_ref());
+        self.recent(UNLINKED, &registers.unlinked);
+        self.order("gone", registers.gone.as_ref());
+        self.order("not_found", registers.not_found.as_ref());
+        self.order("vouched", registers.vouched.as_ref());
+        self.time("link_checked_at", registers.link_checked);
         self.order("demand", registers.demand.as_ref());
         self.order("reauthorised", registers.reauthorised.as_ref());
-        self.order("synced", registers.synced.as_ref());
+        self.recent(SYNCED_TRANSACTIONS, &registers.synced_transactions);
+        self.recent(SYNCED_OTHERS, &registers.synced_others);
+        self.balance(BALANCE, &registers.synced_balance);
+        self.balance(CACHED_BALANCE, &registers.cached_balance);
         self.order("transactions", registers.transactions.as_ref());
         self.order("reached", registers.reached.as_ref());
+        self.order("reached_balance", registers.reached_balance.as_ref());
         self.order("incomplete", registers.incomplete.as_ref());
-        if let Some(holdings) = self.order("imported", registers.imported.as_ref()) {
-            self.time("transactions_through", holdings.through);
-            self.time("import_again_from", holdings.again_from);
+        if let Some((first, last)) = registers.without_transactions {
+            self.bytes(WITHOUT_TRANSACTIONS, &[&first.to_bytes(), &last.to_bytes()]);
+        }
+        if let Some(state) = self.order("imported", registers.imported.as_ref()) {
+            self.time("transactions_through", state.through);
+            self.gaps(&state.gaps);
         }
         if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
             self.text("customer_id", customer);
@@ -133,18 +159,45 @@ impl Writer {
         if let Some(details) = self.order("details", registers.details.as_ref()) {
             self.details(details);
         }
-        if let Some(balance) = self.order("balance", registers.balance.as_ref()) {
-            self.number("balance", &balance.0);
-        }
         if let Some(job) = self.order("job", registers.job.as_ref()) {
             self.optional(JOB_ID, job.id.as_deref());
             self.text(JOB_STATE, job.state.as_str());
         }
-        if let Some(outcome) = self.order("attempt", registers.attempt.as_ref()) {
-            self.text("attempt_outcome", outcome);
+        if let Some(attempt) = self.order("attempt", registers.attempt.as_ref()) {
+            self.text("attempt_outcome", &attempt.outcome);
+            self.optional(ATTEMPT_JOB_ID, attempt.job_id.as_deref());
         }
         self.time("first_seen_at", registers.first_seen);
         self.time("last_event_at", registers.last_event);
+    }
+
+    fn recent(&mut self, names: [&str; 3], recent: &Recent<()>) {
+        let Recent { strong, weak, weak_before } = recent;
+        for (name, mark) in names.into_iter().zip([strong, weak, weak_before]) {
+            self.order(name, mark.as_ref());
+        }
+    }
+
+    fn balance(&mut self, names: [&str; 3], recent: &Recent<MinorUnits>) {
+        let Recent { strong, weak, weak_before } = recent;
+        for (name, balance) in names.into_iter().zip([strong, weak, weak_before]) {
+            if let Some(balance) = self.order(name, balance.as_ref()) {
+                self.number(name, &balance.0);
+            }
+        }
+    }
+
+    fn gaps(&mut self, gaps: &[Gap]) {
+        let bytes = gaps.iter().flat_map(|gap| {
+            let days = [gap.first, gap.last].map(|day| day.number().to_be_bytes());
+            let times = [gap.since, gap.tried].map(Timestamp::to_bytes);
+            let doubt = [gap.doubt as u8];
+            [days.concat(), times.concat(), doubt.to_vec()].concat()
+        });
+        let bytes: Vec<_> = bytes.collect();
+        if !bytes.is_empty() {
+            self.bytes(IMPORT_GAPS, &[&bytes]);
+        }
     }
 
     fn lease(&mut self, lease: Option<&Lease>) {
@@ -303,16 +356,25 @@ impl Reader {
     fn registers(&mut self) -> Result<Registers, CorruptItem> {
         Ok(Registers {
             linked: self.mark("linked")?,
-            unlinked: self.mark("unlinked")?,
+            unlinked: self.recent(UNLINKED)?,
+            gone: self.mark("gone")?,
+            not_found: self.mark("not_found")?,
+            vouched: self.mark("vouched")?,
+            link_checked: self.time("link_checked_at")?,
             demand: self.mark("demand")?,
             reauthorised: self.mark("reauthorised")?,
-            synced: self.mark("synced")?,
+            synced_transactions: self.recent(SYNCED_TRANSACTIONS)?,
+            synced_others: self.recent(SYNCED_OTHERS)?,
+            synced_balance: self.balance(BALANCE)?,
+            cached_balance: self.balance(CACHED_BALANCE)?,
             transactions: self.mark("transactions")?,
             reached: self.mark("reached")?,
+            reached_balance: self.mark("reached_balance")?,
+            without_transactions: self.without_transactions(),
             incomplete: self.mark("incomplete")?,
             imported: self.register("imported", |r| {
                 let through = r.time("transactions_through")?;
-                Ok(Holdings { through, again_from: r.time("import_again_from")? })
+                Ok(ImportState { through, gaps: r.gaps()? })
             })?,
             customer: self.register("customer", |r| r.required("customer_id"))?,
             reference: self.register("ref", |r| r.required("ref"))?,
@@ -320,15 +382,54 @@ impl Reader {
             availability: self.register("availability", Self::availability)?,
             pull: self.register("pull", Self::pull)?,
             details: self.register("details", Self::details)?,
-            balance: self.register("balance", |r| r.number("balance").map(MinorUnits))?,
             job: self.register("job", |r| {
                 let state = JobState::from_word(&r.required(JOB_STATE)?);
                 Ok(Job { id: r.text(JOB_ID)?, state })
             })?,
-            attempt: self.register("attempt", |r| r.required("attempt_outcome"))?,
+            attempt: self.register("attempt", |r| {
+                let outcome = r.required("attempt_outcome")?;
+                Ok(Attempted { outcome, job_id: r.text(ATTEMPT_JOB_ID)? })
+            })?,
             first_seen: self.time("first_seen_at")?,
             last_event: self.time("last_event_at")?,
         })
+    }
+
+    fn recent(&mut self, names: [&'static str; 3]) -> Result<Recent<()>, CorruptItem> {
+        let [strong, weak, weak_before] = names;
+        Ok(Recent {
+            strong: self.mark(strong)?,
+            weak: self.mark(weak)?,
+            weak_before: self.mark(weak_before)?,
+        })
+    }
+
+    fn balance(&mut self, names: [&'static str; 3]) -> Result<Recent<MinorUnits>, CorruptItem> {
+        let mut balance = |name| self.register(name, |reader| reader.number(name).map(MinorUnits));
+        let [strong, weak, weak_before] = names;
+        Ok(Recent {
+            strong: balance(strong)?,
+            weak: balance(weak)?,
+            weak_before: balance(weak_before)?,
+        })
+    }
+
+    /// What is written otherwise is found out anew.
+    fn without_transactions(&mut self) -> Option<(Timestamp, Timestamp)> {
+        let bytes = self.item.remove(WITHOUT_TRANSACTIONS)?;
+        let (first, last) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+        let last = last.try_into().ok()?;
+        Some((Timestamp::from_bytes(*first), Timestamp::from_bytes(last)))
+    }
+
+    fn gaps(&mut self) -> Result<Vec<Gap>, CorruptItem> {
+        let bytes = match self.item.remove(IMPORT_GAPS) {
+            None => return Ok(Vec::new()),
+            Some(AttributeValue::B(bytes)) => bytes.into_inner(),
+            Some(_) => return Err(CorruptItem(IMPORT_GAPS)),
+        };
+        let gaps: Option<Vec<_>> = bytes.chunks(GAP).map(gap).collect();
+        gaps.ok_or(CorruptItem(IMPORT_GAPS))
     }
 
     fn availability(&mut self) -> Result<Availability, CorruptItem> {
@@ -476,4 +577,20 @@ impl Reader {
         let millis = self.number(name)?.try_into().map_err(|_| CorruptItem(name))?;
         Ok(Some(Timestamp::from_millis(millis)))
     }
+}
+
+fn gap(bytes: &[u8]) -> Option<Gap> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    let (last, rest) = rest.split_first_chunk()?;
+    let (since, rest) = rest.split_first_chunk()?;
+    let (tried, doubt) = rest.split_first_chunk()?;
+    let day = |bytes: &[u8; 4]| BusinessDay::from_number(u32::from_be_bytes(*bytes));
+    let doubts = [Doubt::NotWhole, Doubt::MostRowsGone, Doubt::NotServed];
+    Some(Gap {
+        first: day(first),
+        last: day(last),
+        since: Timestamp::from_bytes(*since),
+        tried: Timestamp::from_bytes(*tried),
+        doubt: doubts.into_iter().find(|known| [*known as u8] == doubt)?,
+    })
 }

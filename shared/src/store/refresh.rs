@@ -13,11 +13,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use tracing::error;
 
 use super::item::{
-    self, ACCOUNT_ID, Item, JOB_ID, JOB_STATE, NEXT_REFRESH_AT, PULL_JOB_ID, REFRESH_QUEUED_AT,
+    self, ACCOUNT_ID, ATTEMPT_JOB_ID, Item, NEXT_REFRESH_AT, PULL_JOB_ID, REFRESH_QUEUED_AT,
     VERSION, Version,
 };
 use super::{AccountStore, StoreError, Stored};
-use crate::account::JobState;
 use crate::account_id::AccountId;
 use crate::aws::describe;
 use crate::timestamp::Timestamp;
@@ -69,17 +68,14 @@ impl AccountStore {
             .total_segments(number(SEGMENTS))
             .filter_expression(
                 "attribute_exists(#version) AND (attribute_not_exists(#next) OR #next <= :now \
-                 OR (#job IN (:running, :finished) \
-                 AND (attribute_not_exists(#settled) OR #id <> #settled)))",
+                 OR (attribute_exists(#job) \
+                 AND (attribute_not_exists(#settled) OR #job <> #settled)))",
             )
-            .expression_attribute_names("#id", JOB_ID)
+            .expression_attribute_names("#job", ATTEMPT_JOB_ID)
             .expression_attribute_names("#settled", PULL_JOB_ID)
             .expression_attribute_names("#version", VERSION)
             .expression_attribute_names("#next", NEXT_REFRESH_AT)
-            .expression_attribute_names("#job", JOB_STATE)
             .expression_attribute_values(":now", time(now))
-            .expression_attribute_values(":running", word(&JobState::Running))
-            .expression_attribute_values(":finished", word(&JobState::Finished))
             .set_exclusive_start_key(position.map(|position| position.0));
         let answer =
             scan.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
@@ -239,10 +235,6 @@ async fn written(update: UpdateItemFluentBuilder) -> Result<Written, StoreError>
 
 fn key() -> Item {
     HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(REFRESH.to_owned()))])
-}
-
-fn word(state: &JobState) -> AttributeValue {
-    AttributeValue::S(state.as_str().to_owned())
 }
 
 fn time(time: Timestamp) -> AttributeValue {

@@ -6,8 +6,8 @@ use super::item::{CorruptItem, Item, Stored};
 use super::*;
 use crate::account::tests::{POLICY, facts, record};
 use crate::account::{
-    Evidence, Import, ImportLease, Lease, OrderKey, Rank, ShortHash, SyncAttempt, SyncOutcome,
-    Trouble,
+    Evidence, Import, ImportLease, ImportState, Lease, OrderKey, Rank, ShortHash, SyncAttempt,
+    SyncData, SyncOutcome, Trouble,
 };
 use crate::event::{self, Meaning};
 use crate::timestamp::Timestamp;
@@ -97,7 +97,9 @@ fn only_accounts_that_need_attention_carry_the_keys_of_the_indexes() {
     assert!(keys(&healthy).is_empty());
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
     let outcome = SyncOutcome::ReauthorisationRequired { job_id: None };
-    let attempt = SyncAttempt { started_at: at, ended_at: at, incomplete_allowed: false, outcome };
+    let data = SyncData::Transactions;
+    let attempt =
+        SyncAttempt { started_at: at, ended_at: at, data, incomplete_allowed: false, outcome };
     let waiting = healthy.apply(&Fact::Attempt(attempt));
     let all = ["attention", "attention_owner", "attention_since", "attention_status"];
     assert_eq!(keys(&waiting), all);
@@ -145,8 +147,9 @@ fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
         SyncOutcome::Trouble(Trouble::TimedOut),
     ];
     let mut account = outcomes.into_iter().fold(fullest(), |account, outcome| {
+        let data = SyncData::Transactions;
         let attempt =
-            SyncAttempt { started_at: at, ended_at: at, incomplete_allowed: false, outcome };
+            SyncAttempt { started_at: at, ended_at: at, data, incomplete_allowed: false, outcome };
         account.apply(&Fact::Attempt(attempt))
     });
     account.lease = Some(Lease { started_at: at, until: at, token: [1; 8] });
@@ -206,7 +209,8 @@ fn fullest() -> Account {
         },
     );
     let pull = account.import_due().unwrap();
-    account.apply(&Fact::Import(Import { pull, through: Some(received_at), again_from: None }))
+    let state = ImportState { through: Some(received_at), gaps: Vec::new() };
+    account.apply(&Fact::Import(Import { pull, state }))
 }
 
 /// DynamoDB's own count: names and values, a number of n digits as 1 + n/2 bytes, three bytes for a

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use mono_sync::account::{
-    Account, DataStatus, Fact, JobEnd, JobState, Lease, LinkCheck, MonoError, News, SyncAttempt,
-    SyncData, SyncOutcome, Trouble, Update, Want, Webhook,
+    Account, Answer as MonoAnswer, DataStatus, Fact, Lease, LinkCheck, LinkState, MonoError, News,
+    SyncAttempt, SyncData, SyncOutcome, Trouble, Update, Want, Webhook,
 };
 use mono_sync::timestamp::Timestamp;
 
@@ -148,15 +148,12 @@ impl<'a> Life<'a> {
         report.ended(self.worked.1);
     }
 
-    /// The next hour in which the planner may find something. It looks in every hour; in the others it
-    /// would not.
+    /// The next time the planner comes by and may find something. It comes by every hour; before the
+    /// record's own bound it finds nothing.
     fn next_plan(&self, now: Timestamp) -> Option<Timestamp> {
-        let this_hour = now.millis() / HOUR;
-        let hour = if now < Self::visited_in(this_hour) { this_hour } else { this_hour + 1 };
-        self.next_want(Timestamp::from_millis(hour * HOUR)).map(|at| {
-            let visit = Self::visited_in(at.millis() / HOUR);
-            if at <= visit { visit } else { Self::visited_in(at.millis() / HOUR + 1) }
-        })
+        let bound = self.account.nothing_planned_before(self.world.policy)?;
+        let hour = now.max(bound).millis() / HOUR;
+        (hour..=hour + 1).map(Self::visited_in).find(|visit| *visit > now && *visit >= bound)
     }
 
     /// When the planner comes by in this hour: some minutes earlier or later than in the one before.
@@ -165,26 +162,11 @@ impl<'a> Life<'a> {
         Timestamp::from_millis(hour * HOUR + number % (10 * 60_000))
     }
 
-    fn next_want(&self, next_hour: Timestamp) -> Option<Timestamp> {
-        let job = self.account.registers.job.as_ref();
-        let open = |state: &JobState| matches!(state, JobState::Running | JobState::Finished);
-        if job.is_some_and(|job| {
-            open(&job.value.state) && next_hour.since(job.order.at) < Duration::from_hours(3)
-        }) {
-            return Some(next_hour);
-        }
-        let due = self.account.next_refresh_at(self.world.policy)?;
-        let queued = self.account.refresh_queued_at.filter(|queued| *queued >= due);
-        let interval = self.world.policy.interval.unwrap_or(DAY);
-        let again_after = interval.saturating_sub(Duration::from_hours(1));
-        Some(next_hour.max(queued.map_or(due, |queued| queued + again_after)))
-    }
-
     fn plan(&mut self, now: Timestamp, report: &mut Report) {
         let Some(want) = self.account.plan(now, self.world.policy) else {
             return;
         };
-        if !want.is_free() {
+        if want.is_marked() {
             self.account.refresh_queued_at = Some(now);
         }
         report.queued(self.account.attention());
@@ -277,13 +259,15 @@ impl<'a> Life<'a> {
                 report.followed += 1;
                 self.follow(now, &id, report);
             }
-            Some(Want::Link) => {
+            Some(Want::Link { ending }) => {
                 report.checked += 1;
-                if self.world.outage(now).is_none() {
-                    let linked = self.customer != Some(Truth::Unlinked);
-                    let check = Fact::LinkCheck(LinkCheck { at: now, linked });
-                    self.record(self.account.apply(&check), report);
-                }
+                let found = match (self.world.outage(now), self.customer) {
+                    (Some(_), _) => LinkState::Unknown,
+                    (None, Some(Truth::Unlinked)) => LinkState::Gone,
+                    (None, _) => LinkState::Linked,
+                };
+                let check = Fact::LinkCheck(LinkCheck { at: now, ending, found });
+                self.record(self.account.apply(&check), report);
             }
             None => report.unwanted += 1,
         }
@@ -311,6 +295,7 @@ impl<'a> Life<'a> {
         SyncAttempt {
             started_at: now,
             ended_at: now + answer.took,
+            data: self.account.data_to_sync(now),
             incomplete_allowed: false,
             outcome: answer.outcome,
         }
@@ -337,8 +322,8 @@ impl<'a> Life<'a> {
                 SyncOutcome::Failed { error, job_id }
             }
         };
-        let at = self.account.job_heard_at().unwrap_or(now);
-        self.record(self.account.apply(&Fact::JobEnd(JobEnd { at, outcome })), report);
+        let at = self.account.followed_since().unwrap_or(now);
+        self.record(self.account.apply(&Fact::Answer(MonoAnswer { at, outcome })), report);
     }
 
     fn truth(&self, now: Timestamp) -> Truth {
@@ -419,8 +404,7 @@ impl<'a> Life<'a> {
     }
 
     fn last_synced(&self) -> Timestamp {
-        let synced = self.account.registers.synced.as_ref();
-        synced.map_or(self.world.start, |synced| synced.order.at)
+        self.account.last_synced_at().unwrap_or(self.world.start)
     }
 
     /// What has stood in the way of fresh data since the last pull.

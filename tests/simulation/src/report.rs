@@ -251,7 +251,7 @@ impl fmt::Display for Report {
             writeln!(f, "| paid calls a day, {} | {:.0} |", reason.as_str(), a_day(*count))?;
         }
         for (name, count) in [("job_follow_up", self.followed), ("link_check", self.checked)] {
-            writeln!(f, "| free calls a day, {name} | {:.0} |", a_day(count))?;
+            writeln!(f, "| other calls a day, {name} | {:.0} |", a_day(count))?;
         }
         writeln!(
             f,

@@ -1,16 +1,8 @@
 use super::*;
+use crate::business_day::BusinessDay;
 
 fn lease(holder: u8, pull: OrderKey, until: u32) -> ImportLease {
     ImportLease { holder: [holder; 8], pull, until: at(until) }
-}
-
-fn retrieved(data_status: &str, parts: &[&str]) -> News {
-    let parts = parts.iter().map(|part| (*part).to_owned()).collect();
-    News::Updated(Box::new(Update {
-        data_status: Some(DataStatus::from_word(data_status)),
-        retrieved_data: Some(parts),
-        ..Update::default()
-    }))
 }
 
 fn pulled(account: &Account) -> OrderKey {
@@ -18,7 +10,11 @@ fn pulled(account: &Account) -> OrderKey {
 }
 
 fn imported(account: &Account) -> Fact {
-    Fact::Import(Import { pull: pulled(account), through: Some(at(1)), again_from: None })
+    Fact::Import(done(pulled(account)))
+}
+
+fn done(pull: OrderKey) -> Import {
+    Import { pull, state: ImportState { through: Some(at(1)), gaps: Vec::new() } }
 }
 
 #[test]
@@ -38,15 +34,10 @@ fn an_import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_t
 
 #[test]
 fn a_pull_without_new_transactions_asks_for_what_a_crash_has_left_undone() {
-    let nothing_new = || {
-        News::Updated(Box::new(Update {
-            data_status: Some(DataStatus::from_word("AVAILABLE")),
-            sync_status: Some(SyncStatus::Successful),
-            ..Update::default()
-        }))
-    };
-    assert_eq!(record([strong(10, nothing_new())]).import_due(), None);
-    let left_undone = record([strong(10, fresh()), strong(20, nothing_new())]);
+    let first = record([strong(1, fresh())]);
+    let held = first.apply(&imported(&first));
+    let facts = [strong(10, fresh()), strong(20, nothing_new())];
+    let left_undone = facts.iter().fold(held, |account, fact| account.apply(fact));
     assert_eq!(left_undone.import_due(), Some(pulled(&left_undone)));
     assert_eq!(pulled(&left_undone).at, at(10));
 }
@@ -87,11 +78,10 @@ fn who_ends_an_import_leaves_the_lease_of_another_alone() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
-    let done = Import { pull, through: None, again_from: None };
-    let ended = begun.end_import([1; 8], Some(done)).unwrap();
+    let ended = begun.end_import([1; 8], Some(done(pull))).unwrap();
     assert_eq!((ended.import, ended.import_due()), (None, None));
     assert_eq!(begun.end_import([1; 8], None).unwrap(), account, "undone, it is due as before");
-    let other = begun.end_import([2; 8], Some(done)).unwrap();
+    let other = begun.end_import([2; 8], Some(done(pull))).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
 }
 
@@ -101,10 +91,7 @@ fn an_import_makes_no_record() {
     let (pull, unseen) = (pulled(&account), Account::new(id()));
     let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
     assert_eq!(begun, Err(ImportRefusal::Unknown));
-    assert_eq!(
-        unseen.end_import([1; 8], Some(Import { pull, through: None, again_from: None })),
-        None
-    );
+    assert_eq!(unseen.end_import([1; 8], Some(done(pull))), None);
 }
 
 #[test]
@@ -122,10 +109,12 @@ fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
     assert!(whole(vec![strong(1, fresh())]));
     assert!(whole(vec![strong(1, retrieved("AVAILABLE", &all))]));
     assert!(whole(vec![strong(1, retrieved("PARTIAL", &["transactions"]))]));
-    assert!(whole(vec![attempt(1, success())]));
+    let imported = Fact::Import(done(pulled(&record([attempt(1, success())]))));
+    assert!(whole(vec![attempt(1, success()), imported]), "rows were seen");
     assert!(whole(vec![strong(1, updated("FAILED", None)), strong(2, fresh())]));
 
     assert!(!whole(vec![]));
+    assert!(!whole(vec![attempt(1, success())]), "no row was ever seen");
     assert!(!whole(vec![strong(1, connected())]));
     assert!(!whole(vec![strong(1, retrieved("PARTIAL", &["balance"]))]));
     assert!(!whole(vec![strong(1, retrieved("AVAILABLE", &["balance"]))]));
@@ -140,15 +129,86 @@ fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
 }
 
 #[test]
-fn a_statement_that_was_allowed_to_be_incomplete_is_not_whole_until_another_sync() {
-    for outcome in [success(), timeout(), SyncOutcome::Processing { job_id: None }] {
-        let Fact::Attempt(incomplete) = attempt(2, outcome) else { unreachable!() };
-        let incomplete = Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..incomplete });
-        let account = record([strong(1, fresh()), incomplete, strong(4, fresh())]);
+fn an_incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
+    let incomplete = |outcome| {
+        let Fact::Attempt(attempt) = attempt(2, outcome) else { unreachable!() };
+        Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..attempt })
+    };
+    let unavailable = SyncOutcome::Trouble(Trouble::Unavailable);
+    for outcome in [success(), timeout(), unavailable, SyncOutcome::Processing { job_id: None }] {
+        let account = record([strong(1, fresh()), incomplete(outcome), strong(4, fresh())]);
         assert!(account.import_due().is_some());
         assert!(!account.has_whole_statement(at(100)));
-        let limited = account.apply(&attempt(10, rate_limited()));
-        assert!(!limited.has_whole_statement(at(100)), "which has brought nothing");
+        for told_nothing in [rate_limited(), timeout(), failure()] {
+            let late = [attempt(10, told_nothing), strong(20, fresh())];
+            let late = late.iter().fold(account.clone(), |account, fact| account.apply(fact));
+            assert!(!late.has_whole_statement(at(100)), "the webhook may be of the incomplete one");
+        }
         assert!(account.apply(&attempt(10, success())).has_whole_statement(at(100)));
     }
+}
+
+fn nothing_new() -> News {
+    News::Updated(Box::new(Update {
+        data_status: Some(DataStatus::from_word("AVAILABLE")),
+        sync_status: Some(SyncStatus::Successful),
+        ..Update::default()
+    }))
+}
+
+#[test]
+fn the_first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
+    let successful = |data| {
+        let (has_new_data, balance, job_id) = (false, None, None);
+        SyncOutcome::Successful { has_new_data, data, balance, job_id }
+    };
+    let by_webhook = record([strong(10, nothing_new())]);
+    let by_sync = record([attempt(10, successful(SyncData::Transactions))]);
+    for account in [by_webhook, by_sync] {
+        let due = account.import_due().expect("Mono may hold a history");
+        let done = account.apply(&Fact::Import(done(due)));
+        let next = done.apply(&strong(20, nothing_new()));
+        assert_eq!(next.import_due(), None, "from then on Mono says what is new");
+    }
+    let of_the_balance = record([balance_attempt(10, successful(SyncData::Balance))]);
+    assert_eq!(of_the_balance.import_due(), None);
+    let without = record([strong(10, retrieved("PARTIAL", &["identity", "balance"]))]);
+    assert_eq!(without.import_due(), None);
+}
+
+#[test]
+fn a_failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_failed() {
+    let failed = |has_new_data, parts: &[&str]| {
+        News::Updated(Box::new(Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: Some(SyncStatus::Failed),
+            retrieved_data: Some(parts.iter().map(|part| (*part).to_owned()).collect()),
+            has_new_data,
+            ..Update::default()
+        }))
+    };
+    let first = record([strong(1, fresh())]);
+    let held = first.apply(&imported(&first));
+    let parts = ["balance", "transactions"];
+    let account = held.apply(&strong(10, failed(Some(true), &parts)));
+    assert_eq!(account.import_due().map(|due| due.at), Some(at(10)));
+    assert_eq!(account.standing(at(11)).status, Status::Failed);
+    assert!(!account.has_whole_statement(at(11)), "so no row is removed");
+    for nothing in
+        [failed(None, &parts), failed(Some(false), &parts), failed(Some(true), &["balance"])]
+    {
+        assert_eq!(held.apply(&strong(10, nothing)).import_due(), None);
+    }
+}
+
+#[test]
+fn days_in_doubt_make_an_import_due_once_they_are() {
+    let first = record([strong(0, fresh())]);
+    let day = BusinessDay::of(at(0));
+    let gap = Gap { first: day, last: day, since: at(0), tried: at(60), doubt: Doubt::NotWhole };
+    let state = ImportState { through: Some(at(0)), gaps: vec![gap] };
+    let held = first.apply(&Fact::Import(Import { pull: pulled(&first), state }));
+    assert_eq!(held.import_due(), None, "without a pull there is nothing new to be had");
+    assert_eq!(held.apply(&strong(119, nothing_new())).import_due(), None);
+    assert!(held.apply(&strong(120, nothing_new())).import_due().is_some());
 }

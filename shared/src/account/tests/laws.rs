@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
+use crate::business_day::BusinessDay;
 
 /// Few times, names and values, so that ties, repeats and contradictions are the rule.
 fn news() -> impl Strategy<Value = News> {
@@ -27,9 +28,13 @@ fn news() -> impl Strategy<Value = News> {
         select(vec!["Ada Example", "Bola Example"])
             .prop_map(|name| Details { name: Some(name.to_owned()), ..Details::default() }),
     );
-    let balance = proptest::option::of((0..3_i64).prop_map(MinorUnits));
-    let parts = vec![vec![], vec!["balance".to_owned()], vec!["transactions".to_owned()]];
-    let retrieved_data = proptest::option::of(select(parts));
+    let balance = prop_oneof![
+        Just(SentBalance::Missing),
+        Just(SentBalance::Unreadable),
+        (0..3_i64).prop_map(sent),
+    ];
+    let parts = vec!["balance".to_owned(), "transactions".to_owned()];
+    let retrieved_data = proptest::option::of(subsequence(parts, 0..=2));
     let data_status = (data_status, retrieved_data);
     let updated =
         (data_status, sync_status, job_id.clone(), details, balance, any::<Option<bool>>())
@@ -107,44 +112,57 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
         rate_limited(),
         SyncOutcome::Trouble(Trouble::Unavailable),
         SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
+        SyncOutcome::Trouble(Trouble::Refused(mono_error())),
         SyncOutcome::Trouble(Trouble::NotConnected),
         SyncOutcome::NotFound { error: mono_error() },
     ]);
     let outcome = prop_oneof![success, of_a_job, trouble];
-    (0..20_u32, 0..3_u32, outcome).prop_map(|(start, length, outcome)| {
-        Fact::Attempt(SyncAttempt {
-            started_at: at(start),
-            ended_at: at(start + length),
-            incomplete_allowed: false,
-            outcome,
-        })
-    })
+    let data = select(vec![SyncData::Transactions, SyncData::Balance]);
+    (0..20_u32, 0..3_u32, data, any::<bool>(), outcome).prop_map(
+        |(start, length, data, incomplete_allowed, outcome)| {
+            let (started_at, ended_at) = (at(start), at(start + length));
+            Fact::Attempt(SyncAttempt { started_at, ended_at, data, incomplete_allowed, outcome })
+        },
+    )
 }
 
 pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
     vec(
-        prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check(), 1 => import(), 1 => job_end()],
+        prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check(), 1 => import(), 1 => answer()],
         1..12,
     )
 }
 
+/// Of an unlinking that may be known to the record or not.
 fn link_check() -> impl Strategy<Value = Fact> {
-    (0..20_u32, any::<bool>())
-        .prop_map(|(minute, linked)| Fact::LinkCheck(LinkCheck { at: at(minute), linked }))
+    let found = select(vec![LinkState::Linked, LinkState::Gone, LinkState::Unknown]);
+    (0..20_u32, 0..20_u32, any::<bool>(), found).prop_map(|(minute, ended, is_weak, found)| {
+        let unlinking = if is_weak { weak } else { strong };
+        let Fact::Webhook(Webhook { order: ending, .. }) = unlinking(ended, News::Unlinked) else {
+            unreachable!()
+        };
+        Fact::LinkCheck(LinkCheck { at: at(minute), ending, found })
+    })
 }
 
-fn job_end() -> impl Strategy<Value = Fact> {
+fn answer() -> impl Strategy<Value = Fact> {
     sync_attempt().prop_map(|fact| {
         let Fact::Attempt(SyncAttempt { ended_at, outcome, .. }) = fact else { unreachable!() };
-        Fact::JobEnd(JobEnd { at: ended_at, outcome })
+        Fact::Answer(Answer { at: ended_at, outcome })
     })
 }
 
 /// Of a pull that may be known to the record or not.
 fn import() -> impl Strategy<Value = Fact> {
-    (webhook(), proptest::option::of((0..3_u32).prop_map(at))).prop_map(|(fact, through)| {
-        let Fact::Webhook(Webhook { order, .. }) = fact else { unreachable!() };
-        Fact::Import(Import { pull: order, through, again_from: None })
+    let through = proptest::option::of((0..3_u32).prop_map(at));
+    let gap = (0..3_u32, 0..3_u32).prop_map(|(first, tried)| {
+        let first = BusinessDay::of(at(first * 24 * 60));
+        let doubt = Doubt::NotServed;
+        Gap { first, last: first, since: at(0), tried: at(tried), doubt }
+    });
+    (webhook(), through, vec(gap, 0..2)).prop_map(|(fact, through, gaps)| {
+        let Fact::Webhook(Webhook { order: pull, .. }) = fact else { unreachable!() };
+        Fact::Import(Import { pull, state: ImportState { through, gaps } })
     })
 }
 
@@ -161,7 +179,7 @@ fn facts_and_a_redelivery() -> impl Strategy<Value = (Vec<Fact>, Vec<Fact>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn any_order_and_any_repeats_end_in_the_same_record((facts, redelivery) in facts_and_a_redelivery()) {
@@ -272,8 +290,38 @@ proptest! {
     }
 
     #[test]
-    fn no_account_syncs_for_longer_than_a_job_or_a_lease(facts in facts()) {
-        let account = record(facts);
-        prop_assert_ne!(account.standing(at(30 + 23 + 5)).status, Status::Syncing);
+    fn no_account_syncs_for_longer_than_a_job_or_a_lease(
+        facts in facts(),
+        lease_minutes in proptest::option::of(1..60_u32),
+    ) {
+        let mut account = record(facts);
+        let started_at = at(20);
+        account.lease = lease_minutes.map(|minutes| {
+            Lease { started_at, until: started_at + minutes * MINUTE, token: [1; 8] }
+        });
+        // The last fact is of minute 22 at most, and its job counts for thirty.
+        let over = (20 + lease_minutes.unwrap_or(0)).max(22 + 30);
+        prop_assert_ne!(account.standing(at(over)).status, Status::Syncing);
+        if let Some(minutes) = lease_minutes {
+            let running = account.standing(at(20 + minutes) - Duration::from_millis(1));
+            let urgent =
+                account.settled_standing().status == running.status && running.status != Status::Syncing;
+            prop_assert!(running.status == Status::Syncing || urgent, "{:?}", running);
+        }
+    }
+
+    #[test]
+    fn no_plan_finds_anything_before_the_time_that_says_so(
+        facts in facts(),
+        queued in proptest::option::of(0..3_000_u32),
+        minutes in vec(0..20_000_u32, 20),
+    ) {
+        let mut account = record(facts);
+        account.refresh_queued_at = queued.map(at);
+        let bound = account.nothing_planned_before(POLICY);
+        for now in minutes.into_iter().map(at) {
+            let plan = account.plan(now, POLICY);
+            prop_assert!(plan.is_none() || bound.is_some_and(|bound| bound <= now), "{:?}", plan);
+        }
     }
 }

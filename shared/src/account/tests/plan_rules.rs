@@ -30,7 +30,8 @@ fn what_is_overdue_is_planned_and_what_is_fresh_is_not() {
 fn what_is_unlinked_cooling_down_or_syncing_is_not_planned() {
     let account = record([strong(0, fresh())]);
     let unlinked = account.apply(&strong(NEXT_DAY - 1, News::Unlinked));
-    assert_eq!(planned(&unlinked, NEXT_DAY), None);
+    let gone = unlinked.apply(&link_check(&unlinked, NEXT_DAY - 1, LinkState::Gone));
+    assert_eq!(planned(&gone, NEXT_DAY), None);
     let cooling = Account { cooldown_until: Some(at(NEXT_DAY + 1)), ..account.clone() };
     assert_eq!(planned(&cooling, NEXT_DAY), None);
     assert_eq!(planned(&cooling, NEXT_DAY + 1), SCHEDULED);
@@ -77,12 +78,12 @@ fn weak_bad_news_is_a_reason_of_its_own() {
 }
 
 #[test]
-fn an_unlinking_in_doubt_is_checked_for_free_by_each_plan() {
+fn an_unlinking_in_doubt_is_checked_and_not_marked() {
     let account = record([strong(0, fresh()), weak(10, News::Unlinked)]);
-    assert_eq!(planned(&account, 11), Some(Want::Link));
-    assert!(Want::Link.is_free(), "so it is not marked");
-    let final_ = account.apply(&Fact::LinkCheck(LinkCheck { at: at(12), linked: false }));
-    assert_eq!(planned(&final_, 999), None);
+    let Some(want @ Want::Link { ending }) = planned(&account, 11) else { panic!("no check") };
+    assert_eq!((ending.at, want.is_marked()), (at(10), false));
+    let gone = account.apply(&link_check(&account, 12, LinkState::Gone));
+    assert_eq!(planned(&gone, 6 * 24 * 60), None);
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_job_that_no_webhook_has_settled_is_asked_for_by_two_hourly_plans() {
     let told = account.apply(&strong(12, updated("AVAILABLE", Some("SUCCESSFUL"))));
     assert_eq!(planned(&told, 16), None);
     let half_told = account.apply(&strong(12, job("j", "finished")));
-    assert_eq!(planned(&half_told, 17), follow, "the update that is to follow was lost");
+    assert_eq!(planned(&half_told, 16), follow, "the update that is to follow was lost");
     let failed = account.apply(&strong(12, job("j", "failed")));
     assert_eq!(planned(&failed, 17), None, "which is told");
     let nameless =
@@ -117,9 +118,13 @@ fn a_late_word_of_an_earlier_job_is_not_followed() {
     let account = record([strong(0, fresh()), attempt(10, processing("j2")), strong(12, failed)]);
     let late = account.apply(&weak(30, job("j1", "finished")));
     assert_eq!(planned(&late, 40), None, "how it ended says nothing of today");
+    let unanswered =
+        record([strong(0, fresh()), attempt(10, processing("j1")), attempt(1_400, timeout())]);
+    let late = unanswered.apply(&weak(1_410, job("j1", "finished")));
+    assert_eq!(planned(&late, 1_420), None, "nor while the newest sync is unanswered");
     let open = record([strong(0, fresh()), attempt(10, processing("j1"))]);
-    let told = open.apply(&weak(12, job("j1", "finished")));
-    assert_eq!(planned(&told, 40), Some(Want::Job { id: "j1".to_owned() }));
+    let told = open.apply(&weak(700, job("j1", "finished")));
+    assert_eq!(told.followed_since(), Some(at(10)), "whenever it is heard of");
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn a_job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
 fn the_end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let job_id = || Some("j".to_owned());
-    let ended = |outcome| account.apply(&Fact::JobEnd(JobEnd { at: at(20), outcome }));
+    let ended = |outcome| account.apply(&Fact::Answer(Answer { at: at(20), outcome }));
     let data = SyncData::Transactions;
     let success =
         SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: job_id() };

@@ -29,28 +29,130 @@ fn syncing_does_not_show_in_the_next_refresh() {
 }
 
 #[test]
-fn an_unlinking_that_is_certain_is_checked_ever_more_rarely() {
-    let day = |days: u32| 90 * DAY_MINUTES + days * DAY_MINUTES;
-    let facts = [strong(0, fresh()), strong(day(0), News::Unlinked)];
-    assert_eq!(next(facts.clone()), Some(at(day(7))));
-    let gone = |days| Fact::LinkCheck(LinkCheck { at: at(day(days)), linked: false });
-    let checked = |days| next(facts.clone().into_iter().chain([gone(days)]));
-    assert_eq!(checked(7), Some(at(day(14))));
-    assert_eq!(checked(14), Some(at(day(28))));
-}
-
-#[test]
-fn an_unlinking_that_is_weak_is_checked() {
-    assert_eq!(next([strong(1, fresh()), weak(5, News::Unlinked)]), Some(at(5)));
-}
-
-#[test]
-fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked() {
-    for news in [fresh(), News::Reauthorized] {
-        assert_eq!(next([strong(5, News::Unlinked), strong(9, news)]), Some(at(9)));
+fn an_unlinking_is_checked_at_once_and_ever_more_rarely_once_mono_has_answered() {
+    for unlinked in [strong(0, News::Unlinked), weak(0, News::Unlinked)] {
+        let account = record([strong(0, connected()), unlinked]);
+        assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
+        let gone = |account: &Account, days: u32| {
+            account.apply(&link_check(account, days * DAY_MINUTES, LinkState::Gone))
+        };
+        let at_once = gone(&account, 0);
+        assert_eq!(at_once.next_refresh_at(POLICY), Some(at(0) + 7 * DAY));
+        let again = gone(&at_once, 7);
+        assert_eq!(again.next_refresh_at(POLICY), Some(at(0) + 14 * DAY));
+        assert_eq!(gone(&again, 14).next_refresh_at(POLICY), Some(at(0) + 28 * DAY));
     }
-    let beside = [strong(5, News::Unlinked), strong(9, News::SyncFailed)];
-    assert_eq!(next(beside), Some(at(5 + 7 * DAY_MINUTES)));
+}
+
+#[test]
+fn a_check_that_told_nothing_of_a_settled_end_waits_as_well() {
+    let heard = record([strong(0, connected()), strong(0, News::Unlinked)]);
+    let gone = heard.apply(&link_check(&heard, 0, LinkState::Gone));
+    let week = 7 * DAY_MINUTES;
+    let unknown = gone.apply(&link_check(&gone, week + 30, LinkState::Unknown));
+    assert_eq!(unknown.next_refresh_at(POLICY), Some(at(week + 30) + HOUR));
+    let again = unknown.apply(&link_check(&unknown, week + 300, LinkState::Unknown));
+    assert_eq!(again.next_refresh_at(POLICY), Some(at(week + 600)));
+}
+
+#[test]
+fn an_account_that_mono_shows_after_its_end_is_never_checked_again() {
+    let heard = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    let error = mono_error();
+    let gone = shown.apply(&attempt(20, SyncOutcome::NotFound { error }));
+    assert_eq!(gone.next_refresh_at(POLICY), None);
+    for retried in [connected(), fresh()] {
+        assert_eq!(gone.apply(&weak(30, retried)).next_refresh_at(POLICY), None);
+    }
+    let again = gone.apply(&weak(30, News::Unlinked)).next_refresh_at(POLICY);
+    assert_eq!(again, Some(at(21) + 7 * DAY), "it may have been linked in between");
+    assert!(gone.apply(&strong(30, connected())).next_refresh_at(POLICY).is_some());
+}
+
+#[test]
+fn later_links_do_not_begin_the_backoff_anew() {
+    let relinked = [strong(0, News::Unlinked), strong(1, connected()), attempt(600, failure())];
+    let again = strong(590, connected());
+    assert_eq!(next(relinked.clone().into_iter().chain([again])), next(relinked));
+}
+
+#[test]
+fn a_link_check_that_told_nothing_is_repeated_by_exponential_back_off() {
+    let account = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let checked = |minutes: &[u32]| {
+        let check = |account: Account, minutes: &u32| {
+            account.apply(&link_check(&account, *minutes, LinkState::Unknown))
+        };
+        minutes.iter().fold(account.clone(), check).next_refresh_at(POLICY)
+    };
+    assert_eq!(checked(&[6]), Some(at(6 + 60)));
+    assert_eq!(checked(&[6, 66]), Some(at(66 + 61)));
+    assert_eq!(checked(&[6, 66, 205]), Some(at(205 + 200)));
+    let month = 30 * DAY_MINUTES;
+    assert_eq!(checked(&[month]), Some(at(month + 7 * DAY_MINUTES)));
+}
+
+#[test]
+fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
+    let unlinked = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
+    for news in [fresh(), News::Reauthorized] {
+        assert_eq!(gone.apply(&strong(9, news)).next_refresh_at(POLICY), Some(at(9)));
+    }
+    let beside = gone.apply(&strong(9, News::SyncFailed));
+    assert_eq!(beside.next_refresh_at(POLICY), gone.next_refresh_at(POLICY));
+}
+
+#[test]
+fn a_weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
+    let unlinked = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
+    let late = gone.apply(&weak(40, connected()));
+    assert_eq!(late.next_refresh_at(POLICY), Some(at(40)));
+    assert!(matches!(late.plan(at(41), POLICY), Some(Want::Link { .. })));
+    let settled = late.apply(&link_check(&late, 42, LinkState::Gone));
+    assert_eq!(settled.next_refresh_at(POLICY), Some(at(42) + 7 * DAY));
+}
+
+#[test]
+fn an_account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
+    let balance = |start| {
+        let (data, balance) = (SyncData::Balance, Some(MinorUnits(1)));
+        let has_new_data = false;
+        balance_attempt(
+            start,
+            SyncOutcome::Successful { has_new_data, data, balance, job_id: None },
+        )
+    };
+    let synced = record([strong(0, fresh())]);
+    let due = synced.next_refresh_at(POLICY);
+    let daily = (1..60).map(|day| balance(day * 20 * 60));
+    let account = daily.fold(synced, |account, fact| account.apply(&fact));
+    assert_eq!(account.standing(at(100 * DAY_MINUTES)).status, Status::Healthy);
+    assert_eq!(account.next_refresh_at(POLICY), due);
+}
+
+#[test]
+fn trouble_of_the_whole_system_is_tried_again_by_exponential_back_off() {
+    let healthy = record([strong(0, fresh())]);
+    let due = healthy.next_refresh_at(POLICY).unwrap();
+    let due_minute = u32::try_from(due.since(at(0)).as_secs() / 60).unwrap() + 1;
+    for trouble in [Trouble::Refused(mono_error()), Trouble::Unavailable, Trouble::NotConnected] {
+        let trouble = SyncOutcome::Trouble(trouble);
+        let tried =
+            |minutes| healthy.apply(&attempt(minutes, trouble.clone())).next_refresh_at(POLICY);
+        assert_eq!(tried(due_minute), Some(at(due_minute) + HOUR), "{trouble:?}");
+        let later = due_minute + 5 * 60;
+        let waited = at(later).since(due);
+        assert_eq!(tried(later), Some(at(later) + waited), "as long again as it was due");
+        let next_week = due_minute + 7 * DAY_MINUTES;
+        assert_eq!(tried(next_week), Some(at(next_week) + DAY), "an interval at most");
+        assert_eq!(tried(60), Some(due), "what is not due yet waits no longer");
+    }
+    let failing = record([strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))]);
+    let refused = SyncOutcome::Trouble(Trouble::Refused(mono_error()));
+    assert_eq!(failing.apply(&attempt(10, refused)).next_refresh_at(POLICY), Some(at(10) + HOUR));
 }
 
 #[test]
@@ -68,10 +170,32 @@ fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
 }
 
 #[test]
-fn weak_bad_news_is_settled_by_one_attempt_for_each_confirmed_pull() {
-    let demand = weak(40, News::ReauthorisationRequired);
-    let facts = [strong(1, fresh()), attempt(5, failure()), demand];
-    assert_eq!(next(facts), Some(at(40 + 7 * DAY_MINUTES)), "an attempt was made since the pull");
+fn weak_bad_news_is_settled_by_one_attempt_after_it() {
+    let facts =
+        [strong(1, fresh()), attempt(5, timeout()), weak(40, News::ReauthorisationRequired)];
+    assert_eq!(next(facts.clone()), Some(at(5) + DAY), "not for seven days");
+    let settled = facts.into_iter().chain([attempt(5 + DAY_MINUTES, timeout())]);
+    assert_eq!(next(settled), Some(at(40) + 7 * DAY));
+}
+
+#[test]
+fn weak_bad_news_that_our_own_attempt_has_told_is_an_echo() {
+    let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let echo = weak(7, News::ReauthorisationRequired);
+    assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + DAY));
+    let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, News::SyncFailed)];
+    assert_eq!(next(failed), Some(at(140)), "it doubles as without the echo");
+}
+
+#[test]
+fn a_weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
+    let facts = [strong(1, fresh()), strong(60, News::ReauthorisationRequired), weak(80, fresh())];
+    assert_eq!(next(facts.clone()), Some(at(80)));
+    assert_eq!(record(facts.clone()).reason_to_refresh(), Reason::WeakEvidence);
+    let attempted = |outcome| next(facts.clone().into_iter().chain([attempt(200, outcome)]));
+    assert_eq!(attempted(timeout()), Some(at(200) + DAY), "it told nothing");
+    let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
+    assert_eq!(attempted(said_again), Some(at(201) + 7 * DAY));
 }
 
 #[test]
@@ -191,7 +315,7 @@ fn the_backoff_begins_anew_when_the_customer_has_come() {
     let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
     let came_at = 8 * DAY_MINUTES + 9;
     let reauthorised = vec![strong(came_at, News::Reauthorized)];
-    let relinked = vec![strong(came_at - 1, News::Unlinked), strong(came_at, connected())];
+    let relinked = vec![strong(came_at, News::Unlinked), strong(came_at + 1, connected())];
     for came in [reauthorised, relinked] {
         let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
         assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
@@ -212,8 +336,6 @@ fn others_with_a_pull_newer_than_the_attempt_wait_an_interval_after_the_attempt(
 #[test]
 fn an_attempt_that_did_not_reach_mono_does_not_count() {
     let facts = [strong(1, connected())];
-    for outcome in [rate_limited(), SyncOutcome::Trouble(Trouble::NotConnected)] {
-        let tried = facts.clone().into_iter().chain([attempt(9, outcome)]);
-        assert_eq!(next(tried), next(facts.clone()));
-    }
+    let tried = facts.clone().into_iter().chain([attempt(9, rate_limited())]);
+    assert_eq!(next(tried), next(facts));
 }

@@ -18,13 +18,13 @@ fn reference(facts: impl IntoIterator<Item = Fact>) -> Option<String> {
 #[test]
 fn a_late_event_never_overwrites_a_newer_one() {
     let account = record([strong(9, balance_of(900)), strong(5, balance_of(500))]);
-    assert_eq!(account.registers.balance.unwrap().value, MinorUnits(900));
+    assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(900)));
 }
 
 #[test]
 fn a_balance_that_was_not_sent_leaves_the_last_one() {
     let account = record([strong(5, balance_of(500)), strong(9, fresh())]);
-    assert_eq!(account.registers.balance.unwrap().value, MinorUnits(500));
+    assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(500)));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn details_and_balance_move_apart() {
     let named = News::Updated(Box::new(Update { details: Some(named), ..Update::default() }));
     let account = record([strong(1, named), strong(2, balance_of(7))]);
     assert!(account.registers.details.is_some_and(|held| held.order.at == at(1)));
-    assert!(account.registers.balance.is_some_and(|held| held.order.at == at(2)));
+    assert!(account.registers.cached_balance.newest().is_some_and(|held| held.order.at == at(2)));
 }
 
 #[test]
@@ -104,15 +104,15 @@ fn an_update_without_content_writes_nothing() {
 #[test]
 fn the_newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
     let account = record([attempt(1, success()), attempt(9, rate_limited())]);
-    assert_eq!(account.registers.attempt.unwrap().value, "rate_limited");
+    assert_eq!(account.registers.attempt.unwrap().value.outcome, "rate_limited");
     assert_eq!(account.registers.reached.unwrap().order.at, at(1));
 }
 
 #[test]
 fn an_attempt_counts_from_its_start_and_its_outcome_from_its_end() {
     let account = record([attempt(5, success())]);
-    assert_eq!(account.registers.attempt.unwrap().order.at, at(5));
-    assert_eq!(account.registers.synced.unwrap().order.at, at(6));
+    assert_eq!(account.view(at(9), POLICY).last_sync_attempt_at, Some(at(5)));
+    assert_eq!(account.last_synced_at(), Some(at(6)));
 }
 
 #[test]
@@ -142,13 +142,14 @@ fn transactions_are_pulled_when_retrieved_and_where_told_new() {
         };
         record([strong(1, News::Updated(Box::new(update)))]).registers.transactions.is_some()
     };
-    assert!(pulled(None, None, None), "nothing is known: reading is free");
+    assert!(pulled(None, None, None), "an event that no sync caused says nothing of new data");
     assert!(pulled(Some(&["balance", "transactions"]), None, None));
     assert!(!pulled(Some(&["balance"]), None, None));
     assert!(pulled(Some(&["transactions"]), Some("SUCCESSFUL"), Some(true)));
     assert!(!pulled(Some(&["transactions"]), Some("SUCCESSFUL"), None), "left out means none");
     assert!(!pulled(Some(&["transactions"]), None, Some(false)));
-    assert!(!pulled(Some(&["transactions"]), Some("FAILED"), Some(true)), "no confirmed pull");
+    assert!(pulled(Some(&["transactions"]), Some("FAILED"), Some(true)), "they are there");
+    assert!(!pulled(None, Some("FAILED"), Some(true)), "what is new is not said");
 }
 
 #[test]
@@ -157,9 +158,9 @@ fn a_timestamp_far_ahead_of_the_receipt_is_not_believed() {
         let order = Webhook::new(Some(at(10) + ahead), at(10), "e", None, connected()).order;
         (order.at, order.evidence)
     };
-    let five_minutes = Duration::from_mins(5);
-    assert_eq!(event(five_minutes), (at(15), Evidence::Strong));
-    assert_eq!(event(five_minutes + Duration::from_millis(1)), (at(10), Evidence::Weak));
+    let half_a_minute = Duration::from_secs(30);
+    assert_eq!(event(half_a_minute), (at(10) + half_a_minute, Evidence::Strong));
+    assert_eq!(event(half_a_minute + Duration::from_millis(1)), (at(10), Evidence::Weak));
 }
 
 #[test]
@@ -175,4 +176,47 @@ fn words_that_this_version_does_not_know_are_noticed() {
     assert!(strong(1, job("j", "paused")).has_unknown_value());
     assert!(!strong(1, updated("AVAILABLE", Some("SUCCESS"))).has_unknown_value());
     assert!(!attempt(1, failure()).has_unknown_value());
+}
+
+#[test]
+fn the_balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_them() {
+    let account = record([
+        strong(1, retrieved("AVAILABLE", &["identity", "balance", "transactions"])),
+        strong(5, retrieved("AVAILABLE", &["identity", "balance"])),
+    ]);
+    let view = account.view(at(10), POLICY);
+    assert_eq!((view.last_synced_at, view.balance_synced_at), (Some(at(1)), Some(at(5))));
+    assert_eq!(account.standing(at(10)), Standing { status: Status::Healthy, at: at(5) });
+    let transactions = account.apply(&attempt(7, success()));
+    let view = transactions.view(at(10), POLICY);
+    assert_eq!((view.last_synced_at, view.balance_synced_at), (Some(at(8)), Some(at(5))));
+}
+
+#[test]
+fn a_balance_that_was_not_sent_or_cannot_be_read_does_not_count_as_synced() {
+    let before = record([strong(1, retrieved("AVAILABLE", &["balance", "transactions"]))]);
+    for balance in [SentBalance::Missing, SentBalance::Unreadable] {
+        let News::Updated(mut update) = fresh() else { unreachable!() };
+        update.balance = balance;
+        let fact = strong(5, News::Updated(update));
+        assert_eq!(fact.has_unreadable_balance(), balance == SentBalance::Unreadable);
+        let account = before.apply(&fact);
+        let view = account.view(at(10), POLICY);
+        assert_eq!((view.balance, view.balance_synced_at), (Some(MinorUnits(1)), Some(at(1))));
+        assert_eq!(view.last_synced_at, Some(at(5)));
+    }
+}
+
+#[test]
+fn of_weak_values_the_two_newest_of_different_events_are_kept() {
+    let balance = |minute, amount| weak(minute, balance_of(amount));
+    let held = |facts: Vec<Fact>| {
+        let balance = record(facts).registers.cached_balance;
+        let amount = |held: Option<Register<MinorUnits>>| held.map(|held| held.value.0);
+        (amount(balance.strong), amount(balance.weak), amount(balance.weak_before))
+    };
+    let retried = vec![balance(1, 100), balance(5, 50), balance(40, 100), balance(41, 100)];
+    assert_eq!(held(retried), (None, Some(100), Some(50)));
+    let beside_a_strong_one = vec![balance(1, 7), strong(3, balance_of(8)), balance(2, 9)];
+    assert_eq!(held(beside_a_strong_one), (Some(8), Some(9), Some(7)));
 }

@@ -228,7 +228,7 @@ fn failed_stands_since_the_newest_fact_that_says_so() {
 fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
     for sync_status in ["FAILED", "REAUTHORISATION_REQUIRED", "PROCESSING", "whatever"] {
         let account = record([strong(5, updated("AVAILABLE", Some(sync_status)))]);
-        assert_eq!(account.registers.synced, None, "{sync_status}");
+        assert_eq!(account.confirmed(), None, "{sync_status}");
         assert_ne!(account.standing(later()).status, Healthy);
     }
 }
@@ -241,9 +241,10 @@ fn a_confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync(
         for sync_status in
             [None, Some("SUCCESSFUL"), Some("SUCCESS"), Some("successful"), Some("FAILED")]
         {
-            let confirmed = record([strong(1, updated(data_status, sync_status))]).registers.synced;
+            let account = record([strong(1, updated(data_status, sync_status))]);
+            let confirmed = account.confirmed().is_some();
             let good = matches!(data_status, "AVAILABLE" | "available" | "PARTIAL");
-            assert_eq!(confirmed.is_some(), good && sync_status != Some("FAILED"));
+            assert_eq!(confirmed, good && sync_status != Some("FAILED"));
         }
     }
 }
@@ -283,6 +284,7 @@ fn attempts_that_tell_nothing_of_the_account_change_no_status() {
         timeout(),
         SyncOutcome::Trouble(Trouble::Unavailable),
         SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
+        SyncOutcome::Trouble(Trouble::Refused(mono_error())),
         rate_limited(),
         SyncOutcome::Trouble(Trouble::NotConnected),
     ] {
@@ -297,4 +299,146 @@ fn reauthorisation_required_at_is_told_while_the_demand_stands() {
     for news in [fresh(), News::Reauthorized] {
         assert_eq!(demanded.apply(&strong(6, news)).reauthorisation_required_at(), None);
     }
+}
+
+#[test]
+fn a_link_that_is_told_after_its_data_is_neither_syncing_nor_pending() {
+    let link = || strong(12, News::Connected { customer_id: None, processing: true });
+    for data in [fresh(), updated("UNAVAILABLE", None), updated("FAILED", None)] {
+        let told = record([strong(11, data.clone())]).standing(at(13));
+        let linked = record([strong(11, data.clone()), link()]);
+        assert_eq!(linked.standing(at(13)), told, "{data:?}");
+        let unlinked = strong(5, News::Unlinked);
+        let relinked = record([strong(1, fresh()), unlinked, strong(11, data.clone()), link()]);
+        assert_eq!(relinked.standing(at(13)), told, "{data:?}");
+    }
+}
+
+#[test]
+fn only_the_link_that_follows_the_unlinking_counts() {
+    let relinked = [
+        strong(1, connected()),
+        strong(2, News::Unlinked),
+        strong(3, connected()),
+        strong(4, fresh()),
+    ];
+    let demanded = relinked.clone().into_iter().chain([strong(5, News::ReauthorisationRequired)]);
+    let again = strong(9, News::Connected { customer_id: None, processing: true });
+    assert_standing(relinked.into_iter().chain([again.clone()]), Healthy, 4);
+    assert_standing(demanded.chain([again]), ReauthorisationRequired, 5);
+}
+
+#[test]
+fn a_refuted_weak_unlinking_discounts_nothing() {
+    let refuted = |facts: Vec<Fact>| {
+        let account = record(facts);
+        let account = account.apply(&link_check(&account, 160, LinkState::Linked));
+        account.standing(at(161))
+    };
+    let linked = || vec![strong(100, connected()), weak(101, News::Unlinked)];
+    let updated = refuted([linked(), vec![strong(105, fresh())]].concat());
+    assert_eq!(updated, Standing { status: Healthy, at: at(105) });
+    let demand = strong(100, News::ReauthorisationRequired);
+    let demanded = record([linked(), vec![demand]].concat());
+    let demanded = demanded.apply(&link_check(&demanded, 160, LinkState::Linked));
+    assert_eq!(demanded.standing(at(161)).status, ReauthorisationRequired);
+    assert!(demanded.attention().is_some());
+}
+
+#[test]
+fn a_former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
+    let facts = [
+        strong(40, News::ReauthorisationRequired),
+        strong(50, News::Unlinked),
+        strong(60, connected()),
+        weak(101, News::Unlinked),
+    ];
+    let account = record(facts);
+    let refuted = account.apply(&link_check(&account, 160, LinkState::Linked));
+    assert_eq!(refuted.standing(at(161)).status, Pending, "the demand is of the former link");
+}
+
+#[test]
+fn an_unlinking_is_in_doubt_until_mono_has_answered() {
+    let heard = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    assert_eq!(heard.standing(later()), Standing { status: Unlinked, at: at(5) });
+    let gone = heard.apply(&link_check(&heard, 9, LinkState::Gone));
+    assert_eq!(gone.link(), Link::Ended { at: at(9) });
+    assert_eq!(gone.standing(later()).status, Unlinked);
+    let linked = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    assert_eq!(linked.link(), Link::Linked);
+    assert_eq!(linked.standing(later()).status, Pending, "what is known is of the former link");
+    let unknown = heard.apply(&link_check(&heard, 9, LinkState::Unknown));
+    assert!(matches!(unknown.link(), Link::InDoubt { .. }) && unknown.is_unlinked());
+}
+
+#[test]
+fn an_account_that_mono_shows_and_does_not_sync_is_unlinked_for_good() {
+    let heard = record([strong(1, fresh()), weak(5, News::Unlinked)]);
+    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    let not_found = SyncOutcome::NotFound { error: mono_error() };
+    let gone = shown.apply(&attempt(20, not_found));
+    assert_eq!(gone.link(), Link::Ended { at: at(21) });
+    let retried = gone.apply(&weak(30, News::Unlinked));
+    assert_eq!(retried.link(), Link::Ended { at: at(21) }, "a retry costs nothing");
+    let relinked = retried.apply(&strong(40, connected()));
+    assert_eq!((relinked.link(), relinked.standing(later()).status), (Link::Linked, Pending));
+}
+
+#[test]
+fn a_sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
+    let heard = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    let error = MonoError { code: "HTTP_400".to_owned(), message: None };
+    let refused = SyncOutcome::Failed { error, job_id: None };
+    assert_eq!(shown.apply(&attempt(20, refused.clone())).standing(later()).status, Unlinked);
+    let never_unlinked = record([strong(1, fresh()), attempt(20, refused)]);
+    assert_eq!(never_unlinked.standing(later()).status, Failed);
+}
+
+#[test]
+fn a_404_after_syncs_that_succeeded_is_a_failure_and_no_end() {
+    let heard = record([strong(1, fresh()), weak(5, News::Unlinked)]);
+    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    let not_found = SyncOutcome::NotFound { error: mono_error() };
+    let synced = shown.apply(&attempt(20, success())).apply(&attempt(500, not_found));
+    assert_eq!(synced.standing(later()).status, Failed);
+    assert!(synced.next_refresh_at(POLICY).is_some());
+}
+
+#[test]
+fn a_weak_link_after_an_unlinking_is_pending_and_in_doubt() {
+    let account = record([strong(1, fresh()), strong(5, News::Unlinked), weak(9, connected())]);
+    assert_eq!(account.standing(later()), Standing { status: Pending, at: at(9) });
+    assert!(matches!(account.link(), Link::InDoubt { ended_at: None, .. }));
+    let gone = account.apply(&link_check(&account, 20, LinkState::Gone));
+    assert_eq!(gone.standing(later()).status, Unlinked);
+    let unknown = account.apply(&link_check(&account, 20, LinkState::Unknown));
+    assert_eq!(unknown.standing(later()).status, Unlinked, "nothing confirms it");
+    let linked = account.apply(&link_check(&account, 20, LinkState::Linked));
+    assert_eq!(linked.link(), Link::Linked);
+    let synced = account.apply(&strong(10, fresh()));
+    assert_eq!(synced.link(), Link::Linked, "fresh data proves it");
+}
+
+#[test]
+fn a_weak_pull_after_a_demand_may_be_a_retry_and_ends_nothing() {
+    let pulled = |minutes, amount| {
+        let News::Updated(mut update) = fresh() else { unreachable!() };
+        update.balance = sent(amount);
+        weak(minutes, News::Updated(update))
+    };
+    let facts =
+        vec![pulled(0, 100), pulled(60, 50), strong(25 * 60, News::ReauthorisationRequired)];
+    let before = record(facts);
+    let retried = before.apply(&pulled(40 * 60, 100));
+    assert_eq!(retried.standing(later()).status, ReauthorisationRequired);
+    let view = retried.view(later(), POLICY);
+    assert_eq!(view.balance, Some(MinorUnits(50)));
+    let synced = (view.last_synced_at, view.balance_synced_at);
+    assert_eq!(synced, (Some(at(60)), Some(at(60))));
+    let settled = retried.apply(&attempt(41 * 60, success()));
+    assert_eq!(settled.standing(later()).status, Healthy, "one sync settles it");
+    let come = strong(26 * 60, News::Reauthorized);
+    assert_eq!(retried.apply(&come).standing(later()).status, Healthy, "the customer has come");
 }

@@ -12,6 +12,7 @@ fn end(account: &Account, start: u32, outcome: SyncOutcome) -> Option<Account> {
     let ended = SyncAttempt {
         started_at: at(start),
         ended_at: at(start + 1),
+        data: SyncData::Transactions,
         incomplete_allowed: false,
         outcome,
     };
@@ -20,16 +21,6 @@ fn end(account: &Account, start: u32, outcome: SyncOutcome) -> Option<Account> {
 
 fn not_found() -> SyncOutcome {
     SyncOutcome::NotFound { error: mono_error() }
-}
-
-fn retrieved(parts: &[&str]) -> News {
-    let parts = parts.iter().map(|part| (*part).to_owned()).collect();
-    News::Updated(Box::new(Update {
-        data_status: Some(DataStatus::from_word("PARTIAL")),
-        retrieved_data: Some(parts),
-        balance: Some(MinorUnits(1)),
-        ..Update::default()
-    }))
 }
 
 #[test]
@@ -74,22 +65,20 @@ fn an_account_that_waits_for_its_customer_can_be_synced() {
 }
 
 #[test]
-fn an_unlinked_account_is_not_synced_and_a_weak_unlinking_is_in_doubt() {
-    let unlinked = record([strong(1, fresh()), strong(5, News::Unlinked)]);
-    assert_eq!(begin(&unlinked, 10), Err(SyncRefusal::Unlinked { in_doubt: false }));
-    let weakly = record([strong(1, fresh()), weak(5, News::Unlinked)]);
-    assert_eq!(begin(&weakly, 10), Err(SyncRefusal::Unlinked { in_doubt: true }));
-}
-
-#[test]
-fn a_check_of_the_link_settles_an_unlinking_in_doubt() {
-    let weakly = record([strong(1, fresh()), weak(5, News::Unlinked)]);
-    let checked = |linked| weakly.apply(&Fact::LinkCheck(LinkCheck { at: at(9), linked }));
-    assert!(begin(&checked(true), 10).is_ok());
-    assert_eq!(begin(&checked(false), 10), Err(SyncRefusal::Unlinked { in_doubt: false }));
-    let registers =
-        |account: Account| Registers { linked: None, unlinked: None, ..account.registers };
-    assert_eq!(registers(checked(true)), registers(weakly.clone()), "and writes nothing else");
+fn an_unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
+    let unlinked = record([strong(1, fresh()), weak(5, News::Unlinked)]);
+    let refused = |account: &Account, minute| match begin(account, minute) {
+        Err(SyncRefusal::Unlinked { to_check }) => to_check.is_some(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(&unlinked, 10));
+    let gone = unlinked.apply(&link_check(&unlinked, 9, LinkState::Gone));
+    assert!(!refused(&gone, 10));
+    let unknown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Unknown));
+    assert!(!refused(&unknown, 10), "not again at once");
+    assert!(refused(&unknown, 9 + 60));
+    let linked = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
+    assert!(begin(&linked, 10).is_ok());
 }
 
 #[test]
@@ -109,7 +98,8 @@ fn the_cooldown_holds_unless_mono_was_never_asked_to_begin() {
     ] {
         assert_eq!(cooldown(outcome.clone()), Some(at(15)), "{outcome:?}");
     }
-    for outcome in [rate_limited(), SyncOutcome::Trouble(Trouble::NotConnected)] {
+    let refused = SyncOutcome::Trouble(Trouble::Refused(mono_error()));
+    for outcome in [rate_limited(), SyncOutcome::Trouble(Trouble::NotConnected), refused] {
         assert_eq!(cooldown(outcome.clone()), None, "{outcome:?}");
     }
 }
@@ -162,9 +152,12 @@ fn ones_own_lease_is_no_obstacle_even_when_an_event_came_upon_it() {
 }
 
 /// Any number of callers, of which each begins, is perhaps long about it, and ends or dies, in any
-/// order, while events come in: Mono is never asked by two at once, nor within a cooldown.
+/// order, while events come in: Mono is never asked by two at once, nor within a cooldown. Without a
+/// cooldown the lease alone stands in the way.
 #[test]
 fn callers_never_ask_mono_at_once_or_too_soon() {
+    use std::collections::BTreeMap;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -188,19 +181,23 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
         1 => (0..4_u8).prop_map(Act::Die),
         1 => Just(Act::Event),
     ];
-    proptest!(|(acts in vec(act, 0..60), seen in any::<bool>())| {
+    let cooldown = proptest::sample::select(vec![Duration::ZERO, POLICY.cooldown]);
+    let config = ProptestConfig::with_cases(10_000);
+    proptest!(config, |(acts in vec(act, 0..60), seen in any::<bool>(), cooldown in cooldown)| {
         let mut account = seen.then(|| record([strong(0, fresh())]));
-        // Who is at Mono, since when, and until when nobody else may be there.
-        let mut asking: std::collections::BTreeMap<u8, Lease> = std::collections::BTreeMap::new();
+        // Who is at Mono, and until when nobody else may be there.
+        let mut asking: BTreeMap<u8, Lease> = BTreeMap::new();
         let mut closed_until = at(0);
         for (minute, act) in (1_u32..).zip(acts) {
             let stored = account.clone().unwrap_or_else(|| Account::new(id()));
             match act {
                 Act::Begin(caller) if !asking.contains_key(&caller) => {
                     let lease = lease(minute, caller);
-                    if let Ok(begun) = stored.begin_sync(lease, POLICY.cooldown) {
+                    if let Ok(begun) = stored.begin_sync(lease, cooldown) {
+                        let others = asking.values().filter(|other| at(minute) < other.until);
+                        prop_assert_eq!(others.count(), 0, "two at once");
                         prop_assert!(at(minute) >= closed_until, "too soon");
-                        closed_until = at(minute) + POLICY.cooldown;
+                        closed_until = at(minute) + cooldown;
                         asking.insert(caller, lease);
                         account = Some(begun);
                     }
@@ -209,18 +206,22 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
                     if let Some(lease) = asking.remove(&caller) {
                         let (started_at, ended_at) = (lease.started_at, at(minute));
                         let newest = stored.lease == Some(lease);
-                        if !outcome.reached_mono() && newest {
-                            closed_until = at(minute);
-                        } else if outcome == not_found() && newest && stored.nothing_known() {
-                            // Nothing is kept, the cooldown neither: there was nothing to charge.
+                        let nothing_left = outcome == not_found() && stored.nothing_known();
+                        // Nothing was begun, or nothing is kept: there was nothing to charge.
+                        if newest && (!outcome.reached_mono() || nothing_left) {
                             closed_until = at(minute);
                         }
-                        let attempt = SyncAttempt { started_at, ended_at, incomplete_allowed: false, outcome };
+                        let data = SyncData::Transactions;
+                        let incomplete_allowed = false;
+                        let attempt =
+                            SyncAttempt { started_at, ended_at, data, incomplete_allowed, outcome };
                         account = stored.end_sync(lease, &attempt);
                     }
                 }
+                // Its lease holds until it ends by itself.
                 Act::Die(caller) => {
-                    asking.remove(&caller);
+                    let lease = asking.remove(&caller).filter(|lease| stored.lease == Some(*lease));
+                    closed_until = lease.map_or(closed_until, |lease| closed_until.max(lease.until));
                 }
                 Act::Event => account = Some(stored.apply(&strong(minute, fresh()))),
                 Act::Begin(_) => {}
@@ -243,30 +244,45 @@ fn the_record_of_a_first_sync_is_pending_since_its_lease() {
     assert_eq!(begun.next_refresh_at(POLICY), Some(at(15)));
 }
 
+const DAY_MINUTES: u32 = 24 * 60;
+
 #[test]
-fn the_balance_alone_is_synced_where_no_transactions_were_ever_seen() {
-    let balance_only = record([strong(1, retrieved(&["identity", "balance"]))]);
-    assert_eq!(balance_only.data_to_sync(), SyncData::Balance);
-    let both = strong(2, retrieved(&["balance", "transactions"]));
-    let nothing_new = strong(
-        2,
-        News::Updated(Box::new(Update {
-            data_status: Some(DataStatus::from_word("AVAILABLE")),
-            sync_status: Some(SyncStatus::Successful),
-            retrieved_data: Some(vec!["transactions".to_owned()]),
-            ..Update::default()
-        })),
+fn a_balance_only_account_is_asked_for_its_balance_and_once_a_week_for_transactions() {
+    let without = |minutes| strong(minutes, retrieved("PARTIAL", &["identity", "balance"]));
+    let linked = record([without(0)]);
+    assert!(!linked.is_balance_only(), "its bank may have had a problem");
+    assert_eq!(linked.data_to_sync(at(DAY_MINUTES)), SyncData::Transactions);
+    let failed = SyncOutcome::Failed { error: mono_error(), job_id: None };
+    let asked = linked.apply(&attempt(DAY_MINUTES, failed)).apply(&without(DAY_MINUTES + 2));
+    assert!(asked.is_balance_only(), "a day apart");
+    let wanted = |days: u32| asked.data_to_sync(at(days * DAY_MINUTES));
+    assert_eq!(
+        [2, 7, 8].map(wanted),
+        [SyncData::Balance, SyncData::Balance, SyncData::Transactions]
     );
-    for account in [
-        Account::new(id()),
-        record([strong(1, fresh())]),
-        balance_only.apply(&both),
-        record([both, strong(3, retrieved(&["balance"]))]),
-        record([nothing_new, strong(3, retrieved(&["balance"]))]),
-        record([attempt(1, success()), strong(3, retrieved(&["balance"]))]),
+    let never_asked = record([without(0), without(DAY_MINUTES)]);
+    assert_eq!(never_asked.data_to_sync(at(2 * DAY_MINUTES)), SyncData::Transactions);
+    let soon = record([without(0), without(60)]);
+    assert!(!soon.is_balance_only());
+}
+
+#[test]
+fn an_account_that_has_ever_shown_transactions_is_not_balance_only() {
+    let without = |minutes| strong(minutes, retrieved("PARTIAL", &["identity", "balance"]));
+    let account = record([without(0), without(2 * DAY_MINUTES)]);
+    assert!(account.is_balance_only());
+    for shown in [
+        strong(5, retrieved("AVAILABLE", &["balance", "transactions"])),
+        strong(5, updated("AVAILABLE", None)),
     ] {
-        assert_eq!(account.data_to_sync(), SyncData::Transactions, "{account:?}");
+        assert!(!account.apply(&shown).is_balance_only());
     }
+    let successful = account.apply(&attempt(3 * DAY_MINUTES, success()));
+    assert!(successful.is_balance_only(), "a confirmed sync alone shows none");
+    let pull = successful.import_due().unwrap();
+    let state = ImportState { through: Some(at(1)), gaps: Vec::new() };
+    let rows = successful.apply(&Fact::Import(Import { pull, state }));
+    assert!(!rows.is_balance_only(), "but a row does");
 }
 
 #[test]

@@ -43,6 +43,11 @@ fn failed(code: &str, message: Option<&str>, job_id: Option<&str>) -> SyncOutcom
     SyncOutcome::Failed { error, job_id: job_id.map(str::to_owned) }
 }
 
+fn refused(code: &str) -> SyncOutcome {
+    let error = MonoError { code: code.to_owned(), message: None };
+    SyncOutcome::Trouble(Trouble::Refused(error))
+}
+
 fn unusable(code: &str) -> SyncOutcome {
     let error = MonoError { code: code.to_owned(), message: None };
     SyncOutcome::Trouble(Trouble::Unusable(error))
@@ -169,7 +174,7 @@ fn v1_refreshes_all_whatever_is_asked_for() {
 fn v2_may_say_failed_in_the_body_alone() {
     let body = json!({ "status": "failed", "message": "Bank not available", "data": null });
     assert_eq!(v2(200, &[], &body), failed("HTTP_200", Some("Bank not available"), None));
-    assert_eq!(v2(402, &[], &body), failed("HTTP_402", Some("Bank not available"), None));
+    assert_eq!(v2(409, &[], &body), failed("HTTP_409", Some("Bank not available"), None));
 }
 
 #[test]
@@ -194,8 +199,9 @@ fn an_account_that_mono_does_not_know_is_not_found() {
 #[test]
 fn trouble_is_told_by_the_http_status() {
     for (status, outcome) in [
-        (401, unusable("HTTP_401")),
-        (403, unusable("HTTP_403")),
+        (401, refused("HTTP_401")),
+        (402, refused("HTTP_402")),
+        (403, refused("HTTP_403")),
         (302, unusable("HTTP_302")),
         (307, unusable("HTTP_307")),
         (429, SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None })),
@@ -219,7 +225,7 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
             assert_eq!(outcome(200), unusable("UNREADABLE_ANSWER"), "{body}");
             assert_eq!(outcome(404), unusable("UNREADABLE_ANSWER"), "a wrong address, perhaps");
             assert_eq!(outcome(502), unavailable());
-            assert_eq!(outcome(401), unusable("HTTP_401"));
+            assert_eq!(outcome(401), refused("HTTP_401"));
         }
     }
 }
@@ -267,12 +273,27 @@ fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
 #[test]
 fn an_account_is_known_or_not_or_it_cannot_be_told() {
     let known = |status, body| answer(status, &[], body).of_account();
-    assert_eq!(known(200, "{\"data\":{}}"), Ok(true));
-    assert_eq!(known(404, "{\"status\":\"failed\"}"), Ok(false));
+    for body in ["{\"data\":{}}", "{\"account\":{}}"] {
+        assert_eq!(known(200, body), Ok(LinkState::Linked), "{body}");
+    }
+    let demand = r#"{ "code": "REAUTHORISATION_REQUIRED" }"#;
+    assert_eq!(
+        known(403, demand),
+        Ok(LinkState::Linked),
+        "a bank that wants the customer knows it"
+    );
+    for status in [400, 404, 410] {
+        assert_eq!(known(status, "{\"status\":\"failed\"}"), Ok(LinkState::Gone), "{status}");
+    }
     assert_eq!(known(500, "{}"), Err(Trouble::Unavailable));
-    for (status, body) in [(404, "<html>"), (200, "<html>"), (400, "{}"), (401, "{}"), (302, "{}")]
-    {
-        assert!(matches!(known(status, body), Err(Trouble::Unusable(_))), "{status} {body}");
+    for status in [200, 302, 400, 404, 410] {
+        assert!(matches!(known(status, "<html>"), Err(Trouble::Unusable(_))), "{status}");
+    }
+    for body in ["{}", "{\"data\":null}", "{\"status\":\"failed\",\"data\":{}}"] {
+        assert!(matches!(known(200, body), Err(Trouble::Unusable(_))), "{body}");
+    }
+    for status in [401, 402, 403] {
+        assert!(matches!(known(status, "{}"), Err(Trouble::Refused(_))), "{status}");
     }
 }
 
@@ -308,7 +329,7 @@ fn without_a_link_over_tls_or_a_token_there_is_no_reauthorisation() {
         let refusal = |status, body| refusal(version, status, body);
         assert!(matches!(refusal(200, "{}"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
         assert!(matches!(refusal(200, "<html>"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
-        assert!(matches!(refusal(401, "{}"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
+        assert!(matches!(refusal(401, "{}"), NoReauthorisation::Trouble(Trouble::Refused(_))));
         assert_eq!(refusal(503, "{}"), NoReauthorisation::Trouble(Trouble::Unavailable));
         assert_eq!(refusal(404, "{}"), NoReauthorisation::NotFound);
         assert!(matches!(refusal(400, "{}"), NoReauthorisation::Failed(_)));
@@ -341,12 +362,12 @@ fn a_code_is_one_word_and_no_number_of_a_person() {
     for (code, told) in [
         ("TASK_FAILED", "TASK_FAILED"),
         ("E-12.3", "E-12.3"),
-        ("Ada Example declined", "HTTP_402"),
-        ("ACCOUNT_0131883461", "HTTP_402"),
-        ("live_sk_abc", "HTTP_402"),
-        (&"X".repeat(65), "HTTP_402"),
+        ("Ada Example declined", "HTTP_409"),
+        ("ACCOUNT_0131883461", "HTTP_409"),
+        ("live_sk_abc", "HTTP_409"),
+        (&"X".repeat(65), "HTTP_409"),
     ] {
-        assert_eq!(v1(402, &json!({ "code": code })), failed(told, None, None), "{code}");
+        assert_eq!(v1(409, &json!({ "code": code })), failed(told, None, None), "{code}");
     }
 }
 
@@ -355,13 +376,25 @@ fn no_answer_makes_the_reader_panic() {
     use proptest::prelude::*;
     let words =
         proptest::sample::select(vec!["", "failed", "finished", "REAUTHORISATION_REQUIRED"]);
-    proptest!(|(status in 100..600_u16, word in words, body in "\\PC*")| {
-        for body in [body, json!({ "status": word, "code": word, "data": word }).to_string()] {
+    let row = r#"{"id":"r","type":"debit","amount":1,"date":"2026-01-05T00:00:00Z"}"#;
+    let page = format!(r#"{{"data":[{row},{row}],"meta":{{"total":2,"next":"x"}},"count":2}}"#);
+    let link = r#"{"token":"t","data":{"mono_url":"https://link.mono.co/A"}}"#.to_owned();
+    let damage = (0..page.len(), any::<u8>());
+    proptest!(|(status in 100..600_u16, word in words, body in "\\PC*", (at, byte) in damage)| {
+        let said = json!({ "status": word, "code": word, "data": word }).to_string();
+        let damaged = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        for body in [body, said, damaged(&page), damaged(&link)] {
             let answer = answer(status, &[("x-job-status", word), ("x-job-id", word)], &body);
             for version in [V1, V2] {
                 let _ = answer.of_sync(version, SyncData::Balance);
+                let _ = answer.of_reauthorisation(version, Timestamp::from_millis(u64::MAX));
             }
-            let _ = (answer.of_job(), answer.of_account());
+            let _ = (answer.of_job(), answer.of_account(), answer.of_transactions());
         }
     });
 }
@@ -382,7 +415,7 @@ fn a_page_of_transactions_is_read_in_both_versions() {
     let v1 = format!("{{\"paging\":{place},\"data\":[{}]}}", row("_id"));
     for body in [v1, v2] {
         let page = transactions(200, &body).unwrap();
-        assert_eq!((page.rows.len(), page.unreadable), (1, 0));
+        assert_eq!((page.rows.len(), page.unreadable.len()), (1, 0));
         assert_eq!((page.total, page.has_next), (Some(307), true));
     }
     let last = transactions(200, r#"{ "data": [], "meta": { "total": 0, "next": null } }"#);
@@ -397,7 +430,9 @@ fn a_row_that_cannot_be_read_is_counted_and_stands_in_no_others_way() {
         { "id": "b", "type": "credit", "amount": 1.10, "date": "2026-01-05T00:00:00Z" },
         { "id": "c", "type": "credit", "amount": 110, "date": "2026-01-05T00:00:00Z" } ] }"#;
     let page = transactions(200, body).unwrap();
-    assert_eq!((page.unreadable, page.rows[0].position.id.as_str()), (3, "c"));
+    let ids = [None, Some("a".to_owned()), Some("b".to_owned())];
+    assert_eq!(page.unreadable, ids, "by its id, where it has one");
+    assert_eq!(page.rows[0].position.id, "c");
 }
 
 #[test]
@@ -411,15 +446,52 @@ fn what_is_no_page_is_trouble_and_never_an_empty_page() {
         (202, "not json"),
         (307, r#"{ "data": [] }"#),
         (400, r#"{ "data": [] }"#),
-        (401, r#"{ "data": [] }"#),
     ] {
         let page = transactions(status, body);
         let unusable = matches!(page, Err(NoTransactions::Trouble(Trouble::Unusable(_))));
         assert!(unusable, "{status} {body}: {page:?}");
     }
-    assert_eq!(transactions(404, "{}"), Err(NoTransactions::NotFound));
+    for status in [404, 410] {
+        assert_eq!(transactions(status, "{}"), Err(NoTransactions::NotFound));
+    }
+    for status in [401, 402, 403] {
+        let page = transactions(status, r#"{ "data": [] }"#);
+        assert!(matches!(page, Err(NoTransactions::Trouble(Trouble::Refused(_)))), "{status}");
+    }
     let trouble = |status| transactions(status, "{}").unwrap_err();
     assert_eq!(trouble(500), NoTransactions::Trouble(Trouble::Unavailable));
     let limited = Trouble::RateLimited { retry_after: None };
     assert_eq!(trouble(429), NoTransactions::Trouble(limited));
+}
+
+#[test]
+fn a_listing_that_needs_the_customer_says_so_under_any_status() {
+    for status in [200, 400, 401, 403, 428, 500] {
+        let page = transactions(status, r#"{ "code": "REAUTHORISATION_REQUIRED" }"#);
+        assert_eq!(page, Err(NoTransactions::ReauthorisationRequired), "{status}");
+    }
+    let page = transactions(403, r#"{ "message": "Account needs Reauthorization" }"#);
+    assert_eq!(page, Err(NoTransactions::ReauthorisationRequired));
+    let narrated = r#"{ "data": [{ "id": "a", "narration": "reauth fee" }], "message": "reauth" }"#;
+    assert_eq!(transactions(200, narrated).unwrap().unreadable.len(), 1, "a page is a page");
+}
+
+#[test]
+fn an_answer_that_is_not_paged_can_carry_a_count() {
+    let page = transactions(200, r#"{ "count": 0, "data": [] }"#).unwrap();
+    assert_eq!((page.total, page.has_next), (Some(0), false));
+    let page = transactions(200, r#"{ "data": [], "meta": { "next": "" } }"#).unwrap();
+    assert_eq!((page.total, page.has_next), (None, false));
+}
+
+#[test]
+fn a_refused_key_wallet_or_plan_is_no_failure_of_the_account() {
+    for status in [401, 402, 403] {
+        for version in [V1, V2] {
+            let outcome = answer(status, &[], r#"{ "status": "failed" }"#)
+                .of_sync(version, SyncData::Transactions);
+            assert!(matches!(outcome, SyncOutcome::Trouble(Trouble::Refused(_))), "{status}");
+            assert!(!outcome.reached_mono(), "nothing was begun");
+        }
+    }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use e2e::emulator::free_port;
 use e2e::shared_stack::local;
-use mono_sync::account::{JobDemand, JobState, MonoError, SyncData, SyncOutcome, Trouble};
+use mono_sync::account::{
+    JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, Trouble,
+};
 use mono_sync::account_id::AccountId;
 use mono_sync::mono::{
     ApiVersion, JobReport, KeyCache, Mono, Reauthorisation, ReauthorisationRequest, SyncRequest,
@@ -59,9 +61,9 @@ impl World {
         session.sync(&self.id, request, Instant::now() + LIMIT).await
     }
 
-    async fn knows(&self) -> Result<bool, Trouble> {
+    async fn link_state(&self) -> Result<LinkState, Trouble> {
         let session = self.mono.sign_in(Timestamp::now()).await.unwrap();
-        session.knows(&self.id, Instant::now() + LIMIT).await
+        session.link_state(&self.id, Instant::now() + LIMIT).await
     }
 }
 
@@ -145,10 +147,10 @@ async fn a_key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal(
     world.sandbox.set_secret_key("test_sk_second").unwrap();
     let put = secrets().put_secret_value().secret_id(&world.secret);
     put.secret_string("test_sk_second\n").send().await.unwrap();
-    let SyncOutcome::Trouble(Trouble::Unusable(error)) = sync(now).await else { panic!() };
+    let SyncOutcome::Trouble(Trouble::Refused(error)) = sync(now).await else { panic!() };
     assert_eq!(error.code, "HTTP_401");
     let minute = Duration::from_mins(1);
-    assert!(matches!(sync(now + minute / 2).await, SyncOutcome::Trouble(Trouble::Unusable(_))));
+    assert!(matches!(sync(now + minute / 2).await, SyncOutcome::Trouble(Trouble::Refused(_))));
     assert!(matches!(sync(now + minute).await, SyncOutcome::Successful { .. }));
     let reads = local().proxy.count("GetSecretValue", &format!("\"{}\"", world.secret));
     assert_eq!(reads, 2);
@@ -251,20 +253,20 @@ async fn a_connection_that_never_opened_is_told_from_one_that_broke() {
 }
 
 #[tokio::test]
-async fn a_read_is_free_and_repeated_after_trouble_that_may_pass() {
+async fn a_read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
     for version in BOTH {
         let world = World::new(version).await;
         let id = world.id.as_str();
         let limited = Mishap::RateLimited { retry_after: None };
         world.sandbox.plan_free(id, [limited, Mishap::ConnectionClosed]).unwrap();
-        assert_eq!(world.knows().await, Ok(true));
+        assert_eq!(world.link_state().await, Ok(LinkState::Linked));
         assert_eq!(world.sandbox.calls().len(), 3);
 
         world.sandbox.plan_free(id, vec![Mishap::Status(503); 3]).unwrap();
-        assert_eq!(world.knows().await, Err(Trouble::Unavailable), "but not for ever");
+        assert_eq!(world.link_state().await, Err(Trouble::Unavailable), "but not for ever");
         world.sandbox.plan_free(id, [Mishap::Status(401)]).unwrap();
         let calls = world.sandbox.calls().len();
-        assert!(matches!(world.knows().await, Err(Trouble::Unusable(_))));
+        assert!(matches!(world.link_state().await, Err(Trouble::Refused(_))));
         assert_eq!(world.sandbox.calls().len(), calls + 1, "nor where it cannot help");
         assert_eq!(world.sandbox.paid_calls(id), 0);
     }
@@ -274,9 +276,9 @@ async fn a_read_is_free_and_repeated_after_trouble_that_may_pass() {
 async fn an_account_that_was_unlinked_at_mono_is_not_known() {
     for version in BOTH {
         let world = World::new(version).await;
-        assert_eq!(world.knows().await, Ok(true));
+        assert_eq!(world.link_state().await, Ok(LinkState::Linked));
         world.sandbox.unlink(world.id.as_str()).unwrap();
-        assert_eq!(world.knows().await, Ok(false));
+        assert_eq!(world.link_state().await, Ok(LinkState::Gone));
     }
 }
 

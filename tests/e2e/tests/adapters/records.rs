@@ -76,10 +76,8 @@ fn changed(steps: &[Step]) -> Vec<bool> {
 
 pub(crate) async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64> {
     let stored = store.get(id).await.unwrap()?;
-    stored.account.registers.balance.map(|held| {
-        let MinorUnits(amount) = held.value;
-        amount
-    })
+    let policy = store.policy();
+    stored.account.view(Timestamp::now(), policy).balance.map(|MinorUnits(amount)| amount)
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
         "account_id",
         "account_number",
         "balance",
+        "balance_synced_at",
         "currency",
         "customer_id",
         "data_status",
@@ -126,8 +127,8 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
         "type",
     ];
     assert_eq!(fields, documented);
-    assert_eq!(account["last_synced_at"], "2026-01-27T21:00:01.000Z");
-    assert_eq!(account["balance"], 22_967);
+    assert_eq!(account["balance_synced_at"], "2026-01-27T21:00:01.000Z");
+    assert_eq!((&account["balance"], &account["last_synced_at"]), (&json!(22_967), &json!(null)));
 }
 
 #[tokio::test]

@@ -81,8 +81,10 @@ async fn a_listed_account_is_shown_as_it_is_by_itself() {
 async fn the_most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated() {
     let mut own = Vec::new();
     for second in [30, 10, 50, 20, 40] {
-        let id = account_id();
-        post(&balance_update(&id, second, 1)).await;
+        let id = world(Dialect::V2).mono.link(Link { silent: true, ..Link::default() });
+        let mut update = balance_update(&id, second, 1);
+        update["data"]["meta"]["retrieved_data"] = json!(["balance", "transactions"]);
+        post(&update).await;
         account_with_status(&id, "healthy").await;
         post(&json!({
             "event": "mono.events.account_updated", "event_id": format!("{id}-failed"),

@@ -51,17 +51,14 @@ impl Case {
     /// The rows as Mono has them, in the form and the order of the API.
     pub(super) fn rows_at_mono(&self) -> Vec<Value> {
         let currency = self.world.mono.account(&self.id).unwrap().currency;
-        let mut rows: Vec<_> = self.world.mono.transactions(&self.id).iter().map(|row| {
+        self.world.mono.transactions(&self.id).iter().map(|row| {
             let row = json!(row);
             json!({
                 "id": row["id"], "date": row["date"], "type": row["type"], "amount": row["amount"],
                 "balance": row["balance"], "currency": currency, "narration": row["narration"],
                 "category": row["category"],
             })
-        }).collect();
-        let key = |row: &Value| (row["date"].to_string(), row["id"].to_string());
-        rows.sort_by_key(|row| std::cmp::Reverse(key(row)));
-        rows
+        }).collect()
     }
 
     /// Waits until an import is due no more, and the rows are Mono's.

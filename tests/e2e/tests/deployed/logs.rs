@@ -94,7 +94,7 @@ async fn a_sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_
     for (plan, outcome) in [
         (Plan::default(), "successful"),
         (Plan { outcome: Refresh::Failed, ..Plan::default() }, "failed"),
-        (Plan { mishap: Some(Mishap::Status(401)), ..Plan::default() }, "unusable"),
+        (Plan { mishap: Some(Mishap::Status(401)), ..Plan::default() }, "refused"),
         (Plan { mishap: Some(Mishap::Html(200)), ..Plan::default() }, "unusable"),
         (Plan { mishap: Some(Mishap::Status(500)), ..Plan::default() }, "unavailable"),
         (Plan { mishap: Some(Mishap::Status(404)), ..Plan::default() }, "not_found"),

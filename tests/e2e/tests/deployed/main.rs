@@ -15,8 +15,11 @@ mod faults;
 mod history;
 mod import_faults;
 mod imports;
+mod late_transactions;
 mod logs;
 mod manual_sync;
+mod odd_events;
+mod odd_statements;
 mod reauthorise;
 mod refresh;
 mod rotation;
@@ -88,7 +91,7 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-/// An update with this balance, of this second. It brings no transactions, so that nothing follows.
+/// An update with this balance alone, of this second: so nothing follows.
 fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
     json!({
         "event": "mono.events.account_updated",
@@ -96,7 +99,10 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
         "timestamp": format!("2026-01-27T21:00:{second:02}.000Z"),
         "data": {
             "account": { "_id": account_id, "name": "Ada Example", "balance": balance },
-            "meta": { "data_status": "AVAILABLE", "sync_status": "SUCCESSFUL" },
+            "meta": {
+                "data_status": "AVAILABLE", "sync_status": "SUCCESSFUL",
+                "retrieved_data": ["identity", "balance"],
+            },
         },
     })
 }

@@ -317,7 +317,6 @@ async fn a_sync_that_mono_could_not_do_is_502_with_monos_code() {
 async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
     for dialect in BOTH {
         for (unusable, code) in [
-            (Mishap::Status(401), "HTTP_401"),
             (Mishap::MalformedJson, "UNREADABLE_ANSWER"),
             (Mishap::Html(200), "UNREADABLE_ANSWER"),
             (Mishap::EndlessBody, "UNREADABLE_ANSWER"),
@@ -329,6 +328,16 @@ async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
             assert_eq!(case.shown().await["status"], "healthy");
             case.sync().await.expect(429, "SYNC_COOLDOWN");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_key_is_502_and_gives_the_cooldown_back() {
+    for dialect in BOTH {
+        let (case, answer) = Case::planned(dialect, mishap(Mishap::Status(401))).await;
+        assert_eq!(answer.expect(502, "SYNC_FAILED").body["mono_code"], "HTTP_401", "{dialect}");
+        assert_eq!(case.shown().await["status"], "healthy");
+        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
     }
 }
 
@@ -415,6 +424,7 @@ async fn a_webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
                 "next_refresh_at",
                 "next_sync_allowed_at",
                 "balance",
+                "balance_synced_at",
                 // The import of the first pull is on its way or done.
                 "transactions_imported_at",
                 "transactions_through",
@@ -483,7 +493,7 @@ async fn fewer_transactions_are_accepted_where_the_caller_and_the_version_allow_
 }
 
 #[tokio::test]
-async fn the_balance_alone_is_synced_where_asked_for_or_where_there_is_no_more() {
+async fn the_balance_alone_is_synced_where_asked_for() {
     let domiciliary = Link { balance_only: true, ..Link::default() };
     let path = |case: &Case| {
         let calls = case.world.mono.calls();
@@ -492,10 +502,17 @@ async fn the_balance_alone_is_synced_where_asked_for_or_where_there_is_no_more()
     let seen = Case::unseen(Dialect::V2, domiciliary.clone());
     seen.world.mono.send(&seen.world.mono.event(Kind::AccountUpdated, &seen.id).unwrap());
     seen.status("partial").await;
-    let answer = seen.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    let answer = seen.sync_with("?data=balance").await.expect(200, "SYNC_SUCCESSFUL");
     assert!(path(&seen).ends_with("/balance"));
     let balance = seen.world.mono.account(&seen.id).unwrap().balance;
     assert_eq!(answer.body["account"]["balance"], balance);
+
+    let linked_today = Case::unseen(Dialect::V2, domiciliary.clone());
+    let mono = &linked_today.world.mono;
+    mono.send(&mono.event(Kind::AccountUpdated, &linked_today.id).unwrap());
+    linked_today.status("partial").await;
+    linked_today.sync().await.expect(502, "SYNC_FAILED");
+    assert!(path(&linked_today).contains("/jobs/"), "its bank may only have had a problem");
 
     let unseen = Case::unseen(Dialect::V2, domiciliary);
     unseen.sync().await.expect(502, "SYNC_FAILED");

@@ -6,12 +6,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::emulator::Emulator;
 use e2e::proxy::Failure;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{World, aside, local, start_mono};
 use e2e::stack::Stack;
+use mono_sync::account::{Evidence, OrderKey, Rank, ShortHash};
 use mono_sync::timestamp::Timestamp;
 use sandbox::{Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, Sandbox, Webhooks};
 use serde_json::{Value, json};
@@ -109,6 +111,44 @@ impl Alone {
     }
 }
 
+impl Alone {
+    /// Has the job that the record knows of be of an hour ago, so that it counts as over.
+    async fn end_job(&self, case: &Case) {
+        let (rank, evidence) = (Rank::Updated, Evidence::Strong);
+        let event = ShortHash::of("job");
+        let place = OrderKey { at: Timestamp::now() - HOUR, rank, evidence, event };
+        let update = Client::new(&self.world.stack.sdk())
+            .update_item()
+            .table_name(self.world.stack.output("AccountsTableName"))
+            .key("account_id", AttributeValue::S(case.id.clone()))
+            .update_expression("SET #order.job = :place")
+            .expression_attribute_names("#order", "order")
+            .expression_attribute_values(":place", AttributeValue::B(Blob::new(place.to_bytes())));
+        update.send().await.unwrap();
+    }
+
+    /// Has the record say that a sync of ours began this job a while ago.
+    async fn attempted(&self, case: &Case, job_id: &str, ago: Duration) {
+        let (rank, evidence) = (Rank::Sync, Evidence::Strong);
+        let event = ShortHash::of("attempt");
+        let place = OrderKey { at: Timestamp::now() - ago, rank, evidence, event };
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let update = Client::new(&self.world.stack.sdk())
+            .update_item()
+            .table_name(self.world.stack.output("AccountsTableName"))
+            .key("account_id", text(&case.id))
+            .update_expression(
+                "SET #order.attempt = :place, #order.job = :place, attempt_outcome = :processing, \
+                 attempt_job_id = :id, job_state = :processing, job_id = :id",
+            )
+            .expression_attribute_names("#order", "order")
+            .expression_attribute_values(":place", AttributeValue::B(Blob::new(place.to_bytes())))
+            .expression_attribute_values(":processing", text("processing"))
+            .expression_attribute_values(":id", text(job_id));
+        update.send().await.unwrap();
+    }
+}
+
 impl Case {
     /// Has Mono tell of something that happened a while ago, and waits until it is applied.
     async fn tell(&self, kind: Kind, ago: Duration) {
@@ -177,7 +217,9 @@ async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
 async fn what_is_unlinked_syncing_or_cooling_down_is_left_alone() {
     let refresh = Alone::turn().await;
     let unlinked = refresh.overdue().await;
-    unlinked.tell(Kind::AccountUnlinked, HOUR).await;
+    unlinked.world.mono.unlink(&unlinked.id).unwrap();
+    unlinked.status("unlinked").await;
+    unlinked.sync().await.expect(410, "ACCOUNT_UNLINKED");
     let syncing = refresh.overdue().await;
     syncing.tell(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
     let cooling = refresh.overdue().await;
@@ -261,20 +303,20 @@ async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
 }
 
 #[tokio::test]
-async fn a_job_whose_webhooks_were_lost_is_followed_for_free() {
+async fn a_job_whose_webhooks_were_lost_is_followed_without_a_sync() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     let before = case.shown().await;
     // The newest job at Mono, which has ended; the stack knows only that it was running.
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     let job_id = case.begin_job().await;
-    case.tell_of_job(&job_id, Duration::from_mins(10)).await;
+    refresh.attempted(&case, &job_id, Duration::from_mins(10)).await;
     assert_eq!(case.shown().await["status"], "syncing");
     let paid = case.paid();
     refresh.plan().await;
     let account = case.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), case.paid()), (Some("healthy"), paid), "for free");
-    case.logged("\"free_call\":\"job_follow_up\"").await;
+    case.logged("\"question\":\"job_follow_up\"").await;
 }
 
 #[tokio::test]
@@ -283,7 +325,7 @@ async fn a_job_that_never_ends_is_over_after_half_an_hour() {
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let job_id = case.begin_job().await;
-    case.tell_of_job(&job_id, Duration::from_mins(31)).await;
+    refresh.attempted(&case, &job_id, Duration::from_mins(31)).await;
     refresh.plan().await;
     case.logged("\"outcome\":\"not_over\"").await;
     assert_eq!(case.shown().await["status"], "healthy", "and no write was needed for it");
@@ -296,7 +338,7 @@ async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh()
     let never_ending = Plan { pace: Pace::NeverEnding, ..Plan::default() };
     case.plan(never_ending);
     let job_id = case.begin_job().await;
-    case.tell_of_job(&job_id, DAY + HOUR).await;
+    refresh.attempted(&case, &job_id, DAY + HOUR).await;
     refresh.plan().await;
     case.logged("\"paid_call\":\"scheduled\"").await;
 }
@@ -377,14 +419,14 @@ async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
 }
 
 #[tokio::test]
-async fn an_unlinking_without_a_time_of_its_own_is_checked_for_free() {
+async fn an_unlinking_without_a_time_of_its_own_is_checked_without_a_sync() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
     refresh.plan().await;
-    // Linked anew, as far as is known: the next sync proves it.
-    case.status("pending").await;
+    // Mono shows the account: so the unlinking never happened.
+    case.status("healthy").await;
     assert_eq!(case.paid(), 0);
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
@@ -442,13 +484,39 @@ impl Case {
         let answer = request.header("x-realtime", "true").send().await.unwrap();
         answer.headers()["x-job-id"].to_str().unwrap().to_owned()
     }
+}
 
-    /// Has Mono say that a job was running a while ago.
-    async fn tell_of_job(&self, job_id: &str, ago: Duration) {
-        let at = (Timestamp::now() - ago).to_string();
-        let mono = &self.world.mono;
-        let event = mono.event(Kind::AccountUpdatedProcessing, &self.id).unwrap();
-        mono.send(&event.with_timestamp(&at).with("/data/meta/job_id", job_id));
-        self.when("the job is known", |account| account["last_event_at"] == at.as_str()).await;
-    }
+#[tokio::test]
+async fn a_refresh_that_another_pull_keeps_from_running_is_planned_again_by_the_next_hour() {
+    let refresh = Alone::turn().await;
+    let case = refresh.overdue().await;
+    let planned_at = Timestamp::now();
+    refresh.set(&case.id, "refresh_queued_at", planned_at).await;
+    // Mono's own pull begins between the plan and the worker, and comes to nothing.
+    case.tell(Kind::AccountUpdatedProcessing, Duration::ZERO).await;
+    assert_eq!(case.refresh(planned_at).await, json!({ "batchItemFailures": [] }));
+    case.logged("\"outcome\":\"unwanted\"").await;
+    let before = case.shown().await;
+    assert_eq!(before["status"], "syncing");
+    refresh.end_job(&case).await;
+    refresh.plan().await;
+    case.until_refreshed(&before).await;
+    assert_eq!(case.paid(), 1);
+}
+
+#[tokio::test]
+async fn a_late_link_after_an_unlinking_is_checked_and_not_paid_for() {
+    let refresh = Alone::turn().await;
+    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+    case.world.mono.unlink(&case.id).unwrap();
+    case.status("unlinked").await;
+    case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+    let late = json!({ "event": "mono.events.account_connected", "data": { "id": case.id } });
+    let body = late.to_string();
+    let batch = samples::batch_received_at(&[body], &Timestamp::now().to_string());
+    refresh.world.stack.invoke("ProcessorFunction", &batch).await.unwrap();
+    case.status("pending").await;
+    refresh.plan().await;
+    case.status("unlinked").await;
+    assert_eq!(case.paid(), 0);
 }

@@ -148,7 +148,7 @@ async fn an_outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again()
     ] {
         let id = unseen();
         // Nor may an importer's write meet what is meant for the function's.
-        let (outcome, webhooks) = (Refresh::NothingNew, Webhooks::Lost);
+        let (outcome, webhooks) = (Refresh::Failed, Webhooks::Lost);
         let quiet = Plan { outcome, webhooks, ..Plan::default() };
         world(Dialect::V2).mono.plan(&id, [quiet]).unwrap();
         fail("PutItem", &id, failures);

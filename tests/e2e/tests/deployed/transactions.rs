@@ -105,7 +105,7 @@ async fn a_cursor_beyond_the_window_is_its_end_or_its_beginning() {
     let all = case.rows_at_mono();
     let cursor = |index: usize| {
         let row: &Value = &all[index];
-        format!("{}.{}", row["date"].as_str().unwrap(), row["id"].as_str().unwrap())
+        format!("{}.{:010}.{}", row["date"].as_str().unwrap(), 1, row["id"].as_str().unwrap())
     };
     let from = all[10]["date"].as_str().unwrap();
     let query = format!("?from={from}&cursor={}", cursor(89));

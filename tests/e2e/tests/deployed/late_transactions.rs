@@ -1,0 +1,179 @@
+//! Transactions that Mono holds and says nothing of, or holds later than others.
+
+use std::time::Duration;
+
+use e2e::shared_stack::world;
+use mono_sync::timestamp::Timestamp;
+use sandbox::{Dialect, History, Kind, Link, Mishap, Transaction};
+use serde_json::{Value, json};
+
+use super::eventually;
+use super::manual_sync::{BOTH, Case};
+
+const DAY: Duration = Duration::from_hours(24);
+
+impl Case {
+    /// Linked before there was a stack to tell, with a history.
+    fn from_before(dialect: Dialect, transactions: usize) -> Self {
+        let history = History { transactions, days: 10, ..History::default() };
+        let world = world(dialect);
+        let id = world.mono.link(Link { silent: true, history: Some(history), ..Link::default() });
+        Self { world, id }
+    }
+
+    /// Has Mono tell of a pull of this age, with this in its `meta`.
+    async fn told(&self, age: Duration, meta: &[(&str, Value)]) -> Value {
+        let at = (Timestamp::now() - age).to_string();
+        let mono = &self.world.mono;
+        let event = mono.event(Kind::AccountUpdatedBySync, &self.id).unwrap().with_timestamp(&at);
+        let with = |event: sandbox::Event, (field, value): &(&str, Value)| {
+            event.with(&format!("/data/meta/{field}"), value.clone())
+        };
+        mono.send(&meta.iter().fold(event, with));
+        self.when("the event is applied", |account| account["last_event_at"] == at.as_str()).await
+    }
+
+    /// A row that is so many days old.
+    fn row(&self, days: u32) -> Transaction {
+        let mut row = self.world.mono.draft_transaction(&self.id).unwrap();
+        row.date -= days * DAY;
+        row
+    }
+
+    async fn holds(&self, id: &str) -> bool {
+        self.rows().await.iter().any(|row| row["id"] == id)
+    }
+
+    /// The ranges that Mono was asked for, in days.
+    fn ranges(&self) -> Vec<(String, String)> {
+        let calls = self.world.mono.calls();
+        let mine = calls.iter().filter(|call| call.account_id.as_ref() == Some(&self.id));
+        let queries = mine.filter_map(|call| call.query.clone());
+        let range = |query: String| {
+            let value = |name: &str| {
+                let fields = query.split('&').filter_map(|field| field.split_once('='));
+                fields
+                    .into_iter()
+                    .find(|(field, _)| *field == name)
+                    .map(|(_, value)| value.to_owned())
+            };
+            Some((value("start")?, value("end")?))
+        };
+        queries.filter_map(range).collect()
+    }
+}
+
+#[tokio::test]
+async fn history_from_before_the_link_is_imported_by_the_first_webhook_or_sync_without_news() {
+    for by_sync in [false, true] {
+        let case = Case::from_before(Dialect::V2, 10);
+        if by_sync {
+            let outcome = sandbox::Refresh::NothingNew;
+            let webhooks = sandbox::Webhooks::Lost;
+            case.plan(sandbox::Plan { outcome, webhooks, ..sandbox::Plan::default() });
+            let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+            assert_eq!(answer.body["has_new_data"], false);
+        } else {
+            case.told(Duration::ZERO, &[("has_new_data", json!(false))]).await;
+        }
+        eventually("the rows are there", async || {
+            let ids =
+                |rows: Vec<Value>| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
+            ids(case.rows().await) == ids(case.rows_at_mono())
+        })
+        .await;
+        assert_eq!(case.rows().await.len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn rows_that_come_late_or_are_dated_back_appear_with_the_next_import_of_another_day() {
+    for dialect in BOTH {
+        let case = Case::from_before(dialect, 10);
+        let mono = &case.world.mono;
+        case.told(DAY, &[]).await;
+        case.until_as_at_mono().await;
+        let moved = mono.transactions(&case.id)[0].id.clone();
+        mono.change_transaction(&case.id, &moved, |row| row.date -= 14 * DAY).unwrap();
+        let older = (0..12).map(|number| case.row(60 + number * 20));
+        let booked_late = case.row(13);
+        mono.add_transactions(&case.id, older.chain([booked_late]).collect::<Vec<_>>()).unwrap();
+        let pages = case.pages();
+        case.told(Duration::ZERO, &[]).await;
+        case.until_as_at_mono().await;
+        assert_eq!(case.rows().await.len(), 23);
+        assert_eq!(case.pages(), pages + 1, "{dialect}: not one more than without them");
+    }
+}
+
+#[tokio::test]
+async fn no_range_ends_after_today_or_is_longer_than_a_year() {
+    let case = Case::from_before(Dialect::V2, 10);
+    case.told(DAY, &[]).await;
+    case.until_as_at_mono().await;
+    case.told(Duration::ZERO, &[]).await;
+    case.until_as_at_mono().await;
+    let today = mono_sync::business_day::BusinessDay::of(Timestamp::now());
+    let (first, last) = ((today - 364).for_mono(), today.for_mono());
+    let ranges = case.ranges();
+    assert!(ranges.contains(&(first, last.clone())), "the whole window: {ranges:?}");
+    assert!(ranges.iter().all(|(_, end)| *end == last), "{ranges:?}");
+}
+
+#[tokio::test]
+async fn a_failed_sync_that_retrieved_transactions_adds_rows_and_removes_none() {
+    let case = Case::from_before(Dialect::V2, 10);
+    let mono = &case.world.mono;
+    case.told(DAY, &[]).await;
+    case.until_as_at_mono().await;
+    let gone = mono.transactions(&case.id)[0].id.clone();
+    mono.remove_transaction(&case.id, &gone).unwrap();
+    let row = case.row(0);
+    let new = row.id.clone();
+    mono.add_transactions(&case.id, [row]).unwrap();
+    case.told(
+        Duration::ZERO,
+        &[("sync_status", json!("FAILED")), ("retrieved_data", json!(["balance", "transactions"]))],
+    )
+    .await;
+    let account = case
+        .when("the import is recorded", |account| {
+            account["transactions_imported_at"] == account["last_event_at"]
+        })
+        .await;
+    assert!(case.holds(&new).await);
+    assert!(case.holds(&gone).await, "it may be missing at present only");
+    assert_eq!(account["status"], "failed");
+}
+
+#[tokio::test]
+async fn a_day_that_mono_never_serves_holds_up_no_other_and_is_asked_for_again() {
+    let case = Case::from_before(Dialect::V2, 40);
+    let mono = &case.world.mono;
+    let rows = mono.transactions(&case.id);
+    let day = rows[20].business_day();
+    mono.stop_serving(&case.id, Some(day)).unwrap();
+    let count =
+        |of_day: bool| rows.iter().filter(|row| (row.business_day() == day) == of_day).count();
+    case.told(Duration::ZERO, &[]).await;
+    case.when("the import is recorded", |account| account["transactions_imported_at"].is_string())
+        .await;
+    assert_eq!((case.rows().await.len(), count(true) > 0), (count(false), true));
+    mono.stop_serving(&case.id, None).unwrap();
+    case.told(Duration::ZERO, &[("has_new_data", json!(false))]).await;
+    case.until_as_at_mono().await;
+}
+
+#[tokio::test]
+async fn a_listing_that_needs_the_customer_says_so_in_the_record_and_is_done() {
+    let case = Case::from_before(Dialect::V2, 10);
+    let message = "REAUTHORISATION_REQUIRED".to_owned();
+    case.world.mono.plan_free(&case.id, [Mishap::Words { status: 403, message }]).unwrap();
+    case.told(Duration::ZERO, &[]).await;
+    case.status("reauthorisation_required").await;
+    let pages = case.pages();
+    case.world.mono.send(&case.world.mono.event(Kind::AccountReauthorized, &case.id).unwrap());
+    case.told(Duration::ZERO, &[]).await;
+    case.until_as_at_mono().await;
+    assert_eq!(case.pages(), pages + 1, "the message of the first was done");
+}

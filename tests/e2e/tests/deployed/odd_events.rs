@@ -1,0 +1,140 @@
+//! What Mono sends and answers beside its documentation, and what the account then is.
+
+use e2e::samples;
+use e2e::shared_stack::World;
+use sandbox::{Dialect, Kind, Link, Mishap};
+use serde_json::{Value, json};
+
+use super::manual_sync::{BOTH, Case};
+use super::{account_id, account_when, eventually, post};
+
+impl Case {
+    fn hears(&self, kind: Kind) {
+        let mono = &self.world.mono;
+        mono.send(&mono.event(kind, &self.id).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_balance_and_a_reference_are_read_however_they_are_written() {
+    for (balance, read) in [
+        (json!(22967.0), json!(22967)),
+        (json!("22967"), json!(22967)),
+        (json!(229.67), json!(null)),
+    ] {
+        let id = account_id();
+        let update = json!({
+            "event": "mono.events.account_updated", "event_id": id, "timestamp": "2026-01-27T21:00:00.000Z",
+            "data": {
+                "account": { "_id": id, "name": "Ada Example", "balance": balance },
+                "meta": {
+                    "data_status": "AVAILABLE", "sync_status": "SUCCESSFUL", "ref": 4_055_877,
+                    "retrieved_data": ["identity", "balance"],
+                },
+            },
+        });
+        post(&update).await.error_for_status().unwrap();
+        let account = account_when(&id, |account| account["status"] == "healthy").await;
+        assert_eq!((&account["balance"], &account["ref"]), (&read, &json!("4055877")));
+        let synced_at = &account["balance_synced_at"];
+        let expected = if read.is_null() { Value::Null } else { json!("2026-01-27T21:00:00.000Z") };
+        assert_eq!(*synced_at, expected, "{balance}");
+    }
+}
+
+#[tokio::test]
+async fn an_unlinked_account_is_410_whatever_mono_answers_about_it() {
+    for dialect in BOTH {
+        for answer in [
+            Mishap::Status(400),
+            Mishap::Status(403),
+            Mishap::Status(404),
+            Mishap::Status(410),
+            Mishap::Html(200),
+            Mishap::Html(404),
+        ] {
+            let case = Case::linked(dialect).await;
+            case.hears(Kind::AccountUnlinked);
+            case.status("unlinked").await;
+            case.world.mono.plan_free(&case.id, [answer.clone()]).unwrap();
+            case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+            let calls = case.world.mono.calls().len();
+            case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+            let more = case.world.mono.calls().split_off(calls);
+            let mine = more.iter().filter(|call| call.account_id.as_ref() == Some(&case.id));
+            assert_eq!(mine.count(), 0, "{dialect} {answer:?}: not asked again at once");
+            assert_eq!(case.shown().await["status"], "unlinked");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
+    let case = Case::linked(Dialect::V2).await;
+    case.hears(Kind::AccountUnlinked);
+    case.status("unlinked").await;
+    case.plan(sandbox::Plan { mishap: Some(Mishap::Status(404)), ..sandbox::Plan::default() });
+    case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
+    let account = case.shown().await;
+    assert_eq!(
+        (&account["status"], &account["next_refresh_at"]),
+        (&json!("unlinked"), &json!(null))
+    );
+    case.hears(Kind::AccountUnlinked);
+    let calls = case.world.mono.calls().len();
+    case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+    let more = case.world.mono.calls().split_off(calls);
+    assert!(
+        !more.iter().any(|call| call.account_id.as_ref() == Some(&case.id)),
+        "nor paid for again"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_wallet_fails_no_account_and_rings_the_alarm() {
+    for dialect in BOTH {
+        let case = Case::linked(dialect).await;
+        case.plan(sandbox::Plan { mishap: Some(Mishap::Status(402)), ..sandbox::Plan::default() });
+        let refused = case.sync().await.expect(502, "SYNC_FAILED");
+        assert_eq!(refused.body["mono_code"], "HTTP_402");
+        let account = case.shown().await;
+        assert_eq!(account["status"], "healthy");
+        assert_eq!(account["next_sync_allowed_at"], json!(null), "nothing was begun");
+        let logged = |lines: Vec<String>| {
+            let refused = |line: &&String| line.contains("MONO_PAYMENT_REQUIRED");
+            lines.iter().filter(refused).count() > 0
+        };
+        eventually("it is logged", async || {
+            logged(case.world.stack.log("manual-sync").await.unwrap())
+        })
+        .await;
+        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    }
+}
+
+#[tokio::test]
+async fn a_late_retry_of_a_success_does_not_end_a_demand() {
+    let world: &World = e2e::shared_stack::world(Dialect::V1);
+    let id = world.mono.link(Link { silent: true, ..Link::default() });
+    let case = Case { world, id };
+    let update = |balance: i64| {
+        let account = json!({ "_id": case.id, "name": "Ada Example", "balance": balance });
+        let data = json!({ "account": account, "meta": { "data_status": "AVAILABLE" } });
+        json!({ "event": "mono.events.account_updated", "data": data }).to_string()
+    };
+    let demand = json!({
+        "event": "mono.events.reauthorisation_required", "data": { "account": { "_id": case.id } },
+    });
+    let process = async |body: String, hour: u32| {
+        let received_at = format!("2026-01-{:02}T{:02}:00:00.000Z", 10 + hour / 24, hour % 24);
+        let batch = samples::batch_received_at(&[body], &received_at);
+        world.stack.invoke("ProcessorFunction", &batch).await.unwrap();
+    };
+    process(update(100), 0).await;
+    process(update(50), 1).await;
+    process(demand.to_string(), 25).await;
+    process(update(100), 40).await;
+    let account = case.status("reauthorisation_required").await;
+    assert_eq!(account["balance"], 50, "the first body again is no news");
+    assert_eq!(account["last_synced_at"], "2026-01-10T01:00:00.000Z");
+}
