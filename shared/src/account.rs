@@ -137,10 +137,10 @@ pub struct Registers {
     pub job: Option<Register<Job>>,
     /// The newest sync of ours, at the time of its start.
     pub attempt: Option<Register<Attempted>>,
-    /// The newest sync of ours that asked for transactions, and of which Mono told, or may tell, what it
-    /// came to.
+    /// The newest sync of ours that asked for transactions and [may have an
+    /// outcome](SyncOutcome::may_be_told).
     pub reached: Option<Mark>,
-    /// The same of those that asked for the balance alone.
+    /// The newest such sync that asked for the balance alone.
     pub reached_balance: Option<Mark>,
     /// The newest sync of ours that may have brought an incomplete statement.
     pub incomplete: Option<Mark>,
@@ -423,7 +423,7 @@ impl Writer {
             }
             Some(DataStatus::Settled(data_status)) => {
                 self.registers.has_transactions |= update.shows_transactions();
-                // A weak one may be a retry of one that was counted.
+                // A weak event may be a retry of an event that was counted already.
                 if update.shows_only_the_balance() && order.evidence == Evidence::Strong {
                     let (first, last) =
                         self.registers.without_transactions.unwrap_or((order.at, order.at));

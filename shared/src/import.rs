@@ -55,7 +55,7 @@ pub struct Importer {
     pub room: Semaphore,
 }
 
-/// How many slices of [`Importer::room`] a function has memory for.
+/// How many slices of `Importer::room` a function has memory for.
 pub const ROOM: usize = 4;
 
 /// What came of a job.

@@ -22,7 +22,7 @@ pub(crate) struct Worker {
     pub(crate) syncer: Syncer,
 }
 
-/// Why a message is given back. Mono was not asked to sync.
+/// Why a message is returned to the queue. No sync was begun at Mono.
 #[derive(Debug, thiserror::Error)]
 enum GivenBack {
     #[error(transparent)]

@@ -130,8 +130,8 @@ impl SyncOutcome {
         )
     }
 
-    /// Whether Mono told, or may still tell by a webhook, what it came to. Of the others nothing is
-    /// learnt, and they are tried again soon.
+    /// Whether the outcome is known, or a webhook may still report it. A sync without an outcome is retried
+    /// soon.
     #[must_use]
     pub const fn may_be_told(&self) -> bool {
         self.reached_mono() && !matches!(self, Self::Trouble(Trouble::Unavailable))

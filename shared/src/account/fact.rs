@@ -25,7 +25,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// Whether it tells of a pull after which transactions may have to be imported.
+    /// Whether it reports a pull that can make an import due.
     #[must_use]
     pub fn may_bring_transactions(&self) -> bool {
         match self {

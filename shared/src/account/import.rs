@@ -4,8 +4,7 @@
 //! had read before: so an import takes a lease. Who comes meanwhile is told whether that one sees to
 //! it as well.
 
-use std::time::Duration;
-
+use super::refresh::LONGEST_BACKOFF;
 use super::{Account, Fact, Import, OrderKey, SettledStatus, Status};
 use crate::business_day::{BusinessDay, Days};
 use crate::timestamp::Timestamp;
@@ -47,7 +46,6 @@ pub enum Doubt {
 
 /// How many gaps are told apart. More than that are joined.
 pub const MOST_GAPS: usize = 6;
-const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
 
 impl Gap {
     /// The days.
@@ -60,7 +58,7 @@ impl Gap {
     /// back-off up to a week.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
-        now >= self.tried + self.tried.since(self.since).min(LONGEST_WAIT)
+        now >= self.tried + self.tried.since(self.since).min(LONGEST_BACKOFF)
     }
 }
 

@@ -5,8 +5,7 @@
 //! until a newer fact contradicts it. Mono does not document its answer for an unlinked account, so an answer
 //! that shows the account holds only until the next sync.
 
-use std::time::Duration;
-
+use super::refresh::{LONGEST_BACKOFF, SHORTEST_BACKOFF};
 use super::{Account, Evidence, Mark, OrderKey};
 use crate::timestamp::Timestamp;
 
@@ -40,9 +39,6 @@ impl Link {
         }
     }
 }
-
-const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
-const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
 
 impl Account {
     /// Whether the account is linked.
@@ -90,10 +86,12 @@ impl Account {
     fn ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let heard = registers.unlinked.newest()?.order;
-        let proven = self.confirmed_pulls().filter(|pull| pull.evidence == Evidence::Strong);
-        let proven: Vec<_> = proven.filter(|pull| *pull > heard).collect();
-        let settled = |sync: &OrderKey| !proven.iter().any(|pull| pull < sync);
-        place(registers.gone.as_ref()).max(place(registers.not_found.as_ref()).filter(settled))
+        let is_proven_before = |sync: OrderKey| {
+            let mut pulls = self.confirmed_pulls().filter(|pull| *pull > heard && *pull < sync);
+            pulls.any(|pull| pull.evidence == Evidence::Strong)
+        };
+        let not_found = place(registers.not_found.as_ref()).filter(|sync| !is_proven_before(*sync));
+        place(registers.gone.as_ref()).max(not_found)
     }
 
     /// When the link is to be checked, and the unlinking that is in question.

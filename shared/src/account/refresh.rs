@@ -18,8 +18,8 @@ pub struct RefreshPolicy {
 /// Both events of a recovery can be lost: an account that waits for its customer is looked at again after
 /// this time.
 const DEMAND_CHECK: Duration = Duration::from_hours(7 * 24);
-const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
-const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
+pub(super) const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
+pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
 impl Account {
     /// When the next refresh is due; `None` is never. Follows the status without
