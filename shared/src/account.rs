@@ -11,6 +11,7 @@ mod import;
 mod link;
 mod order;
 mod plan;
+mod priority;
 mod recent;
 mod refresh;
 mod status;
@@ -24,12 +25,15 @@ pub use fact::{
     Answer, DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobState, LinkCheck,
     LinkState, News, SentBalance, SettledStatus, SyncStatus, Update, Webhook,
 };
-pub use import::{Doubt, Gap, ImportLease, ImportRefusal, ImportState, MOST_GAPS};
+pub use import::{
+    Doubt, Gap, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
+};
 pub use link::Link;
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
-pub use plan::{Reason, Want};
+pub use plan::Want;
+pub use priority::{Candidate, Priority, choose};
 pub use recent::Recent;
-pub use refresh::RefreshPolicy;
+pub use refresh::{RefreshPolicy, RefreshRule};
 pub use status::{Attention, Standing, Status};
 pub use sync::SyncRefusal;
 pub use view::AccountView;
@@ -53,6 +57,13 @@ pub struct Account {
     pub import: Option<ImportLease>,
     /// When the automatic refresh has queued the account, until a sync begins.
     pub refresh_queued_at: Option<Timestamp>,
+    /// Its own rule of refreshing, if it has one. Set by its owner; no fact writes it.
+    pub refresh: Option<RefreshRule>,
+    /// When somebody has read it, as far as that is noted.
+    pub read_at: Option<Timestamp>,
+    /// Set while an import that is due waits: for the next day's budget, or until Mono takes the key and the payment
+    /// again.
+    pub import_deferred_until: Option<Timestamp>,
 }
 
 /// The record before one fact and after it.
@@ -204,6 +215,9 @@ impl Account {
             cooldown_until: None,
             import: None,
             refresh_queued_at: None,
+            refresh: None,
+            read_at: None,
+            import_deferred_until: None,
         }
     }
 

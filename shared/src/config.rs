@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::account::RefreshPolicy;
+use crate::account::{RefreshPolicy, RefreshRule};
 use crate::mono::{ApiVersion, BaseUrl};
+use crate::spending::{Budget, Budgets, Prices};
 
 /// The environment variables of the process.
 #[derive(Clone, Default)]
@@ -55,15 +56,21 @@ impl Environment {
         self.optional(name).ok_or(ConfigError::Missing(name))
     }
 
-    /// `REFRESH_INTERVAL_HOURS` (0 is off) and `SYNC_COOLDOWN_SECONDS`.
+    /// `REFRESH_INTERVAL_HOURS` (0 is off), `REFRESH_POLICY` (the word of a rule) and `SYNC_COOLDOWN_SECONDS`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if either is missing or no whole number.
+    /// [`ConfigError`] if one is missing, or no whole number or no rule.
     pub fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
         let hours: u32 = self.number("REFRESH_INTERVAL_HOURS")?;
         let seconds: u32 = self.number("SYNC_COOLDOWN_SECONDS")?;
+        let name = "REFRESH_POLICY";
+        let rule = RefreshRule::from_word(self.required(name)?).ok_or(ConfigError::Invalid {
+            name,
+            expected: "interval, off, 6h, 12h, 24h, weekly or on_read",
+        })?;
         Ok(RefreshPolicy {
+            rule,
             interval: (hours > 0).then(|| Duration::from_hours(hours.into())),
             cooldown: Duration::from_secs(seconds.into()),
         })
@@ -106,6 +113,31 @@ impl Environment {
         Ok((version, url.map_err(|_| ConfigError::Invalid { name, expected })?))
     }
 
+    /// `MONO_PRICES`: `kind=naira` pairs with commas, over the defaults. Blank is the defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for anything else.
+    pub fn mono_prices(&self) -> Result<Prices, ConfigError> {
+        let name = "MONO_PRICES";
+        let expected = "kind=naira pairs with commas, such as realtime=100,details=100";
+        let Some(prices) = self.optional(name) else {
+            return Ok(Prices::default());
+        };
+        prices.parse().map_err(|_| ConfigError::Invalid { name, expected })
+    }
+
+    /// `MONO_DAILY_BUDGET` and `MANUAL_DAILY_BUDGET`, in naira; 0 is no bound.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if either is missing or no whole number.
+    pub fn daily_budgets(&self) -> Result<Budgets, ConfigError> {
+        let automatic = Budget::new(self.number("MONO_DAILY_BUDGET")?);
+        let manual = Budget::new(self.number("MANUAL_DAILY_BUDGET")?);
+        Ok(Budgets { automatic, manual })
+    }
+
     fn number<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
         let expected = "a whole number";
         self.required(name)?.parse().map_err(|_| ConfigError::Invalid { name, expected })
@@ -133,6 +165,7 @@ mod tests {
     #[test]
     fn an_unreadable_variable_is_named_with_what_it_should_be() {
         let environment = Environment::from([
+            ("REFRESH_POLICY", "interval"),
             ("REFRESH_INTERVAL_HOURS", "daily"),
             ("SYNC_COOLDOWN_SECONDS", "1"),
         ]);
@@ -160,12 +193,16 @@ mod tests {
     #[test]
     fn an_interval_of_zero_hours_is_off() {
         let policy = |hours| {
-            Environment::from([("REFRESH_INTERVAL_HOURS", hours), ("SYNC_COOLDOWN_SECONDS", "300")])
-                .refresh_policy()
-                .unwrap()
+            let variables = [
+                ("REFRESH_INTERVAL_HOURS", hours),
+                ("REFRESH_POLICY", "on_read"),
+                ("SYNC_COOLDOWN_SECONDS", "300"),
+            ];
+            Environment::from(variables).refresh_policy().unwrap()
         };
         assert_eq!(policy("0").interval, None);
         assert_eq!(policy("24").interval, Some(Duration::from_hours(24)));
         assert_eq!(policy("24").cooldown, Duration::from_mins(5));
+        assert_eq!(policy("24").rule, RefreshRule::OnRead);
     }
 }

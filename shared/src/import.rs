@@ -10,8 +10,10 @@ mod compare;
 mod gaps;
 mod job;
 mod listing;
+mod page;
 mod slices;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -23,12 +25,13 @@ pub use job::{CarriedOn, ImportJob, UnreadableJob};
 pub use slices::Rest;
 
 use crate::account::{
-    Answer, Doubt, Fact, Gap, Import, ImportLease, ImportRefusal, ImportState, SyncOutcome, Trouble,
+    Answer, Doubt, Fact, Gap, Import, ImportEnd, ImportLease, ImportNotes, ImportRefusal,
+    ImportState, SyncOutcome, Trouble,
 };
 use crate::account_id::AccountId;
 use crate::business_day::{BusinessDay, Days};
 use crate::invocation::Invocation;
-use crate::mono::{Mono, NoTransactions, Part, Session, TransactionPage};
+use crate::mono::{Mono, NoTransactions, Part, Session, SyncedPage, TransactionPage};
 use crate::queue::{ImportQueue, SendError};
 use crate::random;
 use crate::store::{AccountStore, StoreError, Stored, TransactionStore};
@@ -37,7 +40,7 @@ use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
 use compare::{Changes, compare};
 use listing::Listing;
-use slices::{MOST_ROWS, Plan, with_margins, without_margin};
+use slices::{MOST_ROWS, Plan, window, with_margins, without_margin};
 
 /// Imports transactions.
 pub struct Importer {
@@ -75,6 +78,8 @@ pub enum Imported {
     Gone,
     /// The bank wants the customer: the record says so.
     ReauthorisationRequired,
+    /// It cannot be paid today, or Mono refuses the key or the payment: it is asked for again later.
+    Deferred(Trouble),
 }
 
 /// What an import has done, by numbers.
@@ -127,6 +132,9 @@ pub enum ImportError {
     /// A single day has more rows than there is memory for.
     #[error("a single day has more than {MOST_OF_A_DAY} rows")]
     TooManyRows,
+    /// An answer of Mono's is larger than there is memory for.
+    #[error("an answer of Mono's is too large")]
+    TooLarge,
 }
 
 /// What a slice needs at most once it is fetched.
@@ -139,6 +147,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(15);
 /// How long the rest of an import waits after a failure, at most.
 const PUT_OFF: Duration = Duration::from_mins(2);
+/// How long an import waits when Mono refuses the key or the payment.
+const REFUSED: Duration = Duration::from_hours(1);
 /// How many stored rows of a slice are read at once: more than it may have by Mono's count.
 const MOST_STORED: usize = 15_000;
 /// The most rows of a single day. More than any account has, and few enough for the memory where no other
@@ -158,6 +168,10 @@ struct Run<'a> {
     tally: Tally,
     /// Days that are in doubt by now.
     gaps: Vec<Gap>,
+    /// What was found out of Mono's answers by now.
+    notes: ImportNotes,
+    /// How many rows there are in all, if the sync's own answer has told.
+    told_total: Option<u32>,
     today: BusinessDay,
     /// A total that did not shrink with the days that were asked for.
     same_total: Option<u64>,
@@ -235,11 +249,12 @@ impl Importer {
                 return Ok(Imported::Postponed);
             }
         };
-        let plan = match &job.carried_on {
-            Some(CarriedOn { rest, gaps, .. }) => {
-                Plan { rest: rest.clone(), look_back: Vec::new(), gaps: gaps.clone() }
+        let (plan, notes) = match &job.carried_on {
+            Some(CarriedOn { rest, gaps, notes, .. }) => {
+                let (look_back, window) = (Vec::new(), Vec::new());
+                (Plan { rest: rest.clone(), look_back, window, gaps: gaps.clone() }, *notes)
             }
-            None => Plan::of(&leased.account, self.history, now),
+            None => (Plan::of(&leased.account, self.history, now), ImportNotes::of(&leased, lease)),
         };
         let run = Run {
             importer: self,
@@ -249,6 +264,8 @@ impl Importer {
             tally: Tally::default(),
             is_troubled: plan.gaps.iter().any(|gap| gap.doubt == Doubt::NotServed),
             gaps: plan.gaps,
+            notes,
+            told_total: job.page.as_ref().map(|page| page.total),
             today: BusinessDay::of(now),
             same_total: None,
             total_misleads: false,
@@ -256,7 +273,9 @@ impl Importer {
             is_served: job.carried_on.as_ref().is_some_and(|carried_on| carried_on.is_served),
             deadline: invocation.deadline,
         };
-        Box::pin(run.run(plan.rest, plan.look_back)).await
+        // Where the page does not show all that is new, it may be anywhere.
+        let look_back = if job.page.is_some() { plan.window } else { plan.look_back };
+        Box::pin(run.run(plan.rest, look_back, job.page.as_ref())).await
     }
 
     /// Waits until there is memory for so many slices.
@@ -273,11 +292,19 @@ impl Importer {
 }
 
 impl Run<'_> {
-    async fn run(mut self, mut rest: Rest, look_back: Vec<Days>) -> Result<Imported, ImportError> {
-        let stopped = self.import(&mut rest, look_back).await;
+    async fn run(
+        mut self,
+        mut rest: Rest,
+        look_back: Vec<Days>,
+        page: Option<&SyncedPage>,
+    ) -> Result<Imported, ImportError> {
+        let stopped = self.import(&mut rest, look_back, page).await;
         // What is done is done: the rest is carried on, and has five tries of its own.
         let begun = self.is_served && (self.tally.slices > 0 || self.tally.not_served > 0);
         let outcome = match stopped {
+            Err(Stop::Failed(ImportError::Mono(
+                trouble @ (Trouble::BudgetExhausted { .. } | Trouble::Refused(_)),
+            ))) => return self.defer(trouble).await,
             Ok(true) => return self.finish().await,
             Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
             Err(Stop::OutOfTime) if begun => return self.carry_on(rest, Duration::ZERO).await,
@@ -305,12 +332,24 @@ impl Run<'_> {
         Ok(Imported::ReauthorisationRequired)
     }
 
+    /// No message outlives a day's wait: the record says that the import is due, and the planner asks for it.
+    async fn defer(self, trouble: Trouble) -> Result<Imported, ImportError> {
+        let until = match trouble {
+            Trouble::BudgetExhausted { until } => until,
+            _ => Timestamp::now() + REFUSED,
+        };
+        let deferred = ImportEnd::Deferred(until);
+        self.importer.accounts.end_import(self.leased, self.lease, &deferred).await?;
+        Ok(Imported::Deferred(trouble))
+    }
+
     async fn finish(self) -> Result<Imported, ImportError> {
         let recorded = async {
             let through = self.importer.transactions.newest(self.id()).await?;
-            let state = ImportState { through, gaps: self.gaps.clone() };
+            let state = ImportState { through, gaps: self.gaps.clone(), notes: self.notes };
             let done = Import { pull: self.lease.pull, state };
-            self.importer.accounts.end_import(self.leased.clone(), self.lease, Some(done)).await
+            let done = ImportEnd::Done(done);
+            self.importer.accounts.end_import(self.leased.clone(), self.lease, &done).await
         };
         match recorded.await {
             Ok(()) => Ok(Imported::Done(self.tally)),
@@ -324,7 +363,7 @@ impl Run<'_> {
     /// The lease stays for the message that carries on: it is queued before the lease ends.
     async fn carry_on(self, rest: Rest, delay: Duration) -> Result<Imported, ImportError> {
         let (from, gaps, is_served) = (self.lease.holder, self.gaps.clone(), self.is_served);
-        let carried_on = Some(CarriedOn { from, rest, gaps, is_served });
+        let carried_on = Some(CarriedOn { from, rest, gaps, is_served, notes: self.notes });
         let job = ImportJob::new(self.id().clone(), self.lease.pull);
         let job = ImportJob { carried_on, ..job };
         match self.importer.ask_for(&job, delay).await {
@@ -339,7 +378,8 @@ impl Run<'_> {
     /// So that whoever comes next need not wait for the lease to end by itself.
     async fn release(self) {
         let id = self.id().clone();
-        let released = self.importer.accounts.end_import(self.leased, self.lease, None).await;
+        let accounts = &self.importer.accounts;
+        let released = accounts.end_import(self.leased, self.lease, &ImportEnd::GivenUp).await;
         if let Err(error) = released {
             warn!(account_id = %id, %error, "the lease of an import stays until it ends by itself");
         }
@@ -351,7 +391,22 @@ impl Run<'_> {
 
     /// Looks back, and imports what is left then, slice after slice. Answers whether all of it is done, when
     /// the time is up.
-    async fn import(&mut self, rest: &mut Rest, look_back: Vec<Days>) -> Result<bool, Stop> {
+    async fn import(
+        &mut self,
+        rest: &mut Rest,
+        look_back: Vec<Days>,
+        page: Option<&SyncedPage>,
+    ) -> Result<bool, Stop> {
+        if let Some(page) = page
+            && self.is_done_by(page, rest).await?
+        {
+            return Ok(true);
+        }
+        // The first import is of the whole window.
+        if !look_back.is_empty() || self.leased.account.registers.imported.is_none() {
+            let pulled_on = BusinessDay::of(self.lease.pull.at);
+            self.notes.looked_back_on = Some(pulled_on.min(self.today));
+        }
         for window in look_back {
             if self.look_back(&window).await? {
                 *rest = rest.but(&window);
@@ -404,31 +459,71 @@ impl Run<'_> {
         Ok(left_out.iter().fold(rest.after(MOST_ROWS), |rest, days| rest.but(days)))
     }
 
+    /// Whether the page that the sync's own answer was shows all that is new: then its rows are written, and
+    /// nothing is asked for. It takes no row away.
+    async fn is_done_by(&mut self, page: &SyncedPage, rest: &Rest) -> Result<bool, Stop> {
+        let before = page::total_before(&self.leased.account, Timestamp::now());
+        self.notes.total = Some(page.total);
+        let Ok(mut listed) = TransactionPage::of_rows(&page.rows) else {
+            return Ok(false);
+        };
+        let (Some(before), [days]) = (before, &rest.ranges[..]) else {
+            return Ok(false);
+        };
+        let importer = self.importer;
+        let window = window(importer.history, self.today);
+        listed.rows.retain(|row| window.contains(&row.business_day()));
+        let span = page::span(&listed.rows, days);
+        let _room = importer.room(1, self.deadline).await?;
+        let Some(stored) = importer.transactions.of_days(self.id(), &span, MOST_STORED).await?
+        else {
+            return Ok(false);
+        };
+        let totals = (before, page.total);
+        if !listed.unreadable.is_empty()
+            || !page::shows_all_news(&listed.rows, totals, days, &stored)
+        {
+            return Ok(false);
+        }
+        let Changes { puts, moved, .. } = compare(&span, &stored, &listed.rows, &HashSet::new());
+        importer.transactions.write(self.id(), &puts, &moved).await?;
+        self.tally.rows += listed.rows.len();
+        self.tally.put += puts.len();
+        self.tally.deleted += moved.len();
+        Ok(true)
+    }
+
     /// Compares a part of the history window with one unpaged answer. Returns whether that worked; if not, the
     /// caller imports the usual days.
     async fn look_back(&mut self, window: &Days) -> Result<bool, Stop> {
+        if self.notes.is_paged {
+            return Ok(false);
+        }
         let importer = self.importer;
         let _room = importer.room(1, self.deadline).await?;
         let most = usize::try_from(MOST_ROWS).unwrap_or(usize::MAX);
         let Some(stored) = importer.transactions.of_days(self.id(), window, most).await? else {
             return Ok(false);
         };
-        let mut listing = Listing::default();
-        let is_part = match self.part(window, Part::All).await {
-            Ok(page) => listing.add(page),
+        let page = match self.part(window, Part::All).await {
+            Ok(page) => page,
             // The usual days tell whether it is all that fails.
             Err(Stop::Failed(error)) if error.may_be_of_some_days() => return Ok(false),
             Err(stop) => return Err(stop),
         };
         self.is_served = true;
-        if !is_part {
-            self.settle(&without_margin(window), &stored, &listing).await?;
-        } else if listing.total() != Some(stored.len() as u64) {
-            // Mono has put the answer into pages all the same. Where it counts as many rows as are stored,
-            // nothing has changed further back, as far as can be told; else the next import looks there.
-            self.note(window, Some(Doubt::NotWhole));
+        if page.has_next {
+            self.notes.is_paged = true;
+            return Ok(false);
         }
-        Ok(!is_part)
+        let mut listing = Listing::default();
+        listing.add(page);
+        self.note_total(window, &listing);
+        let unexplained = listing.unexplained();
+        let is_known = unexplained != 0 && unexplained == self.notes.unexplained;
+        self.notes.unexplained = unexplained;
+        self.settle(&without_margin(window), &stored, &listing, is_known).await?;
+        Ok(true)
     }
 
     /// Imports some days. What is stored is read first: so what is found to be gone was there
@@ -459,21 +554,24 @@ impl Run<'_> {
             Fetch::TooMany { rows } => return too_large(room, rows),
             Fetch::TotalMisleads => return Ok(Slice::TotalMisleads),
         };
-        self.settle(days, &stored, &listing).await?;
+        self.settle(days, &stored, &listing, false).await?;
         Ok(Slice::Done { rows: listing.rows.len() as u64 })
     }
 
-    /// Writes what Mono's answer makes of some days, and notes whether they have to be looked at again.
+    /// Writes what Mono's answer makes of some days, and notes whether they have to be looked at again: not if
+    /// it lacks as many rows as the last time, which is known and unexplained.
     async fn settle(
         &mut self,
         days: &Days,
         stored: &[Transaction],
         listing: &Listing,
+        is_known: bool,
     ) -> Result<(), Stop> {
         let Changes { puts, moved, gone } =
             compare(days, stored, &listing.rows, &listing.unreadable_ids);
         let is_whole = listing.is_whole() && self.has_whole_statement();
-        let mut doubt = (!is_whole || listing.unreadable > 0).then_some(Doubt::NotWhole);
+        let is_doubtful = (!is_whole && !is_known) || listing.unreadable > 0;
+        let mut doubt = is_doubtful.then_some(Doubt::NotWhole);
         let of_days = stored.iter().filter(|row| days.contains(&row.business_day())).count();
         let mut removed = if is_whole { gone } else { Vec::new() };
         if removed.len() * 2 > of_days {
@@ -504,6 +602,15 @@ impl Run<'_> {
         self.tally.slices += 1;
         self.tally.not_whole += usize::from(!is_whole);
         Ok(())
+    }
+
+    /// A listing of the whole history window has the rows that Mono holds in all, unless it holds older ones: then
+    /// the next sync's total does not follow from it, and another listing is asked for.
+    fn note_total(&mut self, days: &Days, listing: &Listing) {
+        let window = window(self.importer.history, self.today);
+        if self.told_total.is_none() && days.start() <= window.start() {
+            self.notes.total = listing.total().and_then(|total| total.try_into().ok());
+        }
     }
 
     fn note(&mut self, days: &Days, doubt: Option<Doubt>) {
@@ -540,12 +647,37 @@ impl Run<'_> {
         }
     }
 
+    /// In one answer, if Mono gives it. If it answers with a page, pages are asked for from the first one on, so
+    /// that all have one size. So they are if the answer is too large: the first page then tells how many rows
+    /// there are.
     async fn fetch_once(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
+        if !self.notes.is_paged {
+            match self.part(reach, Part::All).await {
+                Ok(page) if !page.has_next => {
+                    let mut listing = Listing::default();
+                    listing.add(page);
+                    self.note_total(reach, &listing);
+                    return Ok(Fetch::Listing(listing));
+                }
+                Ok(_) => self.notes.is_paged = true,
+                Err(Stop::Failed(ImportError::TooLarge)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        self.fetch_pages(reach, days, room).await
+    }
+
+    async fn fetch_pages(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
         let is_single_day = days.start() == days.end();
         let most = if room > 1 { MOST_OF_A_DAY as u64 } else { MOST_ROWS };
         let mut listing = Listing::default();
         for number in 1.. {
-            let page = self.part(reach, Part::Page(number)).await?;
+            let page = match self.part(reach, Part::Page(number)).await {
+                Err(Stop::Failed(ImportError::TooLarge)) => {
+                    return Ok(Fetch::TooMany { rows: 2 * most });
+                }
+                page => page?,
+            };
             let total = page.total.filter(|total| page.has_next && *total > most);
             let wants_more = listing.add(page);
             if let Some(total) = total.filter(|_| number == 1 && !self.total_misleads) {
@@ -582,9 +714,20 @@ impl Run<'_> {
                 Stop::Failed(ImportError::NotFound)
             }
             NoTransactions::NotFound => Stop::Gone,
+            NoTransactions::TooLarge => Stop::Failed(ImportError::TooLarge),
             NoTransactions::Trouble(_) if Instant::now() >= by => Stop::OutOfTime,
             NoTransactions::Trouble(trouble) => Stop::Failed(ImportError::Mono(trouble)),
         })
+    }
+}
+
+impl ImportNotes {
+    /// What earlier imports have found out, and the job of the pull that this one is for.
+    fn of(leased: &Stored, lease: ImportLease) -> Self {
+        let account = &leased.account;
+        let imported = account.registers.imported.as_ref();
+        let notes = imported.map(|imported| imported.value.notes).unwrap_or_default();
+        Self { job: account.job_of_pull(lease.pull), ..notes }
     }
 }
 
@@ -595,6 +738,7 @@ impl ImportError {
             self,
             Self::Mono(Trouble::TimedOut | Trouble::Unavailable | Trouble::Unusable(_))
                 | Self::TooManyRows
+                | Self::TooLarge
         )
     }
 }

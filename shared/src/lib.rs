@@ -3,7 +3,8 @@
 //! The domain is pure — no AWS types, no I/O, no clock: [`event`] reads what Mono sends,
 //! [`account`] is the record and its rules, [`history`] what
 //! happened to it, [`caller`] who may see it, [`secret`] and [`webhook_body`] decide what is let in,
-//! and [`account_id`], [`money`] and [`timestamp`] are the values they are made of.
+//! [`breaker`] when Mono is left alone, [`spending`] what calls to it cost, and [`account_id`], [`money`] and [`timestamp`] are the values they are made
+//! of.
 //!
 //! The rest are thin adapters: [`mono`] to Mono's API, [`store`] to DynamoDB, [`queue`] and [`batch`]
 //! to SQS, [`stored_secret`] and [`secret_cache`] to Secrets Manager, [`request`] and [`problem`] to
@@ -15,6 +16,7 @@ pub mod account;
 pub mod account_id;
 pub mod aws;
 pub mod batch;
+pub mod breaker;
 pub mod business_day;
 pub mod caller;
 pub mod config;
@@ -31,6 +33,7 @@ pub mod refresh_job;
 pub mod request;
 pub mod secret;
 pub mod secret_cache;
+pub mod spending;
 pub mod store;
 pub mod stored_secret;
 pub mod sync;

@@ -8,6 +8,7 @@
 mod answer;
 mod base_url;
 mod key;
+mod meter;
 mod transport;
 
 use std::time::Duration;
@@ -15,24 +16,28 @@ use std::time::Duration;
 use lambda_http::http::{HeaderValue, Method, Request};
 use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use key::{KeyCache, MonoKey};
+pub use meter::Meter;
 
 use crate::account::{JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, Trouble};
 use crate::account_id::AccountId;
 use crate::business_day::Days;
 use crate::random;
+use crate::spending::{CallKind, Reason};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
 use answer::Answer;
+use meter::Purpose;
 use transport::Transport;
 
-/// How many transactions are asked for at once.
-const PAGE: u32 = 100;
+/// How many transactions are asked for at once. Mono documents no limit; it may serve fewer.
+const PAGE: u32 = 5_000;
 
 /// Which of Mono's APIs is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,7 @@ pub enum ApiVersion {
 pub struct Mono {
     version: ApiVersion,
     keys: KeyCache,
+    meter: Meter,
     transport: Transport,
 }
 
@@ -153,6 +159,35 @@ pub struct TransactionPage {
     pub has_next: bool,
 }
 
+/// The page of transactions that is the body of a sync's answer (v2). It is paid for already. Which rows it has, and
+/// how many, Mono does not document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncedPage {
+    /// Its rows, as they came: a JSON list.
+    pub rows: String,
+    /// How many rows Mono holds in all.
+    pub total: u32,
+}
+
+impl TransactionPage {
+    /// Reads a JSON list of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`serde_json::Error`] if it is none.
+    pub fn of_rows(text: &str) -> serde_json::Result<Self> {
+        let rows: Vec<&RawValue> = serde_json::from_str(text)?;
+        let mut page = Self::default();
+        for row in rows {
+            match Transaction::read(row) {
+                Ok(row) => page.rows.push(row),
+                Err(row) => page.unreadable.push(row.id),
+            }
+        }
+        Ok(page)
+    }
+}
+
 /// Which part of the rows of some days is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -169,6 +204,8 @@ pub enum NoTransactions {
     ReauthorisationRequired,
     /// Mono does not know the account.
     NotFound,
+    /// The answer is larger than this system reads.
+    TooLarge,
     /// Mono could not be asked.
     Trouble(Trouble),
 }
@@ -176,8 +213,14 @@ pub enum NoTransactions {
 impl Mono {
     /// Mono's API at this address. No call takes longer than `limit`.
     #[must_use]
-    pub fn new(version: ApiVersion, base_url: BaseUrl, keys: KeyCache, limit: Duration) -> Self {
-        Self { version, keys, transport: Transport::new(base_url, limit) }
+    pub fn new(
+        version: ApiVersion,
+        base_url: BaseUrl,
+        keys: KeyCache,
+        meter: Meter,
+        limit: Duration,
+    ) -> Self {
+        Self { version, keys, meter, transport: Transport::new(base_url, limit) }
     }
 
     /// Gets hold of the key. Costs a read of the secret once an hour.
@@ -198,16 +241,17 @@ impl Session<'_> {
     /// How long a failed job may be asked for its reason: the failure itself waits to be recorded.
     const REASON_LIMIT: Duration = Duration::from_secs(3);
 
-    /// Has an account refreshed. Paid for, and sent once.
+    /// Has an account refreshed. Sent once. Mono charges it when it brings new data.
     ///
-    /// Where v2 says no more than that the job has failed, the job is asked for the reason, which is
-    /// free: it may be that the bank wants the customer.
+    /// Where v2 says no more than that the job has failed, the job is asked for the reason: it may be that the
+    /// bank wants the customer.
     pub async fn sync(
         &self,
         id: &AccountId,
         wanted: SyncRequest,
+        reason: Reason,
         deadline: Instant,
-    ) -> SyncOutcome {
+    ) -> (SyncOutcome, Option<SyncedPage>) {
         let request = match self.mono.version {
             ApiVersion::V1 => {
                 let incomplete = wanted.allow_incomplete_statement;
@@ -228,30 +272,33 @@ impl Session<'_> {
                 request
             }
         };
-        let outcome = match self.send(request.map(|()| None), deadline).await {
+        let purpose = Purpose { kind: CallKind::Realtime, reason, account_id: id };
+        let outcome = match self.send(purpose, request.map(|()| None), deadline).await {
             Ok(answer) => {
                 if answer.has_unreadable_balance() {
                     let code = "BALANCE_UNREADABLE";
                     warn!(account_id = %id, code, "a balance is no whole number of minor units");
                 }
-                answer.of_sync(self.mono.version, wanted.data)
+                let outcome = answer.of_sync(self.mono.version, wanted.data);
+                let page = answer.synced_page().filter(|_| outcome.brought_transactions());
+                (outcome, page)
             }
-            Err(trouble) => SyncOutcome::Trouble(trouble),
+            Err(trouble) => (SyncOutcome::Trouble(trouble), None),
         };
-        let SyncOutcome::Failed { job_id: Some(job_id), .. } = &outcome else {
+        let (SyncOutcome::Failed { job_id: Some(job_id), .. }, _) = &outcome else {
             return outcome;
         };
         let reason_by = deadline.min(Instant::now() + Self::REASON_LIMIT);
-        match self.job(id, job_id, reason_by).await {
+        match self.job(id, job_id, reason, reason_by).await {
             Ok(Some(JobReport { demand: JobDemand::Reauthorisation, .. })) => {
-                SyncOutcome::ReauthorisationRequired { job_id: Some(job_id.clone()) }
+                (SyncOutcome::ReauthorisationRequired { job_id: Some(job_id.clone()) }, None)
             }
             _ => outcome,
         }
     }
 
     /// How far a job of v2 is, and whether it ended because the bank wants the customer. `None` if
-    /// Mono does not say. Free.
+    /// Mono does not say. Mono's price list does not name this call.
     ///
     /// # Errors
     ///
@@ -260,13 +307,15 @@ impl Session<'_> {
         &self,
         id: &AccountId,
         job_id: &str,
+        reason: Reason,
         deadline: Instant,
     ) -> Result<Option<JobReport>, Trouble> {
         if !answer::is_part_of_path(job_id) {
             return Ok(None);
         }
         let path = format!("/v2/accounts/{id}/jobs/{job_id}");
-        Ok(self.read(&path, deadline).await?.of_job())
+        let purpose = Purpose { kind: CallKind::Job, reason, account_id: id };
+        Ok(self.read(purpose, &path, deadline).await?.of_job())
     }
 
     /// Whether Mono shows the account, by a plain read of it. Mono charges it as account details, where it
@@ -278,20 +327,22 @@ impl Session<'_> {
     pub async fn link_state(
         &self,
         id: &AccountId,
+        reason: Reason,
         deadline: Instant,
     ) -> Result<LinkState, Trouble> {
         let path = match self.mono.version {
             ApiVersion::V1 => format!("/accounts/{id}"),
             ApiVersion::V2 => format!("/v2/accounts/{id}"),
         };
-        self.read(&path, deadline).await?.of_account()
+        let purpose = Purpose { kind: CallKind::Details, reason, account_id: id };
+        self.read(purpose, &path, deadline).await?.of_account()
     }
 
     /// A part of the account's transactions of these days, the newest first, from what Mono has fetched
-    /// already. Mono charges each page that holds rows.
+    /// already. Mono charges each page that holds rows, so all rows in one answer are the cheapest.
     ///
     /// Mono reads `start` and `end` as DD-MM-YYYY; which clock it counts days by, and how many rows a
-    /// page may have at most, it does not document.
+    /// page may have at most, it does not document. A page has 20 rows where no limit is given [seen once].
     ///
     /// # Errors
     ///
@@ -309,13 +360,18 @@ impl Session<'_> {
         };
         let (start, end) = (days.start().for_mono(), days.end().for_mono());
         let part = match part {
-            Part::All => "paginate=false".to_owned(),
+            Part::All => format!("paginate=false&limit={PAGE}"),
             Part::Page(page) => format!("paginate=true&limit={PAGE}&page={page}"),
         };
         let query = format!("start={start}&end={end}&{part}");
         let path = format!("{version}/accounts/{id}/transactions?{query}");
-        let answer = self.read(&path, deadline).await.map_err(NoTransactions::Trouble)?;
-        answer.of_transactions()
+        let (kind, reason) = (CallKind::TransactionsPage, Reason::Import);
+        let purpose = Purpose { kind, reason, account_id: id };
+        match self.read(purpose, &path, deadline).await {
+            Ok(answer) => answer.of_transactions(),
+            Err(Trouble::Unusable(error)) if error.is_too_large() => Err(NoTransactions::TooLarge),
+            Err(trouble) => Err(NoTransactions::Trouble(trouble)),
+        }
     }
 
     /// Has Mono prepare for its customer to re-authorise. Sent once.
@@ -344,22 +400,30 @@ impl Session<'_> {
             }
         };
         let request = self.request(Method::POST, &path).map(|()| body.map(|body| body.to_string()));
-        let answer = self.send(request, deadline).await.map_err(NoReauthorisation::Trouble)?;
+        let (kind, reason) = (CallKind::Reauthorisation, Reason::Manual);
+        let purpose = Purpose { kind, reason, account_id: id };
+        let answer = self.send(purpose, request, deadline).await;
+        let answer = answer.map_err(NoReauthorisation::Trouble)?;
         answer.of_reauthorisation(self.mono.version, asked_at)
     }
 
-    /// A read, which is free, repeated after trouble that may pass.
-    async fn read(&self, path: &str, deadline: Instant) -> Result<Answer, Trouble> {
+    /// A read, repeated after trouble that may pass. Each try is metered by itself.
+    async fn read(
+        &self,
+        purpose: Purpose<'_>,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
         let mut tries = 1;
         loop {
             let limit = deadline.min(Instant::now() + Self::TRY_LIMIT);
-            let answer = self.send(self.request(Method::GET, path).map(|()| None), limit).await;
+            let request = self.request(Method::GET, path).map(|()| None);
+            let answer = self.send(purpose, request, limit).await;
             let trouble = match &answer {
                 Ok(answer) => answer.trouble(),
                 Err(trouble) => Some(trouble.clone()),
             };
-            let passes =
-                !matches!(trouble, None | Some(Trouble::Unusable(_) | Trouble::Refused(_)));
+            let passes = trouble.is_some_and(|trouble| trouble.may_pass());
             let pause = random::jittered(Duration::from_millis(200) * 2_u32.pow(tries));
             if !passes || tries == Self::TRIES || Instant::now() + pause >= deadline {
                 return answer;
@@ -379,12 +443,16 @@ impl Session<'_> {
         request
     }
 
+    /// Sends a request, once, if the budget has room for it.
     async fn send(
         &self,
+        purpose: Purpose<'_>,
         request: Request<Option<String>>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
+        let admitted = self.mono.meter.admit(purpose).await?;
         let answer = self.mono.transport.send(request, deadline).await;
+        self.mono.meter.settle(admitted, self.is_charged(purpose.kind, &answer)).await;
         let trouble = match &answer {
             Ok(answer) => answer.trouble(),
             Err(trouble) => Some(trouble.clone()),
@@ -401,5 +469,19 @@ impl Session<'_> {
             error!(code, "Mono refuses a call: the wallet may be empty, or the plan not cover it");
         }
         Ok(answer)
+    }
+
+    /// Whether Mono charges a call that came to this, as far as it documents it. What cannot be told counts as
+    /// charged.
+    fn is_charged(&self, kind: CallKind, answer: &Result<Answer, Trouble>) -> bool {
+        match (kind, answer) {
+            (CallKind::Job | CallKind::Reauthorisation, _) | (_, Err(Trouble::NotConnected)) => {
+                false
+            }
+            (_, Err(_)) => true,
+            (CallKind::Realtime, Ok(answer)) => answer.may_bring_new_data(self.mono.version),
+            (CallKind::TransactionsPage, Ok(answer)) => answer.holds_rows(),
+            (CallKind::Details, Ok(answer)) => answer.holds_data(),
+        }
     }
 }

@@ -51,6 +51,11 @@ pub enum Problem {
         /// How long that is from now.
         retry_after: Duration,
     },
+    /// The day's budget for what people ask for is spent.
+    BudgetExhausted {
+        /// When the next day begins.
+        next_allowed_at: Timestamp,
+    },
     /// Mono answered, and it could not be done.
     SyncFailed(MonoError),
     /// Mono did not answer in time.
@@ -95,6 +100,8 @@ impl Problem {
             Trouble::RateLimited { retry_after: told } => {
                 Self::MonoUnavailable { retry_after: told.unwrap_or(retry_after) }
             }
+            Trouble::BudgetExhausted { until } => Self::BudgetExhausted { next_allowed_at: until },
+            Trouble::Unmetered => Self::StoreUnavailable,
         }
     }
 
@@ -153,6 +160,13 @@ impl Problem {
                     "The account was synced a moment ago. The next sync may be at {next_allowed_at}."
                 ),
             ),
+            Self::BudgetExhausted { next_allowed_at } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "BUDGET_EXHAUSTED",
+                format!(
+                    "What may be spent at Mono in a day is spent. The next sync may be at {next_allowed_at}."
+                ),
+            ),
             Self::SyncFailed(_) => (
                 StatusCode::BAD_GATEWAY,
                 "SYNC_FAILED",
@@ -183,7 +197,8 @@ impl Problem {
             Self::ReauthorisationRequired { account_id } => {
                 json!({ "reauthorise": format!("/accounts/{account_id}/reauthorise") })
             }
-            Self::SyncCooldown { next_allowed_at, .. } => {
+            Self::SyncCooldown { next_allowed_at, .. }
+            | Self::BudgetExhausted { next_allowed_at } => {
                 json!({ "next_allowed_at": next_allowed_at })
             }
             Self::SyncFailed(MonoError { code, message }) => {
@@ -197,6 +212,9 @@ impl Problem {
         match self {
             Self::SyncCooldown { retry_after, .. } | Self::MonoUnavailable { retry_after } => {
                 Some(*retry_after)
+            }
+            Self::BudgetExhausted { next_allowed_at } => {
+                Some(next_allowed_at.since(Timestamp::now()))
             }
             _ => None,
         }

@@ -8,6 +8,7 @@ mod attention;
 mod batch_write;
 mod events;
 mod item;
+mod ledger;
 mod refresh;
 #[cfg(test)]
 mod tests;
@@ -25,11 +26,12 @@ use tokio::time::sleep;
 pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
 pub use events::EventStore;
 pub use item::{CorruptItem, Stored};
-pub use refresh::{Found, SEGMENTS, ScanPosition};
+pub use ledger::{Entry, Ledger};
+pub use refresh::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 
 use crate::account::{
-    Account, Fact, Import, ImportLease, ImportRefusal, Lease, RefreshPolicy, Step, SyncAttempt,
+    Account, Fact, ImportEnd, ImportLease, ImportRefusal, Lease, RefreshPolicy, Step, SyncAttempt,
     SyncRefusal, Want,
 };
 use crate::account_id::AccountId;
@@ -252,7 +254,7 @@ impl AccountStore {
         Ok(leased.and_then(|lease| Ok((stored.ok_or(ImportRefusal::Unknown)?, lease))))
     }
 
-    /// Records an import, if it was done, and releases its lease. One write if nobody interferes.
+    /// Records how an import has ended, and releases its lease. One write if nobody interferes.
     ///
     /// # Errors
     ///
@@ -261,10 +263,10 @@ impl AccountStore {
         &self,
         leased: Stored,
         lease: ImportLease,
-        done: Option<Import>,
+        end: &ImportEnd,
     ) -> Result<(), StoreError> {
         let id = leased.account.id.clone();
-        let end = |account: &Account| match account.end_import(lease.holder, done.clone()) {
+        let end = |account: &Account| match account.end_import(lease.holder, end) {
             Some(ended) => (Change::Put(Box::new(ended)), ()),
             None => (Change::Keep, ()),
         };

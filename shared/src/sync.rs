@@ -10,15 +10,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::error;
 
 use crate::account::{
-    Account, Answer, Fact, Lease, LinkCheck, LinkState, OrderKey, Reason, SyncAttempt, SyncData,
+    Account, Answer, Fact, Lease, LinkCheck, LinkState, OrderKey, SyncAttempt, SyncData,
     SyncOutcome, SyncRefusal, Trouble, Want,
 };
 use crate::account_id::AccountId;
 use crate::caller::Caller;
 use crate::import::ImportJob;
 use crate::invocation::Invocation;
-use crate::mono::{Mono, Session, SyncRequest};
+use crate::mono::{Mono, Session, SyncRequest, SyncedPage};
 use crate::queue::{ImportQueue, SendError};
+use crate::spending::Reason;
 use crate::store::{AccountStore, Begun, StoreError, Stored};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
@@ -62,10 +63,8 @@ impl SyncWish {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Synced {
-    /// Mono was asked.
+    /// Mono was asked, if there was budget for it.
     Done {
-        /// Why.
-        reason: Reason,
         /// What it came to.
         outcome: SyncOutcome,
         /// The account afterwards; `None` if nothing is known of it.
@@ -74,31 +73,16 @@ pub enum Synced {
     /// Mono was not asked to sync.
     Refused(Box<Account>, SyncRefusal),
     /// There is no such account for the caller.
-    Unseen {
-        /// Why Mono was asked, if it may charge for it: another owner linked the account meanwhile.
-        paid: Option<Reason>,
-    },
+    Unseen,
     /// Whether the account is still linked could not be told.
     Unchecked(Trouble),
-}
-
-impl Synced {
-    /// Why Mono was asked to sync, if it was.
-    #[must_use]
-    pub fn paid_call(&self) -> Option<Reason> {
-        match self {
-            Self::Done { reason, outcome, .. } => outcome.reached_mono().then_some(*reason),
-            Self::Unseen { paid } => *paid,
-            Self::Refused(..) | Self::Unchecked(_) => None,
-        }
-    }
 }
 
 /// What came of a refresh that was planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// Mono was asked to sync, and paid if it has begun it.
-    Synced(Reason, SyncOutcome),
+    /// Mono was asked to sync, if there was budget for it.
+    Synced(SyncOutcome),
     /// Mono was asked for a job. What the sync it is of came to; `None` if it is not over, or Mono
     /// does not say.
     Followed(Option<SyncOutcome>),
@@ -106,8 +90,35 @@ pub enum Refreshed {
     Checked,
     /// Mono was asked for a job or a link, and could not be. It is left to the next plan.
     Unanswered(Trouble),
+    /// An import that was deferred is queued again.
+    ImportAskedFor,
     /// It is not wanted any more.
     Unwanted,
+}
+
+impl Refreshed {
+    /// Why Mono taught nothing, if it was asked in vain.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Self::Synced(SyncOutcome::Trouble(trouble)) | Self::Unanswered(trouble) => {
+                Some(trouble)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether Mono has answered what it charges for.
+    #[must_use]
+    pub const fn is_answered(&self) -> bool {
+        match self {
+            Self::Synced(outcome) => !matches!(outcome, SyncOutcome::Trouble(_)),
+            Self::Checked => true,
+            Self::Followed(_) | Self::Unanswered(_) | Self::ImportAskedFor | Self::Unwanted => {
+                false
+            }
+        }
+    }
 }
 
 /// The sync, or the record of it, was not possible.
@@ -119,6 +130,9 @@ pub enum SyncError {
     /// There is no key to ask Mono with.
     #[error(transparent)]
     Key(#[from] Unreadable),
+    /// An import cannot be asked for.
+    #[error(transparent)]
+    Queue(#[from] SendError),
     /// AWS did not answer in time.
     #[error("AWS did not answer in time")]
     Late,
@@ -127,22 +141,9 @@ pub enum SyncError {
     Unrecorded {
         /// Its word.
         outcome: &'static str,
-        /// Why Mono was asked, if it may charge for it.
-        paid: Option<Reason>,
         /// Why it is not recorded.
         source: Box<SyncError>,
     },
-}
-
-impl SyncError {
-    /// Why Mono was asked to sync, if it was.
-    #[must_use]
-    pub fn paid_call(&self) -> Option<Reason> {
-        match self {
-            Self::Unrecorded { paid, .. } => *paid,
-            _ => None,
-        }
-    }
 }
 
 /// What is left of the time of an invocation to record the outcome in: enough for a second try.
@@ -151,7 +152,7 @@ const RECORDING_TIME: Duration = Duration::from_secs(4);
 const ASKING_TIME: Duration = Duration::from_secs(1);
 /// Without as much time for Mono nothing is begun: it would be paid for, and not waited for.
 const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
-/// How long a free question may take that nobody waits for.
+/// How long a question about a job may take, which nobody waits for.
 const FOLLOW_TIME: Duration = Duration::from_secs(20);
 /// How long it may take to find out whether an account is still linked.
 const CHECK_TIME: Duration = Duration::from_secs(5);
@@ -185,15 +186,15 @@ impl Syncer {
         let (leased, lease) = match begun {
             Begun::Leased(leased, lease) => (*leased, lease),
             Begun::Refused(account, refusal) => return Ok(Synced::Refused(account, refusal)),
-            Begun::Unseen => return Ok(Synced::Unseen { paid: None }),
+            Begun::Unseen => return Ok(Synced::Unseen),
         };
         let reason = match wish.planned_at {
             Some(_) => leased.account.reason_to_refresh(),
             None => Reason::Manual,
         };
         let data = wish.data.unwrap_or_else(|| leased.account.data_to_sync(lease.started_at));
-        let outcome = call(&mono, &leased, data, wish, mono_by).await;
-        self.end(leased, lease, reason, (data, outcome), wish, invocation.deadline).await
+        let (outcome, page) = call(&mono, &leased, data, wish, reason, mono_by).await;
+        self.end(leased, lease, (data, outcome, page), wish, invocation.deadline).await
     }
 
     /// Does what the automatic refresh has planned for an account, if it is still wanted: syncs it,
@@ -209,9 +210,9 @@ impl Syncer {
         invocation: &Invocation,
     ) -> Result<Refreshed, SyncError> {
         let account = match self.sync(id, &SyncWish::planned(planned_at), invocation).await? {
-            Synced::Done { reason, outcome, .. } => return Ok(Refreshed::Synced(reason, outcome)),
+            Synced::Done { outcome, .. } => return Ok(Refreshed::Synced(outcome)),
             Synced::Unchecked(trouble) => return Ok(Refreshed::Unanswered(trouble)),
-            Synced::Unseen { .. } => return Ok(Refreshed::Unwanted),
+            Synced::Unseen => return Ok(Refreshed::Unwanted),
             Synced::Refused(account, _) => account,
         };
         let by = invocation.deadline - RECORDING_TIME;
@@ -228,6 +229,14 @@ impl Syncer {
                     Ok(_) => Refreshed::Checked,
                     Err(trouble) => Refreshed::Unanswered(trouble),
                 })
+            }
+            Some(Want::Import(pull)) => {
+                let job = ImportJob::new(id.clone(), pull);
+                let failed = self.imports.send(&[job], ImportQueue::DELAY).await;
+                failed
+                    .into_values()
+                    .next()
+                    .map_or(Ok(Refreshed::ImportAskedFor), |error| Err(SyncError::Queue(error)))
             }
             Some(Want::Sync(_)) | None => {
                 // What stood in the way may come to nothing, so the next plan has to see to the account;
@@ -249,7 +258,8 @@ impl Syncer {
         mono: &Session<'_>,
         by: Instant,
     ) -> Result<Refreshed, SyncError> {
-        let report = match mono.job(id, &job_id, by.min(Instant::now() + FOLLOW_TIME)).await {
+        let by_then = by.min(Instant::now() + FOLLOW_TIME);
+        let report = match mono.job(id, &job_id, Reason::Scheduled, by_then).await {
             Ok(report) => report,
             Err(trouble) => return Ok(Refreshed::Unanswered(trouble)),
         };
@@ -257,7 +267,7 @@ impl Syncer {
         if let Some(outcome) = &outcome {
             let fact = Fact::Answer(Answer { at, outcome: outcome.clone() });
             if let Some(seen) = in_time(by, self.accounts.get(id)).await? {
-                self.ask_for_import(&seen.account, &fact).await;
+                self.ask_for_import(&seen.account, &fact, None).await;
                 let by = by + RECORDING_TIME;
                 in_time(by, self.accounts.apply(id, Some(seen), &[&fact])).await?;
             }
@@ -280,8 +290,7 @@ impl Syncer {
         &self,
         leased: Stored,
         lease: Lease,
-        reason: Reason,
-        (data, outcome): (SyncData, SyncOutcome),
+        (data, outcome, page): (SyncData, SyncOutcome, Option<SyncedPage>),
         wish: &SyncWish,
         by: Instant,
     ) -> Result<Synced, SyncError> {
@@ -293,28 +302,26 @@ impl Syncer {
             incomplete_allowed: wish.allow_incomplete_statement,
             outcome,
         };
-        self.ask_for_import(&leased.account, &Fact::Attempt(attempt.clone())).await;
+        self.ask_for_import(&leased.account, &Fact::Attempt(attempt.clone()), page).await;
         let ended = in_time(by, self.accounts.end_sync(leased, lease, &attempt)).await;
         let SyncAttempt { outcome, .. } = attempt;
-        let paid = outcome.reached_mono().then_some(reason);
         match ended {
             // Linked anew by another owner during the call.
-            Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen { paid }),
-            Ok(account) => Ok(Synced::Done { reason, outcome, account: account.map(Box::new) }),
-            Err(error) => Err(SyncError::Unrecorded {
-                outcome: outcome.as_str(),
-                paid,
-                source: Box::new(error),
-            }),
+            Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
+            Ok(account) => Ok(Synced::Done { outcome, account: account.map(Box::new) }),
+            Err(error) => {
+                Err(SyncError::Unrecorded { outcome: outcome.as_str(), source: Box::new(error) })
+            }
         }
     }
 
     /// Comes before the record, so that a crash between the two cannot lose it. Where it fails, the
     /// record says what is due, and the next pull asks again; so the outcome is recorded all the same.
-    async fn ask_for_import(&self, account: &Account, fact: &Fact) {
+    async fn ask_for_import(&self, account: &Account, fact: &Fact, page: Option<SyncedPage>) {
         let Some(job) = ImportJob::due(&account.apply(fact), [fact]) else {
             return;
         };
+        let job = ImportJob { page, ..job };
         let asked = timeout(ASKING_TIME, self.imports.send(&[job], ImportQueue::DELAY)).await;
         let error = match asked {
             Ok(failed) => failed.into_values().next(),
@@ -337,10 +344,13 @@ impl Syncer {
         is_planned: bool,
     ) -> Result<Result<LinkState, Trouble>, SyncError> {
         let at = Timestamp::now();
-        let answered = mono.link_state(id, by.min(Instant::now() + CHECK_TIME)).await;
+        let reason = if is_planned { Reason::LinkCheck } else { Reason::Manual };
+        let answered = mono.link_state(id, reason, by.min(Instant::now() + CHECK_TIME)).await;
         let is_answered =
             matches!(answered, Ok(_) | Err(Trouble::Unusable(_) | Trouble::Refused(_)));
-        if !is_answered && !is_planned {
+        let is_asked =
+            !matches!(answered, Err(Trouble::BudgetExhausted { .. } | Trouble::Unmetered));
+        if !is_asked || (!is_answered && !is_planned) {
             return Ok(answered);
         }
         let found = *answered.as_ref().unwrap_or(&LinkState::Unknown);
@@ -352,17 +362,19 @@ impl Syncer {
     }
 }
 
-/// The one call that is paid for.
+/// The call that brings fresh data.
 async fn call(
     mono: &Session<'_>,
     leased: &Stored,
     data: SyncData,
     wish: &SyncWish,
+    reason: Reason,
     by: Instant,
-) -> SyncOutcome {
+) -> (SyncOutcome, Option<SyncedPage>) {
     let allow_incomplete_statement = wish.allow_incomplete_statement;
     let request = SyncRequest { data, allow_incomplete_statement };
-    mono.sync(&leased.account.id, request, by).await.without_name_of(&leased.account)
+    let (outcome, page) = mono.sync(&leased.account.id, request, reason, by).await;
+    (outcome.without_name_of(&leased.account), page)
 }
 
 async fn in_time<T, E: Into<SyncError>>(

@@ -2,7 +2,7 @@
 
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::account::{Account, Status};
+use mono_sync::account::{Account, RefreshRule, Status};
 use mono_sync::account_id::AccountId;
 use mono_sync::business_day::BusinessDay;
 use mono_sync::caller::Caller;
@@ -11,12 +11,14 @@ use mono_sync::money::MinorUnits;
 use mono_sync::mono::Mono;
 use mono_sync::problem::{self, Problem};
 use mono_sync::request::{account_id, choice, cursor, limit, time};
-use mono_sync::store::{AccountStore, EventStore, Page, Selection, StoreError, TransactionStore};
+use mono_sync::store::{
+    AccountStore, EventStore, Page, Selection, StoreError, Stored, TransactionStore,
+};
 use mono_sync::timestamp::Timestamp;
 use mono_sync::transaction::{Direction, Transaction};
 use serde::Serialize;
-use serde_json::json;
-use tracing::{debug, error};
+use serde_json::{Map, Value, json};
+use tracing::{debug, error, info, warn};
 
 use crate::reauthorise;
 
@@ -43,8 +45,20 @@ enum Route {
     Account,
     Events,
     Transactions,
+    Refresh,
     Reauthorise,
 }
+
+/// The rules of refreshing by their words in the API; `None` is the stack's.
+const REFRESH: [(&str, Option<RefreshRule>); 7] = [
+    ("default", None),
+    ("off", Some(RefreshRule::Off)),
+    ("6h", Some(RefreshRule::SixHours)),
+    ("12h", Some(RefreshRule::TwelveHours)),
+    ("24h", Some(RefreshRule::Daily)),
+    ("weekly", Some(RefreshRule::Weekly)),
+    ("on_read", Some(RefreshRule::OnRead)),
+];
 
 impl Accounts {
     /// Answers a request.
@@ -69,14 +83,15 @@ impl Accounts {
         match route(request) {
             Route::List => self.list(request, &caller, request_id).await,
             Route::Account => {
-                let account = self.account(request, &caller, request_id).await?;
-                Ok(problem::ok(&account.view(Timestamp::now(), self.store.policy())))
+                let account = self.read(request, &caller, request_id).await?;
+                Ok(self.shown(&account))
             }
+            Route::Refresh => self.set_refresh(request, &caller, request_id).await,
             Route::Events => self.events(request, &caller, request_id).await,
             Route::Transactions => self.transactions(request, &caller, request_id).await,
             Route::Reauthorise => {
                 let wanted = reauthorise::wanted(request)?;
-                let account = self.account(request, &caller, request_id).await?;
+                let account = self.account(request, &caller, request_id).await?.account;
                 reauthorise::answer(&self.mono, &account, wanted, &caller, invocation).await
             }
         }
@@ -88,12 +103,49 @@ impl Accounts {
         request: &Request,
         caller: &Caller,
         request_id: &str,
-    ) -> Result<Account, Problem> {
+    ) -> Result<Stored, Problem> {
         let account_id = account_id(request)?;
         let stored = self.store.get(&account_id).await;
         let stored = stored.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
-        let account = stored.map(|stored| stored.account);
-        account.filter(|account| caller.may_see(account)).ok_or(Problem::AccountNotFound)
+        stored.filter(|stored| caller.may_see(&stored.account)).ok_or(Problem::AccountNotFound)
+    }
+
+    /// The same, read by somebody: under the rule `on_read` that makes it due. One write then, at most once an
+    /// interval.
+    async fn read(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Result<Account, Problem> {
+        let stored = self.account(request, caller, request_id).await?;
+        let account = stored.account.clone();
+        Ok(self.store.note_read(stored, Timestamp::now()).await.unwrap_or_else(|error| {
+            warn!(request_id, account_id = %account.id, %error, "a read is not noted");
+            account
+        }))
+    }
+
+    fn shown(&self, account: &Account) -> Response<Body> {
+        problem::ok(&account.view(Timestamp::now(), self.store.policy()))
+    }
+
+    /// Gives the account a rule of refreshing of its own.
+    async fn set_refresh(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Result<Response<Body>, Problem> {
+        let wanted = wanted_refresh(request)?;
+        let stored = self.account(request, caller, request_id).await?;
+        let account_id = stored.account.id.clone();
+        let account = self.store.set_refresh(stored, wanted).await;
+        let account =
+            account.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
+        let refresh = wanted.map_or("default", RefreshRule::as_str);
+        info!(request_id, %account_id, refresh, "the rule of refreshing is set");
+        Ok(self.shown(&account))
     }
 
     async fn list(
@@ -125,7 +177,7 @@ impl Accounts {
         request_id: &str,
     ) -> Result<Response<Body>, Problem> {
         let (limit, before) = (limit(request, DEFAULT_LIMIT, MOST)?, cursor(request)?);
-        let account = self.account(request, caller, request_id).await?;
+        let account = self.read(request, caller, request_id).await?;
         let page = match &self.events {
             Some(events) => events.page(&account.id, limit, before, Timestamp::now()).await,
             None => Ok(Page { items: Vec::new(), next: None }),
@@ -153,7 +205,7 @@ impl Accounts {
         }
         let limit = limit(request, DEFAULT_LIMIT, MOST_TRANSACTIONS)?;
         let before = cursor(request)?;
-        let account = self.account(request, caller, request_id).await?;
+        let account = self.read(request, caller, request_id).await?;
         let page = self.transactions.page(&account.id, selection, limit, before).await;
         let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
         let rows = page.items.iter().map(|transaction| Row::of(transaction, &account));
@@ -204,10 +256,24 @@ fn route(request: &Request) -> Route {
     let ends_in = |word| request.raw_http_path().ends_with(&format!("/{id}/{word}"));
     match *request.method() {
         Method::POST => Route::Reauthorise,
+        Method::PATCH => Route::Refresh,
         _ if ends_in("events") => Route::Events,
         _ if ends_in("transactions") => Route::Transactions,
         _ => Route::Account,
     }
+}
+
+/// `{"refresh": …}`, and nothing else.
+fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
+    let body: Result<Map<String, Value>, _> = serde_json::from_slice(request.body());
+    let body = body.map_err(|_| Problem::request_invalid("body", "a JSON object"))?;
+    if let Some(other) = body.keys().find(|key| *key != "refresh") {
+        return Err(Problem::request_invalid(other.clone(), "left out: only `refresh` can be set"));
+    }
+    let word = body.get("refresh").and_then(Value::as_str).unwrap_or_default();
+    let known = REFRESH.iter().find(|(known, _)| *known == word);
+    let expected = "default, off, 6h, 12h, 24h, weekly or on_read";
+    known.map(|(_, rule)| *rule).ok_or_else(|| Problem::request_invalid("refresh", expected))
 }
 
 fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {

@@ -11,7 +11,7 @@ use aws_sdk_secretsmanager::Client as SecretsManager;
 use lambda_http::{Error, Request, run, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
-use mono_sync::mono::{KeyCache, Mono};
+use mono_sync::mono::{KeyCache, Meter, Mono};
 use mono_sync::store::{AccountStore, EventStore, TransactionStore};
 use mono_sync::{aws, telemetry};
 
@@ -28,6 +28,7 @@ async fn main() -> Result<(), Error> {
     let dynamodb = DynamoDb::new(&sdk);
     let (version, base_url) = environment.mono_api()?;
     let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
+    let meter = Meter::of(&environment, dynamodb.clone())?;
     let accounts = &Accounts {
         events: EventStore::new(
             dynamodb.clone(),
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Error> {
             environment.required("ACCOUNTS_TABLE")?,
             environment.refresh_policy()?,
         ),
-        mono: Mono::new(version, base_url, keys, MONO_LIMIT),
+        mono: Mono::new(version, base_url, keys, meter, MONO_LIMIT),
         owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
     };
     run(service_fn(async move |request: Request| accounts.answer(request).await)).await

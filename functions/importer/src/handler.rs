@@ -103,6 +103,10 @@ fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
         Imported::Postponed => ("postponed", None),
         Imported::Gone => ("gone", None),
         Imported::ReauthorisationRequired => ("reauthorisation_required", None),
+        Imported::Deferred(trouble) => {
+            let (outcome, trouble) = ("deferred", trouble.as_str());
+            return info!(request_id, %account_id, outcome, trouble, "import");
+        }
     };
     let Some(tally) = tally else {
         return info!(request_id, %account_id, outcome, "import");

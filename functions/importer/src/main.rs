@@ -12,7 +12,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::import::{Importer, ROOM};
-use mono_sync::mono::{KeyCache, Mono};
+use mono_sync::mono::{KeyCache, Meter, Mono};
 use mono_sync::queue::{ImportQueue, JobQueue};
 use mono_sync::store::{AccountStore, TransactionStore};
 use mono_sync::{aws, telemetry};
@@ -31,6 +31,7 @@ async fn main() -> Result<(), Error> {
     let dynamodb = DynamoDb::new(&sdk);
     let (version, base_url) = environment.mono_api()?;
     let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
+    let meter = Meter::of(&environment, dynamodb.clone())?;
     let importer = &Function(Importer {
         accounts: AccountStore::new(
             dynamodb.clone(),
@@ -38,7 +39,7 @@ async fn main() -> Result<(), Error> {
             environment.refresh_policy()?,
         ),
         transactions: TransactionStore::new(dynamodb, environment.required("TRANSACTIONS_TABLE")?),
-        mono: Mono::new(version, base_url, keys, MONO_LIMIT),
+        mono: Mono::new(version, base_url, keys, meter, MONO_LIMIT),
         queue: ImportQueue(JobQueue::new(
             Sqs::new(&sdk),
             environment.required("IMPORT_QUEUE_URL")?,

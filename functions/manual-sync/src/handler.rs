@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::account::{Account, Reason, SyncData, SyncOutcome, SyncRefusal};
+use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
 use mono_sync::account_id::AccountId;
 use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
@@ -51,7 +51,7 @@ impl ManualSync {
                 self.done(account_id, outcome, account.as_deref())
             }
             Synced::Refused(account, refusal) => self.refused(&account, refusal),
-            Synced::Unseen { .. } => Err(Problem::AccountNotFound),
+            Synced::Unseen => Err(Problem::AccountNotFound),
             Synced::Unchecked(trouble) => Err(Problem::of_trouble(trouble, RETRY_AFTER)),
         }
     }
@@ -130,15 +130,12 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
         Ok(Synced::Refused(_, SyncRefusal::Unwanted)) => ("unwanted", None),
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
-        Ok(Synced::Unseen { .. }) => ("unseen", None),
+        Ok(Synced::Unseen) => ("unseen", None),
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => {
-            let paid_call = error.paid_call().map(Reason::as_str);
-            return error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
+            return error!(request_id, %account_id, %error, "the sync went wrong");
         }
     };
     let mono_code = error.map(|error| &error.code);
-    // Why Mono was asked what it charges for; what counts such calls looks for it.
-    let paid_call = synced.as_ref().ok().and_then(Synced::paid_call).map(Reason::as_str);
-    info!(request_id, %account_id, outcome, mono_code, paid_call, "manual sync");
+    info!(request_id, %account_id, outcome, mono_code, "manual sync");
 }

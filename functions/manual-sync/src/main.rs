@@ -10,7 +10,7 @@ use aws_sdk_sqs::Client as Sqs;
 use lambda_http::{Error, Request, run, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
-use mono_sync::mono::{KeyCache, Mono};
+use mono_sync::mono::{KeyCache, Meter, Mono};
 use mono_sync::queue::{ImportQueue, JobQueue};
 use mono_sync::store::AccountStore;
 use mono_sync::sync::Syncer;
@@ -26,16 +26,18 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
     let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
+    let dynamodb = DynamoDb::new(&sdk);
     let (version, base_url) = environment.mono_api()?;
     let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
+    let meter = Meter::of(&environment, dynamodb.clone())?;
     let manual_sync = &ManualSync {
         syncer: Syncer {
             accounts: AccountStore::new(
-                DynamoDb::new(&sdk),
+                dynamodb,
                 environment.required("ACCOUNTS_TABLE")?,
                 environment.refresh_policy()?,
             ),
-            mono: Mono::new(version, base_url, keys, MONO_LIMIT),
+            mono: Mono::new(version, base_url, keys, meter, MONO_LIMIT),
             imports: ImportQueue(JobQueue::new(
                 Sqs::new(&sdk),
                 environment.required("IMPORT_QUEUE_URL")?,

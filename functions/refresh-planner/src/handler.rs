@@ -1,4 +1,4 @@
-//! What the function does each time: scan, mark what is due, queue it.
+//! What the function does each time: scan, choose what the day's budget pays for, mark it, queue it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -6,20 +6,24 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use lambda_runtime::{Context, Error};
-use mono_sync::account::{Reason, Want};
+use mono_sync::account::{Candidate, Want, choose};
+use mono_sync::business_day::BusinessDay;
 use mono_sync::invocation::Invocation;
 use mono_sync::queue::{Job, JobQueue};
 use mono_sync::refresh_job::RefreshJob;
-use mono_sync::store::{AccountStore, SEGMENTS, StoreError, Stored};
+use mono_sync::spending::{Naira, Prices, Purse, Reason};
+use mono_sync::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
 use mono_sync::telemetry;
 use mono_sync::timestamp::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{error, warn};
 
 /// What the function is wired to.
 pub(crate) struct Planner {
     pub(crate) accounts: AccountStore,
+    pub(crate) ledger: Ledger,
+    pub(crate) prices: Prices,
     pub(crate) queue: JobQueue,
 }
 
@@ -31,6 +35,9 @@ pub(crate) struct Plan {
     weak_evidence: u64,
     job_follow_up: u64,
     link_check: u64,
+    import: u64,
+    /// Due, and left to a later run: the budget does not do for them, or Mono is left alone.
+    left_out: u64,
     /// Written by others in the meantime, and left to the next run.
     changed: u64,
     /// Segments that there was no time for: the next run begins with them.
@@ -46,14 +53,25 @@ const BATCH: usize = 10;
 const RATE: u64 = 10;
 /// The longest that SQS holds a message back.
 const LONGEST_DELAY: u64 = 900;
-/// Without as much time left no further page is begun.
-const PAGE_TIME: Duration = Duration::from_secs(20);
+/// The most accounts of a run: those that begin at this rate until the next one.
+const MOST: usize = 36_000;
+/// The most while Mono fails alike for all: one account, so that it is tried at all.
+const PROBES: usize = 1;
+/// Without as much time left no further page is begun: it is needed to queue what was found.
+const QUEUEING_TIME: Duration = Duration::from_mins(4);
+
+/// An account as it was seen, and when.
+struct Seen {
+    claim: Claim,
+    at: Timestamp,
+}
 
 /// A run under way.
 struct Run<'a> {
     planner: &'a Planner,
-    stop_at: Instant,
+    scan_until: Instant,
     plan: RefCell<Plan>,
+    found: RefCell<Vec<Candidate<Seen>>>,
     /// How many accounts were queued so far.
     queued: Cell<u64>,
 }
@@ -65,18 +83,30 @@ impl Planner {
         if self.accounts.policy().interval.is_none() {
             return Ok(Plan::default());
         }
-        let first = self.accounts.first_segment().await?;
+        let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
         let run = Run {
             planner: self,
-            stop_at: invocation.deadline - PAGE_TIME,
+            scan_until: invocation.deadline - QUEUEING_TIME,
             plan: RefCell::default(),
+            found: RefCell::default(),
             queued: Cell::new(0),
         };
-        let unreached = run.segments(first).await;
+        let unreached = run.segments(first_segment).await;
         // In the order of this run: what it has not reached the next one reaches first.
-        let order = (0..SEGMENTS).map(|number| (first + number) % SEGMENTS);
+        let order = (0..SEGMENTS).map(|number| (first_segment + number) % SEGMENTS);
         if let Some(next) = order.clone().find(|segment| unreached.contains(segment)) {
             self.accounts.begin_next_with(next).await?;
+        }
+        let (mut chosen, unpaid) = choose(run.found.take(), self.rest().await?, &self.prices);
+        if unpaid > 0 {
+            let code = "BUDGET_EXHAUSTED";
+            warn!(code, left_out = unpaid, "today's budget does not do for all that are due");
+        }
+        let due = chosen.len();
+        chosen.truncate(if breaker.pause.is_some() { PROBES } else { MOST });
+        run.plan.borrow_mut().left_out += (unpaid + due - chosen.len()) as u64;
+        for candidates in chosen.chunks(BATCH) {
+            run.queue(candidates).await;
         }
         let plan = Plan { unreached: unreached.len(), ..run.plan.into_inner() };
         telemetry::summary(&context.request_id, &plan);
@@ -84,6 +114,17 @@ impl Planner {
             return Err(format!("{} parts of the plan failed", plan.failed).into());
         }
         Ok(plan)
+    }
+
+    /// What is left of today's budget; `None` is no bound.
+    async fn rest(&self) -> Result<Option<Naira>, StoreError> {
+        let budget = self.ledger.budgets().automatic;
+        if budget.0.is_none() {
+            return Ok(None);
+        }
+        let today = BusinessDay::of(Timestamp::now());
+        let spent = self.ledger.spent(today, Purse::Automatic).await?;
+        Ok(budget.rest(spent))
     }
 }
 
@@ -108,17 +149,20 @@ impl Run<'_> {
 
     /// Whether it was gone through to its end.
     async fn segment(&self, segment: u32) -> Result<bool, StoreError> {
+        let policy = self.planner.accounts.policy();
         let mut position = None;
-        while Instant::now() < self.stop_at {
+        while Instant::now() < self.scan_until {
             // Of each page anew: an account that a worker attempts while the run goes on was attempted
             // before it is planned, not after.
-            let now = Timestamp::now();
-            let found = self.planner.accounts.scan(segment, position, now).await?;
-            self.plan.borrow_mut().scanned += found.scanned;
-            for accounts in self.wanted(found.accounts, now).chunks(BATCH) {
-                self.queue(accounts, now).await;
-            }
-            position = match found.next {
+            let at = Timestamp::now();
+            let page = self.planner.accounts.scan(segment, position, at).await?;
+            self.plan.borrow_mut().scanned += page.scanned;
+            self.keep(page.accounts.iter().filter_map(|stored| {
+                let want = stored.account.plan(at, policy)?;
+                let priority = stored.account.priority(&want);
+                Some(Candidate { priority, want, account: Seen { claim: stored.into(), at } })
+            }));
+            position = match page.next {
                 None => return Ok(true),
                 more => more,
             };
@@ -126,51 +170,52 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn wanted(&self, accounts: Vec<Stored>, now: Timestamp) -> Vec<(Stored, Want)> {
-        let policy = self.planner.accounts.policy();
-        let want = |stored: Stored| {
-            let want = stored.account.plan(now, policy)?;
-            Some((stored, want))
-        };
-        accounts.into_iter().filter_map(want).collect()
+    /// Of all that is found, the most important are kept: a run has memory for twice as many as it queues.
+    fn keep(&self, candidates: impl Iterator<Item = Candidate<Seen>>) {
+        let mut found = self.found.borrow_mut();
+        found.extend(candidates);
+        if found.len() > 2 * MOST {
+            found.sort_by_key(|candidate| candidate.priority);
+            self.plan.borrow_mut().left_out += (found.len() - MOST) as u64;
+            found.truncate(MOST);
+        }
     }
 
     /// Marks first, so that nobody queues them too; what then cannot be queued is unmarked.
-    async fn queue(&self, accounts: &[(Stored, Want)], now: Timestamp) {
-        let marked = stream::iter(accounts)
-            .map(async |(stored, want)| {
-                self.mark(stored, want, now).await.then_some((stored, want))
-            })
+    async fn queue(&self, candidates: &[Candidate<Seen>]) {
+        let marked = stream::iter(candidates)
+            .map(async |candidate| self.mark(candidate).await.then_some(candidate))
             .buffer_unordered(BATCH)
             .filter_map(async |marked| marked)
             .collect::<Vec<_>>()
             .await;
-        let jobs: Vec<_> = marked.iter().map(|(stored, _)| self.job(stored, now)).collect();
+        let jobs: Vec<_> = marked.iter().map(|candidate| self.job(&candidate.account)).collect();
         let failed = self.planner.queue.send(&jobs).await;
-        for (stored, want) in marked {
-            let id = &stored.account.id;
+        for Candidate { want, account, .. } in marked {
+            let id = &account.claim.account_id;
             let Some(error) = failed.get(id) else {
                 self.plan.borrow_mut().count(want);
                 continue;
             };
             error!(account_id = %id, %error, "an account is due and not queued");
             self.plan.borrow_mut().failed += 1;
-            if let Err(error) = self.planner.accounts.unmark_queued(id, now).await {
+            if let Err(error) = self.planner.accounts.unmark_queued(id, account.at).await {
                 error!(account_id = %id, %error, "it is queued after another interval");
             }
         }
     }
 
-    async fn mark(&self, stored: &Stored, want: &Want, now: Timestamp) -> bool {
-        let queued_at = Some(now).filter(|_| want.is_marked());
-        match self.planner.accounts.mark_queued(stored, queued_at).await {
+    async fn mark(&self, Candidate { want, account, .. }: &Candidate<Seen>) -> bool {
+        let queued_at = Some(account.at).filter(|_| want.is_marked());
+        match self.planner.accounts.mark_queued(&account.claim, queued_at).await {
             Ok(true) => true,
             Ok(false) => {
                 self.plan.borrow_mut().changed += 1;
                 false
             }
             Err(error) => {
-                error!(account_id = %stored.account.id, %error, "an account is due and not marked");
+                let account_id = &account.claim.account_id;
+                error!(%account_id, %error, "an account is due and not marked");
                 self.plan.borrow_mut().failed += 1;
                 false
             }
@@ -178,10 +223,10 @@ impl Run<'_> {
     }
 
     /// Those of a run are spread over the quarter of an hour that SQS can hold a message back.
-    fn job(&self, stored: &Stored, planned_at: Timestamp) -> Job {
+    fn job(&self, Seen { claim, at }: &Seen) -> Job {
         let number = self.queued.replace(self.queued.get() + 1);
-        let account_id = stored.account.id.clone();
-        let body = RefreshJob { account_id: account_id.clone(), planned_at }.to_body();
+        let account_id = claim.account_id.clone();
+        let body = RefreshJob { account_id: account_id.clone(), planned_at: *at }.to_body();
         let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
         Job { account_id, body, delay }
     }
@@ -194,6 +239,7 @@ impl Plan {
             Want::Sync(_) => &mut self.scheduled,
             Want::Job { .. } => &mut self.job_follow_up,
             Want::Link { .. } => &mut self.link_check,
+            Want::Import(_) => &mut self.import,
         } += 1;
     }
 }

@@ -1,25 +1,35 @@
-//! What the function does with a message: wait while Mono wants to be left alone, then do what was
-//! planned, if it is still wanted.
+//! What the function does with a message: put it off while Mono is to be left alone, else do what was planned, if it
+//! is still wanted.
 
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
-use mono_sync::account::{Reason, SyncOutcome, Trouble};
+use mono_sync::account::{SyncOutcome, Trouble};
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::Batch;
+use mono_sync::breaker::{Admission, Breaker};
 use mono_sync::invocation::Invocation;
+use mono_sync::queue::JobQueue;
 use mono_sync::random;
 use mono_sync::refresh_job::{RefreshJob, UnreadableJob};
 use mono_sync::store::StoreError;
 use mono_sync::sync::{Refreshed, SyncError, Syncer};
 use mono_sync::timestamp::Timestamp;
-use tokio::time::{Instant, sleep};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// What the function is wired to.
 pub(crate) struct Worker {
     pub(crate) syncer: Syncer,
+    pub(crate) queue: JobQueue,
+}
+
+/// A message.
+struct Delivery {
+    job: RefreshJob,
+    receipt_handle: String,
+    /// How often it has come by now.
+    times: u32,
 }
 
 /// Why a message is returned to the queue. No sync was begun at Mono.
@@ -29,16 +39,18 @@ enum GivenBack {
     Sync(#[from] SyncError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("Mono is left alone until {0}")]
+    Paused(Timestamp),
 }
 
 /// Mono wants to be left alone for as long, where it does not say (429).
 const PAUSE: Duration = Duration::from_mins(1);
-/// So long that whoever waits from its beginning has the time to; then Mono is tried again.
+/// So long at most, whatever it says.
 const LONGEST_PAUSE: Duration = Duration::from_mins(3);
-/// What a sync takes at most: as much is left when the wait for Mono ends.
-const SYNC_TIME: Duration = Duration::from_secs(65);
 /// Those who have waited do not all begin in one moment.
 const SPREAD: Duration = Duration::from_secs(10);
+/// The last time that a message may come before it is put among the dead letters.
+const LAST_TIME: u32 = 5;
 
 impl Worker {
     /// Works through a batch, of one message as it is deployed.
@@ -48,99 +60,122 @@ impl Worker {
     ) -> Result<SqsBatchResponse, Error> {
         let (event, context) = event.into_parts();
         let invocation = Invocation::new(context.request_id, context.deadline);
-        let refresh = async |job: &RefreshJob| self.refresh(job, &invocation).await;
+        let refresh = async |delivery: &Delivery| self.refresh(delivery, &invocation).await;
         Ok(Batch::do_jobs(event, invocation.clone(), read, refresh).await?)
     }
 
-    async fn refresh(&self, job: &RefreshJob, invocation: &Invocation) -> Result<(), GivenBack> {
-        let RefreshJob { account_id, planned_at } = job;
+    async fn refresh(&self, delivery: &Delivery, invocation: &Invocation) -> Result<(), GivenBack> {
+        let RefreshJob { account_id, planned_at } = &delivery.job;
         let request_id = &invocation.request_id;
-        if !self.wait_for_mono(invocation).await? {
-            // Given back, the message would end among the dead letters after five pauses, and its
-            // account would wait for an interval.
-            self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
-            info!(request_id, %account_id, outcome = "paused", "refresh");
-            return Ok(());
+        let (admission, breaker) = self.admission().await?;
+        if let Admission::PausedUntil(until) = admission {
+            return self.put_off(delivery, until, request_id).await;
         }
-        // A lease is to outlive a sync that dies, and not the time there was to wait.
-        let invocation = invocation.at_most(SYNC_TIME);
-        match self.syncer.refresh(account_id, *planned_at, &invocation).await {
+        let is_probe = admission == Admission::Probe;
+        match self.syncer.refresh(account_id, *planned_at, invocation).await {
             Ok(refreshed) => {
-                self.heed(&refreshed).await;
+                self.heed(&refreshed, breaker, is_probe).await;
                 log(request_id, account_id, &refreshed);
                 Ok(())
             }
-            // Paid for: the webhook settles it, or the next plan.
+            // Mono may have charged it: the webhook settles it, or the next plan.
             Err(error @ SyncError::Unrecorded { .. }) => {
-                let paid_call = error.paid_call().map(Reason::as_str);
-                error!(request_id, %account_id, %error, paid_call, "the sync went wrong");
+                error!(request_id, %account_id, %error, "the sync went wrong");
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Read before every call that is paid for. Who waits here holds back what is queued behind it,
-    /// since only so many run at once. `false` if Mono wants to be left alone for longer than there is
-    /// time to wait.
-    async fn wait_for_mono(&self, invocation: &Invocation) -> Result<bool, GivenBack> {
-        loop {
-            let now = Timestamp::now();
-            let paused_until = self.syncer.accounts.refresh_paused_until().await?;
-            let Some(pause) = paused_until.map(|until| until.since(now)).filter(|p| !p.is_zero())
-            else {
-                return Ok(true);
-            };
-            let wait = pause + random::jittered(SPREAD);
-            if Instant::now() + wait + SYNC_TIME > invocation.deadline {
-                return Ok(false);
+    /// Whether Mono may be asked, by the breaker. Of those who could probe at the same time, one is told to.
+    async fn admission(&self) -> Result<(Admission, Breaker), StoreError> {
+        let accounts = &self.syncer.accounts;
+        let (now, breaker) = (Timestamp::now(), accounts.breaker().await?);
+        let admission = breaker.admit(now);
+        let claimed = breaker.claimed(now);
+        if admission == Admission::Probe && !accounts.swap_breaker(breaker, claimed).await? {
+            return Ok((claimed.admit(now), breaker));
+        }
+        Ok((admission, breaker))
+    }
+
+    /// Has the message come again when Mono may be asked, unless it would end among the dead letters: then its account
+    /// is left to the next plan.
+    async fn put_off(
+        &self,
+        delivery: &Delivery,
+        until: Timestamp,
+        request_id: &str,
+    ) -> Result<(), GivenBack> {
+        let RefreshJob { account_id, planned_at } = &delivery.job;
+        if delivery.times >= LAST_TIME {
+            self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+            info!(request_id, %account_id, outcome = "paused", "refresh");
+            return Ok(());
+        }
+        let wait = until.since(Timestamp::now()) + random::jittered(SPREAD);
+        if let Err(error) = self.queue.postpone(&delivery.receipt_handle, wait).await {
+            warn!(%account_id, %error, "it comes again after the queue's own time");
+        }
+        Err(GivenBack::Paused(until))
+    }
+
+    /// What Mono's answer means for all accounts.
+    async fn heed(&self, refreshed: &Refreshed, seen: Breaker, is_probe: bool) {
+        let now = Timestamp::now();
+        let accounts = &self.syncer.accounts;
+        let heeded = match refreshed.trouble() {
+            Some(Trouble::RateLimited { retry_after }) => {
+                let until = now + retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+                accounts.change_breaker(|breaker| breaker.after_wish(until)).await
             }
-            sleep(wait).await;
-        }
-    }
-
-    /// Mono's 429 is meant for all of us. The account itself is planned anew.
-    async fn heed(&self, refreshed: &Refreshed) {
-        let (Refreshed::Synced(_, SyncOutcome::Trouble(trouble)) | Refreshed::Unanswered(trouble)) =
-            refreshed
-        else {
-            return;
+            Some(trouble) if trouble.is_of_the_system() => {
+                let failed = |breaker: Breaker| match is_probe {
+                    true => breaker.after_failed_probe(now),
+                    false => breaker.after_failure(now),
+                };
+                accounts.change_breaker(failed).await
+            }
+            _ if refreshed.is_answered() && (is_probe || seen.failures > 0) => {
+                accounts.change_breaker(Breaker::after_success).await
+            }
+            _ if is_probe => accounts.change_breaker(Breaker::unclaimed).await,
+            _ => Ok(()),
         };
-        let Trouble::RateLimited { retry_after } = trouble else {
-            return;
-        };
-        let pause = retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
-        let paused = self.syncer.accounts.pause_refresh(Timestamp::now() + pause).await;
-        if let Err(error) = paused {
-            error!(%error, "the refresh goes on although Mono wants to be left alone");
+        if let Err(error) = heeded {
+            error!(%error, "the breaker stays as it is");
         }
     }
 }
 
-fn read(message: &SqsMessage) -> Result<(AccountId, RefreshJob), UnreadableJob> {
+fn read(message: &SqsMessage) -> Result<(AccountId, Delivery), UnreadableJob> {
     let job = RefreshJob::read(message.body.as_deref().unwrap_or_default())?;
-    Ok((job.account_id.clone(), job))
+    let times = message.attributes.get("ApproximateReceiveCount");
+    let delivery = Delivery {
+        receipt_handle: message.receipt_handle.clone().unwrap_or_default(),
+        times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
+        job,
+    };
+    Ok((delivery.job.account_id.clone(), delivery))
 }
 
-/// One line a job. Why Mono was asked to sync, or what else it was asked, is what counts calls.
+/// One line a job, with what Mono was asked.
 fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
-    let (outcome, paid_call, question) = match refreshed {
-        Refreshed::Synced(reason, outcome) => {
-            let paid = outcome.reached_mono().then(|| reason.as_str());
-            (outcome.as_str(), paid, None)
-        }
+    let (outcome, question) = match refreshed {
+        Refreshed::Synced(outcome) => (outcome.as_str(), Some("sync")),
         Refreshed::Followed(outcome) => {
             let outcome = outcome.as_ref().map_or("not_over", SyncOutcome::as_str);
-            (outcome, None, Some("job_follow_up"))
+            (outcome, Some("job_follow_up"))
         }
-        Refreshed::Checked => ("checked", None, Some("link_check")),
-        Refreshed::Unanswered(trouble) => (trouble.as_str(), None, Some("unanswered")),
-        Refreshed::Unwanted => ("unwanted", None, None),
+        Refreshed::Checked => ("checked", Some("link_check")),
+        Refreshed::Unanswered(trouble) => (trouble.as_str(), Some("unanswered")),
+        Refreshed::ImportAskedFor => ("import", None),
+        Refreshed::Unwanted => ("unwanted", None),
     };
     let error = match refreshed {
-        Refreshed::Synced(_, outcome) => outcome.error(),
+        Refreshed::Synced(outcome) => outcome.error(),
         _ => None,
     };
     let mono_code = error.map(|error| &error.code);
-    info!(request_id, %account_id, outcome, mono_code, paid_call, question, "refresh");
+    info!(request_id, %account_id, outcome, mono_code, question, "refresh");
 }

@@ -93,13 +93,20 @@ pub enum Trouble {
     },
     /// The connection never opened: nothing was begun.
     NotConnected,
+    /// The day's budget has no room for the call: Mono was not asked.
+    BudgetExhausted {
+        /// When the next day begins.
+        until: Timestamp,
+    },
+    /// The call could not be entered in the ledger: Mono was not asked.
+    Unmetered,
 }
 
 /// Why something failed, in Mono's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MonoError {
-    /// Mono's code (`SYNC_ERROR`). Where it gave none: `JOB_FAILED`, `UNREADABLE_ANSWER`, or `HTTP_`
-    /// and the status.
+    /// Mono's code (`SYNC_ERROR`). Where it gave none: `JOB_FAILED`, `UNREADABLE_ANSWER`,
+    /// `ANSWER_TOO_LARGE`, or `HTTP_` and the status.
     pub code: String,
     /// Mono's sentence, where it gave one.
     pub message: Option<String>,
@@ -125,9 +132,25 @@ impl SyncOutcome {
         !matches!(
             self,
             Self::Trouble(
-                Trouble::RateLimited { .. } | Trouble::NotConnected | Trouble::Refused(_)
+                Trouble::RateLimited { .. }
+                    | Trouble::NotConnected
+                    | Trouble::Refused(_)
+                    | Trouble::BudgetExhausted { .. }
+                    | Trouble::Unmetered
             )
         )
+    }
+
+    /// Whether it says that there are new transactions.
+    #[must_use]
+    pub const fn brought_transactions(&self) -> bool {
+        matches!(self, Self::Successful { has_new_data: true, data: SyncData::Transactions, .. })
+    }
+
+    /// Whether Mono was asked at all, as far as is known.
+    #[must_use]
+    pub const fn is_attempt(&self) -> bool {
+        !matches!(self, Self::Trouble(Trouble::BudgetExhausted { .. } | Trouble::Unmetered))
     }
 
     /// Whether the outcome is known, or a webhook may still report it. A sync without an outcome is retried
@@ -206,6 +229,26 @@ impl MonoError {
 }
 
 impl Trouble {
+    /// Whether the same call may succeed within seconds.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::Unavailable
+            | Self::RateLimited { .. }
+            | Self::NotConnected
+            | Self::Unmetered => true,
+            Self::Unusable(_) | Self::Refused(_) | Self::BudgetExhausted { .. } => false,
+        }
+    }
+
+    /// Whether it is alike for every account: Mono refuses the key, the payment or the plan, is down, or cannot be
+    /// reached.
+    #[must_use]
+    pub const fn is_of_the_system(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Unavailable | Self::NotConnected)
+    }
+
     /// The word for it, in records and in the log.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -216,6 +259,8 @@ impl Trouble {
             Self::Refused(_) => "refused",
             Self::RateLimited { .. } => "rate_limited",
             Self::NotConnected => "not_connected",
+            Self::BudgetExhausted { .. } => "budget_exhausted",
+            Self::Unmetered => "unmetered",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! it as well.
 
 use super::refresh::LONGEST_BACKOFF;
-use super::{Account, Fact, Import, OrderKey, SettledStatus, Status};
+use super::{Account, Fact, Import, OrderKey, SettledStatus, ShortHash, Status};
 use crate::business_day::{BusinessDay, Days};
 use crate::timestamp::Timestamp;
 
@@ -16,6 +16,23 @@ pub struct ImportState {
     pub through: Option<Timestamp>,
     /// Days that have to be looked at again, at most [`MOST_GAPS`], in order and none twice.
     pub gaps: Vec<Gap>,
+    /// What saves the next import a page.
+    pub notes: ImportNotes,
+}
+
+/// What an import has found out of Mono's answers, so that the next one asks for nothing in vain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImportNotes {
+    /// How many rows Mono held in all, by the newest sync whose answer told.
+    pub total: Option<u32>,
+    /// The day on which the whole history window was last compared, or could not be.
+    pub looked_back_on: Option<BusinessDay>,
+    /// Whether Mono has answered with a page when it was asked for all rows.
+    pub is_paged: bool,
+    /// How many more rows Mono's total had than its answer, when the whole window was last compared.
+    pub unexplained: i32,
+    /// Mono's job that brought the rows.
+    pub job: Option<ShortHash>,
 }
 
 /// Days of which the table may not hold what Mono has.
@@ -73,6 +90,17 @@ pub struct ImportLease {
     pub until: Timestamp,
 }
 
+/// How an import ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportEnd {
+    /// Its rows are in the table.
+    Done(Import),
+    /// It is to be asked for again after this time.
+    Deferred(Timestamp),
+    /// Its message comes again, or what it was for is gone.
+    GivenUp,
+}
+
 /// Why an import is not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportRefusal {
@@ -100,7 +128,21 @@ impl Account {
             covered.is_some_and(|covered| gaps.iter().any(|gap| gap.is_due(covered.at)))
         });
         let pulled = new.max(covered.filter(|_| looks_again));
-        pulled.filter(|pulled| Some(*pulled) > self.imported())
+        pulled.filter(|pulled| Some(*pulled) > self.imported() && !self.is_of_imported_job(*pulled))
+    }
+
+    /// Mono's job that made this pull, if it is the newest of all.
+    #[must_use]
+    pub fn job_of_pull(&self, pull: OrderKey) -> Option<ShortHash> {
+        let newest = self.registers.pull.as_ref().filter(|newest| newest.order == pull)?;
+        newest.value.job_id.as_deref().map(ShortHash::of)
+    }
+
+    /// Whether the rows of this pull were imported when another fact told of the same job. A sync's own answer
+    /// and the webhook that follows it are such facts.
+    fn is_of_imported_job(&self, pull: OrderKey) -> bool {
+        let imported = self.registers.imported.as_ref().and_then(|held| held.value.notes.job);
+        imported.is_some() && imported == self.job_of_pull(pull)
     }
 
     /// The account under this lease. `carried_on_from` is the holder whose work is carried on.
@@ -121,7 +163,9 @@ impl Account {
             // Taken already: the answer to the write was lost.
             return Ok(self.clone());
         }
-        if self.imported() >= Some(lease.pull) {
+        let is_imported =
+            self.imported() >= Some(lease.pull) || self.is_of_imported_job(lease.pull);
+        if is_imported && carried_on_from.is_none() {
             return Err(ImportRefusal::Satisfied);
         }
         let held = self.import.filter(|held| now < held.until);
@@ -130,19 +174,26 @@ impl Account {
             let seen_to = held.holder != lease.holder && held.pull >= lease.pull;
             return Err(if seen_to { ImportRefusal::SeenTo } else { ImportRefusal::Busy });
         }
-        Ok(Self { import: Some(lease), ..self.clone() })
+        Ok(Self { import: Some(lease), import_deferred_until: None, ..self.clone() })
     }
 
-    /// The account after an import has ended: what it has done is applied, if it was done, and the
+    /// The account after an import has ended: what it has done is applied, or it is deferred, and the
     /// lease is released, unless it is another's by now. `None` if the record is gone meanwhile: it
     /// is not to be made again.
     #[must_use]
-    pub fn end_import(&self, holder: [u8; 8], done: Option<Import>) -> Option<Self> {
+    pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd) -> Option<Self> {
         if self.is_unseen() {
             return None;
         }
-        let ended = done.map_or_else(|| self.clone(), |done| self.apply(&Fact::Import(done)));
-        Some(Self { import: ended.import.filter(|lease| lease.holder != holder), ..ended })
+        let mut ended = match end {
+            ImportEnd::Done(done) => self.apply(&Fact::Import(done.clone())),
+            ImportEnd::Deferred(until) => {
+                Self { import_deferred_until: Some(*until), ..self.clone() }
+            }
+            ImportEnd::GivenUp => self.clone(),
+        };
+        ended.import = ended.import.filter(|lease| lease.holder != holder);
+        Some(ended)
     }
 
     fn is_unseen(&self) -> bool {

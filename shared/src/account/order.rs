@@ -59,6 +59,18 @@ impl ShortHash {
         Self([digest[0], digest[1], digest[2], digest[3]])
     }
 
+    /// Its four bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        self.0
+    }
+
+    /// The hash of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+
     /// Eight hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::{Account, JobState, Link, OrderKey, RefreshPolicy};
+use crate::spending::Reason;
 use crate::timestamp::Timestamp;
 
 /// What is to be done about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// A sync, which is paid for.
+    /// A sync, which Mono charges when it brings new data.
     Sync(Reason),
-    /// Mono is to be asked for the end of a job that no webhook has told. Free.
+    /// Mono is to be asked for the end of a job that no webhook has told.
     Job {
         /// Mono's id of it.
         id: String,
@@ -20,6 +21,8 @@ pub enum Want {
         /// The unlinking that is in question.
         ending: OrderKey,
     },
+    /// An import of this pull that was deferred is to be asked for again.
+    Import(OrderKey),
 }
 
 impl Want {
@@ -28,29 +31,6 @@ impl Want {
     #[must_use]
     pub const fn is_marked(&self) -> bool {
         matches!(self, Self::Sync(_))
-    }
-}
-
-/// Why Mono is asked to sync, and paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// Somebody wants it.
-    Manual,
-    /// The account is due.
-    Scheduled,
-    /// News of which only the receipt is known has to be verified.
-    WeakEvidence,
-}
-
-impl Reason {
-    /// Its word in the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::Scheduled => "scheduled",
-            Self::WeakEvidence => "weak_evidence",
-        }
     }
 }
 
@@ -72,6 +52,9 @@ impl Account {
             && now < asked_from + JOB_INTEREST
         {
             return Some(Want::Job { id });
+        }
+        if let Some(import) = self.deferred_import(now) {
+            return Some(import);
         }
         let (want, due) = self.due(now, policy)?;
         // A lease that outlives its sync is that of one that died, whatever its echo made due since.
@@ -99,6 +82,9 @@ impl Account {
         {
             return Some(Want::Job { id });
         }
+        if let Some(import) = self.deferred_import(now) {
+            return Some(import);
+        }
         let attempted = self.is_attempted_since(planned_at);
         self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)
     }
@@ -115,6 +101,11 @@ impl Account {
     #[must_use]
     pub fn reason_to_refresh(&self) -> Reason {
         if self.weak_news().is_some() { Reason::WeakEvidence } else { Reason::Scheduled }
+    }
+
+    fn deferred_import(&self, now: Timestamp) -> Option<Want> {
+        self.import_deferred_until.filter(|until| *until <= now)?;
+        self.import_due().map(Want::Import)
     }
 
     /// What is due, and since when. Nothing while a pull is under way or the last sync too recent.
@@ -166,6 +157,6 @@ impl Account {
             let queued = self.refresh_queued_at.filter(|queued| is_sync && *queued >= due);
             queued.map_or(due, |queued| due.max(queued + interval - PLANNING / 2))
         });
-        followed.into_iter().chain(due).min()
+        followed.into_iter().chain(due).chain(self.import_deferred_until).min()
     }
 }

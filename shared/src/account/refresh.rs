@@ -3,22 +3,77 @@
 use std::time::Duration;
 
 use super::attempt::SYSTEM_TROUBLE;
-use super::{Account, Evidence, Link, Mark, ShortHash, Status};
+use super::{Account, Evidence, Link, Mark, Registers, ShortHash, Status};
 use crate::timestamp::Timestamp;
 
-/// How often accounts are refreshed.
+/// How often the accounts of a stack are refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshPolicy {
-    /// How old a healthy account may grow. `None`: no automatic refresh.
+    /// How old a healthy account may grow. `None`: no automatic refresh, whatever the accounts' own rules.
     pub interval: Option<Duration>,
+    /// The rule of accounts that have none of their own.
+    pub rule: RefreshRule,
     /// How long after one sync of an account no other is made.
     pub cooldown: Duration,
+}
+
+/// When an account is refreshed by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefreshRule {
+    /// At the stack's interval.
+    Interval,
+    /// Never.
+    Off,
+    /// Every six hours.
+    SixHours,
+    /// Every twelve hours.
+    TwelveHours,
+    /// Every day.
+    Daily,
+    /// Every week.
+    Weekly,
+    /// At the stack's interval, if somebody has read the account since its last sync.
+    OnRead,
+}
+
+impl RefreshRule {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Interval,
+        Self::Off,
+        Self::SixHours,
+        Self::TwelveHours,
+        Self::Daily,
+        Self::Weekly,
+        Self::OnRead,
+    ];
+
+    /// Its word in parameters, in the API and in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Off => "off",
+            Self::SixHours => "6h",
+            Self::TwelveHours => "12h",
+            Self::Daily => "24h",
+            Self::Weekly => "weekly",
+            Self::OnRead => "on_read",
+        }
+    }
+
+    /// The rule of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.as_str() == word)
+    }
 }
 
 /// Both events of a recovery can be lost: an account that waits for its customer is looked at again after
 /// this time.
 const DEMAND_CHECK: Duration = Duration::from_hours(7 * 24);
-pub(super) const SHORTEST_BACKOFF: Duration = Duration::from_hours(1);
+const HOUR: Duration = Duration::from_hours(1);
+pub(super) const SHORTEST_BACKOFF: Duration = HOUR;
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
 impl Account {
@@ -28,12 +83,15 @@ impl Account {
     /// "Attempt" below is the newest sync of ours of which Mono told, or may tell, what it came to.
     #[must_use]
     pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
-        let interval = policy.interval?;
-        let due = match self.link() {
+        policy.interval?;
+        let (interval, due) = match self.link() {
             Link::Ended { .. } | Link::InDoubt { .. } => {
                 return self.link_check_due().map(|(_, due)| due);
             }
-            Link::Linked => self.due_at(interval, policy.cooldown),
+            Link::Linked => {
+                let interval = self.interval(policy)?;
+                (interval, self.due_at(interval, policy.cooldown))
+            }
         };
         // Where Mono refuses the whole system, or is down, nothing is learnt of the account. It stays due,
         // by exponential back-off.
@@ -44,6 +102,49 @@ impl Account {
             let at = attempt.order.at;
             at + at.since(due).max(SHORTEST_BACKOFF).min(interval)
         }))
+    }
+
+    /// The rule by which the account is refreshed: its own, or else the stack's.
+    #[must_use]
+    pub fn refresh_rule(&self, policy: RefreshPolicy) -> RefreshRule {
+        self.refresh.unwrap_or(policy.rule)
+    }
+
+    /// How old the account may grow at present; `None` if it is not to be refreshed.
+    fn interval(&self, policy: RefreshPolicy) -> Option<Duration> {
+        let interval = policy.interval?;
+        if self.is_payment_only() {
+            return None;
+        }
+        match self.refresh_rule(policy) {
+            RefreshRule::Interval => Some(interval),
+            RefreshRule::Off => None,
+            RefreshRule::SixHours => Some(6 * HOUR),
+            RefreshRule::TwelveHours => Some(12 * HOUR),
+            RefreshRule::Daily => Some(24 * HOUR),
+            RefreshRule::Weekly => Some(7 * 24 * HOUR),
+            RefreshRule::OnRead => (self.read_at > self.last_synced_at()).then_some(interval),
+        }
+    }
+
+    /// Whether a read of this time is to be noted: under [`OnRead`](RefreshRule::OnRead), the first one since the last
+    /// sync, and then one an interval.
+    #[must_use]
+    pub fn is_read_noted(&self, now: Timestamp, policy: RefreshPolicy) -> bool {
+        let interval = policy.interval.filter(|_| self.refresh_rule(policy) == RefreshRule::OnRead);
+        interval.is_some_and(|interval| {
+            self.read_at.is_none_or(|read_at| {
+                Some(read_at) <= self.last_synced_at() || read_at + interval <= now
+            })
+        })
+    }
+
+    /// Whether nothing is known but that the account was connected: a payment sends such an event as well, and of
+    /// nothing else it is told [docs.mono.co, one-time payments].
+    #[must_use]
+    pub fn is_payment_only(&self) -> bool {
+        let connected = Registers { linked: None, last_event: None, ..self.registers.clone() };
+        self.registers.linked.is_some() && connected.tells_nothing()
     }
 
     fn due_at(&self, interval: Duration, cooldown: Duration) -> Timestamp {

@@ -30,6 +30,21 @@ pub enum SyncRefusal {
     },
 }
 
+impl Registers {
+    /// Whether there is nothing but attempts of ours, which told nothing.
+    pub(super) fn tells_nothing(&self) -> bool {
+        let told = Self {
+            attempt: None,
+            reached: None,
+            reached_balance: None,
+            incomplete: None,
+            first_seen: None,
+            ..self.clone()
+        };
+        told == Self::default()
+    }
+}
+
 impl Account {
     /// The account under this lease, and with the cooldown that follows the sync.
     ///
@@ -87,7 +102,12 @@ impl Account {
             // What is not of this sync is another's to remove: its cooldown, for one.
             return (!own && *self != Self::new(self.id.clone())).then(|| self.clone());
         }
-        let mut ended = self.apply(&Fact::Attempt(attempt.clone()));
+        // Where Mono was not asked, there is nothing to tell.
+        let mut ended = if attempt.outcome.is_attempt() {
+            self.apply(&Fact::Attempt(attempt.clone()))
+        } else {
+            self.clone()
+        };
         if own {
             ended.lease = None;
             ended.refresh_queued_at = None;
@@ -100,15 +120,7 @@ impl Account {
 
     /// Whether there is nothing but attempts of ours, which told nothing.
     pub(super) fn nothing_known(&self) -> bool {
-        let told = Registers {
-            attempt: None,
-            reached: None,
-            reached_balance: None,
-            incomplete: None,
-            first_seen: None,
-            ..self.registers.clone()
-        };
-        told == Registers::default()
+        self.registers.tells_nothing()
     }
 
     /// What a sync is to refresh, where nobody says so: the transactions, but for a

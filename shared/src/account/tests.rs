@@ -18,8 +18,11 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-pub(crate) const POLICY: RefreshPolicy =
-    RefreshPolicy { interval: Some(DAY), cooldown: Duration::from_mins(5) };
+pub(crate) const POLICY: RefreshPolicy = RefreshPolicy {
+    interval: Some(DAY),
+    rule: RefreshRule::Interval,
+    cooldown: Duration::from_mins(5),
+};
 
 fn id() -> AccountId {
     "697926f050b9c321c1451dda".parse().unwrap()
@@ -42,6 +45,11 @@ fn weak(minutes: u32, news: News) -> Fact {
 
 fn connected() -> News {
     News::Connected { customer_id: None, processing: false }
+}
+
+/// The same of a data link, which names the customer.
+fn linked() -> News {
+    News::Connected { customer_id: Some("c".to_owned()), processing: false }
 }
 
 fn updated(data_status: &str, sync_status: Option<&str>) -> News {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Account, Institution, RefreshPolicy, SettledStatus, Status, SyncStatus};
+use super::{Account, Institution, RefreshPolicy, RefreshRule, SettledStatus, Status, SyncStatus};
 use crate::account_id::AccountId;
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -35,6 +35,7 @@ pub struct AccountView<'a> {
     pub transactions_imported_at: Option<Timestamp>,
     pub transactions_through: Option<Timestamp>,
     pub reauthorisation_required_at: Option<Timestamp>,
+    pub refresh: &'static str,
     pub next_refresh_at: Option<Timestamp>,
     pub next_sync_allowed_at: Option<Timestamp>,
 }
@@ -75,6 +76,7 @@ impl Account {
             transactions_imported_at: registers.imported.as_ref().map(|held| held.order.at),
             transactions_through: registers.imported.as_ref().and_then(|held| held.value.through),
             reauthorisation_required_at: self.reauthorisation_required_at(),
+            refresh: self.refresh.map_or("default", RefreshRule::as_str),
             next_refresh_at: self.next_refresh_at(policy),
             next_sync_allowed_at: self.cooldown_until.filter(|until| *until > now),
         }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::account::{Account, Evidence, RefreshPolicy, SettledStatus, Status};
+use crate::account::{Account, Evidence, RefreshPolicy, RefreshRule, SettledStatus, Status};
 
 const ID: &str = "697926f050b9c321c1451dda";
 
@@ -61,7 +61,11 @@ fn full_update() -> Value {
 #[test]
 fn a_full_update_fills_the_record() {
     let account = account(&full_update());
-    let policy = RefreshPolicy { interval: None, cooldown: std::time::Duration::ZERO };
+    let policy = RefreshPolicy {
+        interval: None,
+        rule: RefreshRule::Interval,
+        cooldown: std::time::Duration::ZERO,
+    };
     assert_eq!(
         serde_json::to_value(account.view(received(), policy)).unwrap(),
         json!({
@@ -74,7 +78,7 @@ fn a_full_update_fills_the_record() {
             "last_event_at": "2026-01-27T21:00:38.856Z", "last_sync_attempt_at": null,
             "last_synced_at": "2026-01-27T21:00:38.856Z", "reauthorisation_required_at": null,
             "transactions_imported_at": null, "transactions_through": null,
-            "next_refresh_at": null, "next_sync_allowed_at": null,
+            "refresh": "default", "next_refresh_at": null, "next_sync_allowed_at": null,
         })
     );
     let registers = account.registers;

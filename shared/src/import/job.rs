@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::slices::Rest;
-use crate::account::{Account, Doubt, Fact, Gap, OrderKey};
+use crate::account::{Account, Doubt, Fact, Gap, ImportNotes, OrderKey, ShortHash};
 use crate::account_id::AccountId;
 use crate::business_day::{BusinessDay, Days};
+use crate::mono::SyncedPage;
 use crate::timestamp::Timestamp;
 
 /// A wish to have an account's transactions imported.
@@ -18,6 +19,8 @@ pub struct ImportJob {
     /// Who it is for, if it was queued anew: whoever holds a lease by the message that was there
     /// before holds it by this one.
     pub holder: Option<[u8; 8]>,
+    /// The page that the sync's own answer was, if it brought one.
+    pub page: Option<SyncedPage>,
     /// Set if a part of the import is done.
     pub carried_on: Option<CarriedOn>,
 }
@@ -33,6 +36,8 @@ pub struct CarriedOn {
     pub gaps: Vec<Gap>,
     /// Whether Mono has served any day of it.
     pub is_served: bool,
+    /// What was found out of Mono's answers by now.
+    pub notes: ImportNotes,
 }
 
 /// The message is no job of this system.
@@ -44,7 +49,7 @@ impl ImportJob {
     /// A job of which nothing is done.
     #[must_use]
     pub fn new(account_id: AccountId, pull: OrderKey) -> Self {
-        Self { account_id, pull, holder: None, carried_on: None }
+        Self { account_id, pull, holder: None, page: None, carried_on: None }
     }
 
     /// The import that is due by a record into which one of these facts has just brought a pull. So a
@@ -63,13 +68,17 @@ impl ImportJob {
         if let Some(holder) = self.holder {
             body["holder"] = json!(hex(holder));
         }
-        if let Some(CarriedOn { from, rest, gaps, is_served }) = &self.carried_on {
+        if let Some(SyncedPage { rows, total }) = &self.page {
+            body["page"] = json!({ "rows": rows, "total": total });
+        }
+        if let Some(CarriedOn { from, rest, gaps, is_served, notes }) = &self.carried_on {
             body["carried_on"] = json!({
                 "from": hex(*from),
                 "ranges": rest.ranges.iter().map(days_to_json).collect::<Vec<_>>(),
                 "slice": rest.slice,
                 "is_served": is_served,
                 "gaps": gaps.iter().map(gap_to_json).collect::<Vec<_>>(),
+                "notes": notes_to_json(*notes),
             });
         }
         body.to_string()
@@ -91,9 +100,13 @@ impl ImportJob {
                 Value::Null => None,
                 holder => Some(from_hex(holder)?),
             };
+            let page = match &body["page"] {
+                Value::Null => None,
+                page => Some(read_page(page)?),
+            };
             let account_id = body["account_id"].as_str()?.parse().ok()?;
             let pull = OrderKey::from_hex(body["pull"].as_str()?)?;
-            Some(Self { account_id, pull, holder, carried_on })
+            Some(Self { account_id, pull, holder, page, carried_on })
         };
         read().ok_or(UnreadableJob)
     }
@@ -107,7 +120,34 @@ impl CarriedOn {
         let gaps = value["gaps"].as_array()?.iter().map(gap).collect::<Option<_>>()?;
         let is_served = value["is_served"].as_bool()?;
         let rest = Rest { ranges, slice };
-        (!rest.ranges.is_empty()).then_some(Self { from, rest, gaps, is_served })
+        let notes = read_notes(&value["notes"]);
+        (!rest.ranges.is_empty()).then_some(Self { from, rest, gaps, is_served, notes })
+    }
+}
+
+fn read_page(value: &Value) -> Option<SyncedPage> {
+    let total = u32::try_from(value["total"].as_u64()?).ok()?;
+    Some(SyncedPage { rows: value["rows"].as_str()?.to_owned(), total })
+}
+
+fn notes_to_json(notes: ImportNotes) -> Value {
+    json!({
+        "total": notes.total,
+        "looked_back_on": notes.looked_back_on.map(|day| day.to_string()),
+        "is_paged": notes.is_paged,
+        "unexplained": notes.unexplained,
+        "job": notes.job.map(ShortHash::to_hex),
+    })
+}
+
+/// What is missing is found out anew.
+fn read_notes(value: &Value) -> ImportNotes {
+    ImportNotes {
+        total: value["total"].as_u64().and_then(|total| total.try_into().ok()),
+        looked_back_on: value["looked_back_on"].as_str().and_then(BusinessDay::parse),
+        is_paged: value["is_paged"].as_bool().unwrap_or_default(),
+        unexplained: value["unexplained"].as_i64().and_then(|n| n.try_into().ok()).unwrap_or(0),
+        job: value["job"].as_str().and_then(ShortHash::from_hex),
     }
 }
 
@@ -161,7 +201,7 @@ fn from_hex(value: &Value) -> Option<[u8; 8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{Evidence, Rank, ShortHash};
+    use crate::account::{Evidence, Rank};
 
     fn job(carried_on: Option<CarriedOn>) -> ImportJob {
         let at = Timestamp::from_millis(1_767_603_601_000);
@@ -185,25 +225,39 @@ mod tests {
             },
             gaps: DOUBTS.map(|(_, doubt)| gap(day("2026-03-05"), doubt)).to_vec(),
             is_served: true,
+            notes: ImportNotes {
+                total: Some(278),
+                looked_back_on: Some(day("2026-02-28")),
+                is_paged: true,
+                unexplained: -3,
+                job: Some(ShortHash::of("job")),
+            },
         }
+    }
+
+    fn page() -> SyncedPage {
+        SyncedPage { rows: r#"[{"id":"1"}]"#.to_owned(), total: 278 }
     }
 
     #[test]
     fn a_job_is_read_as_it_was_written() {
         let anew = ImportJob { holder: Some([0xf; 8]), ..job(None) };
-        for job in [job(None), anew, job(Some(carried_on()))] {
+        let with_page = ImportJob { page: Some(page()), ..job(None) };
+        for job in [job(None), anew, with_page, job(Some(carried_on()))] {
             assert_eq!(ImportJob::read(&job.to_body()), Ok(job));
         }
     }
 
     #[test]
     fn what_is_no_job_is_refused() {
-        let job = ImportJob { holder: Some([1; 8]), ..job(Some(carried_on())) };
+        let job = ImportJob { holder: Some([1; 8]), page: Some(page()), ..job(Some(carried_on())) };
         let body: Value = serde_json::from_str(&job.to_body()).unwrap();
         for (pointer, value) in [
             ("/account_id", json!("a b")),
             ("/pull", json!("01")),
             ("/holder", json!(7)),
+            ("/page/total", json!(-1)),
+            ("/page/rows", json!([])),
             ("/carried_on", json!("yes")),
             ("/carried_on/from", json!("x")),
             ("/carried_on/slice", json!(-1)),

@@ -82,6 +82,12 @@ impl Listing {
     pub(super) fn total(&self) -> Option<u64> {
         self.total
     }
+
+    /// How many more rows Mono says there are than it has listed.
+    pub(super) fn unexplained(&self) -> i32 {
+        let total = self.total.unwrap_or(self.listed);
+        i32::try_from(i128::from(total) - i128::from(self.listed)).unwrap_or(i32::MAX)
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     /// The whole history window, if one unpaged answer may do for all of it: in parts, where there are days
     /// in it that Mono does not serve.
     pub(super) look_back: Vec<Days>,
+    /// The same, whether it is looked at or not; nothing before the first import.
+    pub(super) window: Vec<Days>,
     /// Days that are in doubt.
     pub(super) gaps: Vec<Gap>,
 }
@@ -45,8 +47,8 @@ impl Plan {
     /// no row is stored, up to today. Gaps that are due are added. Gaps that Mono does not serve and that are not
     /// due are removed.
     ///
-    /// The first import of a day also compares the last [`MOST_DAYS`] days of the window, because banks deliver
-    /// rows months late. So does an import with a due gap before the range.
+    /// The first import of a day that asks Mono also compares the last [`MOST_DAYS`] days of the window, because banks
+    /// deliver rows months late. So does an import with a due gap before the range.
     pub(super) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);
         let window = window(history, today);
@@ -66,22 +68,21 @@ impl Plan {
         }
         ranges.sort_by(|one, other| other.start().cmp(one.start()));
 
-        let is_new_day = imported.is_some_and(|held| BusinessDay::of(held.order.at) < today);
+        let is_new_day = imported.is_some_and(|held| held.value.notes.looked_back_on < Some(today));
         let looks_further = due.iter().any(|gap| is_served(gap) && gap.first < first);
-        let mut look_back = Vec::new();
-        if is_new_day || (imported.is_some() && looks_further) {
-            look_back.push((*window.start()).max(today - (MOST_DAYS - 1))..=today);
-        }
+        let all = (*window.start()).max(today - (MOST_DAYS - 1))..=today;
+        let mut window: Vec<_> = imported.map(|_| all).into_iter().collect();
         for gap in gaps.iter().filter(|gap| !is_served(gap)) {
-            look_back = look_back.iter().flat_map(|part| without(part, &gap.days())).collect();
+            window = window.iter().flat_map(|part| without(part, &gap.days())).collect();
         }
+        let look_back = if is_new_day || looks_further { window.clone() } else { Vec::new() };
         // All at once, if they are few enough: Mono says on the first page how many there are.
-        Self { rest: Rest { ranges, slice: u32::MAX }, look_back, gaps }
+        Self { rest: Rest { ranges, slice: u32::MAX }, look_back, window, gaps }
     }
 }
 
 /// The days that a history of so many days has.
-fn window(history: u32, today: BusinessDay) -> Days {
+pub(super) fn window(history: u32, today: BusinessDay) -> Days {
     today - history.saturating_sub(1)..=today
 }
 
@@ -170,7 +171,9 @@ pub(super) fn without_margin(days: &Days) -> Days {
 mod tests {
     use super::*;
     use crate::account::tests::record;
-    use crate::account::{Evidence, Fact, Import, ImportState, OrderKey, Rank, ShortHash};
+    use crate::account::{
+        Evidence, Fact, Import, ImportNotes, ImportState, OrderKey, Rank, ShortHash,
+    };
     use proptest::prelude::*;
 
     fn day(text: &str) -> BusinessDay {
@@ -189,7 +192,9 @@ mod tests {
         let at = time(at);
         let (rank, evidence) = (Rank::Updated, Evidence::Strong);
         let pull = OrderKey { at, rank, evidence, event: ShortHash::of("pull") };
-        let state = ImportState { through: through.map(time), gaps };
+        let looked_back_on = Some(BusinessDay::of(at));
+        let notes = ImportNotes { looked_back_on, ..ImportNotes::default() };
+        let state = ImportState { through: through.map(time), gaps, notes };
         record([Fact::Import(Import { pull, state })])
     }
 

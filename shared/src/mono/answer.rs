@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use lambda_http::http::{HeaderMap, StatusCode, header};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{
-    ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, TransactionPage,
+    ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, SyncedPage,
+    TransactionPage,
 };
 use crate::account::{
     JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble,
 };
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
-use crate::transaction::Transaction;
 
 /// An answer of Mono's. Not to be printed: there may be bank data in it.
 #[derive(Clone)]
@@ -27,17 +27,6 @@ pub(super) struct Answer {
     body: Option<Map<String, Value>>,
     /// The same as it came.
     text: Vec<u8>,
-}
-
-/// The rows of a page, as they came. Before there is any data, `data` can be `null`.
-#[derive(Deserialize)]
-struct Rows<'a> {
-    #[serde(borrow, deserialize_with = "rows")]
-    data: Vec<&'a RawValue>,
-}
-
-fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The three spellings in Mono's pages on v1.
@@ -68,6 +57,39 @@ impl Answer {
             _ => false,
         };
         is_refused && !self.demands_the_customer()
+    }
+
+    /// Whether Mono charges the sync: it brings new data, or may yet. "You are not charged when there is no new
+    /// data" [docs.mono.co, realtime-data]; of failures nothing is said, so one that Mono itself reports is assumed
+    /// to be free.
+    pub(super) fn may_bring_new_data(&self, version: ApiVersion) -> bool {
+        match self.of_sync(version, SyncData::Transactions) {
+            SyncOutcome::Successful { has_new_data, .. } => has_new_data,
+            SyncOutcome::Processing { .. } => true,
+            SyncOutcome::Failed { .. } => self.header_is_true("x-has-new-data"),
+            SyncOutcome::ReauthorisationRequired { .. } | SyncOutcome::NotFound { .. } => false,
+            SyncOutcome::Trouble(Trouble::Unusable(_)) => self.status.is_success(),
+            SyncOutcome::Trouble(trouble) => {
+                matches!(trouble, Trouble::Unavailable | Trouble::TimedOut)
+            }
+        }
+    }
+
+    /// Whether Mono charges the page: "for every page when data is returned" [mono.co/pricing].
+    pub(super) fn holds_rows(&self) -> bool {
+        let rows = self.data().and_then(Value::as_array);
+        self.status.is_success()
+            && (self.body.is_none() || rows.is_some_and(|rows| !rows.is_empty()))
+    }
+
+    /// Whether Mono charges the details: nothing is said of an answer without them.
+    pub(super) fn holds_data(&self) -> bool {
+        self.status.is_success() && (self.body.is_none() || self.shows_the_account())
+    }
+
+    fn shows_the_account(&self) -> bool {
+        let account = |body: &Map<_, Value>| body.get("account").is_some_and(Value::is_object);
+        self.data().is_some() || self.body.as_ref().is_some_and(account)
     }
 
     pub(super) fn has_unreadable_balance(&self) -> bool {
@@ -165,12 +187,7 @@ impl Answer {
         if let Some(trouble) = self.trouble() {
             return Err(trouble);
         }
-        let shown = self.data().is_some()
-            || self
-                .body
-                .as_ref()
-                .is_some_and(|body| body.get("account").is_some_and(Value::is_object));
-        if self.status.is_success() && !self.says("status", "failed") && shown {
+        if self.status.is_success() && !self.says("status", "failed") && self.shows_the_account() {
             return Ok(LinkState::Linked);
         }
         Err(Trouble::Unusable(self.error()))
@@ -191,26 +208,40 @@ impl Answer {
         if !self.status.is_success() || self.says("status", "failed") {
             return Err(unusable());
         }
-        let rows: Rows = serde_json::from_slice(&self.text).map_err(|_| unusable())?;
-        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
-        for row in rows.data {
-            match Transaction::read(row) {
-                Ok(row) => read.push(row),
-                Err(row) => unreadable.push(row.id),
-            }
-        }
-        // v2's `meta` is v1's `paging`.
-        let place = ["meta", "paging"].iter().find_map(|name| self.body.as_ref()?.get(*name));
-        let place = |name| place.and_then(|place| place.get(name));
+        let page = self.rows().and_then(|rows| TransactionPage::of_rows(rows).ok());
+        let page = page.ok_or_else(unusable)?;
+        let place = |name| self.place()?.get(name);
         // An answer of v1 that is not paged has a count of its own.
         let count = || self.body.as_ref()?.get("count")?.as_u64();
         let next = place("next").filter(|next| !next.is_null() && next.as_str() != Some(""));
-        Ok(TransactionPage {
-            rows: read,
-            unreadable,
-            total: place("total").and_then(Value::as_u64).or_else(count),
-            has_next: next.is_some(),
-        })
+        let total = place("total").and_then(Value::as_u64).or_else(count);
+        Ok(TransactionPage { total, has_next: next.is_some(), ..page })
+    }
+
+    /// The page that an answer to a sync is.
+    pub(super) fn synced_page(&self) -> Option<SyncedPage> {
+        /// So that a message of SQS can hold it.
+        const MOST_BYTES: usize = 150_000;
+        let total = self.place()?.get("total")?.as_u64()?.try_into().ok()?;
+        let rows = self.rows().filter(|rows| rows.len() <= MOST_BYTES)?.to_owned();
+        Some(SyncedPage { rows, total })
+    }
+
+    /// The list of rows as it came. Before there is any data, `data` can be `null`.
+    fn rows(&self) -> Option<&str> {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            #[serde(borrow)]
+            data: Option<&'a RawValue>,
+        }
+        let body: Body = serde_json::from_slice(&self.text).ok()?;
+        self.body.as_ref()?.get("data")?;
+        Some(body.data.map_or("[]", RawValue::get))
+    }
+
+    /// Where a page stands among all: v2's `meta`, v1's `paging`.
+    fn place(&self) -> Option<&Value> {
+        ["meta", "paging"].iter().find_map(|name| self.body.as_ref()?.get(*name))
     }
 
     /// What a customer re-authorises by.
@@ -343,10 +374,20 @@ impl Answer {
     }
 }
 
+const TOO_LARGE: &str = "ANSWER_TOO_LARGE";
+
 impl MonoError {
-    /// The answer is no JSON object, or too large to be one.
+    /// The answer is no JSON object.
     pub(super) fn unreadable() -> Self {
         Self { code: "UNREADABLE_ANSWER".to_owned(), message: None }
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self { code: TOO_LARGE.to_owned(), message: None }
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        self.code == TOO_LARGE
     }
 }
 

@@ -23,7 +23,7 @@ use crate::aws::{describe, tls};
 
 /// A connection that takes longer will not open: so it is known that nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Far more than a page of transactions has.
+/// Some 14,000 transactions: more would not be read into memory at once.
 const MOST_BYTES: usize = 4 << 20;
 
 /// Follows no redirect, since the key must go nowhere else; and keeps no connection, since one that
@@ -73,7 +73,8 @@ impl Transport {
         match Limited::new(body, MOST_BYTES).collect().await {
             Ok(body) => Ok(Answer::new(parts.status, parts.headers, body.to_bytes().into())),
             Err(error) if error.is::<LengthLimitError>() => {
-                Err(unexpected("is too large", &*error))
+                warn!("an answer of Mono's is too large");
+                Err(Trouble::Unusable(MonoError::too_large()))
             }
             Err(_) => Err(Trouble::Unavailable),
         }

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::account::{
     Account, Attempted, Attention, Availability, DataStatus, Details, Doubt, Gap, ImportLease,
-    ImportState, Institution, Job, JobState, Lease, Mark, MonoError, OrderKey, Pull, Recent,
-    RefreshPolicy, Register, Registers, SyncStatus,
+    ImportNotes, ImportState, Institution, Job, JobState, Lease, Mark, MonoError, OrderKey, Pull,
+    Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::business_day::BusinessDay;
@@ -24,6 +24,9 @@ use crate::timestamp::Timestamp;
 pub(super) const ACCOUNT_ID: &str = "account_id";
 pub(super) const VERSION: &str = "version";
 pub(super) const REFRESH_QUEUED_AT: &str = "refresh_queued_at";
+pub(super) const REFRESH: &str = "refresh";
+pub(super) const READ_AT: &str = "read_at";
+pub(super) const IMPORT_DEFERRED_UNTIL: &str = "import_deferred_until";
 pub(super) const NEXT_REFRESH_AT: &str = "next_refresh_at";
 pub(super) const ATTEMPT_JOB_ID: &str = "attempt_job_id";
 pub(super) const PULL_JOB_ID: &str = "pull_job_id";
@@ -32,8 +35,9 @@ const JOB_ID: &str = "job_id";
 const ORDER: &str = "order";
 /// When Mono first and last held the balance and no transactions, in few bytes.
 const WITHOUT_TRANSACTIONS: &str = "without_transactions";
-/// The days that have to be looked at again, [`GAP`] bytes each.
-const IMPORT_GAPS: &str = "import_gaps";
+/// What imports have left, in few bytes: what [`state_to_bytes`] writes.
+const IMPORTS: &str = "imports";
+/// A gap's bytes.
 const GAP: usize = 4 + 4 + 6 + 6 + 1;
 /// Both locks in few bytes: when they begin and end, and whose they are.
 const LEASE: &str = "lease";
@@ -138,8 +142,7 @@ impl Writer {
             self.bytes(WITHOUT_TRANSACTIONS, &[&first.to_bytes(), &last.to_bytes()]);
         }
         if let Some(state) = self.order("imported", registers.imported.as_ref()) {
-            self.time("transactions_through", state.through);
-            self.gaps(&state.gaps);
+            self.bytes(IMPORTS, &[&state_to_bytes(state)]);
         }
         if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
             self.text("customer_id", customer);
@@ -184,19 +187,6 @@ impl Writer {
             if let Some(balance) = self.order(name, balance.as_ref()) {
                 self.number(name, &balance.0);
             }
-        }
-    }
-
-    fn gaps(&mut self, gaps: &[Gap]) {
-        let bytes = gaps.iter().flat_map(|gap| {
-            let days = [gap.first, gap.last].map(|day| day.number().to_be_bytes());
-            let times = [gap.since, gap.tried].map(Timestamp::to_bytes);
-            let doubt = [gap.doubt as u8];
-            [days.concat(), times.concat(), doubt.to_vec()].concat()
-        });
-        let bytes: Vec<_> = bytes.collect();
-        if !bytes.is_empty() {
-            self.bytes(IMPORT_GAPS, &[&bytes]);
         }
     }
 
@@ -311,6 +301,9 @@ impl Stored {
         writer.import(account.import.as_ref());
         writer.time(REFRESH_QUEUED_AT, account.refresh_queued_at);
         writer.time("next_sync_allowed_at", account.cooldown_until);
+        writer.optional(REFRESH, account.refresh.map(RefreshRule::as_str));
+        writer.time(READ_AT, account.read_at);
+        writer.time(IMPORT_DEFERRED_UNTIL, account.import_deferred_until);
         writer.time(NEXT_REFRESH_AT, account.next_refresh_at(policy));
         writer.attention(account);
         let Writer { mut item, order } = writer;
@@ -338,6 +331,10 @@ impl Stored {
             cooldown_until: reader.time("next_sync_allowed_at")?,
             import: reader.import(),
             refresh_queued_at: reader.time(REFRESH_QUEUED_AT)?,
+            // A rule of another version's counts as none.
+            refresh: reader.text(REFRESH)?.as_deref().and_then(RefreshRule::from_word),
+            read_at: reader.time(READ_AT)?,
+            import_deferred_until: reader.time(IMPORT_DEFERRED_UNTIL)?,
         };
         // Derived, and written anew each time.
         for derived in [NEXT_REFRESH_AT].iter().chain(&ATTENTION_KEYS) {
@@ -373,8 +370,11 @@ impl Reader {
             without_transactions: self.without_transactions(),
             incomplete: self.mark("incomplete")?,
             imported: self.register("imported", |r| {
-                let through = r.time("transactions_through")?;
-                Ok(ImportState { through, gaps: r.gaps()? })
+                match r.item.remove(IMPORTS) {
+                    Some(AttributeValue::B(bytes)) => state(bytes.as_ref()),
+                    _ => None,
+                }
+                .ok_or(CorruptItem(IMPORTS))
             })?,
             customer: self.register("customer", |r| r.required("customer_id"))?,
             reference: self.register("ref", |r| r.required("ref"))?,
@@ -420,16 +420,6 @@ impl Reader {
         let (first, last) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
         let last = last.try_into().ok()?;
         Some((Timestamp::from_bytes(*first), Timestamp::from_bytes(last)))
-    }
-
-    fn gaps(&mut self) -> Result<Vec<Gap>, CorruptItem> {
-        let bytes = match self.item.remove(IMPORT_GAPS) {
-            None => return Ok(Vec::new()),
-            Some(AttributeValue::B(bytes)) => bytes.into_inner(),
-            Some(_) => return Err(CorruptItem(IMPORT_GAPS)),
-        };
-        let gaps: Option<Vec<_>> = bytes.chunks(GAP).map(gap).collect();
-        gaps.ok_or(CorruptItem(IMPORT_GAPS))
     }
 
     fn availability(&mut self) -> Result<Availability, CorruptItem> {
@@ -577,6 +567,43 @@ impl Reader {
         let millis = self.number(name)?.try_into().map_err(|_| CorruptItem(name))?;
         Ok(Some(Timestamp::from_millis(millis)))
     }
+}
+
+fn state_to_bytes(state: &ImportState) -> Vec<u8> {
+    let ImportState { through, gaps, notes } = state;
+    let ImportNotes { total, looked_back_on, is_paged, unexplained, job } = notes;
+    let mut bytes = through.unwrap_or(Timestamp::from_millis(0)).to_bytes().to_vec();
+    bytes.extend(total.unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend(looked_back_on.map_or(0, BusinessDay::number).to_be_bytes());
+    bytes.push(u8::from(*is_paged));
+    bytes.extend(unexplained.to_be_bytes());
+    bytes.extend(job.map_or([0; 4], ShortHash::to_bytes));
+    for gap in gaps {
+        bytes.extend([gap.first, gap.last].map(|day| day.number().to_be_bytes()).concat());
+        bytes.extend([gap.since, gap.tried].map(Timestamp::to_bytes).concat());
+        bytes.push(gap.doubt as u8);
+    }
+    bytes
+}
+
+fn state(bytes: &[u8]) -> Option<ImportState> {
+    let (through, rest) = bytes.split_first_chunk()?;
+    let (total, rest) = rest.split_first_chunk()?;
+    let (looked_back_on, rest) = rest.split_first_chunk()?;
+    let ([is_paged], rest) = rest.split_first_chunk()?;
+    let (unexplained, rest) = rest.split_first_chunk()?;
+    let (job, gaps) = rest.split_first_chunk()?;
+    let day = u32::from_be_bytes(*looked_back_on);
+    let notes = ImportNotes {
+        total: Some(u32::from_be_bytes(*total)).filter(|total| *total < u32::MAX),
+        looked_back_on: (day > 0).then(|| BusinessDay::from_number(day)),
+        is_paged: *is_paged != 0,
+        unexplained: i32::from_be_bytes(*unexplained),
+        job: Some(ShortHash::from_bytes(*job)).filter(|_| *job != [0; 4]),
+    };
+    let through = Some(Timestamp::from_bytes(*through)).filter(|through| through.millis() > 0);
+    let gaps = gaps.chunks(GAP).map(gap).collect::<Option<_>>()?;
+    Some(ImportState { through, gaps, notes })
 }
 
 fn gap(bytes: &[u8]) -> Option<Gap> {

@@ -5,29 +5,58 @@
 //! for each account.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use tokio::time::sleep;
 use tracing::error;
 
 use super::item::{
-    self, ACCOUNT_ID, ATTEMPT_JOB_ID, Item, NEXT_REFRESH_AT, PULL_JOB_ID, REFRESH_QUEUED_AT,
-    VERSION, Version,
+    self, ACCOUNT_ID, ATTEMPT_JOB_ID, IMPORT_DEFERRED_UNTIL, Item, NEXT_REFRESH_AT, PULL_JOB_ID,
+    READ_AT, REFRESH, REFRESH_QUEUED_AT, VERSION, Version,
 };
-use super::{AccountStore, StoreError, Stored};
+use super::{AccountStore, MOST_CONFLICTS, StoreError, Stored, pause};
+use crate::account::{Account, RefreshRule};
 use crate::account_id::AccountId;
 use crate::aws::describe;
+use crate::breaker::Breaker;
 use crate::timestamp::Timestamp;
 
 /// In how many segments the table is scanned.
 pub const SEGMENTS: u32 = 32;
 
 /// The one item that is no account: no account id has such a character.
-const REFRESH: &str = "#refresh";
+const BOOKS: &str = "#refresh";
 const PAUSED_UNTIL: &str = "paused_until";
+const PAUSE_SECONDS: &str = "pause_seconds";
+const FAILURES: &str = "failures";
 const FIRST_SEGMENT: &str = "first_segment";
+
+/// What a plan begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanStart {
+    /// The segment to scan first.
+    pub first_segment: u32,
+    /// Whether Mono may be asked.
+    pub breaker: Breaker,
+}
+
+/// A record as a plan has seen it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The account.
+    pub account_id: AccountId,
+    version: Version,
+}
+
+impl From<&Stored> for Claim {
+    fn from(seen: &Stored) -> Self {
+        Self { account_id: seen.account.id.clone(), version: seen.version }
+    }
+}
 
 /// Where a scan of a segment goes on.
 #[derive(Clone, Debug)]
@@ -36,7 +65,7 @@ pub struct ScanPosition(Item);
 /// A part of a segment.
 #[derive(Debug)]
 pub struct Found {
-    /// Accounts that are overdue, or whose job may have to be followed.
+    /// Accounts that are overdue, whose job may have to be followed, or whose import was deferred.
     pub accounts: Vec<Stored>,
     /// Where the rest begins, if there is more.
     pub next: Option<ScanPosition>,
@@ -69,8 +98,10 @@ impl AccountStore {
             .filter_expression(
                 "attribute_exists(#version) AND (attribute_not_exists(#next) OR #next <= :now \
                  OR (attribute_exists(#job) \
-                 AND (attribute_not_exists(#settled) OR #job <> #settled)))",
+                 AND (attribute_not_exists(#settled) OR #job <> #settled)) \
+                 OR #deferred <= :now)",
             )
+            .expression_attribute_names("#deferred", IMPORT_DEFERRED_UNTIL)
             .expression_attribute_names("#job", ATTEMPT_JOB_ID)
             .expression_attribute_names("#settled", PULL_JOB_ID)
             .expression_attribute_names("#version", VERSION)
@@ -101,11 +132,11 @@ impl AccountStore {
     /// [`StoreError`]: it must not be queued.
     pub async fn mark_queued(
         &self,
-        seen: &Stored,
+        seen: &Claim,
         queued_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let fresh = Version::fresh().to_attribute();
-        let update = self.update(item::key(&seen.account.id));
+        let update = self.update(item::key(&seen.account_id));
         let update = match queued_at {
             Some(queued_at) => update
                 .update_expression("SET #version = :fresh, #queued = :queued")
@@ -147,23 +178,24 @@ impl AccountStore {
         written(update).await.map(drop)
     }
 
-    /// Which segment this run is to begin with; the next one begins one further, unless this one
-    /// says [otherwise](Self::begin_next_with).
+    /// Begins a plan: answers with the segment to scan first, and with the breaker. The next plan begins one segment
+    /// further, unless this one says [otherwise](Self::begin_next_with).
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn first_segment(&self) -> Result<u32, StoreError> {
+    pub async fn begin_plan(&self) -> Result<PlanStart, StoreError> {
         let update = self
             .update(key())
             .update_expression("ADD #segment :one")
             .expression_attribute_names("#segment", FIRST_SEGMENT)
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .return_values(ReturnValue::UpdatedNew);
+            .return_values(ReturnValue::AllNew);
         let (Written::Done(item) | Written::Refused(item)) = written(update).await?;
-        Ok(number(&item, FIRST_SEGMENT).map_or(0, |next| {
+        let first_segment = number(&item, FIRST_SEGMENT).map_or(0, |next| {
             u32::try_from((next + u64::from(SEGMENTS) - 1) % u64::from(SEGMENTS)).unwrap_or(0)
-        }))
+        });
+        Ok(PlanStart { first_segment, breaker: breaker(&item) })
     }
 
     /// Has the next run begin with a segment that this one has not reached.
@@ -180,32 +212,123 @@ impl AccountStore {
         written(update).await.map(drop)
     }
 
-    /// Until when Mono wants to be left alone by the automatic refresh. One request.
+    /// Whether Mono may be asked. One consistent read.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: Mono must not be asked.
-    pub async fn refresh_paused_until(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn breaker(&self) -> Result<Breaker, StoreError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key()));
-        let answer =
-            request.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
-        let millis = answer.item.as_ref().and_then(|item| number(item, PAUSED_UNTIL));
-        Ok(millis.map(Timestamp::from_millis))
+        let answer = request.consistent_read(true).send().await;
+        let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        Ok(answer.item.as_ref().map(breaker).unwrap_or_default())
     }
 
-    /// Has the automatic refresh leave Mono alone until then, if not for longer.
+    /// Puts a breaker in the place of one that was read, unless another has written meanwhile: `false` then.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn pause_refresh(&self, until: Timestamp) -> Result<(), StoreError> {
-        let update = self
-            .update(key())
-            .update_expression("SET #paused = :until")
-            .condition_expression("attribute_not_exists(#paused) OR #paused < :until")
-            .expression_attribute_names("#paused", PAUSED_UNTIL)
-            .expression_attribute_values(":until", time(until));
-        written(update).await.map(drop)
+    pub async fn swap_breaker(&self, seen: Breaker, next: Breaker) -> Result<bool, StoreError> {
+        let mut conditions = Vec::new();
+        let (mut update, assignments) = assigned(self.update(key()), attributes(next));
+        for (name, before) in attributes(seen) {
+            match before {
+                Some(before) => {
+                    conditions.push(format!("#{name} = :{name}_before"));
+                    update = update.expression_attribute_values(format!(":{name}_before"), before);
+                }
+                None => conditions.push(format!("attribute_not_exists(#{name})")),
+            }
+        }
+        let update = update.update_expression(assignments);
+        let update = update.condition_expression(conditions.join(" AND "));
+        Ok(matches!(written(update).await?, Written::Done(_)))
+    }
+
+    /// Changes the breaker, however many do so at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn change_breaker(
+        &self,
+        change: impl Fn(Breaker) -> Breaker,
+    ) -> Result<(), StoreError> {
+        for conflicts in 0..MOST_CONFLICTS {
+            if conflicts > 0 {
+                sleep(pause(conflicts)).await;
+            }
+            let seen = self.breaker().await?;
+            let next = change(seen);
+            if next == seen || self.swap_breaker(seen, next).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Gives an account a rule of refreshing of its own, or takes it away. Answers with the account afterwards. One
+    /// write if nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn set_refresh(
+        &self,
+        seen: Stored,
+        refresh: Option<RefreshRule>,
+    ) -> Result<Account, StoreError> {
+        Box::pin(self.touch(seen, |account| Account { refresh, ..account.clone() })).await
+    }
+
+    /// Notes that an account was read at this time, if that is to be noted. One write then, if nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn note_read(&self, seen: Stored, now: Timestamp) -> Result<Account, StoreError> {
+        let noted = |account: &Account| {
+            let read_at = Some(now).filter(|_| account.is_read_noted(now, self.policy));
+            Account { read_at: read_at.or(account.read_at), ..account.clone() }
+        };
+        Box::pin(self.touch(seen, noted)).await
+    }
+
+    /// Changes what no fact says, and with it the time of the next refresh, by an update of these attributes alone.
+    async fn touch(
+        &self,
+        seen: Stored,
+        change: impl Fn(&Account) -> Account,
+    ) -> Result<Account, StoreError> {
+        let mut seen = seen;
+        for conflicts in 1..=MOST_CONFLICTS {
+            let next = change(&seen.account);
+            if next == seen.account {
+                return Ok(next);
+            }
+            let rule = next.refresh.map(|rule| AttributeValue::S(rule.as_str().to_owned()));
+            let attributes = [
+                (VERSION, Some(Version::fresh().to_attribute())),
+                (REFRESH, rule),
+                (READ_AT, next.read_at.map(time)),
+                (NEXT_REFRESH_AT, next.next_refresh_at(self.policy).map(time)),
+            ];
+            let (update, assignments) = assigned(self.update(item::key(&next.id)), attributes);
+            let update = update
+                .update_expression(assignments)
+                .condition_expression("#version = :seen")
+                .expression_attribute_values(":seen", seen.version.to_attribute());
+            if let Written::Done(_) = written(update).await? {
+                return Ok(next);
+            }
+            sleep(pause(conflicts)).await;
+            match self.get_newest(&next.id).await? {
+                Some(newest) => seen = newest,
+                None => return Ok(next),
+            }
+        }
+        Err(StoreError::Contended)
     }
 
     fn update(&self, key: Item) -> UpdateItemFluentBuilder {
@@ -234,7 +357,47 @@ async fn written(update: UpdateItemFluentBuilder) -> Result<Written, StoreError>
 }
 
 fn key() -> Item {
-    HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(REFRESH.to_owned()))])
+    HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(BOOKS.to_owned()))])
+}
+
+/// An update of attributes to these values, or to none, and its expression.
+fn assigned(
+    update: UpdateItemFluentBuilder,
+    attributes: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,
+) -> (UpdateItemFluentBuilder, String) {
+    let (mut update, mut sets, mut removes) = (update, Vec::new(), Vec::new());
+    for (name, value) in attributes {
+        update = update.expression_attribute_names(format!("#{name}"), name);
+        match value {
+            Some(value) => {
+                sets.push(format!("#{name} = :{name}"));
+                update = update.expression_attribute_values(format!(":{name}"), value);
+            }
+            None => removes.push(format!("#{name}")),
+        }
+    }
+    let clauses = [("SET", sets), ("REMOVE", removes)].into_iter();
+    let clauses = clauses.filter(|(_, parts)| !parts.is_empty());
+    let clauses = clauses.map(|(word, parts)| format!("{word} {}", parts.join(", ")));
+    (update, clauses.collect::<Vec<_>>().join(" "))
+}
+
+fn breaker(item: &Item) -> Breaker {
+    Breaker {
+        failures: number(item, FAILURES).and_then(|n| n.try_into().ok()).unwrap_or_default(),
+        paused_until: number(item, PAUSED_UNTIL).map(Timestamp::from_millis),
+        pause: number(item, PAUSE_SECONDS).map(Duration::from_secs),
+    }
+}
+
+fn attributes(breaker: Breaker) -> [(&'static str, Option<AttributeValue>); 3] {
+    let Breaker { failures, paused_until, pause } = breaker;
+    let number = |number: u64| AttributeValue::N(number.to_string());
+    [
+        (FAILURES, (failures > 0).then(|| number(failures.into()))),
+        (PAUSED_UNTIL, paused_until.map(time)),
+        (PAUSE_SECONDS, pause.map(|pause| number(pause.as_secs()))),
+    ]
 }
 
 fn time(time: Timestamp) -> AttributeValue {

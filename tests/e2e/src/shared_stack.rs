@@ -66,6 +66,8 @@ impl World {
             ("MonoSecretKey", LOCAL_KEY),
             ("MonoWebhookSecret", LOCAL_SECRET),
             ("MonoApiBaseUrl", &mono.url()),
+            ("MonoDailyBudget", "0"),
+            ("ManualDailyBudget", "0"),
             ("MonoApiVersion", &dialect.to_string()),
         ];
         let stack = Stack::deploy(emulator, &format!("mono-{dialect}"), parameters).await?;

@@ -208,7 +208,7 @@ impl Stack {
     /// When the emulator refuses.
     pub async fn redeliver_soon(&self) {
         for (queue, seconds) in
-            [("WebhookQueueUrl", "2"), ("ImportQueueUrl", "125"), ("RefreshQueueUrl", "305")]
+            [("WebhookQueueUrl", "2"), ("ImportQueueUrl", "125"), ("RefreshQueueUrl", "80")]
         {
             Sqs::new(&self.sdk())
                 .set_queue_attributes()

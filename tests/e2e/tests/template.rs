@@ -390,7 +390,7 @@ fn functions_behind_the_api_take_no_longer_than_it_waits(template: &Template) ->
 fn browsers_may_call_from_the_origin_that_is_given(template: &Template) -> Vec<String> {
     let cors = json!({
         "AllowOrigins": [{ "Ref": "CorsAllowOrigin" }],
-        "AllowMethods": ["GET", "POST"],
+        "AllowMethods": ["GET", "POST", "PATCH"],
         "AllowHeaders": ["authorization", "content-type"],
         "ExposeHeaders": ["x-request-id", "retry-after", "apigw-requestid"],
         "MaxAge": 3600,

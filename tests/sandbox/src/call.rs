@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::bill::Charge;
 use crate::plan::Mishap;
 
 /// One call to Mono's API, noted when it was decided and before it was answered. The key itself is
@@ -26,8 +27,10 @@ pub struct Call {
     /// Whether it asked for a sync, whatever came of it.
     pub sync: bool,
     /// Whether it began one. A session that was under way, a wrong key, and a mishap that left
-    /// nothing done cost nothing.
-    pub paid: bool,
+    /// nothing done begin none.
+    pub begun: bool,
+    /// What Mono charges for it.
+    pub charge: Option<Charge>,
     /// What the caller was to get.
     pub answer: Answer,
 }

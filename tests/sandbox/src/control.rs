@@ -18,6 +18,7 @@
 //! | `PUT /control/accounts/{id}/page_mishaps` | `[[page, …], …]`, see [`PageMishap`] | what goes wrong about its pages, once |
 //! | `PUT /control/accounts/{id}/default_page_mishaps` | `[[page, …], …]` | every other time |
 //! | `GET /control/calls` | | the calls to Mono's API |
+//! | `GET /control/bill`, `GET /control/accounts/{id}/bill` | | what Mono charges for them |
 //! | `PUT /control/key` | `{"secret_key"}` | what those calls must carry |
 //! | `PUT /control/network` | see [`Network`] | what is left out is as in a good network |
 //! | `PUT /control/webhook` | `{"url", "secret"}` | |
@@ -40,6 +41,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::account::{Account, Link};
+use crate::bill::Bill;
 use crate::call::Call;
 use crate::delivery::Delivery;
 use crate::event::Kind;
@@ -69,6 +71,8 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .route("/accounts/{account_id}/page_mishaps", put(set_page_mishaps))
         .route("/accounts/{account_id}/default_page_mishaps", put(set_default_page_mishaps))
         .route("/calls", get(calls))
+        .route("/bill", get(whole_bill))
+        .route("/accounts/{account_id}/bill", get(bill))
         .route("/key", put(set_key))
         .route("/network", put(set_network))
         .route("/webhook", put(set_webhook))
@@ -231,6 +235,14 @@ async fn set_default_page_mishaps(
 ) -> Answer {
     mono.plan_pages_always(&account_id, parse::<Vec<(usize, PageMishap)>>(&body)?)?;
     done()
+}
+
+async fn bill(State(mono): Control, Path(account_id): Path<String>) -> Json<Bill> {
+    Json(mono.bill(&account_id))
+}
+
+async fn whole_bill(State(mono): Control) -> Json<Bill> {
+    Json(mono.whole_bill())
 }
 
 async fn calls(State(mono): Control) -> Json<Vec<Call>> {

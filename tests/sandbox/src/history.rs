@@ -36,11 +36,13 @@ pub struct History {
     pub seed: Option<u64>,
     /// The most rows a page has. A `limit` above it is cut to it, and nothing says so.
     pub largest_page: usize,
+    /// Whether `paginate=false` is ignored.
+    pub always_paged: bool,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { transactions: 40, days: 30, seed: None, largest_page: 100 }
+        Self { transactions: 40, days: 30, seed: None, largest_page: 100, always_paged: false }
     }
 }
 
@@ -127,6 +129,7 @@ pub(crate) struct Ledger {
     withheld: Vec<Transaction>,
     teller: Teller,
     largest_page: usize,
+    always_paged: bool,
 }
 
 impl Ledger {
@@ -138,6 +141,7 @@ impl Ledger {
             withheld: Vec::new(),
             teller,
             largest_page: history.largest_page.max(1),
+            always_paged: history.always_paged,
         };
         ledger.reckon(balance);
         ledger

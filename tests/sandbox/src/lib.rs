@@ -10,6 +10,7 @@
 //! | [`plan`] | what a sync comes to, and what goes wrong about a call |
 //! | [`job`] | what a sync fetches |
 //! | [`call`] | the log of the calls to Mono's API |
+//! | [`bill`] | what Mono charges for them |
 //! | [`network`] | what can happen to a webhook on its way |
 //! | [`delivery`] | posting, retrying, and the log of it |
 //! | [`schedule`] | when Mono tries again |
@@ -20,6 +21,7 @@
 //! `/control/`.
 
 pub mod account;
+pub mod bill;
 pub mod call;
 mod control;
 pub mod delivery;
@@ -45,6 +47,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use account::{Account, Link};
+pub use bill::{Bill, Charge};
 pub use call::{Answer, Call};
 pub use delivery::{Attempt, Delivery, Outcome};
 pub use event::{Dialect, Event, Kind};

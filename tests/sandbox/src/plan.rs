@@ -70,6 +70,11 @@ impl Plan {
     pub(crate) fn is_prevented(&self) -> bool {
         self.mishap.is_some() && !self.done
     }
+
+    /// Whether the sync brings new data, sooner or later.
+    pub(crate) fn brings_new_data(&self) -> bool {
+        !self.is_prevented() && self.outcome == Refresh::NewData && self.pace != Pace::NeverEnding
+    }
 }
 
 /// When a sync ends.

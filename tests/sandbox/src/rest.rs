@@ -22,7 +22,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
+use crate::bill::Charge;
 use crate::call::{Answer, Call};
+use crate::history::Page;
 use crate::mint::iso;
 use crate::plan::{Mishap, Plan, Webhooks};
 use crate::refusal::Refusal;
@@ -74,7 +76,8 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
         account_id: account_id.clone(),
         signed_in,
         sync,
-        paid: course.paid,
+        begun: course.begun,
+        charge: course.charge.filter(|_| sync || mishap.is_none()),
         answer: match &mishap {
             Some(mishap) => Answer::Mishap(mishap.clone()),
             None => Answer::Status(response.status().as_u16()),
@@ -92,7 +95,9 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
 struct Course {
     /// Where the path does not name it.
     account_id: Option<String>,
-    paid: bool,
+    /// Whether it began a sync.
+    begun: bool,
+    charge: Option<Charge>,
     mishap: Option<Mishap>,
     /// The job whose end the answer waits for.
     job_id: Option<String>,
@@ -105,7 +110,8 @@ impl Course {
     /// Of a call that asked for a sync and was given a plan.
     fn planned(plan: Plan) -> Self {
         Self {
-            paid: !plan.is_prevented(),
+            begun: !plan.is_prevented(),
+            charge: plan.brings_new_data().then_some(Charge::Realtime),
             webhooks_first: plan.webhooks == Webhooks::First,
             delay: Duration::from_millis(plan.delay_millis),
             mishap: plan.mishap,
@@ -113,9 +119,15 @@ impl Course {
         }
     }
 
-    /// Of a call that may get nothing of what it asked for.
-    fn meeting(mishap: Option<Mishap>) -> Self {
-        Self { mishap, ..Self::default() }
+    /// Of a plain read, which is charged, unless a mishap comes first.
+    fn charged(charge: Charge) -> Self {
+        Self { charge: Some(charge), ..Self::default() }
+    }
+
+    /// Of a page of transactions.
+    fn of_page(page: &Page) -> Self {
+        let charge = (!page.rows.is_empty()).then_some(Charge::TransactionsPage);
+        Self { charge, mishap: page.mishap.clone(), ..Self::default() }
     }
 
     fn before(self, answer: impl IntoResponse) -> Response {

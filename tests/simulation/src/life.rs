@@ -269,7 +269,8 @@ impl<'a> Life<'a> {
                 let check = Fact::LinkCheck(LinkCheck { at: now, ending, found });
                 self.record(self.account.apply(&check), report);
             }
-            None => report.unwanted += 1,
+            // Imports are not simulated.
+            Some(Want::Import(_)) | None => report.unwanted += 1,
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use mono_sync::account::{Attention, Reason};
+use mono_sync::account::Attention;
+use mono_sync::spending::Reason;
 use mono_sync::timestamp::Timestamp;
 
 use crate::world::World;

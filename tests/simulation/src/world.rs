@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
-use mono_sync::account::RefreshPolicy;
+use mono_sync::account::{RefreshPolicy, RefreshRule};
 use mono_sync::timestamp::Timestamp;
 
 /// A world: its time, its misfortunes, and how often it refreshes.
@@ -73,6 +73,7 @@ impl World {
             start,
             end: start + days * DAY,
             policy: RefreshPolicy {
+                rule: RefreshRule::Interval,
                 interval: Some(interval_hours * Duration::from_hours(1)),
                 cooldown: Duration::from_mins(5),
             },

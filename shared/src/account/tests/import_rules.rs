@@ -14,7 +14,14 @@ fn imported(account: &Account) -> Fact {
 }
 
 fn done(pull: OrderKey) -> Import {
-    Import { pull, state: ImportState { through: Some(at(1)), gaps: Vec::new() } }
+    Import {
+        pull,
+        state: ImportState {
+            through: Some(at(1)),
+            gaps: Vec::new(),
+            notes: ImportNotes::default(),
+        },
+    }
 }
 
 #[test]
@@ -78,10 +85,14 @@ fn who_ends_an_import_leaves_the_lease_of_another_alone() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
-    let ended = begun.end_import([1; 8], Some(done(pull))).unwrap();
+    let ended = begun.end_import([1; 8], &ImportEnd::Done(done(pull))).unwrap();
     assert_eq!((ended.import, ended.import_due()), (None, None));
-    assert_eq!(begun.end_import([1; 8], None).unwrap(), account, "undone, it is due as before");
-    let other = begun.end_import([2; 8], Some(done(pull))).unwrap();
+    assert_eq!(
+        begun.end_import([1; 8], &ImportEnd::GivenUp).unwrap(),
+        account,
+        "undone, it is due as before"
+    );
+    let other = begun.end_import([2; 8], &ImportEnd::Done(done(pull))).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
 }
 
@@ -91,7 +102,7 @@ fn an_import_makes_no_record() {
     let (pull, unseen) = (pulled(&account), Account::new(id()));
     let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
     assert_eq!(begun, Err(ImportRefusal::Unknown));
-    assert_eq!(unseen.end_import([1; 8], Some(done(pull))), None);
+    assert_eq!(unseen.end_import([1; 8], &ImportEnd::Done(done(pull))), None);
 }
 
 #[test]
@@ -206,7 +217,8 @@ fn days_in_doubt_make_an_import_due_once_they_are() {
     let first = record([strong(0, fresh())]);
     let day = BusinessDay::of(at(0));
     let gap = Gap { first: day, last: day, since: at(0), tried: at(60), doubt: Doubt::NotWhole };
-    let state = ImportState { through: Some(at(0)), gaps: vec![gap] };
+    let state =
+        ImportState { through: Some(at(0)), gaps: vec![gap], notes: ImportNotes::default() };
     let held = first.apply(&Fact::Import(Import { pull: pulled(&first), state }));
     assert_eq!(held.import_due(), None, "without a pull there is nothing new to be had");
     assert_eq!(held.apply(&strong(119, nothing_new())).import_due(), None);

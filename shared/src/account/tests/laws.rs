@@ -160,10 +160,25 @@ fn import() -> impl Strategy<Value = Fact> {
         let doubt = Doubt::NotServed;
         Gap { first, last: first, since: at(0), tried: at(tried), doubt }
     });
-    (webhook(), through, vec(gap, 0..2)).prop_map(|(fact, through, gaps)| {
+    (webhook(), through, vec(gap, 0..2), notes()).prop_map(|(fact, through, gaps, notes)| {
         let Fact::Webhook(Webhook { order: pull, .. }) = fact else { unreachable!() };
-        Fact::Import(Import { pull, state: ImportState { through, gaps } })
+        Fact::Import(Import { pull, state: ImportState { through, gaps, notes } })
     })
+}
+
+fn notes() -> impl Strategy<Value = ImportNotes> {
+    let total = proptest::option::of(0..3_u32);
+    let day = proptest::option::of((0..3_u32).prop_map(|day| BusinessDay::of(at(day * 24 * 60))));
+    let job = proptest::option::of(select(vec!["job", "other"]));
+    (total, day, any::<bool>(), -1..2_i32, job).prop_map(
+        |(total, looked_back_on, is_paged, unexplained, job)| ImportNotes {
+            total,
+            looked_back_on,
+            is_paged,
+            unexplained,
+            job: job.map(ShortHash::of),
+        },
+    )
 }
 
 /// The facts in another order, some of them more than once.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spending::{Naira, Prices, Reason};
 
 fn planned(account: &Account, minute: u32) -> Option<Want> {
     account.plan(at(minute), POLICY)
@@ -169,4 +170,85 @@ fn what_was_planned_is_dropped_once_the_account_was_attempted() {
     let died = Account { lease: Some(Lease { started_at, until, token: [1; 8] }), ..account };
     assert_eq!(wanted(&died), None, "by a delivery that died after its lease");
     assert_eq!(planned(&died, NEXT_DAY + 60), SCHEDULED);
+}
+
+#[test]
+fn an_import_that_was_deferred_is_planned_when_its_time_has_come() {
+    let account = record([strong(0, fresh())]);
+    let pull = account.import_due().unwrap();
+    let lease = ImportLease { holder: [1; 8], pull, until: at(9) };
+    let begun = account.begin_import(lease, None, at(1)).unwrap();
+    let deferred = begun.end_import([1; 8], &ImportEnd::Deferred(at(60))).unwrap();
+    assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
+    assert_eq!(planned(&deferred, 60), Some(Want::Import(pull)));
+    assert_eq!(deferred.still_wanted(at(60), at(61), POLICY), Some(Want::Import(pull)));
+    let again = deferred.begin_import(lease, None, at(61)).unwrap();
+    assert_eq!(planned(&again, 61), None);
+}
+
+#[test]
+fn a_pull_of_a_job_that_was_imported_is_not_imported_again() {
+    let told = |minute, id: &str| {
+        let update = Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: Some(SyncStatus::Successful),
+            has_new_data: Some(true),
+            job_id: Some(id.to_owned()),
+            ..Update::default()
+        };
+        strong(minute, News::Updated(Box::new(update)))
+    };
+    let account = record([told(0, "j")]);
+    let pull = account.import_due().unwrap();
+    let notes = ImportNotes { job: account.job_of_pull(pull), ..ImportNotes::default() };
+    let state = ImportState { notes, ..ImportState::default() };
+    let imported = account.apply(&Fact::Import(Import { pull, state }));
+    assert_eq!(imported.apply(&told(1, "j")).import_due(), None, "told twice");
+    assert!(imported.apply(&told(1, "other")).import_due().is_some());
+}
+
+fn candidates() -> Vec<Candidate<&'static str>> {
+    let candidate = |name, account: Account, want: Want| Candidate {
+        priority: account.priority(&want),
+        want,
+        account: name,
+    };
+    let sync = || Want::Sync(Reason::Scheduled);
+    let synced = |minute| record([strong(minute, fresh())]);
+    let read = |minute, read_at| Account { read_at: Some(at(read_at)), ..synced(minute) };
+    let pull = synced(0).import_due().unwrap();
+    let reauthorised = record([strong(5, fresh()), strong(6, News::ReauthorisationRequired)]);
+    let reauthorised = reauthorised.apply(&strong(7, News::Reauthorized));
+    vec![
+        candidate("fresher", synced(2), sync()),
+        candidate("oldest", synced(1), sync()),
+        candidate("read", read(3, 10), sync()),
+        candidate("read last", read(4, 11), sync()),
+        candidate("reauthorised", reauthorised, sync()),
+        candidate("import", synced(0), Want::Import(pull)),
+        candidate("link", synced(0), Want::Link { ending: pull }),
+        candidate("job", synced(9), Want::Job { id: "j".to_owned() }),
+    ]
+}
+
+#[test]
+fn who_waits_for_proof_who_was_read_last_and_who_is_oldest_come_first() {
+    let (chosen, left_out) = choose(candidates(), None, &Prices::default());
+    let order: Vec<_> = chosen.iter().map(|candidate| candidate.account).collect();
+    let expected =
+        ["import", "link", "reauthorised", "read last", "read", "oldest", "fresher", "job"];
+    assert_eq!((order, left_out), (expected.to_vec(), 0));
+}
+
+#[test]
+fn what_the_budget_does_not_do_for_is_left_out_and_what_costs_nothing_never_is() {
+    let named = |rest| {
+        let (chosen, left_out) = choose(candidates(), Some(Naira(rest)), &Prices::default());
+        let names: Vec<_> = chosen.iter().map(|candidate| candidate.account).collect();
+        assert_eq!(names.len() + left_out, 8);
+        names
+    };
+    assert_eq!(named(0), ["job"]);
+    assert_eq!(named(250), ["import", "link", "job"]);
+    assert_eq!(named(500), ["import", "link", "reauthorised", "job"], "a sync and its listing");
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spending::Reason;
 
 fn next(facts: impl IntoIterator<Item = Fact>) -> Option<Timestamp> {
     record(facts).next_refresh_at(POLICY)
@@ -267,8 +268,8 @@ fn the_spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() 
 
 #[test]
 fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
-    for news in [connected(), updated("UNAVAILABLE", None), News::Reauthorized, News::SyncFailed] {
-        let facts = [strong(1, connected()), strong(20, news)];
+    for news in [linked(), updated("UNAVAILABLE", None), News::Reauthorized, News::SyncFailed] {
+        let facts = [strong(1, linked()), strong(20, news)];
         assert_eq!(next(facts), Some(at(20) + POLICY.cooldown));
     }
 }
@@ -283,7 +284,7 @@ fn others_back_off_by_the_time_since_the_last_pull() {
 
 #[test]
 fn others_never_pulled_back_off_by_the_time_since_first_seen() {
-    let facts = [strong(10, connected()), attempt(210, timeout())];
+    let facts = [strong(10, linked()), attempt(210, timeout())];
     assert_eq!(next(facts), Some(at(410)));
 }
 
@@ -305,7 +306,7 @@ fn an_attempt_that_told_nothing_is_no_failure() {
     for told in [told, by_job] {
         assert_eq!(next(tried(3 * DAY_MINUTES).chain([told])), Some(at(6 * DAY_MINUTES)));
     }
-    let never_filled = [strong(0, connected()), attempt(3 * DAY_MINUTES, timeout())];
+    let never_filled = [strong(0, linked()), attempt(3 * DAY_MINUTES, timeout())];
     assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "it has never worked");
 }
 
@@ -315,7 +316,7 @@ fn the_backoff_begins_anew_when_the_customer_has_come() {
     let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
     let came_at = 8 * DAY_MINUTES + 9;
     let reauthorised = vec![strong(came_at, News::Reauthorized)];
-    let relinked = vec![strong(came_at, News::Unlinked), strong(came_at + 1, connected())];
+    let relinked = vec![strong(came_at, News::Unlinked), strong(came_at + 1, linked())];
     for came in [reauthorised, relinked] {
         let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
         assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
@@ -335,7 +336,79 @@ fn others_with_a_pull_newer_than_the_attempt_wait_an_interval_after_the_attempt(
 
 #[test]
 fn an_attempt_that_did_not_reach_mono_does_not_count() {
-    let facts = [strong(1, connected())];
+    let facts = [strong(1, linked())];
     let tried = facts.clone().into_iter().chain([attempt(9, rate_limited())]);
     assert_eq!(next(tried), next(facts));
+}
+
+fn under(account: &Account, rule: RefreshRule) -> Option<Timestamp> {
+    Account { refresh: Some(rule), ..account.clone() }.next_refresh_at(POLICY)
+}
+
+#[test]
+fn an_account_is_refreshed_by_its_own_rule() {
+    let account = record([strong(0, fresh())]);
+    let hours = |rule| under(&account, rule).map(|at_| at_.since(at(0)).as_secs_f64() / 3_600.0);
+    for (rule, interval) in [
+        (RefreshRule::Interval, 24.0),
+        (RefreshRule::SixHours, 6.0),
+        (RefreshRule::TwelveHours, 12.0),
+        (RefreshRule::Daily, 24.0),
+        (RefreshRule::Weekly, 7.0 * 24.0),
+    ] {
+        let due = hours(rule).unwrap();
+        assert!((0.9 * interval..=0.98 * interval).contains(&due), "{rule:?}: {due}");
+    }
+    assert_eq!(hours(RefreshRule::Off), None);
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    let own = Account { refresh: Some(RefreshRule::Daily), ..account.clone() };
+    assert_eq!(own.next_refresh_at(off), None, "the stack's off is for all");
+    let weekly = RefreshPolicy { rule: RefreshRule::Weekly, ..POLICY };
+    assert_eq!(account.next_refresh_at(weekly), under(&account, RefreshRule::Weekly));
+}
+
+#[test]
+fn an_account_is_due_on_read_once_it_was_read_since_its_last_sync() {
+    let account = record([strong(10, fresh())]);
+    let read = |minute| Account { read_at: Some(at(minute)), ..account.clone() };
+    assert_eq!(under(&account, RefreshRule::OnRead), None);
+    assert_eq!(under(&read(9), RefreshRule::OnRead), None, "the sync came after it");
+    let due = under(&account, RefreshRule::Interval);
+    assert_eq!(under(&read(11), RefreshRule::OnRead), due, "at the interval, not before");
+    let failed = read(11).apply(&attempt(DAY_MINUTES, failure()));
+    assert!(under(&failed, RefreshRule::OnRead).is_some(), "the reader still waits");
+    let synced = read(11).apply(&attempt(DAY_MINUTES, success()));
+    assert_eq!(under(&synced, RefreshRule::OnRead), None);
+}
+
+#[test]
+fn a_read_is_noted_under_on_read_alone_and_once_an_interval() {
+    let account = record([strong(10, fresh())]);
+    let noted = |rule, read_at: Option<u32>, minute| {
+        let read_at = read_at.map(at);
+        Account { refresh: rule, read_at, ..account.clone() }.is_read_noted(at(minute), POLICY)
+    };
+    let on_read = Some(RefreshRule::OnRead);
+    assert!(!noted(None, None, 11) && !noted(Some(RefreshRule::Daily), None, 11));
+    assert!(noted(on_read, None, 11));
+    assert!(noted(on_read, Some(9), 11), "the first since the last sync");
+    assert!(!noted(on_read, Some(11), 12));
+    assert!(noted(on_read, Some(11), 11 + DAY_MINUTES));
+}
+
+#[test]
+fn an_account_of_which_only_a_link_is_known_is_not_refreshed_until_more_is() {
+    let payment = record([strong(0, connected())]);
+    assert!(payment.is_payment_only());
+    assert_eq!(payment.next_refresh_at(POLICY), None);
+    assert!(payment.apply(&attempt(5, timeout())).is_payment_only(), "nothing was told");
+    for known in [
+        strong(1, fresh()),
+        strong(1, linked()),
+        strong(1, job("j", "finished")),
+        attempt(1, success()),
+    ] {
+        let account = payment.apply(&known);
+        assert!(!account.is_payment_only() && account.next_refresh_at(POLICY).is_some());
+    }
 }

@@ -280,7 +280,8 @@ fn an_account_that_has_ever_shown_transactions_is_not_balance_only() {
     let successful = account.apply(&attempt(3 * DAY_MINUTES, success()));
     assert!(successful.is_balance_only(), "a confirmed sync alone shows none");
     let pull = successful.import_due().unwrap();
-    let state = ImportState { through: Some(at(1)), gaps: Vec::new() };
+    let state =
+        ImportState { through: Some(at(1)), gaps: Vec::new(), notes: ImportNotes::default() };
     let rows = successful.apply(&Fact::Import(Import { pull, state }));
     assert!(!rows.is_balance_only(), "but a row does");
 }

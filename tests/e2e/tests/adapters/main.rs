@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod leases;
+mod ledger;
 mod mono;
 mod records;
 mod scans;

@@ -9,15 +9,20 @@ use mono_sync::account::{
     JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, Trouble,
 };
 use mono_sync::account_id::AccountId;
+use mono_sync::business_day::BusinessDay;
 use mono_sync::mono::{
-    ApiVersion, JobReport, KeyCache, Mono, Reauthorisation, ReauthorisationRequest, SyncRequest,
+    ApiVersion, JobReport, KeyCache, Meter, Mono, NoTransactions, Part, Reauthorisation,
+    ReauthorisationRequest, SyncRequest, TransactionPage,
 };
+use mono_sync::spending::{Budget, Budgets, Prices, Purse, Reason};
+use mono_sync::store::Ledger;
 use mono_sync::timestamp::Timestamp;
-use sandbox::{Demand, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
+use sandbox::{Demand, History, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
+use crate::records::{client as dynamodb, create_table};
 use crate::unique;
 
 const LIMIT: Duration = Duration::from_secs(25);
@@ -27,6 +32,7 @@ const BOTH: [ApiVersion; 2] = [ApiVersion::V1, ApiVersion::V2];
 struct World {
     sandbox: Sandbox,
     mono: Mono,
+    ledger: Ledger,
     secret: String,
     id: AccountId,
 }
@@ -43,8 +49,9 @@ impl World {
         let secret = unique("key");
         let create = secrets().create_secret().name(&secret).secret_string("test_sk_first");
         create.send().await.unwrap();
-        let mono = client(version, &sandbox.url(), &secret, limit);
-        Self { sandbox, mono, secret, id }
+        let ledger = ledger().await;
+        let mono = client(version, &sandbox.url(), &secret, &ledger, limit);
+        Self { sandbox, mono, ledger, secret, id }
     }
 
     fn plan(&self, plan: Plan) {
@@ -58,21 +65,43 @@ impl World {
     async fn sync_at(&self, now: Timestamp, data: SyncData) -> SyncOutcome {
         let session = self.mono.sign_in(now).await.unwrap();
         let request = SyncRequest { data, allow_incomplete_statement: false };
-        session.sync(&self.id, request, Instant::now() + LIMIT).await
+        session.sync(&self.id, request, Reason::Manual, Instant::now() + LIMIT).await.0
+    }
+
+    /// What the ledger holds of today, and what Mono charges, in naira.
+    async fn ledger_and_bill(&self) -> (u64, u64) {
+        let today = BusinessDay::of(Timestamp::now());
+        let automatic = self.ledger.spent(today, Purse::Automatic).await.unwrap();
+        let manual = self.ledger.spent(today, Purse::Manual).await.unwrap();
+        (automatic.0 + manual.0, self.sandbox.bill(self.id.as_str()).naira)
+    }
+
+    async fn page(&self) -> Result<TransactionPage, NoTransactions> {
+        let session = self.mono.sign_in(Timestamp::now()).await.unwrap();
+        let today = BusinessDay::of(Timestamp::now());
+        session.transactions(&self.id, &(today..=today), Part::All, Instant::now() + LIMIT).await
     }
 
     async fn link_state(&self) -> Result<LinkState, Trouble> {
         let session = self.mono.sign_in(Timestamp::now()).await.unwrap();
-        session.link_state(&self.id, Instant::now() + LIMIT).await
+        session.link_state(&self.id, Reason::LinkCheck, Instant::now() + LIMIT).await
     }
+}
+
+/// One of its own, without a bound.
+async fn ledger() -> Ledger {
+    let table = unique("spending");
+    create_table(&table).await;
+    Ledger::new(dynamodb(), table, Budgets::UNLIMITED)
 }
 
 fn secrets() -> Client {
     Client::new(&local().sdk())
 }
 
-fn client(version: ApiVersion, url: &str, secret: &str, limit: Duration) -> Mono {
-    Mono::new(version, url.parse().unwrap(), KeyCache::new(secrets(), secret), limit)
+fn client(version: ApiVersion, url: &str, secret: &str, ledger: &Ledger, limit: Duration) -> Mono {
+    let meter = Meter::new(Prices::default(), ledger.clone());
+    Mono::new(version, url.parse().unwrap(), KeyCache::new(secrets(), secret), meter, limit)
 }
 
 fn mishap(mishap: Mishap) -> Plan {
@@ -93,7 +122,7 @@ async fn each_version_is_spoken_as_it_is() {
         assert!(matches!(world.sync().await, SyncOutcome::Successful { has_new_data: true, .. }));
         let calls = world.sandbox.calls();
         let [call] = &calls[..] else { panic!("{calls:?}") };
-        assert!(call.paid && call.signed_in);
+        assert!(call.begun && call.signed_in);
         assert_eq!((call.method.as_str(), call.path.ends_with(path)), (method, true), "{call:?}");
         for name in ["x-realtime", "x-real-time"] {
             let sent = call.headers.iter().any(|header| header == name);
@@ -121,8 +150,8 @@ async fn a_job_can_be_asked_for() {
     let by = Instant::now() + LIMIT;
     let (state, demand) = (JobState::Running, JobDemand::Nothing);
     let running = JobReport { state, demand, data: SyncData::Transactions };
-    assert_eq!(session.job(&world.id, &job_id, by).await, Ok(Some(running)));
-    assert_eq!(session.job(&world.id, "unknown", by).await, Ok(None));
+    assert_eq!(session.job(&world.id, &job_id, Reason::Manual, by).await, Ok(Some(running)));
+    assert_eq!(session.job(&world.id, "unknown", Reason::Manual, by).await, Ok(None));
 }
 
 #[tokio::test]
@@ -132,9 +161,9 @@ async fn a_job_that_failed_is_asked_why() {
     world.plan(Plan { outcome, demand, ..Plan::default() });
     assert!(matches!(world.sync().await, SyncOutcome::ReauthorisationRequired { job_id: Some(_) }));
     world.plan(Plan { outcome: Refresh::Failed, ..Plan::default() });
-    let paid = world.sandbox.paid_calls(world.id.as_str());
+    let paid = world.sandbox.begun_syncs(world.id.as_str());
     assert!(matches!(world.sync().await, SyncOutcome::Failed { job_id: Some(_), .. }));
-    assert_eq!(world.sandbox.paid_calls(world.id.as_str()), paid + 1, "asking is free");
+    assert_eq!(world.sandbox.begun_syncs(world.id.as_str()), paid + 1, "asking is free");
 }
 
 #[tokio::test]
@@ -172,7 +201,7 @@ async fn without_a_key_there_is_no_session() {
     let blank = unique("key");
     secrets().create_secret().name(&blank).secret_string(" ").send().await.unwrap();
     for secret in [blank, unique("missing")] {
-        let mono = client(ApiVersion::V2, "http://127.0.0.1:9", &secret, LIMIT);
+        let mono = client(ApiVersion::V2, "http://127.0.0.1:9", &secret, &ledger().await, LIMIT);
         assert!(mono.sign_in(Timestamp::now()).await.is_err());
     }
 }
@@ -198,7 +227,7 @@ async fn what_goes_wrong_is_told_by_what_can_be_done_about_it() {
         for (what, outcome) in [
             (Mishap::MalformedJson, unusable("UNREADABLE_ANSWER")),
             (Mishap::Html(200), unusable("UNREADABLE_ANSWER")),
-            (Mishap::EndlessBody, unusable("UNREADABLE_ANSWER")),
+            (Mishap::EndlessBody, unusable("ANSWER_TOO_LARGE")),
             (Mishap::ConnectionClosed, trouble(Trouble::Unavailable)),
             (Mishap::Status(500), trouble(Trouble::Unavailable)),
             (Mishap::Status(503), trouble(Trouble::Unavailable)),
@@ -240,15 +269,22 @@ async fn a_connection_that_never_opened_is_told_from_one_that_broke() {
     secrets().create_secret().name(&secret).secret_string("test_sk").send().await.unwrap();
     let url = format!("http://127.0.0.1:{}", free_port().unwrap());
     for version in BOTH {
-        let mono = client(version, &url, &secret, LIMIT);
+        let mono = client(version, &url, &secret, &ledger().await, LIMIT);
         let session = mono.sign_in(Timestamp::now()).await.unwrap();
         let request =
             SyncRequest { data: SyncData::Transactions, allow_incomplete_statement: false };
         let id = "a".parse().unwrap();
         let never = SyncOutcome::Trouble(Trouble::NotConnected);
-        assert_eq!(session.sync(&id, request, Instant::now() + LIMIT).await, never);
+        assert_eq!(
+            session.sync(&id, request, Reason::Manual, Instant::now() + LIMIT).await.0,
+            never
+        );
         let too_late = Instant::now();
-        assert_eq!(session.sync(&id, request, too_late).await, never, "nothing was sent");
+        assert_eq!(
+            session.sync(&id, request, Reason::Manual, too_late).await.0,
+            never,
+            "nothing was sent"
+        );
     }
 }
 
@@ -268,7 +304,7 @@ async fn a_read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
         let calls = world.sandbox.calls().len();
         assert!(matches!(world.link_state().await, Err(Trouble::Refused(_))));
         assert_eq!(world.sandbox.calls().len(), calls + 1, "nor where it cannot help");
-        assert_eq!(world.sandbox.paid_calls(id), 0);
+        assert_eq!(world.sandbox.begun_syncs(id), 0);
     }
 }
 
@@ -308,6 +344,85 @@ async fn a_reauthorisation_is_asked_for_as_each_version_wants_it() {
             }
             _ => panic!("of the other version"),
         }
-        assert!(!call.paid);
+        assert_eq!((call.begun, call.charge), (false, None));
     }
+}
+
+#[tokio::test]
+async fn what_is_metered_is_what_mono_charges() {
+    for version in BOTH {
+        let outcomes = [
+            (Refresh::NewData, 100),
+            (Refresh::NothingNew, 0),
+            (Refresh::Failed, 0),
+            (Refresh::BankUnavailable, 0),
+            (Refresh::ReauthorisationRequired, 0),
+            (Refresh::Partial, 0),
+        ];
+        for (outcome, naira) in outcomes {
+            let world = World::new(version).await;
+            world.plan(Plan { outcome, ..Plan::default() });
+            world.sync().await;
+            assert_eq!(world.ledger_and_bill().await, (naira, naira), "{version:?} {outcome:?}");
+        }
+        for (transactions, naira) in [(0, 0), (1, 150)] {
+            let world = World::new(version).await;
+            let history = History { transactions, days: 1, ..History::default() };
+            let id = world
+                .sandbox
+                .link(Link { history: Some(history), ..Link::default() })
+                .parse()
+                .unwrap();
+            let world = World { id, ..world };
+            world.page().await.unwrap();
+            assert_eq!(world.ledger_and_bill().await, (naira, naira), "{version:?}");
+        }
+        let world = World::new(version).await;
+        world.link_state().await.unwrap();
+        assert_eq!(world.ledger_and_bill().await, (100, 100));
+        world.sandbox.unlink(world.id.as_str()).unwrap();
+        assert_eq!(world.link_state().await, Ok(LinkState::Gone));
+        assert_eq!(world.ledger_and_bill().await, (100, 100), "a 404 costs nothing");
+    }
+}
+
+#[tokio::test]
+async fn each_try_of_a_read_is_metered_and_what_failed_costs_nothing() {
+    let world = World::new(ApiVersion::V2).await;
+    let failures = [Mishap::Status(503), Mishap::RateLimited { retry_after: None }];
+    world.sandbox.plan_free(world.id.as_str(), failures).unwrap();
+    assert_eq!(world.link_state().await, Ok(LinkState::Linked));
+    assert_eq!(world.ledger_and_bill().await, (100, 100));
+}
+
+#[tokio::test]
+async fn what_mono_may_have_charged_counts_as_charged() {
+    for what in [Mishap::Status(500), Mishap::ConnectionClosed, Mishap::MalformedJson] {
+        for done in [false, true] {
+            let world = World::new(ApiVersion::V2).await;
+            world.plan(Plan { done, ..mishap(what.clone()) });
+            world.sync().await;
+            let charged = if done { 100 } else { 0 };
+            assert_eq!(world.ledger_and_bill().await, (100, charged), "{what:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mono_is_not_asked_when_the_budget_is_exhausted() {
+    let world = World::new(ApiVersion::V2).await;
+    let table = unique("spending");
+    create_table(&table).await;
+    let budgets = Budgets { automatic: Budget::new(0), manual: Budget::new(150) };
+    let ledger = Ledger::new(dynamodb(), table, budgets);
+    let url = world.sandbox.url();
+    let mono = client(ApiVersion::V2, &url, &world.secret, &ledger, LIMIT);
+    let world = World { mono, ledger, ..world };
+    assert!(matches!(world.sync().await, SyncOutcome::Successful { .. }));
+    let SyncOutcome::Trouble(Trouble::BudgetExhausted { until }) = world.sync().await else {
+        panic!("the second costs 100 of the 50 naira left");
+    };
+    assert_eq!(until, (BusinessDay::of(Timestamp::now()) + 1).begins_at());
+    assert_eq!(world.sandbox.calls().len(), 1);
+    assert_eq!(world.link_state().await, Ok(LinkState::Linked), "from the other purse");
 }

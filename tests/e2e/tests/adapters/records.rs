@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 use e2e::proxy::Failure;
 use e2e::shared_stack::{aside, local};
-use mono_sync::account::{Fact, RefreshPolicy, Step};
+use mono_sync::account::{Fact, RefreshPolicy, RefreshRule, Step};
 use mono_sync::account_id::AccountId;
 use mono_sync::event::{self, Meaning};
 use mono_sync::money::MinorUnits;
@@ -19,8 +19,11 @@ use tokio::task::JoinSet;
 
 use crate::{fail, proxy, unique};
 
-pub(crate) const POLICY: RefreshPolicy =
-    RefreshPolicy { interval: Some(Duration::from_hours(24)), cooldown: Duration::from_mins(5) };
+pub(crate) const POLICY: RefreshPolicy = RefreshPolicy {
+    interval: Some(Duration::from_hours(24)),
+    rule: RefreshRule::Interval,
+    cooldown: Duration::from_mins(5),
+};
 
 /// A store on the table that all tests share; each has accounts of its own.
 pub(crate) fn store() -> AccountStore {

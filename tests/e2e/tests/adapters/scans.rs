@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use e2e::proxy::Failure;
-use mono_sync::account::{Account, RefreshPolicy, Status};
+use mono_sync::account::{Account, RefreshPolicy, RefreshRule, Status};
 use mono_sync::account_id::AccountId;
-use mono_sync::store::{AccountStore, SEGMENTS, Stored};
+use mono_sync::breaker::Breaker;
+use mono_sync::store::{AccountStore, Claim, SEGMENTS, Stored};
 use mono_sync::timestamp::Timestamp;
 
 use crate::records::{POLICY, client, create_table, update};
 use crate::{fail, proxy};
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn store(table: &'static str) -> AccountStore {
     create_table(table).await;
@@ -55,8 +58,7 @@ fn pulled_at() -> Timestamp {
 async fn a_scan_finds_what_is_overdue_and_never_the_item_that_is_no_account() {
     let store = store("scan-overdue").await;
     put(&store, "overdue", 1).await;
-    store.pause_refresh(Timestamp::now()).await.unwrap();
-    store.first_segment().await.unwrap();
+    store.begin_plan().await.unwrap();
     let (accounts, scanned) = found(&store, pulled_at() + Duration::from_hours(12)).await;
     assert_eq!((of(&accounts), scanned), (BTreeSet::new(), 2));
     let (accounts, _) = found(&store, pulled_at() + Duration::from_hours(24)).await;
@@ -79,13 +81,17 @@ async fn of_two_who_mark_what_they_saw_one_succeeds_and_a_writer_in_between_wins
     let id = put(&store, "marked", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();
     let at = Timestamp::now();
+    let claim = Claim::from(&seen);
     let (one, other) =
-        tokio::join!(store.mark_queued(&seen, Some(at)), store.mark_queued(&seen, Some(at)));
+        tokio::join!(store.mark_queued(&claim, Some(at)), store.mark_queued(&claim, Some(at)));
     assert_eq!([one.unwrap(), other.unwrap()].iter().filter(|marked| **marked).count(), 1);
     let marked = store.get(&id).await.unwrap().unwrap();
     assert_eq!(marked.account.refresh_queued_at, Some(Timestamp::from_millis(at.millis())));
     put(&store, "marked", 2).await;
-    assert!(!store.mark_queued(&marked, Some(at)).await.unwrap(), "it is another record by now");
+    assert!(
+        !store.mark_queued(&Claim::from(&marked), Some(at)).await.unwrap(),
+        "it is another record by now"
+    );
     let kept = store.get(&id).await.unwrap().unwrap().account;
     assert_eq!(kept.refresh_queued_at, marked.account.refresh_queued_at, "no event takes it away");
     store.unmark_queued(&id, at + Duration::from_secs(1)).await.unwrap();
@@ -101,25 +107,57 @@ async fn a_mark_whose_answer_was_lost_is_known_as_ones_own() {
     let id = put(&store, "lost-mark", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();
     fail("UpdateItem", id.as_str(), &[Failure::AnswerLost]);
-    assert!(store.mark_queued(&seen, Some(Timestamp::now())).await.unwrap());
+    assert!(store.mark_queued(&Claim::from(&seen), Some(Timestamp::now())).await.unwrap());
     assert_eq!(proxy().count("UpdateItem", id.as_str()), 2, "the SDK's repeat met its own version");
 }
 
 #[tokio::test]
-async fn a_pause_only_grows() {
-    let store = store("scan-pause").await;
-    assert_eq!(store.refresh_paused_until().await.unwrap(), None);
-    for (wanted, until) in [(1_000, 1_000), (3_000, 3_000), (2_000, 3_000)] {
-        store.pause_refresh(Timestamp::from_millis(wanted)).await.unwrap();
-        let paused = store.refresh_paused_until().await.unwrap();
-        assert_eq!(paused, Some(Timestamp::from_millis(until)));
+async fn a_breaker_is_read_as_it_was_written_and_of_two_who_claim_a_probe_one_succeeds() {
+    let store = store("scan-breaker").await;
+    assert_eq!(store.breaker().await.unwrap(), Breaker::default());
+    let now = Timestamp::from_millis(1_767_603_601_000);
+    for _ in 0..5 {
+        store.change_breaker(|breaker| breaker.after_failure(now)).await.unwrap();
     }
+    let open = store.breaker().await.unwrap();
+    let (failures, pause) = (4, Some(Duration::from_mins(5)));
+    assert_eq!(open, Breaker { failures, paused_until: Some(now + MINUTE * 5), pause });
+    assert_eq!(store.begin_plan().await.unwrap().breaker, open);
+    let claimed = open.claimed(now + MINUTE * 5);
+    let (one, other) =
+        tokio::join!(store.swap_breaker(open, claimed), store.swap_breaker(open, claimed));
+    assert_eq!([one.unwrap(), other.unwrap()].iter().filter(|claimed| **claimed).count(), 1);
+    store.change_breaker(Breaker::after_success).await.unwrap();
+    assert_eq!(store.breaker().await.unwrap(), Breaker::default());
+}
+
+#[tokio::test]
+async fn a_rule_and_a_read_outlive_a_writer_in_between_and_move_the_next_refresh() {
+    let store = AccountStore::new(client(), "scan-rule", POLICY);
+    create_table("scan-rule").await;
+    let id = put(&store, "ruled", 1).await;
+    let stale = store.get(&id).await.unwrap().unwrap();
+    put(&store, "ruled", 2).await;
+    let ruled = store.set_refresh(stale.clone(), Some(RefreshRule::OnRead)).await.unwrap();
+    assert_eq!((ruled.refresh, ruled.next_refresh_at(POLICY)), (Some(RefreshRule::OnRead), None));
+    let held = store.get(&id).await.unwrap().unwrap();
+    assert_eq!(held.account, ruled, "on the newest record");
+    let now = pulled_at() + Duration::from_hours(1);
+    put(&store, "ruled", 3).await;
+    store.note_read(held, now).await.unwrap();
+    put(&store, "ruled", 4).await;
+    let read = store.get(&id).await.unwrap().unwrap();
+    assert_eq!(read.account.read_at, Some(now));
+    assert!(read.account.next_refresh_at(POLICY).is_some());
+    let writes = proxy().count("UpdateItem", id.as_str());
+    store.note_read(read, now + MINUTE).await.unwrap();
+    assert_eq!(proxy().count("UpdateItem", id.as_str()), writes, "once an interval");
 }
 
 #[tokio::test]
 async fn each_run_begins_one_segment_further_or_where_the_last_one_stopped() {
     let store = store("scan-segments").await;
-    let first = async || store.first_segment().await.unwrap();
+    let first = async || store.begin_plan().await.unwrap().first_segment;
     assert_eq!((first().await, first().await), (0, 1));
     store.begin_next_with(SEGMENTS - 1).await.unwrap();
     assert_eq!((first().await, first().await, first().await), (SEGMENTS - 1, 0, 1));
@@ -164,7 +202,7 @@ async fn a_mark_is_read_as_it_was_written() {
     let id = put(&store, "read", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();
     let at = Timestamp::from_millis(1_767_603_601_000);
-    assert!(store.mark_queued(&seen, Some(at)).await.unwrap());
+    assert!(store.mark_queued(&Claim::from(&seen), Some(at)).await.unwrap());
     let marked = store.get(&id).await.unwrap().unwrap().account;
     assert_eq!(marked, Account { refresh_queued_at: Some(at), ..seen.account });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use e2e::samples::LOCAL_SECRET;
 use e2e::shared_stack::stack;
-use mono_sync::account::{Account, RefreshPolicy};
+use mono_sync::account::{Account, RefreshPolicy, RefreshRule};
 use mono_sync::account_id::AccountId;
 use mono_sync::event::{self, Meaning};
 use mono_sync::store::AccountStore;
@@ -84,7 +84,8 @@ async fn of_500_webhooks_for_50_accounts_none_is_lost() {
     let accepted = |attempts: &[Attempt]| matches!(attempts.last(), Some(Attempt::Status(200)));
     assert!(deliveries.iter().all(|delivery| accepted(&delivery.attempts)));
 
-    let policy = RefreshPolicy { interval: None, cooldown: Duration::ZERO };
+    let policy =
+        RefreshPolicy { interval: None, rule: RefreshRule::Interval, cooldown: Duration::ZERO };
     let store =
         AccountStore::new(Client::new(&stack().sdk()), stack().output("AccountsTableName"), policy);
     let ids: BTreeSet<AccountId> = accounts.iter().map(|(id, _)| id.clone()).collect();

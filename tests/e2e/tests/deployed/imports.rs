@@ -138,18 +138,18 @@ fn history(transactions: usize) -> History {
 }
 
 #[tokio::test]
-async fn the_first_import_brings_the_history_page_by_page() {
+async fn the_first_import_brings_the_history_in_one_answer() {
     for dialect in BOTH {
         let case = Case::imported(dialect, history(250)).await;
         let account = case.shown().await;
         assert_eq!(account["transactions_imported_at"], account["last_synced_at"]);
         assert_eq!(account["transactions_through"], case.rows_at_mono()[0]["date"]);
         assert_eq!(case.written(), (250, 0));
-        assert_eq!(case.pages(), 3, "of 100 rows each");
+        assert_eq!(case.pages(), 1);
         let calls = case.world.mono.calls();
         let mine = calls.iter().filter(|call| call.account_id.as_ref() == Some(&case.id));
         for call in mine {
-            assert!(!call.paid, "reading is free");
+            assert!(!call.begun, "reading begins no sync");
             assert!(!call.headers.iter().any(|name| name.starts_with("x-real")), "{call:?}");
             let query = call.query.as_deref().unwrap();
             let start = query.split(['=', '&']).nth(1).unwrap();
@@ -227,11 +227,9 @@ async fn a_statement_that_does_not_add_up_takes_nothing_away() {
 
 #[tokio::test]
 async fn pages_between_which_a_row_came_in_are_fetched_again() {
-    let case = Case::imported(Dialect::V2, history(250)).await;
+    let paged = History { always_paged: true, ..history(250) };
+    let case = Case::unseen(Dialect::V2, Link { history: Some(paged), ..Link::default() });
     let world = case.world;
-    let other =
-        world.mono.link(Link { silent: true, history: Some(history(250)), ..Link::default() });
-    let case = Case { world, id: other };
     world
         .mono
         .plan_pages(&case.id, [(1, PageMishap::Changing), (2, PageMishap::Repeated)])

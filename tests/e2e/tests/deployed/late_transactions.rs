@@ -7,8 +7,8 @@ use mono_sync::timestamp::Timestamp;
 use sandbox::{Dialect, History, Kind, Link, Mishap, Transaction};
 use serde_json::{Value, json};
 
-use super::eventually;
 use super::manual_sync::{BOTH, Case};
+use super::{account_id, eventually};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -26,6 +26,7 @@ impl Case {
         let at = (Timestamp::now() - age).to_string();
         let mono = &self.world.mono;
         let event = mono.event(Kind::AccountUpdatedBySync, &self.id).unwrap().with_timestamp(&at);
+        let event = event.with("/data/meta/job_id", json!(account_id()));
         let with = |event: sandbox::Event, (field, value): &(&str, Value)| {
             event.with(&format!("/data/meta/{field}"), value.clone())
         };

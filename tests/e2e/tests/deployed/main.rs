@@ -7,6 +7,8 @@ mod answers;
 mod attention;
 mod authorisation;
 mod bare;
+mod bills;
+mod budget;
 mod burst;
 mod chain;
 mod costs;

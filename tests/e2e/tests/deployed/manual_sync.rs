@@ -319,7 +319,7 @@ async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
         for (unusable, code) in [
             (Mishap::MalformedJson, "UNREADABLE_ANSWER"),
             (Mishap::Html(200), "UNREADABLE_ANSWER"),
-            (Mishap::EndlessBody, "UNREADABLE_ANSWER"),
+            (Mishap::EndlessBody, "ANSWER_TOO_LARGE"),
             (Mishap::Redirect("http://127.0.0.1:9/".to_owned()), "HTTP_307"),
         ] {
             let (case, answer) = Case::planned(dialect, mishap(unusable)).await;

@@ -79,7 +79,8 @@ async fn a_total_that_does_not_count_the_days_costs_a_few_reads() {
 #[tokio::test]
 async fn a_total_that_does_not_count_the_days_is_recognised_where_there_are_more_pages_as_well() {
     let world = e2e::shared_stack::world(Dialect::V2);
-    let id = world.mono.link(Link { silent: true, history: Some(history(250)), ..Link::default() });
+    let paged = History { always_paged: true, ..history(250) };
+    let id = world.mono.link(Link { silent: true, history: Some(paged), ..Link::default() });
     let case = Case { world, id };
     let all_time = [1, 2, 3, 4].map(|page| (page, PageMishap::OtherTotal(12_000)));
     world.mono.plan_pages_always(&case.id, all_time).unwrap();
@@ -90,7 +91,8 @@ async fn a_total_that_does_not_count_the_days_is_recognised_where_there_are_more
 
 #[tokio::test]
 async fn a_day_with_more_rows_than_a_slice_is_imported_alone() {
-    let one_day = History { transactions: 5_200, days: 1, ..History::default() };
+    let one_day =
+        History { transactions: 5_200, days: 1, always_paged: true, ..History::default() };
     let case = Case::imported(Dialect::V2, one_day).await;
     assert_eq!(case.rows().await.len(), 5_200);
     // And some that find the day, or that the others are empty.

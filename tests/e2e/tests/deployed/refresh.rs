@@ -31,6 +31,7 @@ async fn deploy(emulator: &Emulator, name: &str, hours: &str, mono: &Sandbox) ->
         ("MonoWebhookSecret", LOCAL_SECRET),
         ("MonoApiBaseUrl", &mono.url()),
         ("RefreshIntervalHours", hours),
+        ("MonoDailyBudget", "0"),
         ("RefreshMaximumConcurrency", "4"),
     ];
     let stack = Stack::deploy(emulator, name, parameters).await.unwrap();
@@ -163,7 +164,7 @@ impl Case {
     }
 
     fn paid(&self) -> usize {
-        self.world.mono.paid_calls(&self.id)
+        self.world.mono.begun_syncs(&self.id)
     }
 
     /// How often the planner has queued it.
@@ -207,7 +208,7 @@ async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
     let account = overdue.until_refreshed(&before).await;
     assert_eq!((account["status"].as_str(), overdue.paid()), (Some("healthy"), 1));
     assert!(account["next_refresh_at"].as_str() > Some(Timestamp::now().to_string().as_str()));
-    overdue.logged("\"paid_call\":\"scheduled\"").await;
+    overdue.logged("\"call\":\"realtime\",\"reason\":\"scheduled\"").await;
     refresh.plan().await;
     assert_eq!((overdue.queued(), overdue.paid()), (1, 1), "it is not due any more");
     assert_eq!((fresh.queued(), fresh.paid()), (0, 0));
@@ -340,7 +341,7 @@ async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh()
     let job_id = case.begin_job().await;
     refresh.attempted(&case, &job_id, DAY + HOUR).await;
     refresh.plan().await;
-    case.logged("\"paid_call\":\"scheduled\"").await;
+    case.logged("\"call\":\"realtime\",\"reason\":\"scheduled\"").await;
 }
 
 #[tokio::test]
@@ -454,7 +455,7 @@ async fn weak_bad_news_is_settled_by_one_sync() {
     case.world.mono.send(&case.world.mono.event(Kind::SyncFailed, &case.id).unwrap());
     case.status("failed").await;
     refresh.plan().await;
-    case.logged("\"paid_call\":\"weak_evidence\"").await;
+    case.logged("\"call\":\"realtime\",\"reason\":\"weak_evidence\"").await;
     case.when("the attempt is recorded", |account| account["last_sync_attempt_at"].is_string())
         .await;
     refresh.plan().await;
@@ -473,7 +474,7 @@ async fn with_an_interval_of_zero_nothing_is_refreshed() {
     let plan = stack.plan_refresh().await.unwrap();
     assert_eq!((&plan["scanned"], &plan["scheduled"]), (&json!(0), &json!(0)));
     assert_eq!(account().await["next_refresh_at"], json!(null));
-    assert_eq!(mono.paid_calls(&id), 0);
+    assert_eq!(mono.begun_syncs(&id), 0);
 }
 
 impl Case {

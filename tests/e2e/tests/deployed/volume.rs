@@ -17,7 +17,7 @@ async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_tim
     let world = world(Dialect::V2);
     let past = History { transactions: ROWS, days: 365, ..History::default() };
     let id = world.mono.link(Link { history: Some(past), ..Link::default() });
-    let case = Case { world, id };
+    let case = Case { world, id: id.clone() };
     let counted = async || {
         let pages = Client::new(&world.stack.sdk())
             .query()
@@ -53,7 +53,8 @@ async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_tim
         requests["PutItem"],
     );
     assert_eq!((put, deleted), (ROWS, 0), "each row once");
-    assert!(case.pages() < ROWS / 80, "the margins are a small part: {}", case.pages());
+    assert!(case.pages() <= 40, "{} answers", case.pages());
+    assert_eq!(world.mono.bill(&id).naira, 150 * case.pages() as u64);
     let lines = world.stack.log("importer").await.unwrap();
     let of_case = lines.iter().filter(|line| line.contains(&case.id) && line.contains("outcome"));
     assert!(of_case.clone().any(|line| line.contains("carried_on")));

@@ -6,6 +6,7 @@ pub(crate) const READ: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem", 
 pub(crate) const QUERY: &[&str] = &["dynamodb:Query"];
 pub(crate) const WRITE: &[&str] =
     &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"];
+pub(crate) const UPDATE: &[&str] = &["dynamodb:UpdateItem"];
 pub(crate) const DELETE: &[&str] = &["dynamodb:DeleteItem"];
 pub(crate) const PLAN: &[&str] = &["dynamodb:Scan", "dynamodb:UpdateItem"];
 pub(crate) const SEND: &[&str] = &["sqs:SendMessage"];
@@ -36,6 +37,7 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("manual-sync", "ImportQueue", SEND),
     ("manual-sync", "MonoKey", SECRET),
     ("accounts", "AccountsTable", READ),
+    ("accounts", "AccountsTable", UPDATE),
     ("accounts", "AccountsTable/index/AttentionIndex", QUERY),
     ("accounts", "AccountsTable/index/AttentionByStatusIndex", QUERY),
     ("accounts", "AccountsTable/index/AttentionByOwnerIndex", QUERY),
@@ -76,6 +78,10 @@ pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/importer", "MONO_UNAVAILABLE"),
     ("functions/refresh-worker", "MONO_UNAVAILABLE"),
     ("functions/importer", "TRANSACTIONS_UNREADABLE"),
+    ("functions/manual-sync", "BUDGET_EXHAUSTED"),
+    ("functions/importer", "BUDGET_EXHAUSTED"),
+    ("functions/refresh-worker", "BUDGET_EXHAUSTED"),
+    ("functions/refresh-planner", "BUDGET_EXHAUSTED"),
 ];
 
 /// The scope of a token that may do something of this method.
@@ -125,7 +131,11 @@ pub(crate) fn defaults() -> Value {
         "JwtOwnerClaim": "",
         "CorsAllowOrigin": "",
         "RefreshIntervalHours": 24,
+        "RefreshPolicy": "interval",
         "RefreshMaximumConcurrency": 10,
+        "MonoPrices": "",
+        "MonoDailyBudget": 25000,
+        "ManualDailyBudget": 5000,
         "SyncCooldownSeconds": 300,
         "ImportHistoryDays": 365,
         "EventRetentionDays": 30,

@@ -6,7 +6,7 @@ use super::{Direction, Ledger, Transaction, midnight};
 use crate::plan::Mishap;
 
 /// The rows of a page where the caller does not say.
-const ROWS: usize = 50;
+const ROWS: usize = 20;
 
 /// What a call asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,9 +80,11 @@ impl Ledger {
     /// The newest rows come first.
     pub(crate) fn page(&self, selection: &Selection) -> Page {
         let taken: Vec<_> = self.rows().filter(|row| selection.takes(row)).collect();
-        let size = match selection.page {
-            Some(_) => selection.limit.unwrap_or(ROWS).clamp(1, self.largest_page),
-            None => taken.len().max(1),
+        let is_paged = selection.page.is_some() || self.always_paged;
+        let size = if is_paged {
+            selection.limit.unwrap_or(ROWS).clamp(1, self.largest_page)
+        } else {
+            taken.len().max(1)
         };
         let number = selection.number();
         let mut pages = taken.chunks(size).skip(number - 1);
@@ -140,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_fifty_rows_unless_the_caller_says_otherwise_up_to_the_largest_page() {
+    fn a_page_has_twenty_rows_unless_the_caller_says_otherwise_up_to_the_largest_page() {
         let ledger = ledger(250);
-        for (limit, rows) in [(None, 50), (Some(1), 1), (Some(100), 100), (Some(101), 100)] {
+        for (limit, rows) in [(None, 20), (Some(1), 1), (Some(100), 100), (Some(101), 100)] {
             let page = ledger.page(&Selection { limit, ..page(1) });
             assert_eq!((page.rows.len(), page.total), (rows, 250), "{limit:?}");
         }
@@ -157,9 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn where_paging_cannot_be_turned_off_all_rows_are_pages_of_the_limit_too() {
+        let history = History {
+            transactions: 250,
+            always_paged: true,
+            largest_page: usize::MAX,
+            ..History::default()
+        };
+        let ledger = Ledger::new("a", &history, 0);
+        let rows = |limit| ledger.page(&Selection { limit, ..Selection::default() }).rows.len();
+        assert_eq!((rows(None), rows(Some(200))), (20, 200));
+    }
+
+    #[test]
     fn the_last_page_is_the_last_even_if_it_is_full_and_beyond_it_there_is_nothing() {
         let ledger = ledger(100);
-        let pages = [(1, 50, false), (2, 50, true), (3, 0, true), (usize::MAX, 0, true)];
+        let pages = [(1, 20, false), (5, 20, true), (6, 0, true), (usize::MAX, 0, true)];
         for (number, rows, is_last) in pages {
             let page = ledger.page(&page(number));
             assert_eq!((page.rows.len(), page.is_last), (rows, is_last), "{number}");

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::history::{Asked, base_url, place};
 use super::{Api, Course, Problem, status};
 use crate::account::Account;
+use crate::bill::Charge;
 use crate::event::{AUTH_METHOD, institution};
 use crate::history::Transaction;
 use crate::plan::Plan;
@@ -26,9 +27,9 @@ pub(super) fn routes() -> Router<Arc<Mono>> {
         .route("/accounts/{account_id}/reauthorise", post(reauthorise))
 }
 
-async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Response, Problem> {
     let account = mono.linked(&account_id)?;
-    Ok(Json(json!({
+    let body = Json(json!({
         "meta": { "data_status": account.data_status, "auth_method": AUTH_METHOD },
         "account": {
             "_id": account.account_id,
@@ -40,7 +41,8 @@ async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Jso
             "bvn": account.bvn_ending(),
             "institution": institution(&account),
         },
-    })))
+    }));
+    Ok(Course::charged(Charge::Details).before(body))
 }
 
 async fn history(
@@ -57,7 +59,7 @@ async fn history(
         "paging": place(&page, &url),
         "data": page.rows.iter().map(|row| written(row, &account)).collect::<Vec<_>>(),
     });
-    Ok(Course::meeting(page.mishap).before(Json(body)))
+    Ok(Course::of_page(&page).before(Json(body)))
 }
 
 /// As v2 has it, but for the name of the id, and with the currency.

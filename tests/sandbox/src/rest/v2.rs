@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::history::{Asked, base_url, place};
 use super::{Api, Course, Problem, envelope, status};
 use crate::account::Account;
+use crate::bill::Charge;
 use crate::event::{self, AUTH_METHOD};
 use crate::history::Page;
 use crate::job::{Job, JobStatus};
@@ -37,7 +38,7 @@ pub(super) fn routes() -> Router<Arc<Mono>> {
         .route("/v2/accounts/{account_id}/jobs/{job_id}", get(job))
 }
 
-async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Response, Problem> {
     let account = mono.linked(&account_id)?;
     let data = json!({
         "account": {
@@ -63,7 +64,8 @@ async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Jso
             "ref": account.reference,
         },
     });
-    Ok(Json(envelope("successful", COMPLETED, &data)))
+    let body = Json(envelope("successful", COMPLETED, &data));
+    Ok(Course::charged(Charge::Details).before(body))
 }
 
 async fn balance(
@@ -74,7 +76,8 @@ async fn balance(
     if is_real_time(&headers) {
         return real_time(&mono, &account_id, Trigger::Balance, balance_of);
     }
-    Ok(Json(balance_of(&mono.linked(&account_id)?)).into_response())
+    let body = Json(balance_of(&mono.linked(&account_id)?));
+    Ok(Course::charged(Charge::Balance).before(body))
 }
 
 async fn history(
@@ -92,7 +95,7 @@ async fn history(
     }
     let page = mono.page(&account_id, &selection)?;
     let body = history_of(&page, &url);
-    Ok(Course::meeting(page.mishap).before(Json(body)))
+    Ok(Course::of_page(&page).before(Json(body)))
 }
 
 async fn job(

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{Mono, Refresh, unknown};
 use crate::account::Account;
+use crate::bill::Bill;
 use crate::call::Call;
 use crate::job::{Job, JobName, JobStatus};
 use crate::lock;
@@ -116,11 +117,24 @@ impl Mono {
         lock(&self.calls).clone()
     }
 
-    /// How many syncs of this account were begun, and so paid for.
+    /// How many syncs of this account were begun.
     #[must_use]
-    pub fn paid_calls(&self, account_id: &str) -> usize {
-        let about = |call: &&Call| call.paid && call.account_id.as_deref() == Some(account_id);
+    pub fn begun_syncs(&self, account_id: &str) -> usize {
+        let about = |call: &&Call| call.begun && call.account_id.as_deref() == Some(account_id);
         lock(&self.calls).iter().filter(about).count()
+    }
+
+    /// What Mono charges for the calls about this account so far.
+    #[must_use]
+    pub fn bill(&self, account_id: &str) -> Bill {
+        let about = |call: &&Call| call.account_id.as_deref() == Some(account_id);
+        lock(&self.calls).iter().filter(about).filter_map(|call| call.charge).collect()
+    }
+
+    /// What Mono charges for all calls so far.
+    #[must_use]
+    pub fn whole_bill(&self) -> Bill {
+        lock(&self.calls).iter().filter_map(|call| call.charge).collect()
     }
 
     /// Whether this proves the caller.

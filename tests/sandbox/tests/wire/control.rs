@@ -246,8 +246,8 @@ async fn syncs_free_calls_and_the_key_can_be_planned_and_the_calls_read() {
     ];
     assert_eq!(answers, expected.iter().collect::<Vec<_>>());
     assert_eq!(calls[0]["sync"], true);
-    assert_eq!(calls[0]["paid"], false);
-    assert_eq!(calls[1]["paid"], true);
+    assert_eq!(calls[0]["begun"], false);
+    assert_eq!(calls[1]["begun"], true);
     assert_eq!(calls[1]["signed_in"], true);
 }
 

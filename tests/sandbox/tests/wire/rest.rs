@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use sandbox::account::DataStatus;
-use sandbox::{Answer, Call, Link, Mishap, Plan, Refresh, Refusal, Sandbox, Settings};
+use sandbox::{Answer, Call, Charge, Link, Mishap, Plan, Refresh, Refusal, Sandbox, Settings};
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, balance, read};
@@ -82,7 +82,7 @@ async fn a_balance_without_the_real_time_header_is_what_mono_holds() {
         assert_eq!(reply.body["data"]["currency"], "NGN");
         assert_eq!(reply.header("x-job-id"), None);
     }
-    assert_eq!(sandbox.paid_calls(&account_id), 0);
+    assert_eq!(sandbox.begun_syncs(&account_id), 0);
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_wrong_key_opens_no_route() {
         assert_eq!(keys(&reply.body), ["data", "message", "status", "timestamp"]);
         assert_eq!(reply.body["status"], "failed");
     }
-    assert!(sandbox.calls().iter().all(|call| !call.signed_in && !call.paid));
+    assert!(sandbox.calls().iter().all(|call| !call.signed_in && !call.begun));
     let unsigned = reqwest::get(format!("{}/v2/accounts/{account_id}", sandbox.url())).await;
     assert_eq!(unsigned.expect("an answer").status(), StatusCode::UNAUTHORIZED);
 }
@@ -181,7 +181,7 @@ async fn unknown_and_unlinked_accounts_are_404_everywhere() {
             assert_eq!(reply.body["data"], Value::Null);
         }
     }
-    assert!(sandbox.calls().iter().all(|call| !call.paid));
+    assert!(sandbox.calls().iter().all(|call| !call.begun));
 }
 
 #[tokio::test]
@@ -233,15 +233,17 @@ async fn the_log_has_every_call_and_no_key() {
         account_id: Some(account_id.clone()),
         signed_in: true,
         sync: false,
-        paid: false,
+        begun: false,
+        charge: None,
         answer: Answer::Status(200),
     };
     let expected = [
-        call("GET", format!("/accounts/{account_id}")),
+        Call { charge: Some(Charge::Details), ..call("GET", format!("/accounts/{account_id}")) },
         Call {
             query: Some("allow_incomplete_statement=true".to_owned()),
             sync: true,
-            paid: true,
+            begun: true,
+            charge: Some(Charge::Realtime),
             ..call("POST", format!("/accounts/{account_id}/sync"))
         },
         Call {
@@ -257,7 +259,7 @@ async fn the_log_has_every_call_and_no_key() {
     ];
     let bare = |call: Call| Call { headers: Vec::new(), ..call };
     assert_eq!(sandbox.calls().into_iter().map(bare).collect::<Vec<_>>(), expected);
-    assert_eq!(sandbox.paid_calls(&account_id), 1);
+    assert_eq!(sandbox.begun_syncs(&account_id), 1);
     assert!(!json!(sandbox.calls()).to_string().contains("test_sk"));
 }
 

@@ -142,7 +142,7 @@ impl Demonstration {
             .await?;
         self.show_webhooks(before).await?;
         tell(&synced);
-        expect(self.0.mono.paid_calls(account_id).await? == 1, "Mono was asked once")?;
+        expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was asked once")?;
 
         step(9, "Its new transactions are there as well, and what was there is not written again.");
         self.account_when(account_id, "the import", |account| {
@@ -154,7 +154,7 @@ impl Demonstration {
         step(10, "Asked again at once, it spares Mono the call, and you the charge.");
         let answer = self.sync(account_id, 429, "SYNC_COOLDOWN").await?;
         println!("   next_allowed_at              {}", answer["next_allowed_at"]);
-        expect(self.0.mono.paid_calls(account_id).await? == 1, "Mono was not asked again")?;
+        expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was not asked again")?;
 
         step(11, "Another customer's bank wants an OTP before it lets Mono sync.");
         let before = self.shown().await?;
@@ -231,7 +231,7 @@ impl Demonstration {
         })
         .await?;
         self.show_transactions(&account_id).await?;
-        expect(self.0.mono.paid_calls(&account_id).await? == 1, "Mono was asked once")?;
+        expect(self.0.mono.begun_syncs(&account_id).await? == 1, "Mono was asked once")?;
         self.0.mono.put("network", &json!({})).await?;
         Ok(())
     }

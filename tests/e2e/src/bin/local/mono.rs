@@ -53,11 +53,11 @@ impl Mono {
         Ok(answer.json().await.unwrap_or_default())
     }
 
-    /// How many syncs of an account Mono has begun, and charges for.
-    pub(crate) async fn paid_calls(&self, account_id: &str) -> Result<usize> {
+    /// How many syncs of an account Mono has begun.
+    pub(crate) async fn begun_syncs(&self, account_id: &str) -> Result<usize> {
         let answer = self.http.get(format!("{}/control/calls", self.url)).send().await?;
         let calls: Vec<Value> = answer.json().await?;
-        let paid = |call: &&Value| call["paid"] == true && call["account_id"] == account_id;
+        let paid = |call: &&Value| call["begun"] == true && call["account_id"] == account_id;
         Ok(calls.iter().filter(paid).count())
     }
 

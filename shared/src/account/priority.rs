@@ -1,0 +1,91 @@
+//! Who comes first where the budget does not do for all.
+
+use std::cmp::Reverse;
+
+use super::{Account, Status, Want};
+use crate::spending::{CallKind, Naira, Prices};
+use crate::timestamp::Timestamp;
+
+/// The lower, the sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority {
+    urgency: Urgency,
+    /// Whoever was read last.
+    read_at: Reverse<Option<Timestamp>>,
+    /// Whoever has the oldest data.
+    synced_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// Its rows are fetched at the bank, and have to be listed.
+    Import,
+    /// Whether it is linked is in doubt.
+    Link,
+    /// Its customer has re-authorised, and waits for the proof.
+    Reauthorised,
+    Due,
+}
+
+impl Account {
+    /// Its place among all for which something is to be done.
+    #[must_use]
+    pub fn priority(&self, want: &Want) -> Priority {
+        let is_reauthorised = || self.settled_standing().status == Status::ReauthorisationPending;
+        let urgency = match want {
+            Want::Import(_) => Urgency::Import,
+            Want::Link { .. } => Urgency::Link,
+            Want::Sync(_) if is_reauthorised() => Urgency::Reauthorised,
+            Want::Sync(_) | Want::Job { .. } => Urgency::Due,
+        };
+        let synced_at = self.last_synced_at().unwrap_or_else(|| self.known_since());
+        Priority { urgency, read_at: Reverse(self.read_at), synced_at }
+    }
+}
+
+impl Want {
+    /// The most that it costs in all, with the listing that follows a sync.
+    #[must_use]
+    pub fn price(&self, prices: &Prices) -> Naira {
+        match self {
+            Self::Sync(_) => prices.of(CallKind::Realtime) + prices.of(CallKind::TransactionsPage),
+            Self::Import(_) => prices.of(CallKind::TransactionsPage),
+            Self::Link { .. } => prices.of(CallKind::Details),
+            Self::Job { .. } => prices.of(CallKind::Job),
+        }
+    }
+}
+
+/// Something to be done about an account.
+#[derive(Clone, Debug)]
+pub struct Candidate<T> {
+    /// Its place among all.
+    pub priority: Priority,
+    /// What is to be done.
+    pub want: Want,
+    /// Which account it is.
+    pub account: T,
+}
+
+/// Chooses what a budget pays for, the most important first, each at the most that it can cost. `None` is no bound.
+/// Answers with what is chosen, in order, and with how many are left out.
+#[must_use]
+pub fn choose<T>(
+    mut candidates: Vec<Candidate<T>>,
+    rest: Option<Naira>,
+    prices: &Prices,
+) -> (Vec<Candidate<T>>, usize) {
+    let found = candidates.len();
+    candidates.sort_by_key(|candidate| candidate.priority);
+    let mut reserved = Naira(0);
+    candidates.retain(|candidate| {
+        let with = reserved + candidate.want.price(prices);
+        let is_paid = rest.is_none_or(|rest| with <= rest);
+        if is_paid {
+            reserved = with;
+        }
+        is_paid
+    });
+    let left_out = found - candidates.len();
+    (candidates, left_out)
+}

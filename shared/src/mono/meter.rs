@@ -1,0 +1,99 @@
+//! The one place that every call to Mono passes: what it may cost is reserved before it, and given back where Mono
+//! charged nothing.
+
+use aws_sdk_dynamodb::Client as DynamoDb;
+use tracing::{error, info, warn};
+
+use crate::account::Trouble;
+use crate::account_id::AccountId;
+use crate::business_day::BusinessDay;
+use crate::config::{ConfigError, Environment};
+use crate::spending::{CallKind, Naira, Prices, Reason};
+use crate::store::{Entry, Ledger};
+use crate::timestamp::Timestamp;
+
+/// Counts calls and what they cost.
+#[derive(Clone)]
+pub struct Meter {
+    prices: Prices,
+    ledger: Ledger,
+}
+
+/// What a call is, for whom, and why it is made.
+#[derive(Clone, Copy)]
+pub(super) struct Purpose<'a> {
+    pub(super) kind: CallKind,
+    pub(super) reason: Reason,
+    pub(super) account_id: &'a AccountId,
+}
+
+/// A call that may be made, and is paid for as far as need be.
+pub(super) struct Admitted<'a> {
+    purpose: Purpose<'a>,
+    entry: Entry,
+    /// The share of the budget that is used by now, in per cent, if it has a bound.
+    budget_used: Option<u64>,
+}
+
+impl Meter {
+    /// The meter that a function's environment asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn of(environment: &Environment, client: DynamoDb) -> Result<Self, ConfigError> {
+        let table = environment.required("ACCOUNTS_TABLE")?;
+        let ledger = Ledger::new(client, table, environment.daily_budgets()?);
+        Ok(Self::new(environment.mono_prices()?, ledger))
+    }
+
+    /// A meter with these prices, and this ledger.
+    #[must_use]
+    pub const fn new(prices: Prices, ledger: Ledger) -> Self {
+        Self { prices, ledger }
+    }
+
+    /// Reserves what the call can cost. A call that costs nothing needs no reservation.
+    pub(super) async fn admit<'a>(&self, purpose: Purpose<'a>) -> Result<Admitted<'a>, Trouble> {
+        let Purpose { kind, reason, account_id } = purpose;
+        let now = Timestamp::now();
+        let day = BusinessDay::of(now);
+        let entry = Entry { day, kind, reason, price: self.prices.of(kind) };
+        if entry.price == Naira(0) {
+            return Ok(Admitted { purpose, entry, budget_used: None });
+        }
+        let purse = reason.purse();
+        match self.ledger.reserve(entry).await {
+            Ok(Some(spent)) => {
+                let budget_used = self.ledger.budgets().of(purse).percent(spent);
+                Ok(Admitted { purpose, entry, budget_used })
+            }
+            Ok(None) => {
+                let (code, purse, call) = ("BUDGET_EXHAUSTED", purse.as_str(), kind.as_str());
+                let reason = reason.as_str();
+                warn!(%account_id, code, purse, call, reason, "a call to Mono has no budget left");
+                Err(Trouble::BudgetExhausted { until: (day + 1).begins_at() })
+            }
+            Err(error) => {
+                error!(%account_id, %error, "a call to Mono cannot be entered in the ledger");
+                Err(Trouble::Unmetered)
+            }
+        }
+    }
+
+    /// Logs the call, and gives back what it has not cost.
+    pub(super) async fn settle(&self, admitted: Admitted<'_>, is_charged: bool) {
+        let Admitted { purpose: Purpose { kind, reason, account_id }, entry, budget_used } =
+            admitted;
+        let naira = if is_charged { entry.price } else { Naira(0) };
+        let (call, purse) = (kind.as_str(), reason.purse().as_str());
+        let (reason, naira) = (reason.as_str(), naira.0);
+        info!(%account_id, call, reason, naira, purse, budget_used, "a call to Mono");
+        if !is_charged
+            && entry.price > Naira(0)
+            && let Err(error) = self.ledger.give_back(entry).await
+        {
+            warn!(%account_id, %error, "what a call has not cost stays reserved");
+        }
+    }
+}

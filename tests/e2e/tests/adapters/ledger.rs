@@ -1,0 +1,82 @@
+use e2e::proxy::Failure;
+use mono_sync::business_day::BusinessDay;
+use mono_sync::spending::{Budget, Budgets, CallKind, Naira, Purse, Reason};
+use mono_sync::store::{Entry, Ledger};
+use tokio::task::JoinSet;
+
+use crate::records::{client, create_table};
+use crate::{fail, proxy, unique};
+
+fn day() -> BusinessDay {
+    BusinessDay::parse("2026-01-27").unwrap()
+}
+
+fn entry(reason: Reason) -> Entry {
+    Entry { day: day(), kind: CallKind::Realtime, reason, price: Naira(100) }
+}
+
+/// A ledger in a table of its own, and the table's name.
+async fn ledger(automatic: u64, manual: u64) -> (Ledger, String) {
+    let table = unique("ledger");
+    create_table(&table).await;
+    let budgets = Budgets { automatic: Budget::new(automatic), manual: Budget::new(manual) };
+    (Ledger::new(client(), &table, budgets), table)
+}
+
+async fn spent(ledger: &Ledger) -> [u64; 2] {
+    let automatic = ledger.spent(day(), Purse::Automatic).await.unwrap();
+    [automatic.0, ledger.spent(day(), Purse::Manual).await.unwrap().0]
+}
+
+#[tokio::test]
+async fn fifty_callers_at_once_reserve_no_more_than_the_budget() {
+    let (ledger, table) = ledger(1_050, 0).await;
+    let mut callers = JoinSet::new();
+    for _ in 0..50 {
+        let ledger = ledger.clone();
+        callers.spawn(async move { ledger.reserve(entry(Reason::Scheduled)).await.unwrap() });
+    }
+    let reserved = callers.join_all().await.into_iter().flatten().count();
+    assert_eq!(proxy().count("UpdateItem", &table), 50, "one write a caller");
+    assert_eq!((reserved, spent(&ledger).await), (10, [1_000, 0]));
+}
+
+#[tokio::test]
+async fn what_is_given_back_can_be_reserved_again() {
+    let (ledger, _) = ledger(100, 0).await;
+    let scheduled = entry(Reason::Scheduled);
+    assert_eq!(ledger.reserve(scheduled).await.unwrap(), Some(Naira(100)));
+    assert_eq!(ledger.reserve(scheduled).await.unwrap(), None);
+    ledger.give_back(scheduled).await.unwrap();
+    assert_eq!(ledger.reserve(scheduled).await.unwrap(), Some(Naira(100)));
+}
+
+#[tokio::test]
+async fn each_purse_and_each_day_has_its_own_budget() {
+    let (ledger, _) = ledger(100, 100).await;
+    let tomorrow = Entry { day: day() + 1, ..entry(Reason::Manual) };
+    for entry in [entry(Reason::Scheduled), entry(Reason::Manual), tomorrow] {
+        assert_eq!(ledger.reserve(entry).await.unwrap(), Some(Naira(100)));
+        assert_eq!(ledger.reserve(entry).await.unwrap(), None);
+    }
+    assert_eq!(spent(&ledger).await, [100, 100]);
+}
+
+#[tokio::test]
+async fn a_reservation_whose_answer_is_lost_is_never_too_small() {
+    let (ledger, table) = ledger(0, 0).await;
+    fail("UpdateItem", &table, &[Failure::AnswerLost]);
+    ledger.reserve(entry(Reason::Scheduled)).await.unwrap();
+    assert_eq!(spent(&ledger).await, [200, 0]);
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_given_back_once_even_if_the_answer_is_lost() {
+    let (ledger, table) = ledger(0, 0).await;
+    for _ in 0..3 {
+        ledger.reserve(entry(Reason::Scheduled)).await.unwrap();
+    }
+    fail("UpdateItem", &table, &[Failure::AnswerLost]);
+    assert!(ledger.give_back(entry(Reason::Scheduled)).await.is_err());
+    assert_eq!(spent(&ledger).await, [200, 0]);
+}

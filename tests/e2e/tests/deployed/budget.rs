@@ -1,0 +1,398 @@
+//! The day's budget for Mono, the breaker, and the rules of refreshing, on a stack of their own with a small budget.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::Client as Sqs;
+use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
+use e2e::shared_stack::{World, aside, local, start_mono};
+use e2e::stack::Stack;
+use mono_sync::timestamp::Timestamp;
+use reqwest::Method;
+use sandbox::{Dialect, History, Kind, Link, Mishap, Plan, Refresh, Webhooks};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::sleep;
+
+use super::eventually;
+use super::manual_sync::{Answer, Case};
+
+const DAY: Duration = Duration::from_hours(24);
+
+async fn deploy(name: &str, parameters: &[(&str, &str)]) -> World {
+    let mono = start_mono(Dialect::V2).await.unwrap();
+    let url = mono.url();
+    let own = [
+        ("MonoSecretKey", LOCAL_KEY),
+        ("MonoWebhookSecret", LOCAL_SECRET),
+        ("MonoApiBaseUrl", url.as_str()),
+        ("RefreshMaximumConcurrency", "10"),
+    ];
+    let parameters: Vec<_> = own.iter().chain(parameters).copied().collect();
+    let stack = Stack::deploy(&local().emulator, name, &parameters).await.unwrap();
+    stack.redeliver_soon().await;
+    mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).unwrap();
+    World { stack, mono }
+}
+
+/// 1,000 naira for the system, and 250 for people. One test after the other.
+async fn poor() -> (&'static World, MutexGuard<'static, ()>) {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    let world = WORLD.get_or_init(|| {
+        aside(deploy("budget", &[("MonoDailyBudget", "1000"), ("ManualDailyBudget", "250")]))
+    });
+    (world, turn)
+}
+
+/// Without a bound.
+async fn rich() -> (&'static World, MutexGuard<'static, ()>) {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    let world = WORLD.get_or_init(|| {
+        aside(deploy(
+            "rules",
+            &[
+                ("MonoDailyBudget", "0"),
+                ("ManualDailyBudget", "0"),
+                ("RefreshPolicy", "on_read"),
+                ("SyncCooldownSeconds", "0"),
+            ],
+        ))
+    });
+    (world, turn)
+}
+
+impl Case {
+    fn silent(world: &'static World, transactions: usize) -> Self {
+        let history = History { transactions, days: 5, ..History::default() };
+        let link = Link { silent: true, history: Some(history), ..Link::default() };
+        Self { world, id: world.mono.link(link) }
+    }
+
+    /// Overdue: synced so long ago, and nothing new then.
+    async fn overdue(world: &'static World, ago: Duration) -> Self {
+        let case = Self::silent(world, 0);
+        case.told_synced(ago).await;
+        case
+    }
+
+    async fn told_synced(&self, ago: Duration) {
+        let at = (Timestamp::now() - ago).to_string();
+        let mono = &self.world.mono;
+        let event = mono.event(Kind::AccountUpdatedBySync, &self.id).unwrap().with_timestamp(&at);
+        let meta = "/data/meta";
+        let event = event
+            .with(&format!("{meta}/has_new_data"), json!(false))
+            .with(&format!("{meta}/retrieved_data"), json!(["identity", "balance"]));
+        mono.send(&event);
+        self.when("the event is applied", |account| account["last_event_at"] == at.as_str()).await;
+    }
+
+    async fn set_refresh(&self, body: Value) -> Answer {
+        let path = format!("/accounts/{}", self.id);
+        let request = self.world.stack.request(Method::PATCH, &path);
+        Answer::of(request.header("authorization", "signed").json(&body).send().await.unwrap())
+            .await
+    }
+}
+
+/// The item of today, with what was spent.
+fn today() -> AttributeValue {
+    let today = mono_sync::business_day::BusinessDay::of(Timestamp::now());
+    AttributeValue::S(format!("#spending#{today}"))
+}
+
+/// What a purse has spent today, in naira.
+async fn spent(world: &World, purse: &str) -> u64 {
+    let item = Client::new(&world.stack.sdk())
+        .get_item()
+        .table_name(world.stack.output("AccountsTableName"))
+        .key("account_id", today())
+        .send()
+        .await
+        .unwrap();
+    let naira = item.item().and_then(|item| item.get(purse)?.as_n().ok()?.parse().ok());
+    naira.unwrap_or_default()
+}
+
+/// Has nothing be spent today.
+async fn begin_a_new_day(world: &World) {
+    let delete = Client::new(&world.stack.sdk())
+        .delete_item()
+        .table_name(world.stack.output("AccountsTableName"));
+    delete.key("account_id", today()).send().await.unwrap();
+}
+
+/// Has a time of a record, or of the item of the breaker, be this.
+async fn set_time(world: &World, key: &str, attribute: &str, at: Timestamp) {
+    Client::new(&world.stack.sdk())
+        .update_item()
+        .table_name(world.stack.output("AccountsTableName"))
+        .key("account_id", AttributeValue::S(key.to_owned()))
+        .update_expression("SET #attribute = :at")
+        .expression_attribute_names("#attribute", attribute)
+        .expression_attribute_values(":at", AttributeValue::N(at.millis().to_string()))
+        .send()
+        .await
+        .unwrap();
+}
+
+/// Waits until Mono is asked for nothing more.
+async fn quiet(world: &World) {
+    let mut calls = usize::MAX;
+    while world.mono.calls().len() != calls {
+        calls = world.mono.calls().len();
+        // Longer than an import waits after its sync.
+        sleep(Duration::from_secs(6)).await;
+    }
+}
+
+#[tokio::test]
+async fn ten_workers_at_once_spend_no_more_than_the_budget() {
+    let (world, _turn) = poor().await;
+    begin_a_new_day(world).await;
+    let before = world.mono.whole_bill().naira;
+    let mut cases = Vec::new();
+    for _ in 0..30 {
+        cases.push(Case::overdue(world, DAY + DAY).await);
+    }
+    // As if thirty had been planned while there was money for all.
+    let sqs = Sqs::new(&world.stack.sdk());
+    for case in &cases {
+        let job = samples::refresh_job(&case.id, &Timestamp::now().to_string());
+        let send = sqs.send_message().queue_url(world.stack.output("RefreshQueueUrl"));
+        send.message_body(job.to_body()).send().await.unwrap();
+    }
+    eventually("the budget is spent", async || {
+        let lines = world.stack.log("refresh-worker").await.unwrap();
+        lines.iter().filter(|line| line.contains("\"budget_exhausted\"")).count() >= 20
+    })
+    .await;
+    quiet(world).await;
+    let charged = world.mono.whole_bill().naira - before;
+    assert_eq!(charged, spent(world, "automatic").await);
+    // Less than the cheapest call is left.
+    assert!((901..=1_000).contains(&charged), "{charged}");
+    let synced = cases.iter().filter(|case| world.mono.begun_syncs(&case.id) > 0).count();
+    assert!((4..=10).contains(&synced), "{synced}");
+    for case in &cases {
+        let account = case.shown().await;
+        assert_eq!(account["status"], "healthy", "no account has failed");
+        let is_asked = world.mono.begun_syncs(&case.id) > 0;
+        assert_eq!(account["last_sync_attempt_at"].is_string(), is_asked);
+    }
+    let dead = world.stack.output("ImportDeadLetterQueueUrl");
+    let dead = sqs.receive_message().queue_url(dead).send().await.unwrap();
+    assert!(dead.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_day() {
+    let (world, _turn) = poor().await;
+    begin_a_new_day(world).await;
+    let before = world.mono.whole_bill().naira;
+    let mut cases = Vec::new();
+    for age in 1..=12 {
+        cases.push(Case::overdue(world, DAY * 3 + DAY * age).await);
+    }
+    let plan = world.stack.plan_refresh().await.unwrap();
+    assert_eq!(plan["scheduled"], 4, "at 250 naira each: {plan}");
+    assert!(plan["left_out"].as_u64() >= Some(8), "{plan}");
+    quiet(world).await;
+    let asked = |case: &Case| world.mono.begun_syncs(&case.id) > 0;
+    let oldest: Vec<_> = cases.iter().map(asked).collect();
+    assert_eq!(oldest, [[false; 8].as_slice(), &[true; 4]].concat());
+    assert_eq!(world.mono.whole_bill().naira - before, 1_000);
+    let plan = world.stack.plan_refresh().await.unwrap();
+    assert_eq!((plan["scheduled"].as_u64(), plan["link_check"].as_u64()), (Some(0), Some(0)));
+    begin_a_new_day(world).await;
+    world.stack.plan_refresh().await.unwrap();
+    quiet(world).await;
+    assert_eq!(cases.iter().filter(|case| asked(case)).count(), 8);
+    assert_eq!(world.mono.whole_bill().naira - before, 2_000);
+}
+
+#[tokio::test]
+async fn an_import_that_cannot_be_paid_today_is_done_on_another_day() {
+    let (world, _turn) = poor().await;
+    begin_a_new_day(world).await;
+    // Fifty naira short of a page.
+    let exhaust = Client::new(&world.stack.sdk())
+        .update_item()
+        .table_name(world.stack.output("AccountsTableName"))
+        .key("account_id", today())
+        .update_expression("SET automatic = :spent")
+        .expression_attribute_values(":spent", AttributeValue::N("900".to_owned()));
+    exhaust.send().await.unwrap();
+    let case = Case::silent(world, 8);
+    world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
+    eventually("the import is deferred", async || {
+        let lines = world.stack.log("importer").await.unwrap();
+        lines.iter().any(|line| line.contains(&case.id) && line.contains("\"deferred\""))
+    })
+    .await;
+    assert_eq!((case.pages(), case.rows().await.len()), (0, 0));
+    world.stack.plan_refresh().await.unwrap();
+    begin_a_new_day(world).await;
+    set_time(world, &case.id, "import_deferred_until", Timestamp::now() - DAY).await;
+    let plan = world.stack.plan_refresh().await.unwrap();
+    assert_eq!(plan["import"], 1, "{plan}");
+    case.until_as_at_mono().await;
+    assert_eq!(world.mono.bill(&case.id).naira, 150);
+}
+
+#[tokio::test]
+async fn syncs_on_demand_have_a_budget_of_their_own_and_are_refused_when_it_is_spent() {
+    let (world, _turn) = poor().await;
+    begin_a_new_day(world).await;
+    let plan = || Plan { webhooks: Webhooks::Lost, ..Plan::default() };
+    for _ in 0..2 {
+        let case = Case::overdue(world, DAY).await;
+        case.plan(plan());
+        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    }
+    let case = Case::overdue(world, DAY).await;
+    let before = case.shown().await;
+    let refused = case.sync().await.expect(429, "BUDGET_EXHAUSTED");
+    assert!((1..=86_400).contains(&refused.retry_after.unwrap()), "{refused:?}");
+    assert_eq!(world.mono.begun_syncs(&case.id), 0);
+    assert_eq!(case.shown().await, before, "nothing was tried");
+    assert_eq!(spent(world, "manual").await, 200);
+    // What brings nothing new is given back, so a third that does fits in.
+    begin_a_new_day(world).await;
+    for outcome in [Refresh::NothingNew, Refresh::NewData, Refresh::NewData] {
+        let case = Case::overdue(world, DAY).await;
+        case.plan(Plan { outcome, ..plan() });
+        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
+    }
+    assert_eq!(spent(world, "manual").await, 200);
+}
+
+#[tokio::test]
+async fn an_empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_ends_the_pause() {
+    let (world, _turn) = rich().await;
+    let breaker = async || {
+        let item = Client::new(&world.stack.sdk())
+            .get_item()
+            .table_name(world.stack.output("AccountsTableName"))
+            .key("account_id", AttributeValue::S("#refresh".to_owned()));
+        item.send().await.unwrap().item().unwrap().clone()
+    };
+    let mut cases = Vec::new();
+    for _ in 0..40 {
+        let case = Case::overdue(world, DAY * 2).await;
+        case.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
+        let refused = Plan { mishap: Some(Mishap::Status(402)), ..Plan::default() };
+        world.mono.plan_always(&case.id, refused).unwrap();
+        cases.push(case);
+    }
+    let plan = world.stack.plan_refresh().await.unwrap();
+    assert_eq!(plan["scheduled"], 40, "{plan}");
+    eventually("the breaker opens", async || breaker().await.contains_key("pause_seconds")).await;
+    quiet(world).await;
+    let attempts = async || {
+        let calls = world.mono.calls();
+        let ours = |call: &&sandbox::Call| {
+            cases.iter().any(|case| call.account_id.as_ref() == Some(&case.id))
+        };
+        calls.iter().filter(ours).count()
+    };
+    let tried = attempts().await;
+    assert!((5..=20).contains(&tried), "{tried} of 40");
+    for case in &cases {
+        assert_eq!(case.shown().await["status"], "healthy");
+        world.mono.plan_always(&case.id, Plan::default()).unwrap();
+    }
+    // When the pause is over, one is tried, and all may go on.
+    let probe = Case::overdue(world, DAY * 2).await;
+    probe.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
+    let paused = world.stack.plan_refresh().await.unwrap();
+    assert_eq!(paused["scheduled"], 1, "{paused}");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.mono.begun_syncs(&probe.id), 0, "the pause is not over");
+    set_time(world, "#refresh", "paused_until", Timestamp::now()).await;
+    let other = Case::overdue(world, DAY * 3).await;
+    other.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
+    assert_eq!(world.stack.plan_refresh().await.unwrap()["scheduled"], 1);
+    eventually("the breaker closes", async || {
+        let item = breaker().await;
+        !item.contains_key("pause_seconds") && !item.contains_key("failures")
+    })
+    .await;
+    assert_eq!(world.mono.begun_syncs(&other.id), 1);
+}
+
+#[tokio::test]
+async fn under_on_read_an_account_is_refreshed_once_somebody_has_read_it() {
+    let (world, _turn) = rich().await;
+    let [read, unread] = [Case::overdue(world, DAY * 2).await, Case::overdue(world, DAY * 2).await];
+    // What tells the tests of an account is a read as well.
+    for case in [&read, &unread] {
+        case.told_synced(DAY + Duration::from_hours(6)).await;
+    }
+    let due = async |case: &Case| {
+        let item = Client::new(&world.stack.sdk())
+            .get_item()
+            .table_name(world.stack.output("AccountsTableName"))
+            .key("account_id", AttributeValue::S(case.id.clone()));
+        let item = item.send().await.unwrap();
+        item.item().unwrap().contains_key("next_refresh_at")
+    };
+    assert!(due(&read).await, "it was looked at");
+    world.stack.plan_refresh().await.unwrap();
+    eventually("it is refreshed", async || world.mono.begun_syncs(&read.id) == 1).await;
+    eventually("nothing is due", async || !due(&read).await).await;
+    world.stack.plan_refresh().await.unwrap();
+    quiet(world).await;
+    assert_eq!(world.mono.begun_syncs(&read.id), 1, "nobody has read it since");
+    assert!(read.shown().await["next_refresh_at"].is_string(), "now somebody has");
+    assert!(due(&read).await);
+}
+
+#[tokio::test]
+async fn an_account_has_a_rule_of_its_own_and_shows_it() {
+    let (world, _turn) = rich().await;
+    let case = Case::overdue(world, Duration::from_hours(1)).await;
+    assert_eq!(case.shown().await["refresh"], "default");
+    for word in ["off", "6h", "12h", "24h", "weekly", "on_read", "default"] {
+        let answer = case.set_refresh(json!({ "refresh": word })).await.expect_ok();
+        assert_eq!(answer.body["refresh"], word);
+        assert_eq!(answer.body["next_refresh_at"].is_null(), word == "off", "{word}");
+    }
+    for (body, name) in [
+        (json!({ "refresh": "hourly" }), "refresh"),
+        (json!({ "refresh": 6 }), "refresh"),
+        (json!({}), "refresh"),
+        (json!({ "refresh": "off", "name": "Ada" }), "name"),
+        (json!([]), "body"),
+    ] {
+        let answer = case.set_refresh(body).await.expect(400, "REQUEST_INVALID");
+        assert!(answer.body["detail"].as_str().unwrap().contains(&format!("`{name}`")));
+    }
+    let nobody = Case { world, id: super::account_id() };
+    nobody.set_refresh(json!({ "refresh": "off" })).await.expect(404, "ACCOUNT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_account_that_only_a_payment_has_named_is_never_asked_for() {
+    let (world, _turn) = rich().await;
+    let id = super::account_id();
+    let connected =
+        json!({ "event": "mono.events.account_connected", "data": { "id": id.clone() } });
+    let request = world.stack.request(Method::POST, "/webhooks/mono");
+    let posted = request.header("mono-webhook-secret", LOCAL_SECRET).json(&connected);
+    assert_eq!(posted.send().await.unwrap().status(), 200);
+    let case = Case { world, id };
+    let account = case.when("it is known", |account| account["status"] == "pending").await;
+    assert!(account["next_refresh_at"].is_null());
+    case.set_refresh(json!({ "refresh": "6h" })).await.expect_ok();
+    world.stack.plan_refresh().await.unwrap();
+    quiet(world).await;
+    let calls = world.mono.calls();
+    assert!(!calls.iter().any(|call| call.account_id.as_ref() == Some(&case.id)));
+}
