@@ -60,7 +60,8 @@ impl Worker {
     ) -> Result<SqsBatchResponse, Error> {
         let (event, context) = event.into_parts();
         let invocation = Invocation::new(context.request_id, context.deadline);
-        let refresh = async |delivery: &Delivery| self.refresh(delivery, &invocation).await;
+        let refresh =
+            async |delivery: &Delivery| Box::pin(self.refresh(delivery, &invocation)).await;
         Ok(Batch::do_jobs(event, invocation.clone(), read, refresh).await?)
     }
 
@@ -130,9 +131,12 @@ impl Worker {
                 accounts.change_breaker(|breaker| breaker.after_wish(until)).await
             }
             Some(trouble) if trouble.is_of_the_system() => {
-                let failed = |breaker: Breaker| match is_probe {
-                    true => breaker.after_failed_probe(now),
-                    false => breaker.after_failure(now),
+                let failed = |breaker: Breaker| {
+                    if is_probe {
+                        breaker.after_failed_probe(now)
+                    } else {
+                        breaker.after_failure(now)
+                    }
                 };
                 accounts.change_breaker(failed).await
             }

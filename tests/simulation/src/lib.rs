@@ -7,13 +7,17 @@
 //! | [`behaviour`] | what a sync of an account comes to, and what Mono tells of it |
 //! | [`life`] | one account: planner, worker and webhooks, event by event |
 //! | [`report`] | how old the data was, and what it cost |
+//! | [`stack`] | all accounts side by side, which one budget pays for |
+//! | [`till`] | the budget and the bill |
 //!
-//! Accounts are simulated one by one: the memory does not depend on how many there are. That Mono and
-//! the queue have room for all of them is assumed; the peak rate says how much that is.
+//! Without a budget accounts are simulated one by one: the memory does not depend on how many there are. That
+//! Mono and the queue have room for all of them is assumed; the peak rate says how much that is.
 
 pub mod behaviour;
 pub mod life;
 pub mod report;
+pub mod stack;
+pub mod till;
 pub mod world;
 
 use std::thread;
@@ -21,6 +25,8 @@ use std::thread;
 pub use behaviour::Behaviour;
 pub use life::Life;
 pub use report::Report;
+pub use stack::{Case, Outcome, simulate_stack};
+pub use till::Till;
 pub use world::{Accidents, Network, World};
 
 /// Simulates so many accounts of a world, each as the world's chance has it, on all processors.

@@ -1,19 +1,23 @@
 //! One account, event by event.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use mono_sync::account::{
     Account, Answer as MonoAnswer, DataStatus, Fact, Lease, LinkCheck, LinkState, MonoError, News,
-    SyncAttempt, SyncData, SyncOutcome, Trouble, Update, Want, Webhook,
+    Priority, SyncAttempt, SyncData, SyncOutcome, Trouble, Update, Want, Webhook,
 };
+use mono_sync::spending::{CallKind, Naira, Prices};
 use mono_sync::timestamp::Timestamp;
 
 use crate::behaviour::{Answer, Behaviour, Truth};
 use crate::report::{Hindrance, Report};
+use crate::till::Till;
 use crate::world::World;
 
 /// An account in a world.
@@ -35,6 +39,12 @@ pub struct Life<'a> {
     counted_to: Timestamp,
     /// A pull, and for how long the bank has worked since, and did not want the customer.
     worked: (Timestamp, Duration),
+    /// What pays for its calls, where money counts.
+    till: Option<Rc<RefCell<Till>>>,
+    /// How often a day somebody reads it.
+    reads: f64,
+    /// When its whole history was last listed.
+    listed_at: Option<Timestamp>,
 }
 
 struct MonoJob {
@@ -58,6 +68,8 @@ enum Event {
     Wanted(Truth),
     /// The customer has done what was wanted.
     Came,
+    /// Somebody reads the account.
+    Read,
 }
 
 /// What Mono tells where no sync of ours is the reason.
@@ -113,6 +125,9 @@ impl<'a> Life<'a> {
             customer_came: None,
             counted_to: world.start,
             worked: (world.start, Duration::ZERO),
+            till: None,
+            reads: 0.0,
+            listed_at: None,
         };
         match behaviour {
             Behaviour::Mfa => life.customer = Some(Truth::WantsCustomer),
@@ -163,9 +178,13 @@ impl<'a> Life<'a> {
     }
 
     fn plan(&mut self, now: Timestamp, report: &mut Report) {
-        let Some(want) = self.account.plan(now, self.world.policy) else {
-            return;
-        };
+        if let Some(want) = self.account.plan(now, self.world.policy) {
+            self.queue(now, &want, report);
+        }
+    }
+
+    /// Queues what a plan of this time wants.
+    pub fn queue(&mut self, now: Timestamp, want: &Want, report: &mut Report) {
         if want.is_marked() {
             self.account.refresh_queued_at = Some(now);
         }
@@ -208,6 +227,94 @@ impl<'a> Life<'a> {
                 }
             }
             Event::Came => self.customer_comes(now),
+            Event::Read => self.read(now),
+        }
+    }
+
+    /// The same account, whose calls are paid from a till, and which is read so often a day.
+    #[must_use]
+    pub fn paid_from(mut self, till: Rc<RefCell<Till>>, reads: f64) -> Self {
+        (self.till, self.reads) = (Some(till), reads);
+        self.read_later(self.world.start);
+        self
+    }
+
+    /// When plans are made.
+    pub fn plans(world: &World) -> impl Iterator<Item = Timestamp> + use<'a> {
+        let (start, end) = (world.start, world.end);
+        let hours = start.millis() / HOUR..end.millis() / HOUR;
+        hours.map(Self::visited_in).filter(move |at| (start..end).contains(at))
+    }
+
+    /// Lives up to a time.
+    pub fn advance(&mut self, to: Timestamp, report: &mut Report) {
+        while let Some(Reverse((at, ..))) = self.events.peek()
+            && *at < to
+        {
+            if let Some(Reverse((at, _, event))) = self.events.pop() {
+                self.happen(at, event, report);
+            }
+        }
+    }
+
+    /// What a plan of this time wants for it.
+    #[must_use]
+    pub fn want(&self, now: Timestamp) -> Option<(Want, Priority)> {
+        if self.account.nothing_planned_before(self.world.policy)? > now {
+            return None;
+        }
+        let want = self.account.plan(now, self.world.policy)?;
+        let priority = self.account.priority(&want);
+        Some((want, priority))
+    }
+
+    fn read_later(&mut self, now: Timestamp) {
+        if self.reads > 0.0 {
+            let days = -(1.0 - self.rng.f64()).ln() / self.reads;
+            self.later(now + DAY.mul_f64(days), Event::Read);
+        }
+    }
+
+    fn read(&mut self, now: Timestamp) {
+        let never = matches!(self.behaviour, Behaviour::FailingBank | Behaviour::PaymentOnly);
+        let age = now.since(self.last_synced()).as_secs() / 3_600;
+        if let Some(till) = self.till.as_ref().filter(|_| !never && self.customer.is_none()) {
+            till.borrow_mut().read(age);
+        }
+        if self.account.is_read_noted(now, self.world.policy) {
+            self.account.read_at = Some(now);
+        }
+        self.read_later(now);
+    }
+
+    /// Whether a call of this price may be made.
+    fn pay(&self, price: impl FnOnce(&Prices) -> Naira, now: Timestamp) -> bool {
+        self.till.as_ref().is_none_or(|till| {
+            let mut till = till.borrow_mut();
+            let price = price(&till.prices);
+            till.pay(price, now)
+        })
+    }
+
+    /// What a sync costs in the end: nothing without new data; with it, one sync in twenty brings more rows than its
+    /// own answer shows, and once a week all is listed.
+    fn settle(&mut self, attempt: &SyncAttempt) {
+        let Some(till) = self.till.clone() else { return };
+        let prices = till.borrow().prices;
+        till.borrow_mut().syncs += 1;
+        let now = attempt.ended_at;
+        match &attempt.outcome {
+            SyncOutcome::Successful { has_new_data: true, .. } => {
+                let is_listed = self.listed_at.is_some_and(|at| now.since(at) < 7 * DAY);
+                let page = prices.of(CallKind::TransactionsPage);
+                if (!is_listed || self.rng.u32(..20) == 0) && till.borrow_mut().pay(page, now) {
+                    self.listed_at = Some(now);
+                    till.borrow_mut().pages += 1;
+                }
+            }
+            SyncOutcome::Processing { .. }
+            | SyncOutcome::Trouble(Trouble::TimedOut | Trouble::Unavailable) => {}
+            _ => till.borrow_mut().give_back(prices.of(CallKind::Realtime)),
         }
     }
 
@@ -230,6 +337,10 @@ impl<'a> Life<'a> {
     fn work(&mut self, now: Timestamp, planned_at: Timestamp, report: &mut Report) {
         match self.account.still_wanted(planned_at, now, self.world.policy) {
             Some(Want::Sync(reason)) => {
+                if !self.pay(|prices| prices.of(CallKind::Realtime), now) {
+                    self.account.refresh_queued_at = None;
+                    return;
+                }
                 let mut token = [0; 8];
                 self.rng.fill(&mut token);
                 let lease = Lease { started_at: now, until: now + Duration::from_mins(3), token };
@@ -245,6 +356,7 @@ impl<'a> Life<'a> {
                     return;
                 }
                 let attempt = self.sync(now);
+                self.settle(&attempt);
                 if attempt.outcome.reached_mono() {
                     report.paid(reason, now);
                 }
@@ -260,6 +372,9 @@ impl<'a> Life<'a> {
                 self.follow(now, &id, report);
             }
             Some(Want::Link { ending }) => {
+                if !self.pay(|prices| prices.of(CallKind::Details), now) {
+                    return;
+                }
                 report.checked += 1;
                 let found = match (self.world.outage(now), self.customer) {
                     (Some(_), _) => LinkState::Unknown,

@@ -1,7 +1,9 @@
-//! Prints the table and the plot of ARCHITECTURE.md.
+//! Prints the tables and the plot of ARCHITECTURE.md.
 
 use clap::Parser;
-use simulation::{World, simulate};
+use mono_sync::account::RefreshRule;
+use mono_sync::spending::{Budget, Naira};
+use simulation::{Case, World, simulate, simulate_stack};
 
 /// Simulates the automatic refresh on a virtual clock: how old the data of accounts gets, and what it
 /// costs. A year of a million accounts takes minutes to an hour.
@@ -19,10 +21,33 @@ struct Arguments {
     /// Decides every accident.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Prints what Mono charges, by rule and budget, instead.
+    #[arg(long)]
+    money: bool,
 }
 
 fn main() {
-    let Arguments { accounts, days, interval_hours, seed } = Arguments::parse();
+    let Arguments { accounts, days, interval_hours, seed, money } = Arguments::parse();
     let world = World::rough(days, interval_hours, seed);
-    println!("{}", simulate(&world, accounts));
+    if money {
+        print_bills(&world, accounts, days);
+    } else {
+        println!("{}", simulate(&world, accounts));
+    }
+}
+
+fn print_bills(world: &World, accounts: u64, days: u32) {
+    let bill = |name: &str, rule, budget, read_a_day| {
+        let mut world = world.clone();
+        world.policy.rule = rule;
+        let outcome = simulate_stack(&world, Case { accounts, budget, read_a_day });
+        println!("{name}: {outcome}");
+        outcome
+    };
+    let daily = bill("at the interval", RefreshRule::Interval, Budget(None), 0.5);
+    let half = Budget(Some(Naira(daily.till.total.0 / u64::from(days) / 2)));
+    bill("at the interval, half the budget", RefreshRule::Interval, half, 0.5);
+    bill("on_read, 10 % read a day", RefreshRule::OnRead, Budget(None), 0.1);
+    bill("on_read, 50 % read a day", RefreshRule::OnRead, Budget(None), 0.5);
+    bill("weekly", RefreshRule::Weekly, Budget(None), 0.5);
 }

@@ -3,7 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
 
-use simulation::{Behaviour, Life, Network, Report, World};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mono_sync::spending::Budget;
+use simulation::{Behaviour, Life, Network, Report, Till, World};
 
 /// The paid calls of each of some accounts in ten days.
 fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
@@ -22,7 +26,7 @@ const KINDS: [(Behaviour, u64, u64); 6] = [
     (Behaviour::Healthy, 9, 11),
     (Behaviour::Hangs, 9, 11),
     (Behaviour::BadEcho, 9, 11),
-    (Behaviour::PaymentOnly, 6, 8),
+    (Behaviour::PaymentOnly, 0, 0),
     (Behaviour::FailingBank, 4, 4),
     (Behaviour::Mfa, 1, 2),
 ];
@@ -36,6 +40,24 @@ fn each_kind_of_account_costs_what_it_is_to_cost() {
         assert!((least..=most).contains(fewest), "{behaviour:?}: {fewest} to {highest}");
         assert!((least..=most).contains(highest), "{behaviour:?}: {fewest} to {highest}");
     }
+}
+
+#[test]
+fn accounts_that_bring_nothing_cost_nothing_in_ten_days() {
+    let kinds =
+        [Behaviour::PaymentOnly, Behaviour::FailingBank, Behaviour::Mfa, Behaviour::Healthy];
+    let naira = kinds.map(|behaviour| {
+        let till = Rc::new(RefCell::new(Till::new(Budget(None))));
+        for number in 0..200 {
+            let world = World::fair(10, 24);
+            let life = Life::new(&world, number, behaviour).paid_from(Rc::clone(&till), 0.0);
+            life.live(&mut Report::new(&world));
+        }
+        till.borrow().total.0 / 200
+    });
+    assert_eq!(naira[..3], [0, 0, 0]);
+    // Ten syncs, of which six bring new data, and two listings.
+    assert!((600..=1_000).contains(&naira[3]), "{naira:?}");
 }
 
 #[test]

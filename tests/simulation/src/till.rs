@@ -1,0 +1,107 @@
+//! What all accounts of a stack spend at Mono, from one daily budget.
+
+use mono_sync::business_day::BusinessDay;
+use mono_sync::spending::{Budget, Naira, Prices, Room};
+use mono_sync::timestamp::Timestamp;
+
+/// The budget and the bill.
+#[derive(Debug)]
+pub struct Till {
+    /// What Mono charges.
+    pub prices: Prices,
+    budget: Budget,
+    day: BusinessDay,
+    today: Naira,
+    /// All that was spent.
+    pub total: Naira,
+    /// The most that was spent on a day.
+    pub most: Naira,
+    /// Syncs.
+    pub syncs: u64,
+    /// Pages of transactions.
+    pub pages: u64,
+    /// Age of an account's data when somebody reads it, by full hours.
+    ages: Vec<u64>,
+}
+
+impl Till {
+    /// With this budget, and the default prices.
+    #[must_use]
+    pub fn new(budget: Budget) -> Self {
+        Self {
+            prices: Prices::default(),
+            budget,
+            day: BusinessDay::from_number(0),
+            today: Naira(0),
+            total: Naira(0),
+            most: Naira(0),
+            syncs: 0,
+            pages: 0,
+            ages: Vec::new(),
+        }
+    }
+
+    /// What is left of the day's budget.
+    pub fn rest(&mut self, now: Timestamp) -> Option<Naira> {
+        self.turn_to(now);
+        self.budget.rest(self.today)
+    }
+
+    /// Spends a price, if the day's budget has room for it.
+    pub fn pay(&mut self, price: Naira, now: Timestamp) -> bool {
+        self.turn_to(now);
+        let has_room = match self.budget.room_for(price) {
+            Room::Always => true,
+            Room::UpTo(most) => self.today <= most,
+            Room::Never => false,
+        };
+        if has_room {
+            self.today = self.today + price;
+            self.total = self.total + price;
+            self.most = self.most.max(self.today);
+        }
+        has_room
+    }
+
+    /// Takes back what was not charged.
+    pub fn give_back(&mut self, price: Naira) {
+        self.today = self.today.saturating_sub(price);
+        self.total = self.total.saturating_sub(price);
+    }
+
+    pub(crate) fn read(&mut self, age_hours: u64) {
+        let hours = usize::try_from(age_hours).unwrap_or(0);
+        if self.ages.len() <= hours {
+            self.ages.resize(hours + 1, 0);
+        }
+        self.ages[hours] += 1;
+    }
+
+    /// The age in hours that this share of the reads did not exceed.
+    #[must_use]
+    pub fn age_at_read(&self, share: f64) -> usize {
+        let reads: u64 = self.ages.iter().sum();
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "of counts"
+        )]
+        let rank = (reads as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        self.ages
+            .iter()
+            .take_while(|count| {
+                seen += **count;
+                seen < rank
+            })
+            .count()
+    }
+
+    fn turn_to(&mut self, now: Timestamp) {
+        let day = BusinessDay::of(now);
+        if day != self.day {
+            (self.day, self.today) = (day, Naira(0));
+        }
+    }
+}

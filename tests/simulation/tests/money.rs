@@ -1,0 +1,94 @@
+//! What refreshing costs at Mono, under rules and budgets.
+
+use std::time::Duration;
+
+use mono_sync::account::{
+    Account, Candidate, DataStatus, Fact, News, RefreshPolicy, RefreshRule, Update, Webhook, choose,
+};
+use mono_sync::spending::{Budget, Naira};
+use mono_sync::timestamp::Timestamp;
+use simulation::{Case, Outcome, Till, World, simulate_stack};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const ACCOUNTS: u64 = 300;
+
+/// Ninety days of a rough world.
+fn lived(rule: RefreshRule, budget: Budget, read_a_day: f64) -> Outcome {
+    let mut world = World::rough(90, 24, 7);
+    world.policy.rule = rule;
+    simulate_stack(&world, Case { accounts: ACCOUNTS, budget, read_a_day })
+}
+
+#[test]
+fn each_rule_costs_less_than_the_one_before() {
+    let daily = lived(RefreshRule::Interval, Budget(None), 0.5);
+    let half_read = lived(RefreshRule::OnRead, Budget(None), 0.5);
+    let tenth_read = lived(RefreshRule::OnRead, Budget(None), 0.1);
+    let weekly = lived(RefreshRule::Weekly, Budget(None), 0.5);
+    let costs = [&daily, &half_read, &tenth_read, &weekly].map(Outcome::naira_a_month);
+    assert!(costs[0] < 3_000.0, "{daily}");
+    assert!(costs[1] < 0.7 * costs[0] && costs[2] < 0.3 * costs[0], "{half_read}\n{tenth_read}");
+    assert!(costs[3] < 0.3 * costs[0], "{weekly}");
+    assert!(daily.till.age_at_read(0.99) <= 48, "{daily}");
+    assert!((150..=200).contains(&weekly.till.age_at_read(0.99)), "{weekly}");
+}
+
+#[test]
+fn a_budget_holds_on_every_day_and_what_it_leaves_out_is_refreshed_later() {
+    let daily = lived(RefreshRule::Interval, Budget(None), 0.5);
+    let half = Naira(daily.till.total.0 / 90 / 2);
+    let poor = lived(RefreshRule::Interval, Budget(Some(half)), 0.5);
+    assert!(poor.till.most <= half, "{poor}");
+    assert!(poor.till.total.0 > daily.till.total.0 * 2 / 5, "most of it is spent: {poor}");
+    assert!(poor.till.age_at_read(0.99) <= 6 * 24, "no account is forgotten: {poor}");
+}
+
+/// The planner's day, with 100,000 records that are all overdue.
+#[test]
+fn of_a_hundred_thousand_due_accounts_a_budget_for_a_thousand_refreshes_the_oldest_thousand() {
+    let midnight = Timestamp::parse_rfc3339("2026-01-26T23:00:00Z").expect("a time");
+    let policy = RefreshPolicy {
+        interval: Some(DAY),
+        rule: RefreshRule::Interval,
+        cooldown: Duration::from_mins(5),
+    };
+    let record = |number: u32| {
+        let id = format!("{number:024x}").parse().expect("an id");
+        // In no order of their ids.
+        let age = (number * 7_919) % 100_000;
+        let at = midnight - 2 * DAY - age * Duration::from_secs(1);
+        let data_status = Some(DataStatus::from_word("AVAILABLE"));
+        let news = News::Updated(Box::new(Update { data_status, ..Update::default() }));
+        let update = Webhook::new(Some(at), at, "update", None, news);
+        (age, Account::new(id).apply(&Fact::Webhook(update)))
+    };
+    let mut accounts: Vec<_> = (0..100_000).map(record).collect();
+    let mut till = Till::new(Budget::new(100_000));
+    let prices = till.prices;
+    let mut refreshed = Vec::new();
+    for hour in 0..24 {
+        let now = midnight + hour * HOUR + HOUR / 2;
+        let due = accounts.iter().enumerate().filter_map(|(number, (_, account))| {
+            let want = account.plan(now, policy)?;
+            let priority = account.priority(&want);
+            Some(Candidate { priority, want, account: number })
+        });
+        let (chosen, left_out) = choose(due.collect(), till.rest(now), &prices);
+        assert!(left_out >= 99_000);
+        for Candidate { account: number, .. } in chosen {
+            assert!(till.pay(prices.realtime, now), "what is planned can be paid");
+            let (age, account) = &mut accounts[number];
+            refreshed.push(*age);
+            let data_status = Some(DataStatus::from_word("AVAILABLE"));
+            let news = News::Updated(Box::new(Update { data_status, ..Update::default() }));
+            let update = Webhook::new(Some(now), now, "refreshed", None, news);
+            *account = account.apply(&Fact::Webhook(update));
+        }
+    }
+    assert!(till.most <= Naira(100_000));
+    // Of the last naira a sync and its listing cannot be paid.
+    assert!((998..=1_000).contains(&refreshed.len()), "{}", refreshed.len());
+    let oldest: Vec<_> = (0..100_000).rev().take(refreshed.len()).collect();
+    assert_eq!(refreshed, oldest, "and in this order");
+}
