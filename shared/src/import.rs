@@ -304,7 +304,7 @@ impl Run<'_> {
         let outcome = match stopped {
             Err(Stop::Failed(ImportError::Mono(
                 trouble @ (Trouble::BudgetExhausted { .. } | Trouble::Refused(_)),
-            ))) => return self.defer(trouble).await,
+            ))) => return self.defer(rest, trouble).await,
             Ok(true) => return self.finish().await,
             Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
             Err(Stop::OutOfTime) if begun => return self.carry_on(rest, Duration::ZERO).await,
@@ -332,8 +332,15 @@ impl Run<'_> {
         Ok(Imported::ReauthorisationRequired)
     }
 
-    /// No message outlives a day's wait: the record says that the import is due, and the planner asks for it.
-    async fn defer(self, trouble: Trouble) -> Result<Imported, ImportError> {
+    /// No message outlives a day's wait. If a part is done, it counts, and the other days are read by the next import;
+    /// else the record says that the import is due, and the planner asks for it.
+    async fn defer(mut self, rest: Rest, trouble: Trouble) -> Result<Imported, ImportError> {
+        if self.is_served {
+            for days in &rest.ranges {
+                self.note(days, Some(Doubt::NotWhole));
+            }
+            return self.finish().await;
+        }
         let until = match trouble {
             Trouble::BudgetExhausted { until } => until,
             _ => Timestamp::now() + REFUSED,

@@ -184,8 +184,14 @@ impl Case {
 
     /// Hands the worker a job for this account, planned now. What is given back.
     async fn refresh(&self, planned_at: Timestamp) -> Value {
+        self.delivered(planned_at, 1).await
+    }
+
+    /// The same, delivered so many times by now.
+    async fn delivered(&self, planned_at: Timestamp, times: u32) -> Value {
         let job = samples::refresh_job(&self.id, &planned_at.to_string());
-        let batch = samples::batch(&[job.to_body()]);
+        let mut batch = samples::batch(&[job.to_body()]);
+        batch["Records"][0]["attributes"]["ApproximateReceiveCount"] = json!(times.to_string());
         self.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap()
     }
 
@@ -345,19 +351,24 @@ async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh()
 }
 
 #[tokio::test]
-async fn what_cannot_wait_for_as_long_as_mono_wants_is_left_to_the_next_plan() {
+async fn a_message_is_put_off_while_mono_is_left_alone_and_at_last_left_to_the_next_plan() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
     let pause = async |until| refresh.set("#refresh", "paused_until", until).await;
     pause(Timestamp::now() + Duration::from_mins(10)).await;
-    refresh.plan().await;
+    let planned_at = Timestamp::from_millis(Timestamp::now().millis());
+    refresh.set(&case.id, "refresh_queued_at", planned_at).await;
+    let put_off = case.delivered(planned_at, 4).await;
+    assert_eq!(put_off["batchItemFailures"].as_array().map(Vec::len), Some(1), "{put_off}");
+    // Given back once more, it would be a dead letter.
+    assert_eq!(case.delivered(planned_at, 5).await, json!({ "batchItemFailures": [] }));
     case.logged("\"outcome\":\"paused\"").await;
-    assert_eq!((case.queued(), case.paid()), (1, 0));
+    assert_eq!((case.queued(), case.paid()), (0, 0));
     pause(Timestamp::now()).await;
     refresh.plan().await;
     case.until_refreshed(&before).await;
-    assert_eq!((case.queued(), case.paid()), (2, 1), "it was not marked any more");
+    assert_eq!((case.queued(), case.paid()), (1, 1), "it was not marked any more");
 }
 
 #[tokio::test]
@@ -374,10 +385,11 @@ async fn a_429_pauses_all_and_the_account_is_planned_again() {
     assert!(until >= planned_at + Duration::from_secs(8), "for as long as Mono says");
     assert_eq!(case.paid(), 0, "nothing was begun");
     let other = refresh.told(Kind::AccountUpdatedBySync, HOUR).await;
-    let until = Timestamp::now() + Duration::from_secs(3);
-    refresh.set("#refresh", "paused_until", until).await;
-    other.refresh(Timestamp::now()).await;
-    assert!(Timestamp::now() >= until, "another worker has waited as well");
+    refresh.set("#refresh", "paused_until", Timestamp::now() + HOUR).await;
+    let put_off = other.refresh(Timestamp::now()).await;
+    assert_eq!(put_off["batchItemFailures"].as_array().map(Vec::len), Some(1), "{put_off}");
+    assert_eq!(other.paid(), 0);
+    refresh.set("#refresh", "paused_until", Timestamp::now()).await;
     refresh.plan().await;
     case.until_refreshed(&before).await;
     assert_eq!(case.paid(), 1);

@@ -10,7 +10,7 @@ use tokio::time::{Duration, sleep};
 
 use super::manual_sync::Case;
 
-/// The whole way: in slices of days, by several messages, each carrying on where another stopped.
+/// The whole way: in slices of days, by as many messages as it takes, each carrying on where another stopped.
 #[tokio::test]
 async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_time() {
     const ROWS: usize = 100_000;
@@ -57,7 +57,6 @@ async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_tim
     assert_eq!(world.mono.bill(&id).naira, 150 * case.pages() as u64);
     let lines = world.stack.log("importer").await.unwrap();
     let of_case = lines.iter().filter(|line| line.contains(&case.id) && line.contains("outcome"));
-    assert!(of_case.clone().any(|line| line.contains("carried_on")));
     let slices = of_case.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let slices: u64 = slices.filter_map(|line| line["slices"].as_u64()).sum();
     assert!(slices >= 20, "of at most 5,000 rows each: {slices}");
