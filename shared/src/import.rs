@@ -26,9 +26,10 @@ pub use slices::Rest;
 
 use crate::account::{
     Answer, Doubt, Fact, Gap, Import, ImportEnd, ImportLease, ImportNotes, ImportRefusal,
-    ImportState, SyncOutcome, Trouble,
+    ImportState, OrderKey, SyncOutcome, Trouble,
 };
 use crate::account_id::AccountId;
+use crate::breaker::Breaker;
 use crate::business_day::{BusinessDay, Days};
 use crate::invocation::Invocation;
 use crate::mono::{Mono, NoTransactions, Part, Session, SyncedPage, TransactionPage};
@@ -78,7 +79,7 @@ pub enum Imported {
     Gone,
     /// The bank wants the customer: the record says so.
     ReauthorisationRequired,
-    /// It cannot be paid today, or Mono refuses the key or the payment: it is asked for again later.
+    /// It cannot be paid today, or Mono is left alone or refuses the key or the payment: it is asked for again later.
     Deferred(Trouble),
 }
 
@@ -154,6 +155,8 @@ const MOST_STORED: usize = 15_000;
 /// The most rows of a single day. More than any account has, and few enough for the memory where no other
 /// slice is in it.
 const MOST_OF_A_DAY: usize = 50_000;
+/// How many pages a slice of several days has at most.
+const MOST_PAGES: u64 = 30;
 /// How often a slice is fetched until no page disturbs another.
 const TRIES: u32 = 3;
 /// How many days one after the other Mono may not serve, before it is taken to serve nothing at all.
@@ -254,7 +257,9 @@ impl Importer {
                 let (look_back, window) = (Vec::new(), Vec::new());
                 (Plan { rest: rest.clone(), look_back, window, gaps: gaps.clone() }, *notes)
             }
-            None => (Plan::of(&leased.account, self.history, now), ImportNotes::of(&leased, lease)),
+            None => {
+                (Plan::of(&leased.account, self.history, now), ImportNotes::of(&leased, lease, now))
+            }
         };
         let run = Run {
             importer: self,
@@ -273,9 +278,34 @@ impl Importer {
             is_served: job.carried_on.as_ref().is_some_and(|carried_on| carried_on.is_served),
             deadline: invocation.deadline,
         };
+        let breaker = self.accounts.breaker().await?;
+        if breaker.pause.is_some() {
+            let until = breaker.paused_until.max(Some(now)).unwrap_or(now);
+            return run.defer(&plan.rest, Trouble::Unavailable, until).await;
+        }
         // Where the page does not show all that is new, it may be anywhere.
         let look_back = if job.page.is_some() { plan.window } else { plan.look_back };
-        Box::pin(run.run(plan.rest, look_back, job.page.as_ref())).await
+        let imported = Box::pin(run.run(plan.rest, look_back, job.page.as_ref())).await;
+        self.heed(&imported, breaker, now).await;
+        imported
+    }
+
+    /// Lets the breaker know whether Mono works.
+    async fn heed(&self, imported: &Result<Imported, ImportError>, seen: Breaker, now: Timestamp) {
+        let heeded = match imported {
+            Ok(Imported::Deferred(trouble)) | Err(ImportError::Mono(trouble))
+                if trouble.may_be_of_all() =>
+            {
+                self.accounts.change_breaker(|breaker| breaker.after_failure(now)).await
+            }
+            Ok(Imported::Done(_)) if seen.failures > 0 => {
+                self.accounts.change_breaker(Breaker::after_success).await
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = heeded {
+            error!(%error, "the breaker stays as it is");
+        }
     }
 
     /// Waits until there is memory for so many slices.
@@ -304,7 +334,13 @@ impl Run<'_> {
         let outcome = match stopped {
             Err(Stop::Failed(ImportError::Mono(
                 trouble @ (Trouble::BudgetExhausted { .. } | Trouble::Refused(_)),
-            ))) => return self.defer(rest, trouble).await,
+            ))) => {
+                let until = match trouble {
+                    Trouble::BudgetExhausted { until } => until,
+                    _ => Timestamp::now() + REFUSED,
+                };
+                return self.defer(&rest, trouble, until).await;
+            }
             Ok(true) => return self.finish().await,
             Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
             Err(Stop::OutOfTime) if begun => return self.carry_on(rest, Duration::ZERO).await,
@@ -332,22 +368,30 @@ impl Run<'_> {
         Ok(Imported::ReauthorisationRequired)
     }
 
-    /// No message outlives a day's wait. If a part is done, it counts, and the other days are read by the next import;
-    /// else the record says that the import is due, and the planner asks for it.
-    async fn defer(mut self, rest: Rest, trouble: Trouble) -> Result<Imported, ImportError> {
-        if self.is_served {
-            for days in &rest.ranges {
-                self.note(days, Some(Doubt::NotWhole));
-            }
-            return self.finish().await;
-        }
-        let until = match trouble {
-            Trouble::BudgetExhausted { until } => until,
-            _ => Timestamp::now() + REFUSED,
-        };
-        let deferred = ImportEnd::Deferred(until);
+    /// No message outlives a day's wait: the record says that the import is due and what is done of it, and the planner
+    /// asks for the rest.
+    async fn defer(
+        mut self,
+        rest: &Rest,
+        trouble: Trouble,
+        until: Timestamp,
+    ) -> Result<Imported, ImportError> {
+        let part = if self.is_served { Some(self.part_done(rest).await?) } else { None };
+        let deferred = ImportEnd::Deferred { until, part };
         self.importer.accounts.end_import(self.leased, self.lease, &deferred).await?;
         Ok(Imported::Deferred(trouble))
+    }
+
+    /// What is done by now. The days that are not are gaps, which the next import reads.
+    async fn part_done(&mut self, rest: &Rest) -> Result<Import, StoreError> {
+        for days in &rest.ranges {
+            self.note(days, Some(Doubt::NotWhole));
+        }
+        let through = self.importer.transactions.newest(self.id()).await?;
+        let notes = ImportNotes { job: None, ..self.notes };
+        let state = ImportState { through, gaps: self.gaps.clone(), notes };
+        let before = Timestamp::from_millis(self.lease.pull.at.millis().saturating_sub(1));
+        Ok(Import { pull: OrderKey { at: before, ..self.lease.pull }, state })
     }
 
     async fn finish(self) -> Result<Imported, ImportError> {
@@ -685,13 +729,18 @@ impl Run<'_> {
                 }
                 page => page?,
             };
-            let total = page.total.filter(|total| page.has_next && *total > most);
+            // A slice has few enough pages for a day's budget, so that what is paid for is kept.
+            let of_pages = MOST_PAGES * page.rows.len().max(1) as u64;
+            let limit = if is_single_day { most } else { most.min(of_pages) };
+            let total = page.total.filter(|total| page.has_next && *total > limit);
             let wants_more = listing.add(page);
             if let Some(total) = total.filter(|_| number == 1 && !self.total_misleads) {
                 let is_same = self.same_total.replace(total) == Some(total);
                 // Should it count the days, it shrinks with them; of a single day, its pages tell.
                 if !is_single_day || room == 1 {
-                    return Ok(Fetch::TooMany { rows: if is_same { u64::MAX } else { total } });
+                    // As if the limit were the usual one.
+                    let rows = total.saturating_mul(MOST_ROWS) / limit.min(MOST_ROWS);
+                    return Ok(Fetch::TooMany { rows: if is_same { u64::MAX } else { rows } });
                 }
             }
             if listing.rows.len() as u64 > most {
@@ -729,12 +778,16 @@ impl Run<'_> {
 }
 
 impl ImportNotes {
-    /// What earlier imports have found out, and the job of the pull that this one is for.
-    fn of(leased: &Stored, lease: ImportLease) -> Self {
+    /// What earlier imports have found out, and the job of the pull that this one is for. Whether Mono pages its answers
+    /// is found out anew once a week.
+    fn of(leased: &Stored, lease: ImportLease, now: Timestamp) -> Self {
         let account = &leased.account;
         let imported = account.registers.imported.as_ref();
         let notes = imported.map(|imported| imported.value.notes).unwrap_or_default();
-        Self { job: account.job_of_pull(lease.pull), ..notes }
+        let age = notes.looked_back_on.map(|day| BusinessDay::of(now).days_after(day));
+        let is_paged =
+            notes.is_paged && age.is_some_and(|age| age < page::MOST_DAYS_WITHOUT_LISTING);
+        Self { is_paged, job: account.job_of_pull(lease.pull), ..notes }
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Plan {
     job_follow_up: u64,
     link_check: u64,
     import: u64,
-    /// Due, and left to a later run: the budget does not do for them, or Mono is left alone.
+    /// Due, and left to a later run: what is left of the budget may not do for them, or Mono is left alone.
     left_out: u64,
     /// Written by others in the meantime, and left to the next run.
     changed: u64,
@@ -80,9 +80,6 @@ impl Planner {
     /// Goes through the table once, or through as much of it as there is time for.
     pub(crate) async fn plan(&self, context: &Context) -> Result<Plan, Error> {
         let invocation = Invocation::new(context.request_id.clone(), context.deadline);
-        if self.accounts.policy().interval.is_none() {
-            return Ok(Plan::default());
-        }
         let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
         let run = Run {
             planner: self,
@@ -97,14 +94,19 @@ impl Planner {
         if let Some(next) = order.clone().find(|segment| unreached.contains(segment)) {
             self.accounts.begin_next_with(next).await?;
         }
-        let (mut chosen, unpaid) = choose(run.found.take(), self.rest().await?, &self.prices);
-        if unpaid > 0 {
+        let (mut due, rest) = (run.found.take(), self.rest().await?);
+        let found = due.len();
+        if breaker.pause.is_some() {
+            // What tells whether Mono works.
+            due.retain(|due| matches!(due.want, Want::Sync(_) | Want::Link { .. }));
+        }
+        let (mut chosen, unpaid) = choose(due, rest, &self.prices);
+        if unpaid > 0 && rest.is_some_and(|rest| rest < self.prices.realtime) {
             let code = "BUDGET_EXHAUSTED";
             warn!(code, left_out = unpaid, "today's budget does not do for all that are due");
         }
-        let due = chosen.len();
         chosen.truncate(if breaker.pause.is_some() { PROBES } else { MOST });
-        run.plan.borrow_mut().left_out += (unpaid + due - chosen.len()) as u64;
+        run.plan.borrow_mut().left_out += (found - chosen.len()) as u64;
         for candidates in chosen.chunks(BATCH) {
             run.queue(candidates).await;
         }

@@ -130,7 +130,7 @@ impl Worker {
                 let until = now + retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
                 accounts.change_breaker(|breaker| breaker.after_wish(until)).await
             }
-            Some(trouble) if trouble.is_of_the_system() => {
+            Some(trouble) if trouble.may_be_of_all() => {
                 let failed = |breaker: Breaker| {
                     if is_probe {
                         breaker.after_failed_probe(now)

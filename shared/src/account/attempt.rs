@@ -242,11 +242,18 @@ impl Trouble {
         }
     }
 
-    /// Whether it is alike for every account: Mono refuses the key, the payment or the plan, is down, or cannot be
-    /// reached.
+    /// Whether it may be alike for every account: Mono refuses the key, the payment or the plan, is down, does not
+    /// answer, or answers with nothing that can be read.
     #[must_use]
-    pub const fn is_of_the_system(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Unavailable | Self::NotConnected)
+    pub const fn may_be_of_all(&self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::Unavailable
+            | Self::Unusable(_)
+            | Self::Refused(_)
+            | Self::NotConnected => true,
+            Self::RateLimited { .. } | Self::BudgetExhausted { .. } | Self::Unmetered => false,
+        }
     }
 
     /// The word for it, in records and in the log.

@@ -95,8 +95,13 @@ pub struct ImportLease {
 pub enum ImportEnd {
     /// Its rows are in the table.
     Done(Import),
-    /// It is to be asked for again after this time.
-    Deferred(Timestamp),
+    /// It is to be asked for again.
+    Deferred {
+        /// After this time.
+        until: Timestamp,
+        /// What is done of it, in the place just before its pull: so it stays due.
+        part: Option<Import>,
+    },
     /// Its message comes again, or what it was for is gone.
     GivenUp,
 }
@@ -138,11 +143,23 @@ impl Account {
         newest.value.job_id.as_deref().map(ShortHash::of)
     }
 
-    /// Whether the rows of this pull were imported when another fact told of the same job. A sync's own answer
-    /// and the webhook that follows it are such facts.
+    /// Whether the rows of this pull were imported when another fact told of the same job, and none of them is in
+    /// doubt. A sync's own answer and the webhook that follows it are such facts. Of a pull that is not the newest
+    /// the job is not known any more: one within a job's lifetime of the import is taken for such a fact.
     fn is_of_imported_job(&self, pull: OrderKey) -> bool {
-        let imported = self.registers.imported.as_ref().and_then(|held| held.value.notes.job);
-        imported.is_some() && imported == self.job_of_pull(pull)
+        let Some(imported) = &self.registers.imported else {
+            return false;
+        };
+        let Some(job) = imported.value.notes.job else {
+            return false;
+        };
+        let newest = self.registers.pull.as_ref().map(|newest| newest.order);
+        let is_same = if newest > Some(pull) {
+            pull > imported.order && pull.at.since(imported.order.at) < Self::JOB_LIFETIME
+        } else {
+            self.job_of_pull(pull) == Some(job)
+        };
+        is_same && !imported.value.gaps.iter().any(|gap| gap.is_due(pull.at))
     }
 
     /// The account under this lease. `carried_on_from` is the holder whose work is carried on.
@@ -187,8 +204,10 @@ impl Account {
         }
         let mut ended = match end {
             ImportEnd::Done(done) => self.apply(&Fact::Import(done.clone())),
-            ImportEnd::Deferred(until) => {
-                Self { import_deferred_until: Some(*until), ..self.clone() }
+            ImportEnd::Deferred { until, part } => {
+                let with_part = part.as_ref().map(|part| self.apply(&Fact::Import(part.clone())));
+                let ended = with_part.unwrap_or_else(|| self.clone());
+                Self { import_deferred_until: Some(*until), ..ended }
             }
             ImportEnd::GivenUp => self.clone(),
         };

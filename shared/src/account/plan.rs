@@ -47,14 +47,14 @@ impl Account {
     /// What is not [marked](Want::is_marked) is queued by each plan.
     #[must_use]
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
-        let interval = policy.interval?;
+        if let Some(import) = self.deferred_import(now) {
+            return Some(import);
+        }
+        let interval = self.interval(policy).or(policy.interval)?;
         if let Some((id, asked_from)) = self.job_to_follow(now)
             && now < asked_from + JOB_INTEREST
         {
             return Some(Want::Job { id });
-        }
-        if let Some(import) = self.deferred_import(now) {
-            return Some(import);
         }
         let (want, due) = self.due(now, policy)?;
         // A lease that outlives its sync is that of one that died, whatever its echo made due since.
@@ -75,15 +75,15 @@ impl Account {
         now: Timestamp,
         policy: RefreshPolicy,
     ) -> Option<Want> {
+        if let Some(import) = self.deferred_import(now) {
+            return Some(import);
+        }
         policy.interval?;
         // A job that Mono never ends must not stand in the way of a sync that is due long after it.
         if let Some((id, asked_from)) = self.job_to_follow(now)
             && planned_at < asked_from + JOB_INTEREST
         {
             return Some(Want::Job { id });
-        }
-        if let Some(import) = self.deferred_import(now) {
-            return Some(import);
         }
         let attempted = self.is_attempted_since(planned_at);
         self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)

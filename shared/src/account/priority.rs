@@ -80,7 +80,10 @@ pub fn choose<T>(
     let mut reserved = Naira(0);
     candidates.retain(|candidate| {
         let with = reserved + candidate.want.price(prices);
-        let is_paid = rest.is_none_or(|rest| with <= rest);
+        // One sync alone may begin although its listing might have to wait.
+        let is_first = reserved == Naira(0) && matches!(candidate.want, Want::Sync(_));
+        let least = if is_first { prices.of(CallKind::Realtime) } else { with };
+        let is_paid = rest.is_none_or(|rest| least <= rest);
         if is_paid {
             reserved = with;
         }

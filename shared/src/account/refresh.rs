@@ -111,7 +111,7 @@ impl Account {
     }
 
     /// How old the account may grow at present; `None` if it is not to be refreshed.
-    fn interval(&self, policy: RefreshPolicy) -> Option<Duration> {
+    pub(super) fn interval(&self, policy: RefreshPolicy) -> Option<Duration> {
         let interval = policy.interval?;
         if self.is_payment_only() {
             return None;

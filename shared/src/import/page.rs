@@ -8,7 +8,7 @@ use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
 
 /// For how many days no other answer is asked for, as long as the pages of syncs show all that is new.
-const MOST_DAYS_WITHOUT_LISTING: u32 = 7;
+pub(super) const MOST_DAYS_WITHOUT_LISTING: u32 = 7;
 
 /// How many rows Mono held in all when the table last had all of them, if that is known and lately was compared with
 /// a listing of the whole history window, and if no days have to be looked at again.
@@ -26,7 +26,7 @@ pub(super) fn span(page: &[Transaction], days: &Days) -> Days {
     (*days.start()).min(oldest.unwrap_or(*days.start()))..=*days.end()
 }
 
-/// Whether a page shows all that is new. It does if Mono's total has grown by as many rows as are new on the page,
+/// Whether a page shows all that is new, and anything at all: else it may be from Mono's cache. It does if Mono's total has grown by as many rows as are new on the page,
 /// and if the page has every row that is stored of these days. `stored` are the rows of the page's [`span`]. The
 /// order of the page does not matter.
 pub(super) fn shows_all_news(
@@ -42,7 +42,8 @@ pub(super) fn shows_all_news(
     let (listed, held) = (ids(page), ids(stored));
     let new = listed.difference(&held).count() as u64;
     let mut recent = stored.iter().filter(|row| days.contains(&row.business_day()));
-    u64::from(now) == u64::from(before) + new
+    new > 0
+        && u64::from(now) == u64::from(before) + new
         && recent.all(|row| listed.contains(row.position.id.as_str()))
 }
 
@@ -74,6 +75,11 @@ mod tests {
         assert!(shows(278, 280), "the rows of two days are new");
         assert!(!shows(278, 281), "one is new that is not on the page");
         assert!(!shows(278, 279), "one has vanished");
+    }
+
+    #[test]
+    fn a_page_without_a_new_row_may_be_from_a_cache() {
+        assert!(!shows_all_news(&rows(5..=10), (278, 278), &days(6, 12), &rows(5..=10)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ fn queued(account: &Account, minute: u32) -> Account {
 
 /// In minutes: certainly overdue.
 const NEXT_DAY: u32 = 24 * 60 + 1;
+const DAY_MINUTES: u32 = 24 * 60;
 
 const SCHEDULED: Option<Want> = Some(Want::Sync(Reason::Scheduled));
 
@@ -178,7 +179,8 @@ fn an_import_that_was_deferred_is_planned_when_its_time_has_come() {
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(9) };
     let begun = account.begin_import(lease, None, at(1)).unwrap();
-    let deferred = begun.end_import([1; 8], &ImportEnd::Deferred(at(60))).unwrap();
+    let deferred =
+        begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part: None }).unwrap();
     assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
     assert_eq!(planned(&deferred, 60), Some(Want::Import(pull)));
     assert_eq!(deferred.still_wanted(at(60), at(61), POLICY), Some(Want::Import(pull)));
@@ -251,4 +253,48 @@ fn what_the_budget_does_not_do_for_is_left_out_and_what_costs_nothing_never_is()
     assert_eq!(named(0), ["job"]);
     assert_eq!(named(250), ["import", "link", "job"]);
     assert_eq!(named(500), ["import", "link", "reauthorised", "job"], "a sync and its listing");
+}
+
+#[test]
+fn an_import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
+    let account = record([strong(10, fresh())]);
+    let pull = account.import_due().unwrap();
+    let lease = ImportLease { holder: [1; 8], pull, until: at(20) };
+    let begun = account.begin_import(lease, None, at(11)).unwrap();
+    let before = OrderKey { at: pull.at - Duration::from_millis(1), ..pull };
+    let state = ImportState { through: Some(at(9)), ..ImportState::default() };
+    let part = Some(Import { pull: before, state });
+    let deferred = begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part }).unwrap();
+    assert_eq!(deferred.view(at(12), POLICY).transactions_through, Some(at(9)));
+    assert_eq!(planned(&deferred, 60), Some(Want::Import(pull)));
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    assert_eq!(deferred.plan(at(60), off), Some(Want::Import(pull)), "without a refresh as well");
+}
+
+#[test]
+fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_closely() {
+    let account = record([strong(0, fresh())]);
+    let pull = account.import_due().unwrap();
+    let job = Some(ShortHash::of("j"));
+    let state =
+        ImportState { notes: ImportNotes { job, ..Default::default() }, ..Default::default() };
+    let imported = account.apply(&Fact::Import(Import { pull, state }));
+    let nothing_new = Update {
+        data_status: Some(DataStatus::from_word("AVAILABLE")),
+        sync_status: Some(SyncStatus::Successful),
+        ..Update::default()
+    };
+    let newest = strong(DAY_MINUTES, News::Updated(Box::new(nothing_new)));
+    let hidden = |minute| imported.apply(&strong(minute, fresh())).apply(&newest).import_due();
+    assert_eq!(hidden(5), None);
+    assert!(hidden(45).is_some(), "too late for an echo");
+}
+
+#[test]
+fn a_single_sync_is_planned_although_its_listing_might_have_to_wait() {
+    let mut syncs = candidates();
+    syncs.retain(|candidate| matches!(candidate.want, Want::Sync(_)));
+    let (chosen, left_out) = choose(syncs, Some(Naira(249)), &Prices::default());
+    let names: Vec<_> = chosen.iter().map(|candidate| candidate.account).collect();
+    assert_eq!((names, left_out), (vec!["reauthorised"], 4));
 }

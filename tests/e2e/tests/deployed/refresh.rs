@@ -484,7 +484,7 @@ async fn with_an_interval_of_zero_nothing_is_refreshed() {
     let account = async || stack.account(&id).await.unwrap().1;
     eventually("it is known", async || account().await["status"] == "healthy").await;
     let plan = stack.plan_refresh().await.unwrap();
-    assert_eq!((&plan["scanned"], &plan["scheduled"]), (&json!(0), &json!(0)));
+    assert_eq!(plan["scheduled"], 0);
     assert_eq!(account().await["next_refresh_at"], json!(null));
     assert_eq!(mono.begun_syncs(&id), 0);
 }
