@@ -1,5 +1,5 @@
-//! A circuit breaker around the automatic refresh: when Mono fails alike for every account (no money in the wallet, a
-//! key or a plan that is refused, an outage), it is left alone, and tried with one account after each pause.
+//! A circuit breaker around the automatic refresh and imports. When Mono fails alike for every account (an empty wallet,
+//! a key or a plan that is refused, an outage), calls pause. After each pause one account is tried.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub enum Admission {
     PausedUntil(Timestamp),
 }
 
-/// So many failures open the breaker: a single account's trouble is fewer.
+/// Consecutive failures that open the breaker. One account alone causes fewer.
 const MOST_FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
@@ -57,8 +57,8 @@ impl Breaker {
         Self { paused_until: None, ..self }
     }
 
-    /// The breaker after a failure that says nothing of the account. Once it is open, what was asked before changes
-    /// nothing.
+    /// The breaker after a failure that says nothing of the account. While the
+    /// breaker is open, late failures of earlier calls are ignored.
     #[must_use]
     pub fn after_failure(self, now: Timestamp) -> Self {
         let failures = self.failures.saturating_add(1);

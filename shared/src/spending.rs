@@ -122,7 +122,7 @@ impl Reason {
     }
 }
 
-/// Who spends.
+/// Which budget a call is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purse {
     /// The system by itself: refreshes, imports and verifications.

@@ -6,13 +6,13 @@ use super::{Account, Status, Want};
 use crate::spending::{CallKind, Naira, Prices};
 use crate::timestamp::Timestamp;
 
-/// The lower, the sooner.
+/// Lower values come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Priority {
     urgency: Urgency,
-    /// Whoever was read last.
+    /// Most recently read first.
     read_at: Reverse<Option<Timestamp>>,
-    /// Whoever has the oldest data.
+    /// Oldest data first.
     synced_at: Timestamp,
 }
 
@@ -67,8 +67,8 @@ pub struct Candidate<T> {
     pub account: T,
 }
 
-/// Chooses what a budget pays for, the most important first, each at the most that it can cost. `None` is no bound.
-/// Answers with what is chosen, in order, and with how many are left out.
+/// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. The first sync needs room
+/// for the sync itself alone, not for its listing. Returns the selected candidates, in order, and the number left out.
 #[must_use]
 pub fn choose<T>(
     mut candidates: Vec<Candidate<T>>,

@@ -10,8 +10,8 @@ use crate::transaction::Transaction;
 /// For how many days no other answer is asked for, as long as the pages of syncs show all that is new.
 pub(super) const MOST_DAYS_WITHOUT_LISTING: u32 = 7;
 
-/// How many rows Mono held in all when the table last had all of them, if that is known and lately was compared with
-/// a listing of the whole history window, and if no days have to be looked at again.
+/// Mono's total when the table last matched it. `None` if it is unknown, if the last listing of the whole window is a week
+/// old, or if a gap is due.
 pub(super) fn total_before(account: &Account, now: Timestamp) -> Option<u32> {
     let state = &account.registers.imported.as_ref()?.value;
     let looked_back_on = state.notes.looked_back_on?;
@@ -20,15 +20,15 @@ pub(super) fn total_before(account: &Account, now: Timestamp) -> Option<u32> {
     state.notes.total.filter(|_| is_recent && !is_doubtful)
 }
 
-/// The days that a page has rows of, and these.
+/// `days`, extended back to the oldest row of the page.
 pub(super) fn span(page: &[Transaction], days: &Days) -> Days {
     let oldest = page.iter().map(Transaction::business_day).min();
     (*days.start()).min(oldest.unwrap_or(*days.start()))..=*days.end()
 }
 
-/// Whether a page shows all that is new, and anything at all: else it may be from Mono's cache. It does if Mono's total has grown by as many rows as are new on the page,
-/// and if the page has every row that is stored of these days. `stored` are the rows of the page's [`span`]. The
-/// order of the page does not matter.
+/// Whether the page shows every new row. All three must hold: the page has at least one new row, or it may be from Mono's
+/// cache; Mono's total grew by that number; every row stored for `days` is on the page. `stored` are the rows of the
+/// page's [`span`]. The order of the page does not matter.
 pub(super) fn shows_all_news(
     page: &[Transaction],
     totals: (u32, u32),

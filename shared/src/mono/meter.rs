@@ -27,7 +27,7 @@ pub(super) struct Purpose<'a> {
     pub(super) account_id: &'a AccountId,
 }
 
-/// A call that may be made, and is paid for as far as need be.
+/// An admitted call, with its reservation if it has a price.
 pub(super) struct Admitted<'a> {
     purpose: Purpose<'a>,
     entry: Entry,

@@ -60,8 +60,8 @@ impl Ledger {
     }
 
     /// Reserves the price of a call, if the budget has room for it. Answers with what the purse has spent or
-    /// reserved by then; `None` if the budget has no room. One conditional write. Should its answer be lost, the
-    /// SDK repeats it, and the day spends less than it may.
+    /// reserved by then; `None` if the budget has no room. One conditional write. If the response is lost,
+    /// the SDK retries and the price is reserved twice. The day then spends less than its budget.
     ///
     /// # Errors
     ///
@@ -121,7 +121,8 @@ impl Ledger {
         answer.map(drop).map_err(|error| StoreError::Unavailable(describe(&error)))
     }
 
-    /// What a purse has spent or reserved on a day. Asked by an update that adds nothing, since who plans may not read.
+    /// What a purse has spent or reserved on a day. Uses an update that adds zero, because the
+    /// planner's role has no read permission.
     ///
     /// # Errors
     ///
