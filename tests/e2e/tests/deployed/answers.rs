@@ -118,6 +118,7 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
         "next_sync_allowed_at",
         "reauthorisation_required_at",
         "ref",
+        "refresh",
         "retrieved_data",
         "status",
         "status_at",
