@@ -221,13 +221,13 @@ async fn a_plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_d
 async fn an_import_that_cannot_be_paid_today_is_done_on_another_day() {
     let (world, _turn) = poor().await;
     begin_a_new_day(world).await;
-    // Fifty naira short of a page.
+    // Nothing is left for a plan either.
     let exhaust = Client::new(&world.stack.sdk())
         .update_item()
         .table_name(world.stack.output("AccountsTableName"))
         .key("account_id", today())
         .update_expression("SET automatic = :spent")
-        .expression_attribute_values(":spent", AttributeValue::N("900".to_owned()));
+        .expression_attribute_values(":spent", AttributeValue::N("1000".to_owned()));
     exhaust.send().await.unwrap();
     let case = Case::silent(world, 8);
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
