@@ -731,7 +731,8 @@ impl Run<'_> {
             };
             // A slice has few enough pages for a day's budget, so that what is paid for is kept.
             let of_pages = MOST_PAGES * page.rows.len().max(1) as u64;
-            let limit = if is_single_day { most } else { most.min(of_pages) };
+            let is_divided = self.notes.is_paged && !is_single_day;
+            let limit = if is_divided { most.min(of_pages) } else { most };
             let total = page.total.filter(|total| page.has_next && *total > limit);
             let wants_more = listing.add(page);
             if let Some(total) = total.filter(|_| number == 1 && !self.total_misleads) {
