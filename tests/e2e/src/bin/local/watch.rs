@@ -57,6 +57,9 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("EVENT_RETENTION_DAYS", "30"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
+            ("REFRESH_POLICY", "interval"),
+            ("MONO_DAILY_BUDGET", "25000"),
+            ("MANUAL_DAILY_BUDGET", "5000"),
             ("SYNC_COOLDOWN_SECONDS", "300"),
         ])
         .env_remove("AWS_PROFILE")
