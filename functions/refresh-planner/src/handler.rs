@@ -81,9 +81,10 @@ impl Planner {
     pub(crate) async fn plan(&self, context: &Context) -> Result<Plan, Error> {
         let invocation = Invocation::new(context.request_id.clone(), context.deadline);
         let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
+        let left = invocation.deadline - Instant::now();
         let run = Run {
             planner: self,
-            scan_until: invocation.deadline - QUEUEING_TIME,
+            scan_until: invocation.deadline - QUEUEING_TIME.min(left / 2),
             plan: RefCell::default(),
             found: RefCell::default(),
             queued: Cell::new(0),
