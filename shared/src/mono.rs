@@ -280,8 +280,8 @@ impl Session<'_> {
                     warn!(account_id = %id, code, "a balance is no whole number of minor units");
                 }
                 let outcome = answer.of_sync(self.mono.version, wanted.data);
-                let page = answer.synced_page().filter(|_| outcome.brought_transactions());
-                (outcome, page)
+                let has_page = outcome.brought_transactions();
+                (outcome, has_page.then(|| answer.synced_page()).flatten())
             }
             Err(trouble) => (SyncOutcome::Trouble(trouble), None),
         };

@@ -49,17 +49,6 @@ enum Route {
     Reauthorise,
 }
 
-/// The rules of refreshing by their words in the API; `None` is the stack's.
-const REFRESH: [(&str, Option<RefreshRule>); 7] = [
-    ("default", None),
-    ("off", Some(RefreshRule::Off)),
-    ("6h", Some(RefreshRule::SixHours)),
-    ("12h", Some(RefreshRule::TwelveHours)),
-    ("24h", Some(RefreshRule::Daily)),
-    ("weekly", Some(RefreshRule::Weekly)),
-    ("on_read", Some(RefreshRule::OnRead)),
-];
-
 impl Accounts {
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
@@ -271,9 +260,13 @@ fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
         return Err(Problem::request_invalid(other.clone(), "left out: only `refresh` can be set"));
     }
     let word = body.get("refresh").and_then(Value::as_str).unwrap_or_default();
-    let known = REFRESH.iter().find(|(known, _)| *known == word);
+    if word == "default" {
+        return Ok(None);
+    }
+    // The interval is the stack's affair.
+    let rule = RefreshRule::from_word(word).filter(|rule| *rule != RefreshRule::Interval);
     let expected = "default, off, 6h, 12h, 24h, weekly or on_read";
-    known.map(|(_, rule)| *rule).ok_or_else(|| Problem::request_invalid("refresh", expected))
+    rule.map(Some).ok_or_else(|| Problem::request_invalid("refresh", expected))
 }
 
 fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {

@@ -98,7 +98,7 @@ impl Planner {
         let (mut due, rest) = (run.found.take(), self.rest().await?);
         let found = due.len();
         if breaker.pause.is_some() {
-            // What tells whether Mono works.
+            // A probe has to be a call that Mono charges.
             due.retain(|due| matches!(due.want, Want::Sync(_) | Want::Link { .. }));
         }
         let (mut chosen, unpaid) = choose(due, rest, &self.prices);

@@ -88,7 +88,7 @@ impl Worker {
         }
     }
 
-    /// Whether Mono may be asked, by the breaker. Of those who could probe at the same time, one is told to.
+    /// Asks the breaker. If several workers could probe, one of them gets the probe.
     async fn admission(&self) -> Result<(Admission, Breaker), StoreError> {
         let accounts = &self.syncer.accounts;
         let (now, breaker) = (Timestamp::now(), accounts.breaker().await?);

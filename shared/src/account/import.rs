@@ -23,7 +23,7 @@ pub struct ImportState {
 /// What an import has found out of Mono's answers, so that the next one asks for nothing in vain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportNotes {
-    /// How many rows Mono held in all, by the newest sync whose answer told.
+    /// Mono's total of rows, from the newest sync that told it.
     pub total: Option<u32>,
     /// The day on which the whole history window was last compared, or could not be.
     pub looked_back_on: Option<BusinessDay>,
@@ -143,9 +143,9 @@ impl Account {
         newest.value.job_id.as_deref().map(ShortHash::of)
     }
 
-    /// Whether the rows of this pull were imported when another fact told of the same job, and none of them is in
-    /// doubt. A sync's own answer and the webhook that follows it are such facts. Of a pull that is not the newest
-    /// the job is not known any more: one within a job's lifetime of the import is taken for such a fact.
+    /// Whether an earlier import has stored the rows of this pull, and no gap is due. A sync's answer and its webhook tell
+    /// of the same job, so one import does for both. The record knows the job of the newest pull only. An older pull
+    /// counts as the same job if it follows the imported one within a job's lifetime.
     fn is_of_imported_job(&self, pull: OrderKey) -> bool {
         let Some(imported) = &self.registers.imported else {
             return false;

@@ -11,7 +11,7 @@ use crate::timestamp::Timestamp;
 pub enum Want {
     /// A sync, which Mono charges when it brings new data.
     Sync(Reason),
-    /// Mono is to be asked for the end of a job that no webhook has told.
+    /// Poll a job at Mono, since no webhook has told how it ended.
     Job {
         /// Mono's id of it.
         id: String,

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
-use super::eventually;
 use super::manual_sync::{Answer, Case};
+use super::{eventually, item, set_number};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -101,22 +101,16 @@ impl Case {
     }
 }
 
-/// The item of today, with what was spent.
-fn today() -> AttributeValue {
+/// The key of today's item, with what was spent.
+fn today() -> String {
     let today = mono_sync::business_day::BusinessDay::of(Timestamp::now());
-    AttributeValue::S(format!("#spending#{today}"))
+    format!("#spending#{today}")
 }
 
 /// What a purse has spent today, in naira.
 async fn spent(world: &World, purse: &str) -> u64 {
-    let item = Client::new(&world.stack.sdk())
-        .get_item()
-        .table_name(world.stack.output("AccountsTableName"))
-        .key("account_id", today())
-        .send()
-        .await
-        .unwrap();
-    let naira = item.item().and_then(|item| item.get(purse)?.as_n().ok()?.parse().ok());
+    let item = item(world, &today()).await;
+    let naira = item.get(purse).and_then(|naira| naira.as_n().ok()?.parse().ok());
     naira.unwrap_or_default()
 }
 
@@ -125,21 +119,7 @@ async fn begin_a_new_day(world: &World) {
     let delete = Client::new(&world.stack.sdk())
         .delete_item()
         .table_name(world.stack.output("AccountsTableName"));
-    delete.key("account_id", today()).send().await.unwrap();
-}
-
-/// Has a time of a record, or of the item of the breaker, be this.
-async fn set_time(world: &World, key: &str, attribute: &str, at: Timestamp) {
-    Client::new(&world.stack.sdk())
-        .update_item()
-        .table_name(world.stack.output("AccountsTableName"))
-        .key("account_id", AttributeValue::S(key.to_owned()))
-        .update_expression("SET #attribute = :at")
-        .expression_attribute_names("#attribute", attribute)
-        .expression_attribute_values(":at", AttributeValue::N(at.millis().to_string()))
-        .send()
-        .await
-        .unwrap();
+    delete.key("account_id", AttributeValue::S(today())).send().await.unwrap();
 }
 
 /// Waits until Mono is asked for nothing more.
@@ -222,13 +202,7 @@ async fn an_import_that_cannot_be_paid_today_is_done_on_another_day() {
     let (world, _turn) = poor().await;
     begin_a_new_day(world).await;
     // Nothing is left for a plan either.
-    let exhaust = Client::new(&world.stack.sdk())
-        .update_item()
-        .table_name(world.stack.output("AccountsTableName"))
-        .key("account_id", today())
-        .update_expression("SET automatic = :spent")
-        .expression_attribute_values(":spent", AttributeValue::N("1000".to_owned()));
-    exhaust.send().await.unwrap();
+    set_number(world, &today(), "automatic", 1_000).await;
     let case = Case::silent(world, 8);
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
     eventually("the import is deferred", async || {
@@ -239,7 +213,7 @@ async fn an_import_that_cannot_be_paid_today_is_done_on_another_day() {
     assert_eq!((case.pages(), case.rows().await.len()), (0, 0));
     world.stack.plan_refresh().await.unwrap();
     begin_a_new_day(world).await;
-    set_time(world, &case.id, "import_deferred_until", Timestamp::now() - DAY).await;
+    set_number(world, &case.id, "import_deferred_until", (Timestamp::now() - DAY).millis()).await;
     let plan = world.stack.plan_refresh().await.unwrap();
     assert_eq!(plan["import"], 1, "{plan}");
     case.until_as_at_mono().await;
@@ -276,13 +250,7 @@ async fn syncs_on_demand_have_a_budget_of_their_own_and_are_refused_when_it_is_s
 #[tokio::test]
 async fn an_empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_ends_the_pause() {
     let (world, _turn) = rich().await;
-    let breaker = async || {
-        let item = Client::new(&world.stack.sdk())
-            .get_item()
-            .table_name(world.stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S("#refresh".to_owned()));
-        item.send().await.unwrap().item().unwrap().clone()
-    };
+    let breaker = async || item(world, "#refresh").await;
     let mut cases = Vec::new();
     for _ in 0..40 {
         let case = Case::overdue(world, DAY * 2).await;
@@ -315,7 +283,7 @@ async fn an_empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe
     assert_eq!(paused["scheduled"], 1, "{paused}");
     sleep(Duration::from_secs(3)).await;
     assert_eq!(world.mono.begun_syncs(&probe.id), 0, "the pause is not over");
-    set_time(world, "#refresh", "paused_until", Timestamp::now()).await;
+    set_number(world, "#refresh", "paused_until", Timestamp::now().millis()).await;
     let other = Case::overdue(world, DAY * 3).await;
     other.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
     assert_eq!(world.stack.plan_refresh().await.unwrap()["scheduled"], 1);
@@ -335,14 +303,7 @@ async fn under_on_read_an_account_is_refreshed_once_somebody_has_read_it() {
     for case in [&read, &unread] {
         case.told_synced(DAY + Duration::from_hours(6)).await;
     }
-    let due = async |case: &Case| {
-        let item = Client::new(&world.stack.sdk())
-            .get_item()
-            .table_name(world.stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S(case.id.clone()));
-        let item = item.send().await.unwrap();
-        item.item().unwrap().contains_key("next_refresh_at")
-    };
+    let due = async |case: &Case| item(world, &case.id).await.contains_key("next_refresh_at");
     assert!(due(&read).await, "it was looked at");
     world.stack.plan_refresh().await.unwrap();
     eventually("it is refreshed", async || world.mono.begun_syncs(&read.id) == 1).await;
@@ -366,6 +327,7 @@ async fn an_account_has_a_rule_of_its_own_and_shows_it() {
     }
     for (body, name) in [
         (json!({ "refresh": "hourly" }), "refresh"),
+        (json!({ "refresh": "interval" }), "refresh"),
         (json!({ "refresh": 6 }), "refresh"),
         (json!({}), "refresh"),
         (json!({ "refresh": "off", "name": "Ada" }), "name"),

@@ -105,8 +105,40 @@ async fn a_function_that_dies_between_two_writes_is_made_good_when_its_lease_has
     assert_ne!(rows, case.rows_at_mono(), "a part of it is written");
     assert_eq!(case.import(&job, 1).await, json!([]), "its lease holds: it is queued anew");
     assert_eq!(case.rows().await, rows);
-    // The lease lasts for as long as the function may, and its job looks every quarter of a minute.
-    sleep(Duration::from_secs(100)).await;
+    sleep(Duration::from_secs(70)).await;
+    case.until_as_at_mono().await;
+}
+
+#[tokio::test]
+async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
+    // Pages of five rows: the year is imported in parts of 150 rows at most, six batches of writes.
+    let history = History {
+        transactions: 300,
+        days: 365,
+        largest_page: 5,
+        always_paged: true,
+        ..History::default()
+    };
+    let case = Case::unseen(Dialect::V2, Link { history: Some(history), ..Link::default() });
+    let mono = &case.world.mono;
+    let event = mono.event(sandbox::Kind::AccountUpdated, &case.id).unwrap();
+    // The balance alone: no import follows.
+    let event = event.with("/data/meta/retrieved_data", json!(["identity", "balance"]));
+    mono.send(&event);
+    case.when("it is known", |account| account["last_event_at"].is_string()).await;
+    let mut failures = vec![Failure::Pass; 7];
+    failures.push(Failure::AccessDenied);
+    fail("BatchWriteItem", &case.id, &failures);
+    assert_eq!(case.import(&case.job(), 1).await, json!([]), "what is done is done");
+    assert_eq!(local().proxy.pending_faults(&case.id), 0);
+    let rows = case.rows().await.len();
+    assert!((1..300).contains(&rows), "a part of it is written: {rows}");
+    eventually("it is logged", async || {
+        let lines = case.world.stack.log("importer").await.unwrap();
+        lines.iter().any(|line| line.contains(&case.id) && line.contains("\"carried_on\""))
+    })
+    .await;
+    sleep(Duration::from_mins(1)).await;
     case.until_as_at_mono().await;
 }
 

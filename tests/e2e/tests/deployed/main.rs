@@ -30,12 +30,15 @@ mod sync_faults;
 mod transactions;
 mod volume;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::proxy::Failure;
 use e2e::samples::LOCAL_SECRET;
-use e2e::shared_stack::{local, stack};
+use e2e::shared_stack::{World, local, stack};
 use reqwest::{Method, Response};
 use sandbox::{Dialect, Sandbox, Settings};
 use serde_json::{Value, json};
@@ -107,6 +110,29 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
             },
         },
     })
+}
+
+/// An item of the accounts table, as it is stored.
+async fn item(world: &World, key: &str) -> HashMap<String, AttributeValue> {
+    let read = Client::new(&world.stack.sdk())
+        .get_item()
+        .table_name(world.stack.output("AccountsTableName"))
+        .key("account_id", AttributeValue::S(key.to_owned()));
+    read.send().await.unwrap().item.unwrap_or_default()
+}
+
+/// Has a number of such an item be this: a time, in milliseconds, or naira.
+async fn set_number(world: &World, key: &str, attribute: &str, number: u64) {
+    Client::new(&world.stack.sdk())
+        .update_item()
+        .table_name(world.stack.output("AccountsTableName"))
+        .key("account_id", AttributeValue::S(key.to_owned()))
+        .update_expression("SET #attribute = :number")
+        .expression_attribute_names("#attribute", attribute)
+        .expression_attribute_values(":number", AttributeValue::N(number.to_string()))
+        .send()
+        .await
+        .unwrap();
 }
 
 /// Makes the next requests for this operation and with this text fail, each in its way.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::manual_sync::Case;
-use super::{eventually, fail};
+use super::{eventually, fail, item, set_number};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -87,28 +87,12 @@ impl Alone {
 
     /// Until when Mono wants to be left alone by all.
     async fn paused_until(&self) -> Timestamp {
-        let item = Client::new(&self.world.stack.sdk())
-            .get_item()
-            .table_name(self.world.stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S("#refresh".to_owned()))
-            .send()
-            .await
-            .unwrap();
-        let until = item.item().unwrap()["paused_until"].as_n().unwrap().parse().unwrap();
-        Timestamp::from_millis(until)
+        let item = item(self.world, "#refresh").await;
+        Timestamp::from_millis(item["paused_until"].as_n().unwrap().parse().unwrap())
     }
 
     async fn set(&self, key: &str, attribute: &str, at: Timestamp) {
-        Client::new(&self.world.stack.sdk())
-            .update_item()
-            .table_name(self.world.stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S(key.to_owned()))
-            .update_expression("SET #attribute = :at")
-            .expression_attribute_names("#attribute", attribute)
-            .expression_attribute_values(":at", AttributeValue::N(at.millis().to_string()))
-            .send()
-            .await
-            .unwrap();
+        set_number(self.world, key, attribute, at.millis()).await;
     }
 }
 
