@@ -1,7 +1,6 @@
 # The few commands a person types. All tools are installed below .venv, none anywhere else.
 
 SHELL := /bin/bash
-.SHELLFLAGS := -o pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
@@ -70,8 +69,9 @@ clean: ## Remove everything that was built and installed
 $(BUILT): $(SOURCES) | .venv/tools
 	@tests/tools/room-for-a-build
 	@echo 'Building the functions; the first time takes some minutes.'
-	@# Without SAM's advice to deploy: this build is for this machine alone.
-	@sam build --build-dir $(LOCAL) --parameter-overrides Architecture=$(MACHINE) 2>&1 | \
+	@# Without SAM's advice to deploy: this build is for this machine alone. The recipe sets pipefail itself, since
+	@# make 3.81, which macOS has, ignores .SHELLFLAGS.
+	@set -o pipefail; sam build --build-dir $(LOCAL) --parameter-overrides Architecture=$(MACHINE) 2>&1 | \
 		sed '/^Commands you can use next/,$$d'
 	@touch $@
 

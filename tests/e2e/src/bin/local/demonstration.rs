@@ -321,7 +321,7 @@ Or, since the emulator asks for a signature and takes any:
 
   # what happened to it; who needs someone; where to send a customer
   curl -s -H 'authorization: any' {api}/accounts/{account_id}/events
-  curl -s -H 'authorization: any' '{api}/accounts?status=failed&limit=10'
+  curl -s -H 'authorization: any' '{api}/accounts?limit=10&status=failed'
   curl -s -X POST -H 'authorization: any' {api}/accounts/{account_id}/reauthorise
 
   # have it synced; `?data=balance` for the balance alone
