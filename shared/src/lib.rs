@@ -7,13 +7,14 @@
 //! of.
 //!
 //! The rest are thin adapters: [`mono`] to Mono's API, [`store`] to DynamoDB, [`queue`] and [`batch`]
-//! to SQS, [`stored_secret`] and [`secret_cache`] to Secrets Manager, [`request`] and [`problem`] to
+//! to SQS, [`stored_secret`] and [`secret_cache`] to Secrets Manager, [`api`], [`request`] and [`problem`] to
 //! HTTP,
 //! [`config`], [`invocation`], [`aws`] and [`telemetry`] to Lambda. [`sync`] is what brings `mono`
 //! and `store` together.
 
 pub mod account;
 pub mod account_id;
+pub mod api;
 pub mod aws;
 pub mod batch;
 pub mod breaker;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::{Error, Request, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::mono::{KeyCache, Meter, Mono};
 use mono_sync::store::{AccountStore, EventStore, TransactionStore};
-use mono_sync::{aws, telemetry};
+use mono_sync::{api, aws, telemetry};
 
 use handler::Accounts;
 
@@ -47,5 +47,5 @@ async fn main() -> Result<(), Error> {
         mono: Mono::new(version, base_url, keys, meter, MONO_LIMIT),
         owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
     };
-    run(service_fn(async move |request: Request| accounts.answer(request).await)).await
+    api::serve(service_fn(async move |request: Request| accounts.answer(request).await)).await
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_sqs::Client as Sqs;
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::{Error, Request, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::mono::{KeyCache, Meter, Mono};
 use mono_sync::queue::{ImportQueue, JobQueue};
 use mono_sync::store::AccountStore;
 use mono_sync::sync::Syncer;
-use mono_sync::{aws, telemetry};
+use mono_sync::{api, aws, telemetry};
 
 use handler::ManualSync;
 
@@ -45,5 +45,5 @@ async fn main() -> Result<(), Error> {
         },
         owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
     };
-    run(service_fn(async move |request: Request| manual_sync.answer(request).await)).await
+    api::serve(service_fn(async move |request: Request| manual_sync.answer(request).await)).await
 }

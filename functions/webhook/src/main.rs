@@ -4,12 +4,12 @@ mod handler;
 
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_sqs::Client as Sqs;
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::{Error, Request, service_fn};
 use mono_sync::aws::Patience;
 use mono_sync::config::Environment;
 use mono_sync::queue::WebhookQueue;
 use mono_sync::secret_cache::SecretCache;
-use mono_sync::{aws, telemetry};
+use mono_sync::{api, aws, telemetry};
 
 use handler::Webhook;
 
@@ -25,5 +25,5 @@ async fn main() -> Result<(), Error> {
         ),
         queue: WebhookQueue::new(Sqs::new(&sdk), environment.required("WEBHOOK_QUEUE_URL")?),
     };
-    run(service_fn(async move |request: Request| webhook.answer(request).await)).await
+    api::serve(service_fn(async move |request: Request| webhook.answer(request).await)).await
 }

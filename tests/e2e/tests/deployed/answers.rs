@@ -1,6 +1,6 @@
 //! What a caller of the API is told.
 
-use e2e::samples::LOCAL_SECRET;
+use e2e::samples::{self, LOCAL_SECRET};
 use e2e::shared_stack::stack;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -43,6 +43,29 @@ async fn both_names_of_the_header_are_accepted_in_any_case() {
     {
         let answer = send(webhook().header(name, LOCAL_SECRET).body("{}")).await;
         assert_eq!(answer.status(), 200, "{name}");
+    }
+}
+
+/// Past the emulator, which would not let each of them through.
+#[tokio::test]
+async fn whatever_query_headers_and_claims_a_request_has_no_function_fails() {
+    let samples = samples::all();
+    for odd in ["\"", "<", ">", " ", "#", "\u{7f}", "é", "%zz"] {
+        let mut event = samples["webhook/wrong_secret.json"].clone();
+        event["rawQueryString"] = json!(format!("a={odd}"));
+        event["headers"]["x-odd"] = json!(odd);
+        event["headers"]["x-forwarded-proto"] = json!(odd);
+        let answer = stack().invoke("WebhookFunction", &event).await.unwrap();
+        assert_eq!(answer["statusCode"], 401, "{odd:?}: {answer}");
+
+        let mut event = samples["accounts/get_account.json"].clone();
+        event["rawQueryString"] = json!(format!("a={odd}"));
+        let claims = json!({ "customer": 4711, "roles": [odd], "none": null });
+        event["requestContext"]["authorizer"] =
+            json!({ "jwt": { "claims": claims, "scopes": null } });
+        event["pathParameters"]["account_id"] = json!(account_id());
+        let answer = stack().invoke("AccountsFunction", &event).await.unwrap();
+        assert_eq!(answer["statusCode"], 404, "{odd:?}: {answer}");
     }
 }
 
