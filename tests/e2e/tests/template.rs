@@ -219,9 +219,10 @@ fn consumers_report_the_items_that_failed(template: &Template) -> Vec<String> {
         .collect()
 }
 
+/// A first deployment that rolls back leaves no table.
 fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -> Vec<String> {
     let shape = json!({
-        "DeletionPolicy": "Retain",
+        "DeletionPolicy": "RetainExceptOnCreate",
         "UpdateReplacePolicy": "Retain",
         "Properties": {
             "BillingMode": "PAY_PER_REQUEST",
@@ -391,7 +392,9 @@ fn browsers_may_call_from_the_origin_that_is_given(template: &Template) -> Vec<S
     let cors = json!({
         "AllowOrigins": [{ "Ref": "CorsAllowOrigin" }],
         "AllowMethods": ["GET", "POST", "PATCH"],
-        "AllowHeaders": ["authorization", "content-type"],
+        "AllowHeaders": [
+            "authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
+        ],
         "ExposeHeaders": ["x-request-id", "retry-after", "apigw-requestid"],
         "MaxAge": 3600,
     });
@@ -519,6 +522,15 @@ fn refusals_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
     found
 }
 
+/// Lambda would repeat a plan that failed, twice; the next run does what is left.
+fn schedules_are_not_repeated_by_lambda(template: &Template) -> Vec<String> {
+    let scheduled = template.each(FUNCTION).filter(|(_, function)| {
+        entries(&function["Events"]).any(|(_, event)| event["Type"] == "Schedule")
+    });
+    let shape = json!({ "Properties": { "EventInvokeConfig": { "MaximumRetryAttempts": 0 } } });
+    template.differences(scheduled.map(|(id, _)| id), &shape)
+}
+
 fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, dashboard) in template.each(DASHBOARD) {
@@ -628,6 +640,7 @@ rules! {
     }
     tables_are_on_demand_encrypted_restorable_and_retained {
         "/AccountsTable/DeletionPolicy" => json!("Delete"),
+        "/AccountsTable/DeletionPolicy" => json!("Retain"),
         "/AccountsTable/UpdateReplacePolicy" => Value::Null,
         "/AccountsTable/Properties/BillingMode" => json!("PROVISIONED"),
         "/AccountsTable/Properties/SSESpecification" => Value::Null,
@@ -693,6 +706,7 @@ rules! {
         "/HttpApi/Properties/CorsConfiguration" => Value::Null,
         "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowOrigins" => json!(["*"]),
         "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowCredentials" => json!(true),
+        "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowHeaders" => json!(["authorization", "content-type"]),
         "/HttpApi/Properties/CorsConfiguration/Fn::If/2" => json!({ "AllowOrigins": ["*"] }),
         "//Conditions/HasCorsAllowOrigin" => Value::Null,
     }
@@ -724,6 +738,10 @@ rules! {
         "/WebhookRejectedFilter/Properties/LogGroupName" => json!({ "Ref": "AccountsLogGroup" }),
         "/MonoKeyRefusedAlarm/Properties/MetricName" => json!("Errors"),
         "/AccountsMonoKeyRefusedFilter/Properties/LogGroupName" => json!({ "Ref": "ProcessorLogGroup" }),
+    }
+    schedules_are_not_repeated_by_lambda {
+        "/RefreshPlannerFunction/Properties/EventInvokeConfig" => Value::Null,
+        "/RefreshPlannerFunction/Properties/EventInvokeConfig/MaximumRetryAttempts" => json!(2),
     }
     the_dashboard_shows_every_function_queue_and_table {
         "/Dashboard/Properties/DashboardBody" => json!({ "Fn::Sub": "{}" }),
