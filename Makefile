@@ -4,9 +4,8 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-# What the functions are built for here, and what for AWS.
+# What the functions are built for here.
 MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
-ARCHITECTURE := arm64
 SOURCES := $(shell find functions shared/src -name '*.rs') $(wildcard functions/*/Cargo.toml) \
            shared/Cargo.toml Cargo.toml Cargo.lock template.yaml rust-toolchain.toml
 # Apart from what `make deploy` builds for AWS, which may be for another architecture.
@@ -56,8 +55,11 @@ build: $(BUILT) ## Build the functions for this machine
 
 .PHONY: deploy
 deploy: .venv/tools ## Build for AWS and deploy, with questions (ARCHITECTURE=x86_64: not for arm64)
-	sam build --parameter-overrides Architecture=$(ARCHITECTURE)
-	sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)
+	@tests/tools/deploy $(ARCHITECTURE)
+
+.PHONY: set-secret
+set-secret: .venv/tools ## Change one secret of the deployed stack (SECRET=MonoSecretKey: not the webhook secret)
+	@tests/tools/set-secret $(or $(SECRET),MonoWebhookSecret)
 
 .PHONY: tools
 tools: .venv/tools ## Install SAM, cargo-lambda, the emulator and a validator below .venv
