@@ -23,7 +23,7 @@ pub struct ImportState {
 /// What an import has found out of Mono's answers, so that the next one asks for nothing in vain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportNotes {
-    /// Mono's total of rows, from the newest sync that told it.
+    /// The number of rows at Mono, from the newest sync whose answer had it.
     pub total: Option<u32>,
     /// The day on which the whole history window was last compared, or could not be.
     pub looked_back_on: Option<BusinessDay>,

@@ -11,7 +11,7 @@ use crate::timestamp::Timestamp;
 pub enum Want {
     /// A sync, which Mono charges when it brings new data.
     Sync(Reason),
-    /// Poll a job at Mono, since no webhook has told how it ended.
+    /// A poll of a job at Mono: no webhook has reported its end.
     Job {
         /// Mono's id of it.
         id: String,

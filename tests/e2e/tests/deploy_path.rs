@@ -167,7 +167,7 @@ async fn each_answer_is_given_once_and_a_secret_is_changed_alone() {
         ("AlarmEmail", "ops@example.com"),
     ];
     checkout.deploy(&[&secrets[..], &chosen[..]].concat());
-    assert_eq!(checkout.built(), "x86_64", "built anew for what was answered");
+    assert_eq!(checkout.built(), "x86_64", "the build is for the answered architecture");
     let first = checkout.state();
     for (name, answer) in chosen {
         assert_eq!(first[name], answer);
