@@ -31,7 +31,7 @@ pub use import::{
 pub use link::Link;
 pub use order::{Evidence, OrderKey, Rank, ShortHash};
 pub use plan::Want;
-pub use priority::{Candidate, Priority, choose};
+pub use priority::{Candidate, Priority, Shortlist};
 pub use recent::Recent;
 pub use refresh::{RefreshPolicy, RefreshRule};
 pub use status::{Attention, Standing, Status};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use lambda_runtime::{Context, Error};
-use mono_sync::account::{Candidate, Want, choose};
+use mono_sync::account::{Candidate, Shortlist, Want};
 use mono_sync::business_day::BusinessDay;
 use mono_sync::invocation::Invocation;
 use mono_sync::queue::{Job, JobQueue};
@@ -71,7 +71,9 @@ struct Run<'a> {
     planner: &'a Planner,
     scan_until: Instant,
     plan: RefCell<Plan>,
-    found: RefCell<Vec<Candidate<Seen>>>,
+    found: RefCell<Shortlist<Seen>>,
+    /// Mono fails alike for all: it is only tried whether it still does.
+    is_paused: bool,
     /// How many accounts were queued so far.
     queued: Cell<u64>,
 }
@@ -82,11 +84,13 @@ impl Planner {
         let invocation = Invocation::new(context.request_id.clone(), context.deadline);
         let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
         let left = invocation.deadline - Instant::now();
+        let is_paused = breaker.pause.is_some();
         let run = Run {
             planner: self,
             scan_until: invocation.deadline - QUEUEING_TIME.min(left / 2),
             plan: RefCell::default(),
-            found: RefCell::default(),
+            found: RefCell::new(Shortlist::new(if is_paused { PROBES } else { MOST })),
+            is_paused,
             queued: Cell::new(0),
         };
         let unreached = run.segments(first_segment).await;
@@ -95,19 +99,15 @@ impl Planner {
         if let Some(next) = order.clone().find(|segment| unreached.contains(segment)) {
             self.accounts.begin_next_with(next).await?;
         }
-        let (mut due, rest) = (run.found.take(), self.rest().await?);
-        let found = due.len();
-        if breaker.pause.is_some() {
-            // A probe has to be a call that Mono charges.
-            due.retain(|due| matches!(due.want, Want::Sync(_) | Want::Link { .. }));
-        }
-        let (mut chosen, unpaid) = choose(due, rest, &self.prices);
-        if unpaid > 0 && rest.is_some_and(|rest| rest < self.prices.realtime) {
+        let found = run.found.replace(Shortlist::new(0));
+        let (seen, rest) = (found.seen(), self.rest().await?);
+        let (chosen, is_short) = found.choose(rest, &self.prices);
+        let left_out = (seen - chosen.len()) as u64;
+        if is_short && rest.is_some_and(|rest| rest < self.prices.realtime) {
             let code = "BUDGET_EXHAUSTED";
-            warn!(code, left_out = unpaid, "today's budget does not do for all that are due");
+            warn!(code, left_out, "today's budget does not do for all that are due");
         }
-        chosen.truncate(if breaker.pause.is_some() { PROBES } else { MOST });
-        run.plan.borrow_mut().left_out += (found - chosen.len()) as u64;
+        run.plan.borrow_mut().left_out = left_out;
         for candidates in chosen.chunks(BATCH) {
             run.queue(candidates).await;
         }
@@ -160,8 +160,11 @@ impl Run<'_> {
             let at = Timestamp::now();
             let page = self.planner.accounts.scan(segment, position, at).await?;
             self.plan.borrow_mut().scanned += page.scanned;
-            self.keep(page.accounts.iter().filter_map(|stored| {
+            self.found.borrow_mut().extend(page.accounts.iter().filter_map(|stored| {
                 let want = stored.account.plan(at, policy)?;
+                if self.is_paused && !is_probe(&want) {
+                    return None;
+                }
                 let priority = stored.account.priority(&want);
                 Some(Candidate { priority, want, account: Seen { claim: stored.into(), at } })
             }));
@@ -171,17 +174,6 @@ impl Run<'_> {
             };
         }
         Ok(false)
-    }
-
-    /// Of all that is found, the most important are kept: a run has memory for twice as many as it queues.
-    fn keep(&self, candidates: impl Iterator<Item = Candidate<Seen>>) {
-        let mut found = self.found.borrow_mut();
-        found.extend(candidates);
-        if found.len() > 2 * MOST {
-            found.sort_by_key(|candidate| candidate.priority);
-            self.plan.borrow_mut().left_out += (found.len() - MOST) as u64;
-            found.truncate(MOST);
-        }
     }
 
     /// Marks first, so that nobody queues them too; what then cannot be queued is unmarked.
@@ -233,6 +225,11 @@ impl Run<'_> {
         let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
         Job { account_id, body, delay }
     }
+}
+
+/// A probe has to be a call that Mono charges.
+const fn is_probe(want: &Want) -> bool {
+    matches!(want, Want::Sync(_) | Want::Link { .. })
 }
 
 impl Plan {

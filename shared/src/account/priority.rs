@@ -67,28 +67,61 @@ pub struct Candidate<T> {
     pub account: T,
 }
 
-/// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. The first sync needs room
-/// for the sync itself alone, not for its listing. Returns the selected candidates, in order, and the number left out.
-#[must_use]
-pub fn choose<T>(
-    mut candidates: Vec<Candidate<T>>,
-    rest: Option<Naira>,
-    prices: &Prices,
-) -> (Vec<Candidate<T>>, usize) {
-    let found = candidates.len();
-    candidates.sort_by_key(|candidate| candidate.priority);
-    let mut reserved = Naira(0);
-    candidates.retain(|candidate| {
-        let with = reserved + candidate.want.price(prices);
-        // One sync alone may begin although its listing might have to wait.
-        let is_first = reserved == Naira(0) && matches!(candidate.want, Want::Sync(_));
-        let least = if is_first { prices.of(CallKind::Realtime) } else { with };
-        let is_paid = rest.is_none_or(|rest| least <= rest);
-        if is_paid {
-            reserved = with;
+/// The most important of all candidates seen, at most as many as asked for.
+#[derive(Debug)]
+pub struct Shortlist<T> {
+    most: usize,
+    candidates: Vec<Candidate<T>>,
+    seen: usize,
+}
+
+impl<T> Shortlist<T> {
+    /// An empty one that selects at most this many. It holds twice as many in memory.
+    #[must_use]
+    pub const fn new(most: usize) -> Self {
+        Self { most, candidates: Vec::new(), seen: 0 }
+    }
+
+    /// How many candidates it was offered.
+    #[must_use]
+    pub const fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. The first sync
+    /// needs room for the sync itself alone, not for its listing. Returns the selected candidates, in order, and
+    /// whether the budget left any out.
+    #[must_use]
+    pub fn choose(mut self, rest: Option<Naira>, prices: &Prices) -> (Vec<Candidate<T>>, bool) {
+        let found = self.candidates.len();
+        self.candidates.sort_by_key(|candidate| candidate.priority);
+        let mut reserved = Naira(0);
+        self.candidates.retain(|candidate| {
+            let with = reserved + candidate.want.price(prices);
+            // One sync alone may begin although its listing might have to wait.
+            let is_first = reserved == Naira(0) && matches!(candidate.want, Want::Sync(_));
+            let least = if is_first { prices.of(CallKind::Realtime) } else { with };
+            let is_paid = rest.is_none_or(|rest| least <= rest);
+            if is_paid {
+                reserved = with;
+            }
+            is_paid
+        });
+        let is_short = self.candidates.len() < found;
+        self.candidates.truncate(self.most);
+        (self.candidates, is_short)
+    }
+}
+
+impl<T> Extend<Candidate<T>> for Shortlist<T> {
+    fn extend<I: IntoIterator<Item = Candidate<T>>>(&mut self, candidates: I) {
+        for candidate in candidates {
+            self.seen += 1;
+            self.candidates.push(candidate);
+            if self.candidates.len() > 2 * self.most {
+                self.candidates.sort_by_key(|candidate| candidate.priority);
+                self.candidates.truncate(self.most);
+            }
         }
-        is_paid
-    });
-    let left_out = found - candidates.len();
-    (candidates, left_out)
+    }
 }

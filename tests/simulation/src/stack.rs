@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use mono_sync::account::{Candidate, choose};
+use mono_sync::account::{Candidate, Shortlist};
 use mono_sync::spending::Budget;
 
 use crate::behaviour::Behaviour;
@@ -72,18 +72,18 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
         })
         .collect();
     for plan_at in Life::plans(world) {
-        let mut candidates = Vec::new();
+        let mut due = Shortlist::new(lives.len());
         for (number, life) in lives.iter_mut().enumerate() {
             life.advance(plan_at, &mut report);
             if let Some((want, priority)) = life.want(plan_at) {
-                candidates.push(Candidate { priority, want, account: number });
+                due.extend([Candidate { priority, want, account: number }]);
             }
         }
         let (rest, prices) = {
             let mut till = till.borrow_mut();
             (till.rest(plan_at), till.prices)
         };
-        let (chosen, _) = choose(candidates, rest, &prices);
+        let (chosen, _) = due.choose(rest, &prices);
         for Candidate { want, account, .. } in chosen {
             lives[account].queue(plan_at, &want, &mut report);
         }

@@ -233,21 +233,36 @@ fn candidates() -> Vec<Candidate<&'static str>> {
     ]
 }
 
+/// The names of those chosen, in order, and whether the budget left any out.
+fn chosen(
+    candidates: impl IntoIterator<Item = Candidate<&'static str>>,
+    most: usize,
+    rest: Option<u64>,
+) -> (Vec<&'static str>, bool) {
+    let mut shortlist = Shortlist::new(most);
+    shortlist.extend(candidates);
+    let (chosen, is_short) = shortlist.choose(rest.map(Naira), &Prices::default());
+    (chosen.iter().map(|candidate| candidate.account).collect(), is_short)
+}
+
 #[test]
 fn who_waits_for_proof_who_was_read_last_and_who_is_oldest_come_first() {
-    let (chosen, left_out) = choose(candidates(), None, &Prices::default());
-    let order: Vec<_> = chosen.iter().map(|candidate| candidate.account).collect();
     let expected =
         ["import", "link", "reauthorised", "read last", "read", "oldest", "fresher", "job"];
-    assert_eq!((order, left_out), (expected.to_vec(), 0));
+    assert_eq!(chosen(candidates(), 8, None), (expected.to_vec(), false));
+    for most in 0..8 {
+        let (names, is_short) = chosen(candidates().into_iter().cycle().take(8 * 5), most, None);
+        assert!(!is_short && names.len() == most, "{names:?}");
+        let each_five_times = expected.iter().flat_map(|name| [*name; 5]);
+        assert!(names.into_iter().eq(each_five_times.take(most)), "whenever it was offered");
+    }
 }
 
 #[test]
 fn what_the_budget_does_not_do_for_is_left_out_and_what_costs_nothing_never_is() {
     let named = |rest| {
-        let (chosen, left_out) = choose(candidates(), Some(Naira(rest)), &Prices::default());
-        let names: Vec<_> = chosen.iter().map(|candidate| candidate.account).collect();
-        assert_eq!(names.len() + left_out, 8);
+        let (names, is_short) = chosen(candidates(), 8, Some(rest));
+        assert!(is_short);
         names
     };
     assert_eq!(named(0), ["job"]);
@@ -294,7 +309,5 @@ fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_
 fn a_single_sync_is_planned_although_its_listing_might_have_to_wait() {
     let mut syncs = candidates();
     syncs.retain(|candidate| matches!(candidate.want, Want::Sync(_)));
-    let (chosen, left_out) = choose(syncs, Some(Naira(249)), &Prices::default());
-    let names: Vec<_> = chosen.iter().map(|candidate| candidate.account).collect();
-    assert_eq!((names, left_out), (vec!["reauthorised"], 4));
+    assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));
 }

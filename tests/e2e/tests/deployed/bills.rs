@@ -24,12 +24,12 @@ fn history(transactions: usize, (_, largest_page, always_paged): (&str, usize, b
 
 impl Case {
     /// What Mono charges for this account, in naira.
-    fn bill(&self) -> u64 {
+    pub(super) fn bill(&self) -> u64 {
         self.world.mono.bill(&self.id).naira
     }
 
     /// What the functions say that they have spent on it.
-    async fn metered(&self) -> u64 {
+    pub(super) async fn metered(&self) -> u64 {
         let mut naira = 0;
         for function in ["manual-sync", "refresh-worker", "importer"] {
             let lines = self.world.stack.log(function).await.unwrap();

@@ -21,20 +21,24 @@ use super::{eventually, item, set_number};
 
 const DAY: Duration = Duration::from_hours(24);
 
-async fn deploy(name: &str, parameters: &[(&str, &str)]) -> World {
-    let mono = start_mono(Dialect::V2).await.unwrap();
-    let url = mono.url();
-    let own = [
-        ("MonoSecretKey", LOCAL_KEY),
-        ("MonoWebhookSecret", LOCAL_SECRET),
-        ("MonoApiBaseUrl", url.as_str()),
-        ("RefreshMaximumConcurrency", "10"),
-    ];
-    let parameters: Vec<_> = own.iter().chain(parameters).copied().collect();
-    let stack = Stack::deploy(&local().emulator, name, &parameters).await.unwrap();
-    stack.redeliver_soon().await;
-    mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).unwrap();
-    World { stack, mono }
+/// Where it is waited for `aside`, the emulator must be there already: it is started aside as well.
+pub(super) fn deploy(name: &str, parameters: &[(&str, &str)]) -> impl Future<Output = World> {
+    let emulator = &local().emulator;
+    async move {
+        let mono = start_mono(Dialect::V2).await.unwrap();
+        let url = mono.url();
+        let own = [
+            ("MonoSecretKey", LOCAL_KEY),
+            ("MonoWebhookSecret", LOCAL_SECRET),
+            ("MonoApiBaseUrl", url.as_str()),
+            ("RefreshMaximumConcurrency", "10"),
+        ];
+        let parameters: Vec<_> = own.iter().chain(parameters).copied().collect();
+        let stack = Stack::deploy(emulator, name, &parameters).await.unwrap();
+        stack.redeliver_soon().await;
+        mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).unwrap();
+        World { stack, mono }
+    }
 }
 
 /// 1,000 naira for the system, and 250 for people. One test after the other.
@@ -68,14 +72,14 @@ async fn rich() -> (&'static World, MutexGuard<'static, ()>) {
 }
 
 impl Case {
-    fn silent(world: &'static World, transactions: usize) -> Self {
+    pub(super) fn silent(world: &'static World, transactions: usize) -> Self {
         let history = History { transactions, days: 5, ..History::default() };
         let link = Link { silent: true, history: Some(history), ..Link::default() };
         Self { world, id: world.mono.link(link) }
     }
 
     /// Overdue: synced so long ago, and nothing new then.
-    async fn overdue(world: &'static World, ago: Duration) -> Self {
+    pub(super) async fn overdue(world: &'static World, ago: Duration) -> Self {
         let case = Self::silent(world, 0);
         case.told_synced(ago).await;
         case
@@ -108,7 +112,7 @@ fn today() -> String {
 }
 
 /// What a purse has spent today, in naira.
-async fn spent(world: &World, purse: &str) -> u64 {
+pub(super) async fn spent(world: &World, purse: &str) -> u64 {
     let item = item(world, &today()).await;
     let naira = item.get(purse).and_then(|naira| naira.as_n().ok()?.parse().ok());
     naira.unwrap_or_default()
@@ -123,7 +127,7 @@ async fn begin_a_new_day(world: &World) {
 }
 
 /// Waits until Mono is asked for nothing more.
-async fn quiet(world: &World) {
+pub(super) async fn quiet(world: &World) {
     let mut calls = usize::MAX;
     while world.mono.calls().len() != calls {
         calls = world.mono.calls().len();

@@ -7,6 +7,7 @@ mod answers;
 mod attention;
 mod authorisation;
 mod bare;
+mod big_day;
 mod bills;
 mod budget;
 mod burst;
@@ -22,11 +23,13 @@ mod logs;
 mod manual_sync;
 mod odd_events;
 mod odd_statements;
+mod past;
 mod reauthorise;
 mod refresh;
 mod rotation;
 mod samples;
 mod sync_faults;
+mod ten_days;
 mod transactions;
 mod volume;
 
@@ -112,8 +115,10 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
     })
 }
 
+type Item = HashMap<String, AttributeValue>;
+
 /// An item of the accounts table, as it is stored.
-async fn item(world: &World, key: &str) -> HashMap<String, AttributeValue> {
+async fn item(world: &World, key: &str) -> Item {
     let read = Client::new(&world.stack.sdk())
         .get_item()
         .table_name(world.stack.output("AccountsTableName"))

@@ -1,0 +1,74 @@
+//! A day on which a hundred thousand accounts are due and the budget pays for a thousand, on a stack of its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use e2e::shared_stack::World;
+use futures_util::stream::{self, StreamExt};
+use sandbox::{Plan, Webhooks};
+
+use super::budget::{deploy, quiet, spent};
+use super::manual_sync::Case;
+use super::past::aged;
+use super::{Item, item};
+
+const DUE: usize = 100_000;
+const PAID: usize = 1_000;
+const DAY: Duration = Duration::from_hours(24);
+
+/// Writes copies of a record with these ids, each a second older than the next.
+async fn fill(world: &World, record: &Item, ids: &[String]) {
+    let client = Client::new(&world.stack.sdk());
+    let table = world.stack.output("AccountsTableName");
+    let put = |(number, id): &(usize, &String)| {
+        let mut copy = aged(record.clone(), Duration::from_secs((DUE - number) as u64));
+        copy.insert("account_id".to_owned(), AttributeValue::S(id.to_string()));
+        let put = PutRequest::builder().set_item(Some(copy)).build().unwrap();
+        WriteRequest::builder().put_request(put).build()
+    };
+    let numbered: Vec<_> = ids.iter().enumerate().collect();
+    stream::iter(numbered.chunks(25))
+        .for_each_concurrent(4, async |some| {
+            let puts = some.iter().map(put).collect::<Vec<_>>();
+            let written = client.batch_write_item().request_items(table, puts).send().await;
+            assert!(written.unwrap().unprocessed_items().is_none_or(|rest| rest.is_empty()));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn of_a_hundred_thousand_due_accounts_the_thousand_that_the_budget_pays_for_are_refreshed() {
+    // A sync and the listing after it are 250 naira.
+    let budget = 250 * PAID as u64;
+    let deployed = deploy("big-day", &[("MonoDailyBudget", &budget.to_string())]).await;
+    let world: &'static World = Box::leak(Box::new(deployed));
+    let template = Case::overdue(world, DAY).await;
+    let record = aged(item(world, &template.id).await, DAY);
+    let oldest: Vec<String> = (0..PAID)
+        .map(|_| {
+            let id = Case::silent(world, 0).id;
+            let plan = Plan { webhooks: Webhooks::Lost, ..Plan::default() };
+            world.mono.plan_always(&id, plan).unwrap();
+            id
+        })
+        .collect();
+    // Mono does not know the others: a call about one would be refused.
+    let others = (PAID..DUE).map(|number| format!("{:024x}", number * 7_919 % DUE));
+    let ids: Vec<_> = oldest.iter().cloned().chain(others).collect();
+    fill(world, &record, &ids).await;
+    let plan = world.stack.plan_refresh().await.unwrap();
+    assert_eq!(plan["scheduled"], PAID, "{plan}");
+    assert!(plan["left_out"].as_u64() >= Some((DUE - PAID) as u64), "{plan}");
+    quiet(world).await;
+    let asked = world.mono.calls().into_iter().filter_map(|call| call.account_id);
+    let asked: BTreeSet<String> = asked.collect();
+    assert!(asked.into_iter().eq(oldest.iter().cloned().collect::<BTreeSet<_>>()));
+    let syncs = oldest.iter().map(|id| world.mono.begun_syncs(id));
+    assert!(syncs.eq([1; PAID]));
+    let charged = world.mono.whole_bill().naira;
+    println!("{charged} of {budget} naira");
+    assert_eq!(charged, spent(world, "automatic").await);
+    assert!(charged <= budget, "{charged}");
+}

@@ -1,0 +1,42 @@
+//! Has time pass for a record: all its times move into the past.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use e2e::shared_stack::World;
+use mono_sync::account::OrderKey;
+use mono_sync::timestamp::Timestamp;
+
+use super::{Item, item};
+
+/// Numbers above it are times in milliseconds: 2020-09-13.
+const EARLIEST: u64 = 1_600_000_000_000;
+
+/// The record as if everything had happened so much earlier.
+pub(super) fn aged(mut item: Item, by: Duration) -> Item {
+    for value in item.values_mut() {
+        if let AttributeValue::N(number) = value {
+            let millis = number.parse().ok().filter(|millis| *millis > EARLIEST);
+            if let Some(millis) = millis {
+                *number = (Timestamp::from_millis(millis) - by).millis().to_string();
+            }
+        }
+    }
+    if let Some(AttributeValue::M(order)) = item.get_mut("order") {
+        for place in order.values_mut() {
+            let key = OrderKey::from_bytes(place.as_b().unwrap().as_ref()).unwrap();
+            let earlier = OrderKey { at: key.at - by, ..key };
+            *place = AttributeValue::B(Blob::new(earlier.to_bytes()));
+        }
+    }
+    item
+}
+
+/// Has this much time pass for an account that nothing is being done about.
+pub(super) async fn pass(world: &World, account_id: &str, by: Duration) {
+    let aged = aged(item(world, account_id).await, by);
+    let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(aged));
+    put.table_name(world.stack.output("AccountsTableName")).send().await.unwrap();
+}

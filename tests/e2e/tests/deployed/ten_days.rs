@@ -1,0 +1,109 @@
+//! What accounts cost from day to day under the automatic refresh: Mono's bill, and the meter, which must say the
+//! same. On a stack of its own and one test after the other, since a plan is made for all accounts of a table.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use e2e::shared_stack::{World, aside};
+use reqwest::Method;
+use sandbox::{Kind, Plan, Refresh};
+use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::budget::{deploy, quiet};
+use super::manual_sync::Case;
+use super::{account_id, past};
+
+const DAY: Duration = Duration::from_hours(24);
+
+async fn daily() -> (&'static World, MutexGuard<'static, ()>) {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    let world = WORLD.get_or_init(|| aside(deploy("ten-days", &[("MonoDailyBudget", "0")])));
+    (world, turn)
+}
+
+impl Case {
+    /// Linked, imported for 150 naira, and every sync from now on comes to this.
+    async fn always(world: &'static World, outcome: Refresh) -> Self {
+        let case = Self::silent(world, 12);
+        world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
+        case.until_as_at_mono().await;
+        world.mono.plan_always(&case.id, Plan { outcome, ..Plan::default() }).unwrap();
+        case
+    }
+
+    /// Known by the event of a payment alone.
+    async fn of_a_payment(world: &'static World) -> Self {
+        let case = Self { world, id: account_id() };
+        let connected =
+            json!({ "event": "mono.events.account_connected", "data": { "id": case.id } });
+        let request = world.stack.request(Method::POST, "/webhooks/mono");
+        let posted = request.header("mono-webhook-secret", e2e::samples::LOCAL_SECRET);
+        assert_eq!(posted.json(&connected).send().await.unwrap().status(), 200);
+        case.status("pending").await;
+        case
+    }
+}
+
+/// In naira.
+async fn bills(cases: &[&Case]) -> Vec<u64> {
+    let mut bills = Vec::new();
+    for case in cases {
+        let bill = case.bill();
+        assert_eq!(case.metered().await, bill, "the meter agrees");
+        bills.push(bill);
+    }
+    bills
+}
+
+#[tokio::test]
+async fn ten_days_without_data_cost_nothing_and_ten_days_with_data_a_sync_and_a_page_each() {
+    let (world, _turn) = daily().await;
+    let failing = Case::always(world, Refresh::Failed).await;
+    let demanding = Case::always(world, Refresh::ReauthorisationRequired).await;
+    let payment = Case::of_a_payment(world).await;
+    let idle = Case::always(world, Refresh::NothingNew).await;
+    let lively = Case::always(world, Refresh::NewData).await;
+    let cases = [&failing, &demanding, &payment, &idle, &lively];
+    quiet(world).await;
+    assert_eq!(bills(&cases).await, [150, 150, 0, 150, 150]);
+    for day in 1..=10 {
+        for case in cases {
+            past::pass(world, &case.id, DAY).await;
+        }
+        let plan = world.stack.plan_refresh().await.unwrap();
+        quiet(world).await;
+        let bills = bills(&cases).await;
+        println!("day {day}: {plan} {bills:?}");
+        assert_eq!(bills[..4], [150, 150, 0, 150], "day {day}");
+        let lively = bills[4] - 150;
+        assert!((100 * day..=250 * day).contains(&lively), "day {day}: {lively}");
+    }
+    let syncs = cases.map(|case| world.mono.begun_syncs(&case.id));
+    println!("{syncs:?}");
+    assert!((3..=5).contains(&syncs[0]), "tried ever less often: {syncs:?}");
+    assert!((1..=2).contains(&syncs[1]), "the customer is waited for: {syncs:?}");
+    assert_eq!(syncs[2..], [0, 10, 10]);
+}
+
+#[tokio::test]
+async fn a_relink_after_an_unlinking_in_doubt_costs_a_check_and_a_listing() {
+    let (world, _turn) = daily().await;
+    let case = Case::always(world, Refresh::NothingNew).await;
+    quiet(world).await;
+    past::pass(world, &case.id, DAY / 12).await;
+    // Without a time of its own it may be late, and Mono is asked.
+    world.mono.send(&world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
+    case.status("unlinked").await;
+    world.stack.plan_refresh().await.unwrap();
+    case.status("healthy").await;
+    quiet(world).await;
+    assert_eq!(bills(&[&case]).await, [150 + 100]);
+    world.mono.send(&world.mono.event(Kind::AccountConnected, &case.id).unwrap());
+    world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
+    case.until_as_at_mono().await;
+    quiet(world).await;
+    assert_eq!(bills(&[&case]).await, [150 + 100 + 150]);
+}
