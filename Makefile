@@ -53,6 +53,11 @@ lint-api: .venv/redocly/tools ## Style of openapi.yaml, by the strictest rules o
 .PHONY: build
 build: $(BUILT) ## Build the functions for this machine
 
+.PHONY: release-check
+release-check: .venv/tools ## Build for AWS as deploy does, and check what came of it (FUNCTION=WebhookFunction: only that)
+	@tests/tools/room-for-a-build
+	@tests/tools/release-check $(FUNCTION)
+
 .PHONY: deploy
 deploy: .venv/tools ## Build for AWS and deploy, with questions (ARCHITECTURE=x86_64: not for arm64)
 	@tests/tools/deploy $(ARCHITECTURE)

@@ -6,6 +6,22 @@ use lambda_http::{Request, RequestExt};
 use crate::account::Account;
 use crate::problem::Problem;
 
+/// Who has called, in the words of API Gateway: the ARN of the principal that signed, or the claim `sub` of the token;
+/// `unknown` where it says neither.
+#[must_use]
+pub fn principal(request: &Request) -> String {
+    let named = || {
+        let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
+            return None;
+        };
+        let authorizer = context.authorizer.as_ref()?;
+        let subject = authorizer.jwt.as_ref().and_then(|token| token.claims.get("sub"));
+        let signer = || authorizer.iam.as_ref()?.user_arn.as_ref();
+        subject.or_else(signer).cloned()
+    };
+    named().unwrap_or_else(|| "unknown".to_owned())
+}
+
 /// A caller that API Gateway has let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {

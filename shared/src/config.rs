@@ -56,6 +56,17 @@ impl Environment {
         self.optional(name).ok_or(ConfigError::Missing(name))
     }
 
+    /// `OWNER_CLAIM`: the claim of a token that names the owner; `None` if it is `none`, which says that every caller
+    /// may see every account.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`]: nobody is trusted by accident.
+    pub fn owner_claim(&self) -> Result<Option<String>, ConfigError> {
+        let claim = self.required("OWNER_CLAIM")?;
+        Ok(Some(claim.to_owned()).filter(|claim| claim != "none"))
+    }
+
     /// `REFRESH_INTERVAL_HOURS` (0 is off), `REFRESH_POLICY` (the word of a rule) and `SYNC_COOLDOWN_SECONDS`.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ use crate::random;
 use crate::store::{AccountStore, StoreError, Stored, TransactionStore};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
-use crate::transaction::Transaction;
+use crate::transaction::{Position, Transaction};
 use compare::{Changes, compare};
 use listing::Listing;
 use slices::{MOST_ROWS, Plan, window, with_margins, without_margin};
@@ -79,6 +79,8 @@ pub enum Imported {
     Gone,
     /// The bank wants the customer: the record says so.
     ReauthorisationRequired,
+    /// A part of it is in the table, and so many messages have carried it on that the rest is asked for later.
+    TooLong(Tally),
     /// It cannot be paid today, or Mono is left alone or refuses the key or the payment: it is asked for again later.
     Deferred(Trouble),
 }
@@ -124,6 +126,9 @@ pub enum ImportError {
     /// Mono does not know an account that is linked, as far as is known.
     #[error("Mono does not know the account")]
     NotFound,
+    /// Another import is under way, and was waited for too often.
+    #[error("another import of the account does not end")]
+    Busy,
     /// The record is not there yet: the job was faster.
     #[error("there is no such account yet")]
     Unknown,
@@ -140,6 +145,8 @@ pub enum ImportError {
 
 /// What a slice needs at most once it is fetched.
 const WRITING_TIME: Duration = Duration::from_secs(15);
+/// What is kept of the time for the record and the queue.
+const RECORDING_TIME: Duration = Duration::from_secs(5);
 /// Without as much time left no further slice is begun.
 const SLICE_TIME: Duration = Duration::from_mins(1);
 /// How long a lease outlives the invocation that took it.
@@ -148,6 +155,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(15);
 /// How long the rest of an import waits after a failure, at most.
 const PUT_OFF: Duration = Duration::from_mins(2);
+/// How long an import waits that too many messages have carried on.
+const TOO_LONG: Duration = Duration::from_hours(1);
 /// How long an import waits when Mono refuses the key or the payment.
 const REFUSED: Duration = Duration::from_hours(1);
 /// How many stored rows of a slice are read at once: more than it may have by Mono's count.
@@ -186,6 +195,8 @@ struct Run<'a> {
     is_served: bool,
     /// Whether some days cannot be listed: then none is asked for that is not compared.
     is_troubled: bool,
+    /// How many messages the one that brought it follows.
+    follows: u32,
     /// When work has to stop.
     deadline: Instant,
 }
@@ -248,7 +259,8 @@ impl Importer {
             Err(ImportRefusal::Satisfied) => return Ok(Imported::Satisfied),
             Err(ImportRefusal::SeenTo) => return Ok(Imported::SeenTo),
             Err(ImportRefusal::Busy) => {
-                self.ask_for(&ImportJob { holder: Some(holder), ..job.clone() }, BUSY).await?;
+                let next = ImportJob { holder: Some(holder), ..job.clone() }.next();
+                self.ask_for(&next.ok_or(ImportError::Busy)?, BUSY).await?;
                 return Ok(Imported::Postponed);
             }
         };
@@ -276,12 +288,14 @@ impl Importer {
             total_misleads: false,
             not_served: 0,
             is_served: job.carried_on.as_ref().is_some_and(|carried_on| carried_on.is_served),
+            follows: job.follows,
             deadline: invocation.deadline,
         };
         let breaker = self.accounts.breaker().await?;
         if breaker.pause.is_some() {
             let until = breaker.paused_until.max(Some(now)).unwrap_or(now);
-            return run.defer(&plan.rest, Trouble::Unavailable, until).await;
+            run.defer(&plan.rest, until).await?;
+            return Ok(Imported::Deferred(Trouble::Unavailable));
         }
         // Where the page does not show all that is new, it may be anywhere.
         let look_back = if job.page.is_some() { plan.window } else { plan.look_back };
@@ -339,7 +353,8 @@ impl Run<'_> {
                     Trouble::BudgetExhausted { until } => until,
                     _ => Timestamp::now() + REFUSED,
                 };
-                return self.defer(&rest, trouble, until).await;
+                self.defer(&rest, until).await?;
+                return Ok(Imported::Deferred(trouble));
             }
             Ok(true) => return self.finish().await,
             Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
@@ -370,16 +385,10 @@ impl Run<'_> {
 
     /// No message outlives a day's wait: the record says that the import is due and what is done of it, and the planner
     /// asks for the rest.
-    async fn defer(
-        mut self,
-        rest: &Rest,
-        trouble: Trouble,
-        until: Timestamp,
-    ) -> Result<Imported, ImportError> {
+    async fn defer(mut self, rest: &Rest, until: Timestamp) -> Result<(), StoreError> {
         let part = if self.is_served { Some(self.part_done(rest).await?) } else { None };
         let deferred = ImportEnd::Deferred { until, part };
-        self.importer.accounts.end_import(self.leased, self.lease, &deferred).await?;
-        Ok(Imported::Deferred(trouble))
+        self.importer.accounts.end_import(self.leased, self.lease, &deferred).await
     }
 
     /// What is done by now. The days that are not are gaps, which the next import reads.
@@ -414,10 +423,16 @@ impl Run<'_> {
     /// The lease stays for the message that carries on: it is queued before the lease ends.
     async fn carry_on(self, rest: Rest, delay: Duration) -> Result<Imported, ImportError> {
         let (from, gaps, is_served) = (self.lease.holder, self.gaps.clone(), self.is_served);
-        let carried_on = Some(CarriedOn { from, rest, gaps, is_served, notes: self.notes });
+        let part = CarriedOn { from, rest: rest.clone(), gaps, is_served, notes: self.notes };
         let job = ImportJob::new(self.id().clone(), self.lease.pull);
-        let job = ImportJob { carried_on, ..job };
-        match self.importer.ask_for(&job, delay).await {
+        let job = ImportJob { carried_on: Some(part), follows: self.follows, ..job };
+        let Some(next) = job.next() else {
+            let tally = self.tally;
+            warn!(account_id = %self.id(), "too many messages have carried an import on: it is put off");
+            self.defer(&rest, Timestamp::now() + TOO_LONG).await?;
+            return Ok(Imported::TooLong(tally));
+        };
+        match self.importer.ask_for(&next, delay).await {
             Ok(()) => Ok(Imported::CarriedOn(self.tally)),
             Err(error) => {
                 self.release().await;
@@ -537,7 +552,7 @@ impl Run<'_> {
             return Ok(false);
         }
         let Changes { puts, moved, .. } = compare(&span, &stored, &listed.rows, &HashSet::new());
-        importer.transactions.write(self.id(), &puts, &moved).await?;
+        self.write(&puts, &moved).await?;
         self.tally.rows += listed.rows.len();
         self.tally.put += puts.len();
         self.tally.deleted += moved.len();
@@ -645,7 +660,7 @@ impl Run<'_> {
             error!(account_id = %self.id(), code, unreadable, "rows of Mono's cannot be stored");
         }
         let deletes = [moved, removed].concat();
-        self.importer.transactions.write(self.id(), &puts, &deletes).await?;
+        self.write(&puts, &deletes).await?;
         self.note(days, doubt);
         self.tally.rows += listing.rows.len();
         self.tally.put += puts.len();
@@ -677,6 +692,11 @@ impl Run<'_> {
         let imported = self.leased.account.registers.imported.as_ref();
         let mut gaps = imported.into_iter().flat_map(|imported| &imported.value.gaps);
         gaps.any(|gap| gap.doubt == Doubt::MostRowsGone && gap.days().contains(&day))
+    }
+
+    async fn write(&self, puts: &[Transaction], deletes: &[Position]) -> Result<(), StoreError> {
+        let deadline = self.deadline - RECORDING_TIME;
+        self.importer.transactions.write(self.id(), puts, deletes, deadline).await
     }
 
     /// Whether Mono serves all it has, now that it was asked as before.

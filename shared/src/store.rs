@@ -58,6 +58,9 @@ pub enum StoreError {
     /// DynamoDB left the key unprocessed, however often it was asked.
     #[error("DynamoDB left the record unread")]
     Unprocessed,
+    /// DynamoDB left rows unprocessed for as long as there was time.
+    #[error("DynamoDB left rows unwritten")]
+    Unwritten,
     /// Others wrote the record each time it was about to be written.
     #[error("the record was changed by others {MOST_CONFLICTS} times in a row")]
     Contended,

@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+use crate::account_id::AccountId;
 use crate::config::Environment;
 use crate::timestamp::Timestamp;
 
@@ -43,17 +44,33 @@ pub fn start(environment: &Environment) {
 /// One line that tells what an invocation did, with all its events: at batches of ten half the
 /// price of a line for each event. Written as it is, since `tracing` has no lists.
 pub fn summary(request_id: &str, work: &impl Serialize) {
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
+    if tracing::enabled!(tracing::Level::INFO) {
+        print(request_id, work);
     }
-    let line = Summary { timestamp: Timestamp::now(), level: "INFO", request_id, work };
+}
+
+/// One line that tells who has asked for what, written at every `LOG_LEVEL`. `principal` is API Gateway's name for the
+/// caller.
+pub fn audit(request_id: &str, principal: &str, action: &str, account_id: &AccountId) {
+    print(request_id, &Audit { action, account_id, principal });
+}
+
+fn print(request_id: &str, work: &impl Serialize) {
+    let line = Line { timestamp: Timestamp::now(), level: "INFO", request_id, work };
     if let Ok(line) = serde_json::to_string(&line) {
         println!("{line}");
     }
 }
 
 #[derive(Serialize)]
-struct Summary<'a, T> {
+struct Audit<'a> {
+    action: &'a str,
+    account_id: &'a AccountId,
+    principal: &'a str,
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
     timestamp: Timestamp,
     level: &'static str,
     request_id: &'a str,

@@ -5,7 +5,7 @@ use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::account::{Account, RefreshRule, Status};
 use mono_sync::account_id::AccountId;
 use mono_sync::business_day::BusinessDay;
-use mono_sync::caller::Caller;
+use mono_sync::caller::{Caller, principal};
 use mono_sync::invocation::Invocation;
 use mono_sync::money::MinorUnits;
 use mono_sync::mono::Mono;
@@ -14,6 +14,7 @@ use mono_sync::request::{account_id, choice, cursor, limit, time};
 use mono_sync::store::{
     AccountStore, EventStore, Page, Selection, StoreError, Stored, TransactionStore,
 };
+use mono_sync::telemetry;
 use mono_sync::timestamp::Timestamp;
 use mono_sync::transaction::{Direction, Transaction};
 use serde::Serialize;
@@ -75,11 +76,17 @@ impl Accounts {
                 let account = self.read(request, &caller, request_id).await?;
                 Ok(self.shown(&account))
             }
-            Route::Refresh => self.set_refresh(request, &caller, request_id).await,
+            Route::Refresh => {
+                let who = principal(request);
+                telemetry::audit(request_id, &who, "set_refresh", &account_id(request)?);
+                self.set_refresh(request, &caller, request_id).await
+            }
             Route::Events => self.events(request, &caller, request_id).await,
             Route::Transactions => self.transactions(request, &caller, request_id).await,
             Route::Reauthorise => {
                 let wanted = reauthorise::wanted(request)?;
+                let who = principal(request);
+                telemetry::audit(request_id, &who, "reauthorise", &account_id(request)?);
                 let account = self.account(request, &caller, request_id).await?.account;
                 reauthorise::answer(&self.mono, &account, wanted, &caller, invocation).await
             }

@@ -45,7 +45,7 @@ async fn main() -> Result<(), Error> {
             environment.refresh_policy()?,
         ),
         mono: Mono::new(version, base_url, keys, meter, MONO_LIMIT),
-        owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
+        owner_claim: environment.owner_claim()?,
     };
     api::serve(service_fn(async move |request: Request| accounts.answer(request).await)).await
 }

@@ -98,6 +98,7 @@ fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
     let (outcome, tally) = match imported {
         Imported::Done(tally) => ("imported", Some(tally)),
         Imported::CarriedOn(tally) => ("carried_on", Some(tally)),
+        Imported::TooLong(tally) => ("too_long", Some(tally)),
         Imported::Satisfied => ("satisfied", None),
         Imported::SeenTo => ("seen_to", None),
         Imported::Postponed => ("postponed", None),

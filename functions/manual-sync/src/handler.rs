@@ -5,11 +5,12 @@ use std::time::Duration;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
 use mono_sync::account_id::AccountId;
-use mono_sync::caller::Caller;
+use mono_sync::caller::{Caller, principal};
 use mono_sync::invocation::Invocation;
 use mono_sync::problem::{self, Problem};
 use mono_sync::request::{account_id, choice};
 use mono_sync::sync::{SyncError, SyncWish, Synced, Syncer};
+use mono_sync::telemetry;
 use mono_sync::timestamp::Timestamp;
 use serde_json::json;
 use tracing::{debug, error, info};
@@ -44,6 +45,7 @@ impl ManualSync {
     ) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(request, self.owner_claim.as_deref())?;
         let (account_id, wish) = (account_id(request)?, wish(request, caller)?);
+        telemetry::audit(&invocation.request_id, &principal(request), "sync", &account_id);
         let synced = self.syncer.sync(&account_id, &wish, invocation).await;
         log(&invocation.request_id, &account_id, &synced);
         match synced.map_err(|_| Problem::StoreUnavailable)? {

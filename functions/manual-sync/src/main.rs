@@ -43,7 +43,7 @@ async fn main() -> Result<(), Error> {
                 environment.required("IMPORT_QUEUE_URL")?,
             )),
         },
-        owner_claim: environment.optional("OWNER_CLAIM").map(str::to_owned),
+        owner_claim: environment.owner_claim()?,
     };
     api::serve(service_fn(async move |request: Request| manual_sync.answer(request).await)).await
 }

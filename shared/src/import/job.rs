@@ -23,7 +23,13 @@ pub struct ImportJob {
     pub page: Option<SyncedPage>,
     /// Set if a part of the import is done.
     pub carried_on: Option<CarriedOn>,
+    /// How many messages it follows, of which each was queued by the import of the one before.
+    pub follows: u32,
 }
+
+/// The most messages that follow each other: 16 hours at two minutes each, or two hours of waiting for another
+/// import. Lambda's own bound, about 16, is turned off in the template.
+const LONGEST_CHAIN: u32 = 500;
 
 /// Where an import stopped that had no time left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +55,7 @@ impl ImportJob {
     /// A job of which nothing is done.
     #[must_use]
     pub fn new(account_id: AccountId, pull: OrderKey) -> Self {
-        Self { account_id, pull, holder: None, page: None, carried_on: None }
+        Self { account_id, pull, holder: None, page: None, carried_on: None, follows: 0 }
     }
 
     /// The import that is due by a record into which one of these facts has just brought a pull. So a
@@ -61,10 +67,19 @@ impl ImportJob {
         asked_for.then(|| Self::new(account.id.clone(), pull))
     }
 
+    /// The message that follows this one with the same content; `None` at the end of the longest chain.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        (self.follows < LONGEST_CHAIN).then(|| Self { follows: self.follows + 1, ..self })
+    }
+
     /// The body of its message.
     #[must_use]
     pub fn to_body(&self) -> String {
         let mut body = json!({ "account_id": self.account_id, "pull": self.pull.to_hex() });
+        if self.follows > 0 {
+            body["follows"] = json!(self.follows);
+        }
         if let Some(holder) = self.holder {
             body["holder"] = json!(hex(holder));
         }
@@ -104,9 +119,13 @@ impl ImportJob {
                 Value::Null => None,
                 page => Some(read_page(page)?),
             };
+            let follows = match &body["follows"] {
+                Value::Null => 0,
+                follows => u32::try_from(follows.as_u64()?).ok()?,
+            };
             let account_id = body["account_id"].as_str()?.parse().ok()?;
             let pull = OrderKey::from_hex(body["pull"].as_str()?)?;
-            Some(Self { account_id, pull, holder, page, carried_on })
+            Some(Self { account_id, pull, holder, page, carried_on, follows })
         };
         read().ok_or(UnreadableJob)
     }
@@ -243,19 +262,32 @@ mod tests {
     fn a_job_is_read_as_it_was_written() {
         let anew = ImportJob { holder: Some([0xf; 8]), ..job(None) };
         let with_page = ImportJob { page: Some(page()), ..job(None) };
-        for job in [job(None), anew, with_page, job(Some(carried_on()))] {
+        let following = job(None).next().expect("it is the first");
+        for job in [job(None), anew, with_page, job(Some(carried_on())), following] {
             assert_eq!(ImportJob::read(&job.to_body()), Ok(job));
         }
     }
 
     #[test]
+    fn a_chain_of_messages_ends_after_five_hundred() {
+        let chain = std::iter::successors(Some(job(None)), |job| job.clone().next());
+        assert_eq!(chain.count(), 501);
+    }
+
+    #[test]
     fn what_is_no_job_is_refused() {
-        let job = ImportJob { holder: Some([1; 8]), page: Some(page()), ..job(Some(carried_on())) };
+        let job = ImportJob {
+            holder: Some([1; 8]),
+            page: Some(page()),
+            follows: 1,
+            ..job(Some(carried_on()))
+        };
         let body: Value = serde_json::from_str(&job.to_body()).unwrap();
         for (pointer, value) in [
             ("/account_id", json!("a b")),
             ("/pull", json!("01")),
             ("/holder", json!(7)),
+            ("/follows", json!("many")),
             ("/page/total", json!(-1)),
             ("/page/rows", json!([])),
             ("/carried_on", json!("yes")),

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
 use tracing::error;
 
 use super::item::{
-    self, ACCOUNT_ID, ATTENTION, ATTENTION_OWNER, ATTENTION_SINCE, ATTENTION_STATUS, Item,
-    attention, attention_owner,
+    self, ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE, Item, SHARDS, attention, attention_owner,
 };
-use super::{AccountStore, StoreError, Stored};
-use crate::account::{Account, Status};
+use super::{AccountStore, StoreError};
+use crate::account::{Account, Attention, Status};
 use crate::account_id::AccountId;
 use crate::aws::describe;
 use crate::caller::Caller;
@@ -27,10 +29,10 @@ pub struct Page<T, P> {
 }
 
 /// A place in the list: how old the data of an account is, and which account it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttentionPosition {
-    since: Timestamp,
-    account_id: AccountId,
+    pub(super) since: Timestamp,
+    pub(super) account_id: AccountId,
 }
 
 /// The text is no place in the list.
@@ -41,8 +43,8 @@ pub struct InvalidAttentionPosition;
 impl AccountStore {
     /// Accounts that need attention, of one status or all, as far as the caller may see them.
     ///
-    /// One query, in the index that has just these; of an owner's, those of other statuses are
-    /// passed over, and a part may be short although there is more.
+    /// Of all owners: a query for each shard of each status. Of one owner: one query, in which those of other statuses
+    /// are passed over, so a part may be short although there is more. And one request for the records.
     ///
     /// # Errors
     ///
@@ -54,85 +56,133 @@ impl AccountStore {
         limit: usize,
         after: Option<AttentionPosition>,
     ) -> Result<Page<Account, AttentionPosition>, StoreError> {
-        let (index, key, value) = match (caller, status) {
-            (Caller::Owner(owner), _) => {
-                ("AttentionByOwnerIndex", ATTENTION_OWNER, attention_owner(owner))
+        let Page { items: places, next } = match caller {
+            Caller::Trusted => self.places(status, limit, after.as_ref()).await?,
+            Caller::Owner(owner) => {
+                self.places_of_owner(owner, status, limit, after.as_ref()).await?
             }
-            (Caller::Trusted, Some(status)) => {
-                let status = AttributeValue::S(status.as_str().to_owned());
-                ("AttentionByStatusIndex", ATTENTION_STATUS, status)
-            }
-            (Caller::Trusted, None) => ("AttentionIndex", ATTENTION, attention()),
         };
-        let filter = status.filter(|_| key == ATTENTION_OWNER);
-        // One more than wanted, to know whether there is more; of an owner's, enough to find them.
-        let most = if filter.is_some() { MOST_PASSED_OVER } else { limit + 1 };
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(index)
-            .key_condition_expression("#key = :key")
-            .expression_attribute_names("#key", key)
-            .expression_attribute_values(":key", value.clone())
-            .limit(i32::try_from(most).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(after.map(|after| after.key(key, value)));
-        let query = match filter {
+        let ids = places.iter().map(|place| place.account_id.clone()).collect();
+        let mut records = self.get_all(ids).await;
+        let mut accounts = Vec::new();
+        for AttentionPosition { account_id, .. } in places {
+            let account = match records.remove(&account_id) {
+                Some(Ok(Some(stored))) => stored.account,
+                // One corrupt item stands in nobody's way.
+                Some(Err(StoreError::Corrupt(error))) => {
+                    error!(%account_id, %error, "an account is left out of the list");
+                    continue;
+                }
+                Some(Err(error)) => return Err(error),
+                Some(Ok(None)) | None => continue,
+            };
+            // The index may be behind the record.
+            let is_wanted =
+                |attention: Attention| status.is_none_or(|wanted| attention.status == wanted);
+            if account.attention().is_some_and(is_wanted) && caller.may_see(&account) {
+                accounts.push(account);
+            }
+        }
+        Ok(Page { items: accounts, next })
+    }
+
+    async fn places(
+        &self,
+        status: Option<Status>,
+        limit: usize,
+        after: Option<&AttentionPosition>,
+    ) -> Result<Page<AttentionPosition, AttentionPosition>, StoreError> {
+        let statuses = Status::ALL.into_iter().filter(|status| status.needs_attention());
+        let statuses = statuses.filter(|each| status.is_none_or(|wanted| *each == wanted));
+        let shards = statuses.flat_map(|status| (0..SHARDS).map(move |shard| (status, shard)));
+        let queries = shards.map(async |(status, shard)| {
+            let key = AttributeValue::S(attention(status, shard));
+            let query = self.keys("AttentionIndex", ATTENTION, key, after);
+            // One more than wanted, to know whether there is more.
+            let query = query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+            let answer = query.send().await;
+            let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            Ok::<_, StoreError>(answer.items.unwrap_or_default())
+        });
+        let found = try_join_all(queries).await?.concat();
+        let mut places: Vec<_> = found.iter().filter_map(AttentionPosition::at).collect();
+        places.sort();
+        let has_more = places.len() > limit;
+        places.truncate(limit);
+        let next = places.last().filter(|_| has_more).cloned();
+        Ok(Page { items: places, next })
+    }
+
+    async fn places_of_owner(
+        &self,
+        owner: &str,
+        status: Option<Status>,
+        limit: usize,
+        after: Option<&AttentionPosition>,
+    ) -> Result<Page<AttentionPosition, AttentionPosition>, StoreError> {
+        let query =
+            self.keys("AttentionByOwnerIndex", ATTENTION_OWNER, attention_owner(owner), after);
+        let query = match status {
+            None => query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX)),
             Some(status) => query
-                .filter_expression("#status = :status")
-                .expression_attribute_names("#status", ATTENTION_STATUS)
+                .limit(i32::try_from(MOST_PASSED_OVER.max(limit + 1)).unwrap_or(i32::MAX))
+                .filter_expression("begins_with(#attention, :status)")
+                .expression_attribute_names("#attention", ATTENTION)
                 .expression_attribute_values(
                     ":status",
-                    AttributeValue::S(status.as_str().to_owned()),
+                    AttributeValue::S(format!("{}#", status.as_str())),
                 ),
-            None => query,
         };
         let answer = query.send().await;
         let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
-        let found = answer.items.unwrap_or_default().into_iter().filter_map(account);
-        let mut accounts: Vec<_> = found.filter(|account| caller.may_see(account)).collect();
-        let next = if accounts.len() > limit {
-            accounts.truncate(limit);
-            accounts.last().and_then(AttentionPosition::of)
+        let found = answer.items.unwrap_or_default();
+        let mut places: Vec<_> = found.iter().filter_map(AttentionPosition::at).collect();
+        let next = if places.len() > limit {
+            places.truncate(limit);
+            places.last().cloned()
         } else {
-            answer.last_evaluated_key.and_then(|key| AttentionPosition::at(&key))
+            answer.last_evaluated_key.as_ref().and_then(AttentionPosition::at)
         };
-        Ok(Page { items: accounts, next })
+        Ok(Page { items: places, next })
+    }
+
+    /// The keys of one partition of an index, from a place on.
+    fn keys(
+        &self,
+        index: &str,
+        key: &str,
+        value: AttributeValue,
+        after: Option<&AttentionPosition>,
+    ) -> QueryFluentBuilder {
+        let beginning = || AttributeValue::B(Blob::new([0]));
+        let after = after.map_or_else(beginning, AttentionPosition::to_key);
+        self.client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .key_condition_expression("#key = :key AND #place > :after")
+            .expression_attribute_names("#key", key)
+            .expression_attribute_names("#place", ATTENTION_PLACE)
+            .expression_attribute_values(":key", value)
+            .expression_attribute_values(":after", after)
     }
 }
 
 /// How many of an owner's accounts are looked through for those of one status, in one query.
 const MOST_PASSED_OVER: usize = 1000;
 
-/// One corrupt item stands in nobody's way.
-fn account(item: Item) -> Option<Account> {
-    match Stored::from_item(item) {
-        Ok(stored) => Some(stored.account),
-        Err(error) => {
-            error!(%error, "an account is left out of the list");
-            None
-        }
-    }
-}
-
 impl AttentionPosition {
-    fn of(account: &Account) -> Option<Self> {
-        let since = account.attention()?.since;
-        Some(Self { since, account_id: account.id.clone() })
+    /// The value of [`ATTENTION_PLACE`], in whose order the list is: the time, and the account's id, in bytes, since a
+    /// record is to fit into one write unit.
+    pub(super) fn to_key(&self) -> AttributeValue {
+        let place = [&self.since.to_bytes(), self.account_id.as_str().as_bytes()].concat();
+        AttributeValue::B(Blob::new(place))
     }
 
     fn at(key: &Item) -> Option<Self> {
-        let since = key.get(ATTENTION_SINCE)?.as_n().ok()?.parse().ok()?;
-        let account_id = item::account_id(key)?;
-        Some(Self { since: Timestamp::from_millis(since), account_id })
-    }
-
-    fn key(&self, key: &str, value: AttributeValue) -> Item {
-        let since = AttributeValue::N(self.since.millis().to_string());
-        let account_id = AttributeValue::S(self.account_id.to_string());
-        [(key, value), (ATTENTION_SINCE, since), (ACCOUNT_ID, account_id)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
+        let since = key.get(ATTENTION_PLACE)?.as_b().ok()?.as_ref().first_chunk().copied()?;
+        let since = Timestamp::from_bytes(since);
+        Some(Self { since, account_id: item::account_id(key)? })
     }
 }
 

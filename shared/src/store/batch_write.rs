@@ -1,38 +1,55 @@
 //! Writing many items at once.
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::WriteRequest;
-use tokio::time::sleep;
+use std::time::Duration;
 
-use super::{MOST_ROUNDS, StoreError, pause};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::WriteRequest;
+use tokio::time::{Instant, sleep};
+
+use super::StoreError;
 use crate::aws::describe;
+use crate::random;
 
 /// The most items that one `BatchWriteItem` takes.
 pub(super) const MOST_ITEMS: usize = 25;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How DynamoDB says that there are too many writes. A new table takes 4,000 a second, and more once it is written to
+/// as fast for a while.
+const THROTTLED: [&str; 3] =
+    ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 
-/// Writes up to [`MOST_ITEMS`] items in one request, and what was left unprocessed again, with growing
-/// pauses. Answers with what was not done, and why.
+/// Writes up to [`MOST_ITEMS`] items in one request. What DynamoDB throttles is written again with growing pauses, as
+/// long as there is time. Returns what was not written, and why.
 pub(super) async fn write(
     client: &Client,
     table: &str,
     writes: Vec<WriteRequest>,
+    deadline: Instant,
 ) -> (Vec<WriteRequest>, StoreError) {
-    let mut left = writes;
-    for round in 0..MOST_ROUNDS {
-        if round > 0 {
-            sleep(pause(round)).await;
-        }
+    let (mut left, mut longest) = (writes, FIRST_PAUSE);
+    loop {
         let request = client.batch_write_item().request_items(table, left.clone());
-        left = match request.send().await {
+        let reason = match request.send().await {
             Ok(answer) => {
-                let left = answer.unprocessed_items.unwrap_or_default().remove(table);
-                left.unwrap_or_default()
+                let unprocessed = answer.unprocessed_items.unwrap_or_default().remove(table);
+                left = unprocessed.unwrap_or_default();
+                StoreError::Unwritten
             }
-            Err(error) => return (left, StoreError::Unavailable(describe(&error))),
+            Err(error) => {
+                let reason = StoreError::Unavailable(describe(&error));
+                if !error.code().is_some_and(|code| THROTTLED.contains(&code)) {
+                    return (left, reason);
+                }
+                reason
+            }
         };
-        if left.is_empty() {
-            break;
+        let pause = random::jittered(longest);
+        if left.is_empty() || Instant::now() + pause >= deadline {
+            return (left, reason);
         }
+        sleep(pause).await;
+        longest = LONGEST_PAUSE.min(longest * 2);
     }
-    (left, StoreError::Unprocessed)
 }

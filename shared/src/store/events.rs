@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
+use tokio::time::Instant;
 
 use super::batch_write::{self, MOST_ITEMS};
 use super::{Page, StoreError};
@@ -21,6 +22,9 @@ pub struct EventStore {
     table: String,
     retention: Duration,
 }
+
+/// How long throttled writes are tried again. Whoever brings the events brings them again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -66,7 +70,9 @@ impl EventStore {
     async fn request(&self, writes: Vec<WriteRequest>) -> HashMap<AccountId, StoreError> {
         let mut undone = HashMap::new();
         for chunk in writes.chunks(MOST_ITEMS) {
-            let (left, error) = batch_write::write(&self.client, &self.table, chunk.to_vec()).await;
+            let (writes, deadline) = (chunk.to_vec(), Instant::now() + PATIENCE);
+            let (left, error) =
+                batch_write::write(&self.client, &self.table, writes, deadline).await;
             let accounts: HashSet<AccountId> = left.iter().filter_map(account_id).collect();
             undone.extend(accounts.into_iter().map(|id| (id, error.clone())));
         }

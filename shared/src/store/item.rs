@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
+use super::AttentionPosition;
 use crate::account::{
     Account, Attempted, Attention, Availability, DataStatus, Details, Doubt, Gap, ImportLease,
     ImportNotes, ImportState, Institution, Job, JobState, Lease, Mark, MonoError, OrderKey, Pull,
-    Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, SyncStatus,
+    Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status, SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::business_day::BusinessDay;
@@ -43,18 +44,25 @@ const GAP: usize = 4 + 4 + 6 + 6 + 1;
 const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
 
-/// The keys of the three attention indexes, which only accounts that need someone's attention have:
-/// by these they are found all, by status and by owner, each in the order of
-/// [`ATTENTION_SINCE`].
+/// The keys of the two attention indexes, which only accounts that need someone's attention have: by status and shard,
+/// and by owner, each in the order of [`ATTENTION_PLACE`]. The indexes have nothing but keys, so a record that is
+/// written without another status, owner or time of its data costs them nothing.
 pub(super) const ATTENTION: &str = "attention";
-pub(super) const ATTENTION_STATUS: &str = "attention_status";
 pub(super) const ATTENTION_OWNER: &str = "attention_owner";
-pub(super) const ATTENTION_SINCE: &str = "attention_since";
-const ATTENTION_KEYS: [&str; 4] = [ATTENTION, ATTENTION_STATUS, ATTENTION_OWNER, ATTENTION_SINCE];
+pub(super) const ATTENTION_PLACE: &str = "attention_place";
+const ATTENTION_KEYS: [&str; 3] = [ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE];
 
-/// The one value of [`ATTENTION`].
-pub(super) fn attention() -> AttributeValue {
-    AttributeValue::S("all".to_owned())
+/// How many partitions of the index the accounts of one status are spread over: each takes a thousand writes a second.
+pub(super) const SHARDS: u8 = 4;
+
+/// The value of [`ATTENTION`].
+pub(super) fn attention(status: Status, shard: u8) -> String {
+    format!("{}#{shard}", status.as_str())
+}
+
+fn shard(id: &AccountId) -> u8 {
+    let digest: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
+    digest[0] % SHARDS
 }
 
 /// The value of [`ATTENTION_OWNER`]: half a SHA-256, since a reference can be longer than a key.
@@ -206,12 +214,12 @@ impl Writer {
         let Some(Attention { status, since }) = account.attention() else {
             return;
         };
-        self.item.insert(ATTENTION.to_owned(), attention());
-        self.text(ATTENTION_STATUS, status.as_str());
+        self.text(ATTENTION, &attention(status, shard(&account.id)));
         if let Some(reference) = &account.registers.reference {
             self.item.insert(ATTENTION_OWNER.to_owned(), attention_owner(&reference.value));
         }
-        self.time(ATTENTION_SINCE, Some(since));
+        let place = AttentionPosition { since, account_id: account.id.clone() };
+        self.item.insert(ATTENTION_PLACE.to_owned(), place.to_key());
     }
 
     fn availability(&mut self, availability: &Availability) {

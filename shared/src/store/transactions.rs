@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 use super::batch_write::{self, MOST_ITEMS};
 use super::{Page, StoreError};
@@ -75,7 +76,7 @@ impl TransactionStore {
     }
 
     /// Puts rows and deletes others, a request for each 25. All puts come first, so that a row that
-    /// moves is never missing.
+    /// moves is never missing. What DynamoDB throttles is tried again until the deadline.
     ///
     /// # Errors
     ///
@@ -85,9 +86,11 @@ impl TransactionStore {
         id: &AccountId,
         puts: &[Transaction],
         deletes: &[Position],
+        deadline: Instant,
     ) -> Result<(), StoreError> {
-        self.request(puts.iter().map(|row| put(id, row)).collect()).await?;
-        self.request(deletes.iter().map(|position| delete(id, position)).collect()).await
+        self.request(puts.iter().map(|row| put(id, row)).collect(), deadline).await?;
+        let deletes = deletes.iter().map(|position| delete(id, position)).collect();
+        self.request(deletes, deadline).await
     }
 
     /// The date of the newest row. One request.
@@ -154,11 +157,16 @@ impl TransactionStore {
             .expression_attribute_values(":to", AttributeValue::S(to.to_owned()))
     }
 
-    async fn request(&self, writes: Vec<WriteRequest>) -> Result<(), StoreError> {
+    async fn request(
+        &self,
+        writes: Vec<WriteRequest>,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
         stream::iter(writes.chunks(MOST_ITEMS))
             .map(|chunk| async {
+                let writes = chunk.to_vec();
                 let (left, error) =
-                    batch_write::write(&self.client, &self.table, chunk.to_vec()).await;
+                    batch_write::write(&self.client, &self.table, writes, deadline).await;
                 if left.is_empty() { Ok(()) } else { Err(error) }
             })
             .buffer_unordered(CONCURRENCY)

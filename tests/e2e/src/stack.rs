@@ -68,9 +68,15 @@ impl Stack {
         let roles = resources.iter().filter(|(id, _)| id.ends_with("Role"));
         let roles = roles.map(|(id, name)| (id.as_str(), name.as_str()));
         allow_batches(&http, &emulator.endpoint(), operator("iam"), roles).await?;
-        let concurrency = parameters_of(parameters, "RefreshMaximumConcurrency").unwrap_or("10");
-        let mapping = resources.get("RefreshWorkerFunctionRefreshQueue");
-        limit_concurrency(&http, &emulator.endpoint(), mapping, concurrency).await?;
+        for (mapping, parameter) in [
+            ("ProcessorFunctionWebhookQueue", "ProcessorMaximumConcurrency"),
+            ("ImporterFunctionImportQueue", "ImportMaximumConcurrency"),
+            ("RefreshWorkerFunctionRefreshQueue", "RefreshMaximumConcurrency"),
+        ] {
+            // Tests are in a hurry.
+            let maximum = parameters_of(parameters, parameter).unwrap_or("10");
+            limit_concurrency(&http, &emulator.endpoint(), resources.get(mapping), maximum).await?;
+        }
         Ok(Self {
             name: name.to_owned(),
             endpoint: emulator.endpoint(),
@@ -247,7 +253,7 @@ async fn limit_concurrency(
     maximum: &str,
 ) -> Result<(), LocalError> {
     let failed = |error: &dyn ToString| LocalError::NotDeployed(error.to_string());
-    let mapping = mapping.ok_or_else(|| failed(&"the refresh queue triggers nothing"))?;
+    let mapping = mapping.ok_or_else(|| failed(&"a queue triggers nothing"))?;
     let maximum: u32 = maximum.parse().map_err(|error| failed(&error))?;
     let url = format!("{endpoint}/2015-03-31/event-source-mappings/{mapping}");
     let update = json!({ "ScalingConfig": { "MaximumConcurrency": maximum } });

@@ -4,6 +4,7 @@
 //! answers with what breaks it. Each is tried on the template, and on templates that break it.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ mod contract;
 mod document;
 
 use contract::{
-    ALLOWED, LOG, OUTPUTS, REFUSALS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults, scope, tables,
+    ALLOWED, LOG, OUTPUTS, REFUSALS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults, scopes, tables,
 };
 use document::*;
 
@@ -35,10 +36,11 @@ fn functions_are_rust_on_al2023(template: &Template) -> Vec<String> {
 fn functions_are_traced_and_log_lean_json(template: &Template) -> Vec<String> {
     let shape = json!({
         "Properties": {
-            "Tracing": "Active",
+            "Tracing": { "Ref": "Tracing" },
             "LoggingConfig": {
                 "LogFormat": "JSON",
-                "ApplicationLogLevel": { "Ref": "LogLevel" },
+                // Or Lambda would drop the lines that tell who has asked.
+                "ApplicationLogLevel": "TRACE",
                 "SystemLogLevel": "WARN",
             },
         },
@@ -71,7 +73,10 @@ fn functions_share_no_folder_role_or_log_group(template: &Template) -> Vec<Strin
 
 fn log_groups_keep_logs_as_long_as_the_parameter_says(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "RetentionInDays": { "Ref": "LogRetentionDays" } } });
-    template.differences(template.all(LOG_GROUP), &shape)
+    let of_functions = template.each(FUNCTION);
+    let of_functions =
+        of_functions.filter_map(|(_, function)| referent(&function["LoggingConfig"]["LogGroup"]));
+    template.differences(of_functions, &shape)
 }
 
 fn nothing_is_granted_or_opened_out_of_sight(template: &Template) -> Vec<String> {
@@ -241,9 +246,13 @@ fn tables_are_keyed_indexed_and_ended_as_the_contract_says(template: &Template) 
         for index in template.indexes(id) {
             let name = index["IndexName"].as_str().unwrap_or_default();
             indexes[name] = template.key(id, &index["KeySchema"]);
-            // An account is shown as it is found, without another read.
-            if index["Projection"] != json!({ "ProjectionType": "ALL" }) {
-                found.push(format!("{id}: {name} holds a part only"));
+            // A write that changes no key of an index costs that index nothing.
+            let held = &index["Projection"];
+            let keys = one_or_many(&table["AttributeDefinitions"]);
+            let keys: Vec<_> = keys.iter().map(|key| &key["AttributeName"]).collect();
+            let more = one_or_many(&held["NonKeyAttributes"]);
+            if held["ProjectionType"] == "ALL" || !more.iter().all(|name| keys.contains(name)) {
+                found.push(format!("{id}: {name} holds more than keys"));
             }
         }
         let is = json!({
@@ -320,6 +329,15 @@ fn only_the_webhook_route_is_open(template: &Template) -> Vec<String> {
 fn tokens_need_the_scope_of_what_the_route_does(template: &Template) -> Vec<String> {
     let authorizer = template.all(AUTHORIZER).next().unwrap_or_default();
     let mut found = Vec::new();
+    for (condition, parameter) in
+        [("UseReadScope", "JwtReadScope"), ("UseSyncScope", "JwtSyncScope")]
+    {
+        let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": parameter }, ""] }] });
+        let both = json!({ "Fn::And": [{ "Condition": "UseJwt" }, given] });
+        if template.0["Conditions"][condition] != both {
+            found.push(format!("{condition} is another condition"));
+        }
+    }
     for (id, route) in template.closed_routes() {
         let key = route["RouteKey"].as_str().unwrap_or_default();
         let method = key.split(' ').next().unwrap_or_default();
@@ -327,7 +345,7 @@ fn tokens_need_the_scope_of_what_the_route_does(template: &Template) -> Vec<Stri
             "Properties": {
                 "AuthorizationType": when("UseJwt", &json!("JWT"), &json!("AWS_IAM")),
                 "AuthorizerId": when("UseJwt", &json!({ "Ref": authorizer }), &no_value()),
-                "AuthorizationScopes": when("UseJwt", &json!([scope(method)]), &no_value()),
+                "AuthorizationScopes": scopes(method),
             },
         });
         found.extend(template.differences([id].into_iter(), &shape));
@@ -356,7 +374,7 @@ fn tokens_are_of_the_issuer_and_for_the_audience(template: &Template) -> Vec<Str
         .filter(|rule| rule["RuleCondition"] == jwt)
         .flat_map(|rule| one_or_many(&rule["Assertions"]));
     let demanded: Vec<_> = demanded.map(|assertion| &assertion["Assert"]).collect();
-    for parameter in ["JwtIssuer", "JwtAudience"] {
+    for parameter in ["JwtIssuer", "JwtAudience", "JwtOwnerClaim"] {
         let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": parameter }, ""] }] });
         if !demanded.contains(&&given) {
             found.push(format!("JWT without {parameter} is taken"));
@@ -367,7 +385,7 @@ fn tokens_are_of_the_issuer_and_for_the_audience(template: &Template) -> Vec<Str
 
 /// Or everyone who has a token would reach everyone's accounts.
 fn functions_behind_tokens_know_the_owner_claim(template: &Template) -> Vec<String> {
-    let claim = when("UseJwt", &json!({ "Ref": "JwtOwnerClaim" }), &json!(""));
+    let claim = when("UseJwt", &json!({ "Ref": "JwtOwnerClaim" }), &json!("none"));
     let shape =
         json!({ "Properties": { "Environment": { "Variables": { "OWNER_CLAIM": claim } } } });
     let functions: BTreeSet<_> =
@@ -458,12 +476,142 @@ fn alarms_are_plain_and_go_to_the_topic(template: &Template) -> Vec<String> {
     let shape = json!({
         "Properties": {
             "AlarmActions": [{ "Ref": topic }],
-            "TreatMissingData": "notBreaching",
             // One metric each, without arithmetic, which the local emulator refuses.
             "Metrics": null,
         },
     });
-    template.differences(template.all(ALARM), &shape)
+    let mut found = template.differences(template.all(ALARM), &shape);
+    for (id, alarm) in template.each(ALARM) {
+        // Of what has to happen, silence is the failure.
+        let has_to_happen = alarm["MetricName"] == "Invocations";
+        let missing = if has_to_happen { "breaching" } else { "notBreaching" };
+        if alarm["TreatMissingData"] != missing {
+            found.push(format!("{id}: missing data is not {missing}"));
+        }
+    }
+    found
+}
+
+/// Each alarm names a section of the runbook, and each section that an alarm could name is named by one.
+fn alarms_and_sections_of_the_runbook_name_each_other(template: &Template) -> Vec<String> {
+    let runbook = fs::read_to_string(root().join("docs/runbook.md")).expect("a runbook");
+    let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
+    let sections: BTreeSet<_> =
+        headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
+    let mut named = BTreeSet::new();
+    let mut found = Vec::new();
+    for (id, alarm) in template.each(ALARM) {
+        let description = alarm["AlarmDescription"].as_str().unwrap_or_default();
+        let section = description.rsplit_once(" docs/runbook.md#").map(|(_, section)| section);
+        match section.filter(|section| sections.contains(*section)) {
+            Some(section) => _ = named.insert(section.to_owned()),
+            None => found.push(format!("{id}: no section {section:?} in the runbook")),
+        }
+    }
+    found.extend(sections.difference(&named).map(|section| format!("{section}: of no alarm")));
+    found
+}
+
+/// The log must not be what fails when an incident is looked up: no query, body, address or name.
+fn calls_of_the_api_are_logged_without_what_they_are_about(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, stage) in template.each(STAGE) {
+        let log = &stage["AccessLogSettings"];
+        let format = log["Format"].as_str().unwrap_or_default();
+        let line = format.replace("$context.status", "200");
+        let line: Value = serde_json::from_str(&line).unwrap_or_default();
+        let told: BTreeSet<_> = entries(&line).map(|(name, _)| name).collect();
+        let expected = [
+            "time",
+            "request_id",
+            "route",
+            "status",
+            "latency_ms",
+            "principal",
+            "subject",
+            "authorizer_error",
+            "error",
+            "integration_error",
+        ];
+        if told != BTreeSet::from(expected) || line["request_id"] != "$context.requestId" {
+            found.push(format!("{id}: logs {told:?}"));
+        }
+        if ["sourceIp", "path", "query", "userAgent"].iter().any(|private| format.contains(private))
+        {
+            found.push(format!("{id}: logs what is private"));
+        }
+        let group = referent(&log["DestinationArn"]).unwrap_or_default();
+        let kept = &template.properties(group)["RetentionInDays"];
+        if *kept != json!({ "Ref": "AccessLogRetentionDays" }) {
+            found.push(format!("{id}: logs are kept for {kept}"));
+        }
+    }
+    found
+}
+
+/// Lambda stops a chain of messages after about 16 when a function sends to the queue that triggers it.
+fn functions_that_send_to_their_own_queue_may_and_are_watched(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, function) in template.each(FUNCTION) {
+        let role = referent(&function["Role"]).unwrap_or_default();
+        let sends_to = template
+            .statements(role)
+            .filter(|statement| strings(&statement["Action"]).contains(&"sqs:SendMessage"))
+            .flat_map(|statement| one_or_many(&statement["Resource"]))
+            .filter_map(referent);
+        let sends_to: BTreeSet<_> = sends_to.collect();
+        let loops = template
+            .consumers()
+            .filter(|(consumer, _)| *consumer == id)
+            .filter_map(|(_, event)| referent(&event["Queue"]))
+            .any(|queue| sends_to.contains(queue));
+        let allowed = function["RecursiveLoop"] == "Allow";
+        if loops != allowed {
+            found.push(format!("{id}: RecursiveLoop is {}", function["RecursiveLoop"]));
+        }
+        let watched = template.each(ALARM).any(|(_, alarm)| {
+            alarm["MetricName"] == "RecursiveInvocationsDropped"
+                && referent(&alarm["Dimensions"][0]["Value"]) == Some(id)
+        });
+        if loops && !watched {
+            found.push(format!("{id}: nobody hears of a chain that was stopped"));
+        }
+    }
+    found
+}
+
+/// New AWS accounts run ten functions at once: what works in the background leaves some of them to the API.
+fn consumers_leave_concurrency_to_the_api(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut sum = 0;
+    for (id, event) in template.consumers() {
+        let parameter = event["ScalingConfig"]["MaximumConcurrency"]["Ref"].as_str();
+        let default = &template.0["Parameters"][parameter.unwrap_or_default()]["Default"];
+        match default.as_i64() {
+            Some(most) => sum += most,
+            None => found.push(format!("{id}: no maximum")),
+        }
+    }
+    if sum > 6 {
+        found.push(format!("{sum} in the background"));
+    }
+    let reserved =
+        when("ReservesConcurrency", &json!({ "Ref": "WebhookReservedConcurrency" }), &no_value());
+    let shape = json!({ "Properties": { "ReservedConcurrentExecutions": reserved } });
+    let open = template.each(ROUTE).filter(|(_, route)| route["AuthorizationType"] == "NONE");
+    let open = open.filter_map(|(_, route)| template.function_of(route));
+    found.extend(template.differences(open, &shape));
+    found
+}
+
+/// They are paid by memory and time, and most of their time passes at Mono.
+fn functions_that_wait_for_mono_are_small(template: &Template) -> Vec<String> {
+    let waits = ["functions/manual-sync", "functions/refresh-worker"];
+    let waiting = template
+        .each(FUNCTION)
+        .filter(|(_, function)| waits.contains(&function["CodeUri"].as_str().unwrap_or_default()));
+    let shape = json!({ "Properties": { "MemorySize": 128 } });
+    template.differences(waiting.map(|(id, _)| id), &shape)
 }
 
 fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
@@ -471,12 +619,17 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     let sources: Vec<_> = template.source_queues().collect();
     let functions: Vec<_> = template.all(FUNCTION).collect();
     let apis: Vec<_> = template.all(API).collect();
+    let tables: Vec<_> = template.all(TABLE).collect();
+    let planners: Vec<_> = template.scheduled().collect();
     let watched = [
         (&functions, "AWS/Lambda", "Errors", "FunctionName"),
         (&functions, "AWS/Lambda", "Throttles", "FunctionName"),
         (&dead_letters, "AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
         (&sources, "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"),
-        (&apis, "AWS/ApiGateway", "5xx", "ApiId"),
+        (&apis, "AWS/ApiGateway", "4xx", "ApiId"),
+        (&tables, "AWS/DynamoDB", "WriteThrottleEvents", "TableName"),
+        (&tables, "AWS/DynamoDB", "ReadThrottleEvents", "TableName"),
+        (&planners, "AWS/Lambda", "Invocations", "FunctionName"),
     ];
     let mut found = Vec::new();
     for (ids, namespace, metric, dimension) in watched {
@@ -493,6 +646,57 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
             if !alarmed {
                 found.push(format!("{id}: no alarm on {metric}"));
             }
+        }
+    }
+    found
+}
+
+/// The webhook is open to anyone: refusals alone say nothing, and none accepted beside them says that the secret is
+/// another than Mono's.
+fn a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted(template: &Template) -> Vec<String> {
+    let counts = |status: u32, value: &str| {
+        let pattern = format!(r#"{{ $.route = "POST /webhooks/mono" && $.status = {status} }}"#);
+        let filter = template
+            .each("AWS::Logs::MetricFilter")
+            .find(|(_, filter)| filter["FilterPattern"] == pattern.as_str());
+        let metric = filter.map(|(_, filter)| &filter["MetricTransformations"][0]);
+        metric.filter(|metric| metric["MetricValue"] == value).map(|metric| &metric["MetricName"])
+    };
+    let (accepted, refused) = (counts(200, "1"), counts(401, "0"));
+    let raised = template.each(ALARM).any(|(_, alarm)| {
+        Some(&alarm["MetricName"]) == accepted
+            && accepted == refused
+            && alarm["Statistic"] == "Maximum"
+            && alarm["ComparisonOperator"] == "LessThanThreshold"
+            && alarm["Threshold"] == 1
+    });
+    if raised { Vec::new() } else { vec!["a wrong secret goes unnoticed".to_owned()] }
+}
+
+/// A 5xx of each route is counted from the access log, and raises an alarm.
+fn server_errors_of_each_route_raise_an_alarm(template: &Template) -> Vec<String> {
+    let counted: Vec<_> = template
+        .each("AWS::Logs::MetricFilter")
+        .filter(|(_, filter)| {
+            let metric = &filter["MetricTransformations"][0];
+            let mut alarms = template.each(ALARM);
+            alarms.any(|(_, alarm)| {
+                alarm["Namespace"] == metric["MetricNamespace"]
+                    && alarm["MetricName"] == metric["MetricName"]
+            })
+        })
+        .filter_map(|(_, filter)| filter["FilterPattern"].as_str())
+        .filter(|pattern| pattern.contains("$.status >= 500"))
+        .collect();
+    let mut found = Vec::new();
+    for (id, route) in template.each(ROUTE) {
+        let key = route["RouteKey"].as_str().unwrap_or_default();
+        let method = key.split(' ').next().unwrap_or_default();
+        let names = [format!("$.route = \"{key}\""), format!("$.route = \"{method} *\"")];
+        let times =
+            counted.iter().filter(|pattern| names.iter().any(|name| pattern.contains(name)));
+        if times.count() != 1 {
+            found.push(format!("{id}: its 5xx are not counted once"));
         }
     }
     found
@@ -524,11 +728,8 @@ fn refusals_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
 
 /// Lambda would repeat a plan that failed, twice; the next run does what is left.
 fn schedules_are_not_repeated_by_lambda(template: &Template) -> Vec<String> {
-    let scheduled = template.each(FUNCTION).filter(|(_, function)| {
-        entries(&function["Events"]).any(|(_, event)| event["Type"] == "Schedule")
-    });
     let shape = json!({ "Properties": { "EventInvokeConfig": { "MaximumRetryAttempts": 0 } } });
-    template.differences(scheduled.map(|(id, _)| id), &shape)
+    template.differences(template.scheduled(), &shape)
 }
 
 fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
@@ -576,6 +777,38 @@ rules! {
         "/WebhookFunction/Properties/Runtime" => json!("provided.al2"),
         "/WebhookFunction/Properties/Architectures" => Value::Null,
         "/WebhookFunction/Metadata/BuildMethod" => json!("makefile"),
+    }
+    calls_of_the_api_are_logged_without_what_they_are_about {
+        "/HttpApiStage/Properties/AccessLogSettings" => Value::Null,
+        "/HttpApiStage/Properties/AccessLogSettings/Format" => json!("$context.requestId"),
+        "/HttpApiStage/Properties/AccessLogSettings/DestinationArn" => get_att("WebhookLogGroup"),
+    }
+    functions_that_send_to_their_own_queue_may_and_are_watched {
+        "/ImporterFunction/Properties/RecursiveLoop" => Value::Null,
+        "/ImporterRecursionAlarm/Properties/MetricName" => json!("Errors"),
+        "/RefreshWorkerFunction/Properties/RecursiveLoop" => json!("Allow"),
+    }
+    consumers_leave_concurrency_to_the_api {
+        "/ProcessorFunction/Properties/Events/WebhookQueue/Properties/ScalingConfig" => Value::Null,
+        "/WebhookFunction/Properties/ReservedConcurrentExecutions" => json!(100),
+        "//Parameters/ImportMaximumConcurrency/Default" => json!(10),
+    }
+    functions_that_wait_for_mono_are_small {
+        "/RefreshWorkerFunction/Properties/MemorySize" => json!(256),
+    }
+    a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted {
+        "/WebhookRefusedFilter/Properties/MetricTransformations/0/MetricValue" => json!("1"),
+        "/WebhookAcceptedFilter/Properties/FilterPattern" => json!("{ $.status = 200 }"),
+        "/WebhooksRejectedAlarm/Properties/Statistic" => json!("Sum"),
+    }
+    server_errors_of_each_route_raise_an_alarm {
+        "/ReadServerErrorsAlarm/Properties/MetricName" => json!("4xx"),
+        "/ReadServerErrorsFilter/Properties/FilterPattern" => json!("{ $.status >= 500 }"),
+    }
+    alarms_and_sections_of_the_runbook_name_each_other {
+        "/WebhookErrorsAlarm/Properties/AlarmDescription" => json!("It fails."),
+        "/WebhookErrorsAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#nowhere"),
+        "/ImporterRecursionAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#function-errors"),
     }
     functions_are_traced_and_log_lean_json {
         "/AccountsFunction/Properties/Tracing" => Value::Null,
@@ -649,7 +882,8 @@ rules! {
     tables_are_keyed_indexed_and_ended_as_the_contract_says {
         "/AccountsTable/Properties/GlobalSecondaryIndexes/0/IndexName" => json!("Attention"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/1/KeySchema/1/AttributeName" => json!("attention"),
-        "/AccountsTable/Properties/GlobalSecondaryIndexes/2/Projection/ProjectionType" => json!("KEYS_ONLY"),
+        "/AccountsTable/Properties/GlobalSecondaryIndexes/0/Projection/ProjectionType" => json!("ALL"),
+        "/AccountsTable/Properties/GlobalSecondaryIndexes/1/Projection/NonKeyAttributes" => json!(["name"]),
         "/AccountsTable/Properties/AttributeDefinitions/3/AttributeType" => json!("S"),
         "/AccountsTable/Properties/TimeToLiveSpecification" => json!({ "AttributeName": "expires_at", "Enabled": true }),
         "/EventsTable/Properties/TimeToLiveSpecification" => Value::Null,
@@ -692,6 +926,7 @@ rules! {
         "//Rules/JwtIsComplete/RuleCondition" => Value::Null,
         "//Rules/JwtIsComplete/Assertions/0/Assert" => Value::Null,
         "//Rules/JwtIsComplete/Assertions/1/Assert" => Value::Null,
+        "//Rules/JwtIsComplete/Assertions/2/Assert" => Value::Null,
     }
     functions_behind_tokens_know_the_owner_claim {
         "/AccountsFunction/Properties/Environment/Variables/OWNER_CLAIM" => Value::Null,
@@ -721,21 +956,23 @@ rules! {
         "/WebhookPermission/Properties/FunctionName" => json!({ "Ref": "AccountsFunction" }),
     }
     alarms_are_plain_and_go_to_the_topic {
-        "/ApiServerErrorsAlarm/Properties/AlarmActions" => json!([]),
-        "/ApiServerErrorsAlarm/Properties/TreatMissingData" => Value::Null,
-        "/ApiServerErrorsAlarm/Properties/Metrics" => json!([]),
+        "/ApiClientErrorsAlarm/Properties/AlarmActions" => json!([]),
+        "/ApiClientErrorsAlarm/Properties/TreatMissingData" => Value::Null,
+        "/RefreshPlannerMissingAlarm/Properties/TreatMissingData" => json!("notBreaching"),
+        "/ApiClientErrorsAlarm/Properties/Metrics" => json!([]),
     }
     everything_that_can_fail_has_an_alarm {
         "/WebhookErrorsAlarm/Properties/MetricName" => json!("Duration"),
         "/WebhookThrottlesAlarm/Properties/Namespace" => json!("AWS/SQS"),
         "/WebhookDeadLettersAlarm/Properties/Dimensions/0/Value" => get_att("WebhookQueue"),
         "/WebhookQueueAgeAlarm/Properties/MetricName" => json!("NumberOfMessagesSent"),
-        "/ApiServerErrorsAlarm/Properties/MetricName" => json!("4xx"),
+        "/ApiClientErrorsAlarm/Properties/MetricName" => json!("5xx"),
+        "/EventsTableReadThrottlesAlarm/Properties/MetricName" => json!("WriteThrottleEvents"),
+        "/RefreshPlannerMissingAlarm/Properties/Namespace" => json!("AWS/SQS"),
     }
     refusals_are_counted_and_raise_an_alarm {
-        "/WebhooksRejectedAlarm/Properties/Namespace" => json!("AWS/Lambda"),
-        "/WebhookRejectedFilter/Properties/FilterPattern" => json!("WEBHOOK_SECRET_INVALID"),
-        "/WebhookRejectedFilter/Properties/LogGroupName" => json!({ "Ref": "AccountsLogGroup" }),
+        "/TransactionsUnreadableAlarm/Properties/Namespace" => json!("AWS/Lambda"),
+        "/TransactionsUnreadableFilter/Properties/FilterPattern" => json!("TRANSACTIONS_UNREADABLE"),
         "/MonoKeyRefusedAlarm/Properties/MetricName" => json!("Errors"),
         "/AccountsMonoKeyRefusedFilter/Properties/LogGroupName" => json!({ "Ref": "ProcessorLogGroup" }),
     }

@@ -22,6 +22,7 @@ fn bare() -> &'static Stack {
             ("MonoApiBaseUrl", "http://127.0.0.1:9"),
             ("SyncCooldownSeconds", "0"),
             ("EventRetentionDays", "0"),
+            ("LogLevel", "WARN"),
         ];
         let emulator = &local().emulator;
         aside(Stack::deploy(emulator, "bare", parameters)).unwrap_or_else(|error| panic!("{error}"))
@@ -67,4 +68,32 @@ async fn without_retention_no_history_is_written_and_none_is_read() {
     assert!(
         !requests.iter().any(|call| ["BatchWriteItem", "Query"].contains(&call.operation.as_str()))
     );
+}
+
+#[tokio::test]
+async fn who_has_asked_is_logged_at_every_level() {
+    let id = account_id();
+    sync(&id).await.expect(503, "MONO_UNAVAILABLE");
+    let post = bare().request(Method::POST, "/webhooks/mono");
+    let post = post.header("mono-webhook-secret", LOCAL_SECRET).json(&balance_update(&id, 1, 1));
+    assert_eq!(post.send().await.unwrap().status(), 200);
+    let known = async || bare().account(&id).await.unwrap().0 == 200;
+    eventually("it is known", known).await;
+    let request = bare().request(Method::PATCH, &format!("/accounts/{id}"));
+    let request = request.header("authorization", "signed").json(&json!({ "refresh": "weekly" }));
+    Answer::of(request.send().await.unwrap()).await.expect_ok();
+    for (function, action) in [("manual-sync", "sync"), ("accounts", "set_refresh")] {
+        eventually("it is logged", async || {
+            let lines = bare().log(function).await.unwrap();
+            let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut ours =
+                lines.filter(|line| line["account_id"] == id.as_str() && line["level"] == "INFO");
+            ours.next().is_some_and(|line| {
+                line["action"] == action
+                    && line["principal"].is_string()
+                    && line["request_id"].is_string()
+            })
+        })
+        .await;
+    }
 }

@@ -1,6 +1,6 @@
 //! A day on which a hundred thousand accounts are due and the budget pays for a thousand, on a stack of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -24,7 +24,7 @@ async fn fill(world: &World, record: &Item, ids: &[String]) {
     let table = world.stack.output("AccountsTableName");
     let put = |(number, id): &(usize, &String)| {
         let mut copy = aged(record.clone(), Duration::from_secs((DUE - number) as u64));
-        copy.insert("account_id".to_owned(), AttributeValue::S(id.to_string()));
+        copy.insert("account_id".to_owned(), AttributeValue::S((*id).clone()));
         let put = PutRequest::builder().set_item(Some(copy)).build().unwrap();
         WriteRequest::builder().put_request(put).build()
     };
@@ -33,7 +33,7 @@ async fn fill(world: &World, record: &Item, ids: &[String]) {
         .for_each_concurrent(4, async |some| {
             let puts = some.iter().map(put).collect::<Vec<_>>();
             let written = client.batch_write_item().request_items(table, puts).send().await;
-            assert!(written.unwrap().unprocessed_items().is_none_or(|rest| rest.is_empty()));
+            assert!(written.unwrap().unprocessed_items().is_none_or(HashMap::is_empty));
         })
         .await;
 }

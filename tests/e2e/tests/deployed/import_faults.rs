@@ -5,16 +5,28 @@ use std::time::Duration;
 use e2e::proxy::Failure;
 use e2e::samples;
 use e2e::shared_stack::{local, world};
+use mono_sync::import::ImportJob;
 use mono_sync::timestamp::Timestamp;
 use sandbox::{Dialect, History, Link, Mishap, PageMishap};
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::manual_sync::Case;
-use super::{eventually, fail};
+use super::{eventually, fail, item};
 
 fn history(transactions: usize) -> History {
     History { transactions, ..History::default() }
+}
+
+/// Pages of five rows: the year is imported in parts of 150 rows at most, six batches of writes.
+fn paged_history() -> History {
+    History {
+        transactions: 300,
+        days: 365,
+        largest_page: 5,
+        always_paged: true,
+        ..History::default()
+    }
 }
 
 #[tokio::test]
@@ -111,15 +123,8 @@ async fn a_function_that_dies_between_two_writes_is_made_good_when_its_lease_has
 
 #[tokio::test]
 async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
-    // Pages of five rows: the year is imported in parts of 150 rows at most, six batches of writes.
-    let history = History {
-        transactions: 300,
-        days: 365,
-        largest_page: 5,
-        always_paged: true,
-        ..History::default()
-    };
-    let case = Case::unseen(Dialect::V2, Link { history: Some(history), ..Link::default() });
+    let case =
+        Case::unseen(Dialect::V2, Link { history: Some(paged_history()), ..Link::default() });
     let mono = &case.world.mono;
     let event = mono.event(sandbox::Kind::AccountUpdated, &case.id).unwrap();
     // The balance alone: no import follows.
@@ -142,6 +147,51 @@ async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
     case.until_as_at_mono().await;
 }
 
+/// The last message of the longest chain.
+fn last(job: ImportJob) -> ImportJob {
+    std::iter::successors(Some(job), |job| job.clone().next()).last().unwrap()
+}
+
+#[tokio::test]
+async fn a_chain_of_messages_ends_and_the_import_waits_in_the_record_with_what_is_done() {
+    let case =
+        Case::unseen(Dialect::V2, Link { history: Some(paged_history()), ..Link::default() });
+    let mono = &case.world.mono;
+    let event = mono.event(sandbox::Kind::AccountUpdated, &case.id).unwrap();
+    // The balance alone: no import follows.
+    let event = event.with("/data/meta/retrieved_data", json!(["identity", "balance"]));
+    mono.send(&event);
+    case.when("it is known", |account| account["last_event_at"].is_string()).await;
+    let mut failures = vec![Failure::Pass; 7];
+    failures.push(Failure::AccessDenied);
+    fail("BatchWriteItem", &case.id, &failures);
+    let before = Timestamp::now();
+    assert_eq!(case.import(&last(case.job()), 1).await, json!([]));
+    assert_eq!(local().proxy.pending_faults(&case.id), 0);
+    let kept = case.rows().await.len();
+    assert!((1..300).contains(&kept), "a part of it is written: {kept}");
+    assert_eq!(case.requests().get("SendMessageBatch"), None, "no message follows");
+    let deferred = item(case.world, &case.id).await["import_deferred_until"].clone();
+    let until = Timestamp::from_millis(deferred.as_n().unwrap().parse().unwrap());
+    assert!(until >= before + Duration::from_hours(1));
+    case.import(&case.job(), 2).await;
+    case.until_as_at_mono().await;
+}
+
+#[tokio::test]
+async fn a_message_that_has_waited_for_another_import_too_often_is_given_back() {
+    let case = Case::imported(Dialect::V2, history(80)).await;
+    fail("Query", &case.id, &[Failure::Hang]);
+    let early = case.job();
+    let first = async { case.import(&early, 1).await };
+    let second = async {
+        sleep(Duration::from_millis(1500)).await;
+        case.import(&last(case.job()), 2).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first, second.as_array().map(Vec::len)), (json!([]), Some(1)));
+}
+
 #[tokio::test]
 async fn failures_between_the_importer_and_the_tables_pass_or_give_the_job_back() {
     for (operation, failures, given_back) in [
@@ -152,6 +202,8 @@ async fn failures_between_the_importer_and_the_tables_pass_or_give_the_job_back(
         ("PutItem", &[Failure::AccessDenied], 1),
         ("Query", &[Failure::AccessDenied], 1),
         ("BatchWriteItem", &[Failure::Unprocessed, Failure::Unprocessed], 0),
+        // More than the SDK repeats by itself.
+        ("BatchWriteItem", &[Failure::Throttle; 12], 0),
         ("BatchWriteItem", &[Failure::AccessDenied], 1),
         ("BatchWriteItem", &[Failure::AnswerLost], 0),
         ("PutItem", &[Failure::Pass, Failure::Conflict], 0),

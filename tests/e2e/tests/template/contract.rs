@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::document::{no_value, when};
+
 pub(crate) const READ: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"];
 pub(crate) const QUERY: &[&str] = &["dynamodb:Query"];
 pub(crate) const WRITE: &[&str] =
@@ -39,7 +41,6 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("accounts", "AccountsTable", READ),
     ("accounts", "AccountsTable", UPDATE),
     ("accounts", "AccountsTable/index/AttentionIndex", QUERY),
-    ("accounts", "AccountsTable/index/AttentionByStatusIndex", QUERY),
     ("accounts", "AccountsTable/index/AttentionByOwnerIndex", QUERY),
     ("accounts", "TransactionsTable", READ),
     ("accounts", "EventsTable", READ),
@@ -64,7 +65,6 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
 
 /// What an operator must hear of: who refuses whom, by the folder of the function that logs it.
 pub(crate) const REFUSALS: &[(&str, &str)] = &[
-    ("functions/webhook", "WEBHOOK_SECRET_INVALID"),
     ("functions/manual-sync", "MONO_KEY_REFUSED"),
     ("functions/accounts", "MONO_KEY_REFUSED"),
     ("functions/importer", "MONO_KEY_REFUSED"),
@@ -84,9 +84,14 @@ pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/refresh-planner", "BUDGET_EXHAUSTED"),
 ];
 
-/// The scope of a token that may do something of this method.
-pub(crate) fn scope(method: &str) -> &'static str {
-    if method == "GET" { "accounts:read" } else { "accounts:sync" }
+/// The scopes of a token that may do something of this method.
+pub(crate) fn scopes(method: &str) -> Value {
+    let (condition, parameter) = if method == "GET" {
+        ("UseReadScope", "JwtReadScope")
+    } else {
+        ("UseSyncScope", "JwtSyncScope")
+    };
+    when(condition, &json!([{ "Ref": parameter }]), &no_value())
 }
 
 /// The tables: by which attributes items are found, in the table and in its indexes, and which one
@@ -96,9 +101,8 @@ pub(crate) fn tables() -> Value {
         "AccountsTable": {
             "keys": [{ "account_id": "S" }],
             "indexes": {
-                "AttentionIndex": [{ "attention": "S" }, { "attention_since": "N" }],
-                "AttentionByStatusIndex": [{ "attention_status": "S" }, { "attention_since": "N" }],
-                "AttentionByOwnerIndex": [{ "attention_owner": "B" }, { "attention_since": "N" }],
+                "AttentionIndex": [{ "attention": "S" }, { "attention_place": "B" }],
+                "AttentionByOwnerIndex": [{ "attention_owner": "B" }, { "attention_place": "B" }],
             },
             "ends": null,
         },
@@ -129,10 +133,15 @@ pub(crate) fn defaults() -> Value {
         "JwtIssuer": "",
         "JwtAudience": "",
         "JwtOwnerClaim": "",
+        "JwtReadScope": "accounts:read",
+        "JwtSyncScope": "accounts:sync",
         "CorsAllowOrigin": "",
         "RefreshIntervalHours": 24,
         "RefreshPolicy": "interval",
-        "RefreshMaximumConcurrency": 10,
+        "RefreshMaximumConcurrency": 2,
+        "ImportMaximumConcurrency": 2,
+        "ProcessorMaximumConcurrency": 2,
+        "WebhookReservedConcurrency": 0,
         "MonoPrices": "",
         "MonoDailyBudget": 25000,
         "ManualDailyBudget": 5000,
@@ -140,6 +149,8 @@ pub(crate) fn defaults() -> Value {
         "ImportHistoryDays": 365,
         "EventRetentionDays": 30,
         "LogRetentionDays": 30,
+        "AccessLogRetentionDays": 30,
+        "Tracing": "PassThrough",
         "LogLevel": "INFO",
         "AlarmEmail": "",
     })

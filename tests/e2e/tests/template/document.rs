@@ -155,6 +155,13 @@ impl Template {
         })
     }
 
+    /// The functions that a schedule invokes.
+    pub(crate) fn scheduled(&self) -> impl Iterator<Item = &str> {
+        self.all(FUNCTION).filter(|id| {
+            values(&self.properties(id)["Events"]).any(|event| event["Type"] == "Schedule")
+        })
+    }
+
     /// Whether a route is closed, whichever way its condition or parameter goes.
     pub(crate) fn closed(&self, authorization: &Value) -> bool {
         let parameter = authorization["Ref"].as_str().unwrap_or_default();

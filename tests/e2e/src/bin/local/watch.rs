@@ -57,6 +57,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("EVENT_RETENTION_DAYS", "30"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
+            ("OWNER_CLAIM", "none"),
             ("REFRESH_POLICY", "interval"),
             ("MONO_DAILY_BUDGET", "25000"),
             ("MANUAL_DAILY_BUDGET", "5000"),
