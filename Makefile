@@ -54,7 +54,7 @@ lint-api: .venv/redocly/tools ## Style of openapi.yaml, by the strictest rules o
 build: $(BUILT) ## Build the functions for this machine
 
 .PHONY: release-check
-release-check: .venv/tools ## Build for AWS as deploy does, and check what came of it (FUNCTION=WebhookFunction: only that)
+release-check: .venv/tools ## Build for AWS as deploy does, and check the binaries' architecture (FUNCTION=WebhookFunction: only that one)
 	@tests/tools/room-for-a-build
 	@tests/tools/release-check $(FUNCTION)
 

@@ -6,8 +6,8 @@ use lambda_http::{Request, RequestExt};
 use crate::account::Account;
 use crate::problem::Problem;
 
-/// Who has called, in the words of API Gateway: the ARN of the principal that signed, or the claim `sub` of the token;
-/// `unknown` where it says neither.
+/// The caller as API Gateway names it: the ARN of the principal that signed the request, or the token's claim `sub`.
+/// `unknown` if the request has neither.
 #[must_use]
 pub fn principal(request: &Request) -> String {
     let named = || {
@@ -60,6 +60,40 @@ impl Caller {
             Self::Owner(owner) => {
                 account.registers.reference.as_ref().is_some_and(|held| held.value == *owner)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(authorizer: &Value) -> Request {
+        let event = json!({
+            "version": "2.0", "routeKey": "GET /accounts", "rawPath": "/accounts", "rawQueryString": "",
+            "headers": {}, "isBase64Encoded": false,
+            "requestContext": {
+                "accountId": "1", "apiId": "api", "authorizer": authorizer, "domainName": "localhost",
+                "http": { "method": "GET", "path": "/accounts", "protocol": "HTTP/1.1", "sourceIp": "::1",
+                          "userAgent": "" },
+                "requestId": "1", "routeKey": "GET /accounts", "stage": "$default", "timeEpoch": 1,
+            },
+        });
+        lambda_http::request::from_str(&event.to_string()).expect("an event of API Gateway")
+    }
+
+    #[test]
+    fn principal_is_the_signer_or_the_subject_of_the_token_or_unknown() {
+        let arn = "arn:aws:iam::111122223333:user/app";
+        let signed = json!({ "iam": { "userArn": arn } });
+        let token = json!({ "jwt": { "claims": { "sub": "user-1" }, "scopes": null } });
+        let nameless = json!({ "jwt": { "claims": {}, "scopes": null } });
+        for (authorizer, expected) in
+            [(signed, arn), (token, "user-1"), (nameless, "unknown"), (Value::Null, "unknown")]
+        {
+            assert_eq!(principal(&request(&authorizer)), expected);
         }
     }
 }

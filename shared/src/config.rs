@@ -56,12 +56,12 @@ impl Environment {
         self.optional(name).ok_or(ConfigError::Missing(name))
     }
 
-    /// `OWNER_CLAIM`: the claim of a token that names the owner; `None` if it is `none`, which says that every caller
-    /// may see every account.
+    /// `OWNER_CLAIM`: the token's claim that names the owner. The value `none` gives `None`: every caller may see every
+    /// account.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Missing`]: nobody is trusted by accident.
+    /// [`ConfigError::Missing`] if it is not set, so that a missing setting never opens all accounts.
     pub fn owner_claim(&self) -> Result<Option<String>, ConfigError> {
         let claim = self.required("OWNER_CLAIM")?;
         Ok(Some(claim.to_owned()).filter(|claim| claim != "none"))
@@ -171,6 +171,15 @@ mod tests {
             let error = environment.required("ACCOUNTS_TABLE").unwrap_err();
             assert_eq!(error.to_string(), "the environment variable ACCOUNTS_TABLE is missing");
         }
+    }
+
+    #[test]
+    fn an_owner_claim_is_a_name_or_none_and_never_missing() {
+        let claim = |value| Environment::from([("OWNER_CLAIM", value)]).owner_claim();
+        assert_eq!(claim("sub").unwrap().as_deref(), Some("sub"));
+        assert_eq!(claim("none").unwrap(), None);
+        assert!(claim(" ").is_err());
+        assert!(Environment::default().owner_claim().is_err());
     }
 
     #[test]

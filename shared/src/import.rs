@@ -79,7 +79,7 @@ pub enum Imported {
     Gone,
     /// The bank wants the customer: the record says so.
     ReauthorisationRequired,
-    /// A part of it is in the table, and so many messages have carried it on that the rest is asked for later.
+    /// A part of it is stored. Its chain of messages is at the limit, so the rest is deferred.
     TooLong(Tally),
     /// It cannot be paid today, or Mono is left alone or refuses the key or the payment: it is asked for again later.
     Deferred(Trouble),
@@ -126,8 +126,8 @@ pub enum ImportError {
     /// Mono does not know an account that is linked, as far as is known.
     #[error("Mono does not know the account")]
     NotFound,
-    /// Another import is under way, and was waited for too often.
-    #[error("another import of the account does not end")]
+    /// Another import still holds the lease at the end of this job's chain of messages.
+    #[error("another import of the account is still running")]
     Busy,
     /// The record is not there yet: the job was faster.
     #[error("there is no such account yet")]
@@ -145,7 +145,7 @@ pub enum ImportError {
 
 /// What a slice needs at most once it is fetched.
 const WRITING_TIME: Duration = Duration::from_secs(15);
-/// What is kept of the time for the record and the queue.
+/// Time reserved at the end to write the record and to queue a message.
 const RECORDING_TIME: Duration = Duration::from_secs(5);
 /// Without as much time left no further slice is begun.
 const SLICE_TIME: Duration = Duration::from_mins(1);
@@ -155,7 +155,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(15);
 /// How long the rest of an import waits after a failure, at most.
 const PUT_OFF: Duration = Duration::from_mins(2);
-/// How long an import waits that too many messages have carried on.
+/// How long an import is deferred when its chain of messages is at the limit.
 const TOO_LONG: Duration = Duration::from_hours(1);
 /// How long an import waits when Mono refuses the key or the payment.
 const REFUSED: Duration = Duration::from_hours(1);
@@ -195,7 +195,7 @@ struct Run<'a> {
     is_served: bool,
     /// Whether some days cannot be listed: then none is asked for that is not compared.
     is_troubled: bool,
-    /// How many messages the one that brought it follows.
+    /// How many messages came before in the chain, as in [`ImportJob::follows`].
     follows: u32,
     /// When work has to stop.
     deadline: Instant,
@@ -428,7 +428,7 @@ impl Run<'_> {
         let job = ImportJob { carried_on: Some(part), follows: self.follows, ..job };
         let Some(next) = job.next() else {
             let tally = self.tally;
-            warn!(account_id = %self.id(), "too many messages have carried an import on: it is put off");
+            warn!(account_id = %self.id(), "import deferred: message chain is at the limit");
             self.defer(&rest, Timestamp::now() + TOO_LONG).await?;
             return Ok(Imported::TooLong(tally));
         };

@@ -58,7 +58,7 @@ pub enum StoreError {
     /// DynamoDB left the key unprocessed, however often it was asked.
     #[error("DynamoDB left the record unread")]
     Unprocessed,
-    /// DynamoDB left rows unprocessed for as long as there was time.
+    /// DynamoDB still left rows unprocessed at the deadline.
     #[error("DynamoDB left rows unwritten")]
     Unwritten,
     /// Others wrote the record each time it was about to be written.

@@ -49,8 +49,7 @@ pub fn summary(request_id: &str, work: &impl Serialize) {
     }
 }
 
-/// One line that tells who has asked for what, written at every `LOG_LEVEL`. `principal` is API Gateway's name for the
-/// caller.
+/// Logs who requested which action, at every `LOG_LEVEL`. `principal` is API Gateway's name for the caller.
 pub fn audit(request_id: &str, principal: &str, action: &str, account_id: &AccountId) {
     print(request_id, &Audit { action, account_id, principal });
 }

@@ -72,7 +72,7 @@ struct Run<'a> {
     scan_until: Instant,
     plan: RefCell<Plan>,
     found: RefCell<Shortlist<Seen>>,
-    /// Mono fails alike for all: it is only tried whether it still does.
+    /// Refreshing is paused, since Mono fails for all accounts. This run queues only probes.
     is_paused: bool,
     /// How many accounts were queued so far.
     queued: Cell<u64>,
@@ -105,13 +105,17 @@ impl Planner {
         let left_out = (seen - chosen.len()) as u64;
         if is_short && rest.is_some_and(|rest| rest < self.prices.realtime) {
             let code = "BUDGET_EXHAUSTED";
-            warn!(code, left_out, "today's budget does not do for all that are due");
+            warn!(code, left_out, "daily budget is too small for all due accounts");
         }
         run.plan.borrow_mut().left_out = left_out;
         for candidates in chosen.chunks(BATCH) {
             run.queue(candidates).await;
         }
         let plan = Plan { unreached: unreached.len(), ..run.plan.into_inner() };
+        if plan.unreached > 0 {
+            let (code, unreached) = ("PLAN_INCOMPLETE", plan.unreached);
+            warn!(code, unreached, "the time was up before all segments were scanned");
+        }
         telemetry::summary(&context.request_id, &plan);
         if plan.failed > 0 {
             return Err(format!("{} parts of the plan failed", plan.failed).into());

@@ -67,7 +67,7 @@ pub struct Candidate<T> {
     pub account: T,
 }
 
-/// The most important of all candidates seen, at most as many as asked for.
+/// Keeps the candidates with the highest priority among all that it is offered.
 #[derive(Debug)]
 pub struct Shortlist<T> {
     most: usize,
@@ -76,7 +76,7 @@ pub struct Shortlist<T> {
 }
 
 impl<T> Shortlist<T> {
-    /// An empty one that selects at most this many. It holds twice as many in memory.
+    /// An empty shortlist that selects at most `most` candidates. It holds at most twice as many in memory.
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self { most, candidates: Vec::new(), seen: 0 }
@@ -88,9 +88,9 @@ impl<T> Shortlist<T> {
         self.seen
     }
 
-    /// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. The first sync
-    /// needs room for the sync itself alone, not for its listing. Returns the selected candidates, in order, and
-    /// whether the budget left any out.
+    /// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. For the
+    /// first sync, only the price of the sync must fit, not that of its listing. Returns the selected
+    /// candidates, in order, and whether the budget left any out.
     #[must_use]
     pub fn choose(mut self, rest: Option<Naira>, prices: &Prices) -> (Vec<Candidate<T>>, bool) {
         let found = self.candidates.len();

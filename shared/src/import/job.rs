@@ -23,12 +23,12 @@ pub struct ImportJob {
     pub page: Option<SyncedPage>,
     /// Set if a part of the import is done.
     pub carried_on: Option<CarriedOn>,
-    /// How many messages it follows, of which each was queued by the import of the one before.
+    /// How many messages came before it in its chain. The import of each message queues the next one.
     pub follows: u32,
 }
 
-/// The most messages that follow each other: 16 hours at two minutes each, or two hours of waiting for another
-/// import. Lambda's own bound, about 16, is turned off in the template.
+/// The most messages that may follow the first: 16 hours and more of two minutes each, or two hours of waiting
+/// for another import. The template turns off Lambda's own limit of about 16.
 const LONGEST_CHAIN: u32 = 500;
 
 /// Where an import stopped that had no time left.
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_messages_ends_after_five_hundred() {
+    fn message_chain_ends_500_messages_after_the_first() {
         let chain = std::iter::successors(Some(job(None)), |job| job.clone().next());
         assert_eq!(chain.count(), 501);
     }

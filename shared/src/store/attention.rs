@@ -43,8 +43,8 @@ pub struct InvalidAttentionPosition;
 impl AccountStore {
     /// Accounts that need attention, of one status or all, as far as the caller may see them.
     ///
-    /// Of all owners: a query for each shard of each status. Of one owner: one query, in which those of other statuses
-    /// are passed over, so a part may be short although there is more. And one request for the records.
+    /// For all owners, it sends one query for each shard of each status. For one owner, it sends one query and drops
+    /// accounts of other statuses, so a page may be short although more follow. One more request reads the records.
     ///
     /// # Errors
     ///
@@ -68,9 +68,9 @@ impl AccountStore {
         for AttentionPosition { account_id, .. } in places {
             let account = match records.remove(&account_id) {
                 Some(Ok(Some(stored))) => stored.account,
-                // One corrupt item stands in nobody's way.
+                // A corrupt item does not make the list fail.
                 Some(Err(StoreError::Corrupt(error))) => {
-                    error!(%account_id, %error, "an account is left out of the list");
+                    error!(%account_id, %error, "corrupt account record left out of the list");
                     continue;
                 }
                 Some(Err(error)) => return Err(error),
@@ -146,7 +146,7 @@ impl AccountStore {
         Ok(Page { items: places, next })
     }
 
-    /// The keys of one partition of an index, from a place on.
+    /// Queries the keys in one partition of an index, after a position.
     fn keys(
         &self,
         index: &str,
@@ -172,8 +172,8 @@ impl AccountStore {
 const MOST_PASSED_OVER: usize = 1000;
 
 impl AttentionPosition {
-    /// The value of [`ATTENTION_PLACE`], in whose order the list is: the time, and the account's id, in bytes, since a
-    /// record is to fit into one write unit.
+    /// The value of [`ATTENTION_PLACE`], by which the list is sorted: the time, then the account's id. It is in bytes
+    /// so that a record fits into one write unit.
     pub(super) fn to_key(&self) -> AttributeValue {
         let place = [&self.since.to_bytes(), self.account_id.as_str().as_bytes()].concat();
         AttributeValue::B(Blob::new(place))

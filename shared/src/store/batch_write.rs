@@ -15,13 +15,12 @@ use crate::random;
 pub(super) const MOST_ITEMS: usize = 25;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How DynamoDB says that there are too many writes. A new table takes 4,000 a second, and more once it is written to
-/// as fast for a while.
+/// DynamoDB's error codes for throttled writes. A new table takes 4,000 writes a second, and more after sustained load.
 const THROTTLED: [&str; 3] =
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 
-/// Writes up to [`MOST_ITEMS`] items in one request. What DynamoDB throttles is written again with growing pauses, as
-/// long as there is time. Returns what was not written, and why.
+/// Writes up to [`MOST_ITEMS`] items in one request. Retries throttled items with exponential back-off until the
+/// deadline. Returns the items that were not written, and why.
 pub(super) async fn write(
     client: &Client,
     table: &str,

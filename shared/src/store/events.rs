@@ -23,7 +23,7 @@ pub struct EventStore {
     retention: Duration,
 }
 
-/// How long throttled writes are tried again. Whoever brings the events brings them again.
+/// How long throttled writes are retried. After that the events fail, and SQS delivers them again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Item = HashMap<String, AttributeValue>;

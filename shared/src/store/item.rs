@@ -44,9 +44,9 @@ const GAP: usize = 4 + 4 + 6 + 6 + 1;
 const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
 
-/// The keys of the two attention indexes, which only accounts that need someone's attention have: by status and shard,
-/// and by owner, each in the order of [`ATTENTION_PLACE`]. The indexes have nothing but keys, so a record that is
-/// written without another status, owner or time of its data costs them nothing.
+/// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
+/// shard, the other by owner, and [`ATTENTION_PLACE`] sorts both. The indexes hold only keys, so a write that changes
+/// neither the status, nor the owner, nor the time of the data costs them nothing.
 pub(super) const ATTENTION: &str = "attention";
 pub(super) const ATTENTION_OWNER: &str = "attention_owner";
 pub(super) const ATTENTION_PLACE: &str = "attention_place";

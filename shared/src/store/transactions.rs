@@ -76,7 +76,7 @@ impl TransactionStore {
     }
 
     /// Puts rows and deletes others, a request for each 25. All puts come first, so that a row that
-    /// moves is never missing. What DynamoDB throttles is tried again until the deadline.
+    /// moves is never missing. Throttled writes are retried until the deadline.
     ///
     /// # Errors
     ///

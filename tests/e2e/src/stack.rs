@@ -73,7 +73,7 @@ impl Stack {
             ("ImporterFunctionImportQueue", "ImportMaximumConcurrency"),
             ("RefreshWorkerFunctionRefreshQueue", "RefreshMaximumConcurrency"),
         ] {
-            // Tests are in a hurry.
+            // More than the template's default, to keep the tests short.
             let maximum = parameters_of(parameters, parameter).unwrap_or("10");
             limit_concurrency(&http, &emulator.endpoint(), resources.get(mapping), maximum).await?;
         }
@@ -253,7 +253,7 @@ async fn limit_concurrency(
     maximum: &str,
 ) -> Result<(), LocalError> {
     let failed = |error: &dyn ToString| LocalError::NotDeployed(error.to_string());
-    let mapping = mapping.ok_or_else(|| failed(&"a queue triggers nothing"))?;
+    let mapping = mapping.ok_or_else(|| failed(&"a queue has no event source mapping"))?;
     let maximum: u32 = maximum.parse().map_err(|error| failed(&error))?;
     let url = format!("{endpoint}/2015-03-31/event-source-mappings/{mapping}");
     let update = json!({ "ScalingConfig": { "MaximumConcurrency": maximum } });

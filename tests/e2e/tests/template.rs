@@ -39,7 +39,7 @@ fn functions_are_traced_and_log_lean_json(template: &Template) -> Vec<String> {
             "Tracing": { "Ref": "Tracing" },
             "LoggingConfig": {
                 "LogFormat": "JSON",
-                // Or Lambda would drop the lines that tell who has asked.
+                // At a higher level, Lambda would drop the lines that name the caller.
                 "ApplicationLogLevel": "TRACE",
                 "SystemLogLevel": "WARN",
             },
@@ -231,11 +231,18 @@ fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -
         "UpdateReplacePolicy": "Retain",
         "Properties": {
             "BillingMode": "PAY_PER_REQUEST",
+            // CloudFormation cannot roll back a protected table: a first deployment has no secret yet.
+            "DeletionProtectionEnabled": when("HasWebhookSecret", &json!(true), &json!(false)),
             "PointInTimeRecoverySpecification": { "PointInTimeRecoveryEnabled": true },
             "SSESpecification": { "SSEEnabled": true },
         },
     });
-    template.differences(template.all(TABLE), &shape)
+    let mut found = template.differences(template.all(TABLE), &shape);
+    let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "MonoWebhookSecret" }, "unset"] }] });
+    if template.0["Conditions"]["HasWebhookSecret"] != given {
+        found.push("HasWebhookSecret is another condition".to_owned());
+    }
+    found
 }
 
 fn tables_are_keyed_indexed_and_ended_as_the_contract_says(template: &Template) -> Vec<String> {
@@ -283,7 +290,9 @@ fn secret_parameters_reach_secrets_manager_and_nothing_else(template: &Template)
                 if body["Type"] == "AWS::SecretsManager::Secret" {
                     body["Properties"]["SecretString"].take();
                 }
-                if mentions(&body, id) {
+                // Whether there is one is no secret.
+                let is_given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": id }, "unset"] }] });
+                if body != is_given && mentions(&body, id) {
                     found.push(format!("{place}: holds {id}"));
                 }
             }
@@ -482,7 +491,7 @@ fn alarms_are_plain_and_go_to_the_topic(template: &Template) -> Vec<String> {
     });
     let mut found = template.differences(template.all(ALARM), &shape);
     for (id, alarm) in template.each(ALARM) {
-        // Of what has to happen, silence is the failure.
+        // A schedule must run, so missing invocations raise the alarm.
         let has_to_happen = alarm["MetricName"] == "Invocations";
         let missing = if has_to_happen { "breaching" } else { "notBreaching" };
         if alarm["TreatMissingData"] != missing {
@@ -492,8 +501,8 @@ fn alarms_are_plain_and_go_to_the_topic(template: &Template) -> Vec<String> {
     found
 }
 
-/// Each alarm names a section of the runbook, and each section that an alarm could name is named by one.
-fn alarms_and_sections_of_the_runbook_name_each_other(template: &Template) -> Vec<String> {
+/// Each alarm names a section of the runbook, and at least one alarm names each section.
+fn each_alarm_has_a_runbook_section_and_each_section_an_alarm(template: &Template) -> Vec<String> {
     let runbook = fs::read_to_string(root().join("docs/runbook.md")).expect("a runbook");
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let sections: BTreeSet<_> =
@@ -508,12 +517,12 @@ fn alarms_and_sections_of_the_runbook_name_each_other(template: &Template) -> Ve
             None => found.push(format!("{id}: no section {section:?} in the runbook")),
         }
     }
-    found.extend(sections.difference(&named).map(|section| format!("{section}: of no alarm")));
+    found.extend(sections.difference(&named).map(|section| format!("{section}: has no alarm")));
     found
 }
 
-/// The log must not be what fails when an incident is looked up: no query, body, address or name.
-fn calls_of_the_api_are_logged_without_what_they_are_about(template: &Template) -> Vec<String> {
+/// The access log identifies the call and the caller, and holds no private data.
+fn access_log_lines_hold_no_query_body_address_or_name(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, stage) in template.each(STAGE) {
         let log = &stage["AccessLogSettings"];
@@ -549,8 +558,8 @@ fn calls_of_the_api_are_logged_without_what_they_are_about(template: &Template) 
     found
 }
 
-/// Lambda stops a chain of messages after about 16 when a function sends to the queue that triggers it.
-fn functions_that_send_to_their_own_queue_may_and_are_watched(template: &Template) -> Vec<String> {
+/// If a function sends to the queue that triggers it, Lambda stops the chain after about 16 messages.
+fn self_triggering_functions_allow_recursion_and_have_an_alarm(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, function) in template.each(FUNCTION) {
         let role = referent(&function["Role"]).unwrap_or_default();
@@ -574,13 +583,13 @@ fn functions_that_send_to_their_own_queue_may_and_are_watched(template: &Templat
                 && referent(&alarm["Dimensions"][0]["Value"]) == Some(id)
         });
         if loops && !watched {
-            found.push(format!("{id}: nobody hears of a chain that was stopped"));
+            found.push(format!("{id}: no alarm for a stopped chain"));
         }
     }
     found
 }
 
-/// New AWS accounts run ten functions at once: what works in the background leaves some of them to the API.
+/// A new AWS account runs ten function instances at once. The background functions leave some of them to the API.
 fn consumers_leave_concurrency_to_the_api(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     let mut sum = 0;
@@ -604,8 +613,8 @@ fn consumers_leave_concurrency_to_the_api(template: &Template) -> Vec<String> {
     found
 }
 
-/// They are paid by memory and time, and most of their time passes at Mono.
-fn functions_that_wait_for_mono_are_small(template: &Template) -> Vec<String> {
+/// Lambda charges by memory and time, and these functions spend most of their time waiting for Mono.
+fn functions_that_wait_for_mono_have_128_mb(template: &Template) -> Vec<String> {
     let waits = ["functions/manual-sync", "functions/refresh-worker"];
     let waiting = template
         .each(FUNCTION)
@@ -618,7 +627,6 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     let dead_letters: Vec<_> = template.dead_letter_queues().collect();
     let sources: Vec<_> = template.source_queues().collect();
     let functions: Vec<_> = template.all(FUNCTION).collect();
-    let apis: Vec<_> = template.all(API).collect();
     let tables: Vec<_> = template.all(TABLE).collect();
     let planners: Vec<_> = template.scheduled().collect();
     let watched = [
@@ -626,7 +634,6 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
         (&functions, "AWS/Lambda", "Throttles", "FunctionName"),
         (&dead_letters, "AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
         (&sources, "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"),
-        (&apis, "AWS/ApiGateway", "4xx", "ApiId"),
         (&tables, "AWS/DynamoDB", "WriteThrottleEvents", "TableName"),
         (&tables, "AWS/DynamoDB", "ReadThrottleEvents", "TableName"),
         (&planners, "AWS/Lambda", "Invocations", "FunctionName"),
@@ -651,55 +658,100 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     found
 }
 
-/// The webhook is open to anyone: refusals alone say nothing, and none accepted beside them says that the secret is
-/// another than Mono's.
+/// Anyone can call the webhook, so refusals alone prove nothing. Refusals without any accepted webhook show that the
+/// secret differs from Mono's.
 fn a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted(template: &Template) -> Vec<String> {
     let counts = |status: u32, value: &str| {
-        let pattern = format!(r#"{{ $.route = "POST /webhooks/mono" && $.status = {status} }}"#);
-        let filter = template
-            .each("AWS::Logs::MetricFilter")
-            .find(|(_, filter)| filter["FilterPattern"] == pattern.as_str());
-        let metric = filter.map(|(_, filter)| &filter["MetricTransformations"][0]);
-        metric.filter(|metric| metric["MetricValue"] == value).map(|metric| &metric["MetricName"])
+        let pattern =
+            format!(r#"{{ ($.route = "POST /webhooks/mono") && ($.status = {status}) }}"#);
+        let mut filters = template.access_log_filters();
+        let filter = filters.find(|filter| filter["FilterPattern"] == pattern.as_str());
+        let metric = filter.map(|filter| &filter["MetricTransformations"][0]);
+        metric.filter(|metric| metric["MetricValue"] == value)
     };
-    let (accepted, refused) = (counts(200, "1"), counts(401, "0"));
-    let raised = template.each(ALARM).any(|(_, alarm)| {
-        Some(&alarm["MetricName"]) == accepted
-            && accepted == refused
-            && alarm["Statistic"] == "Maximum"
-            && alarm["ComparisonOperator"] == "LessThanThreshold"
-            && alarm["Threshold"] == 1
-    });
+    let raised = match (counts(200, "1"), counts(401, "0")) {
+        (Some(accepted), Some(refused)) => template.each(ALARM).any(|(_, alarm)| {
+            alarm["Namespace"] == accepted["MetricNamespace"]
+                && alarm["MetricName"] == accepted["MetricName"]
+                && accepted["MetricName"] == refused["MetricName"]
+                && alarm["Statistic"] == "Maximum"
+                && alarm["ComparisonOperator"] == "LessThanThreshold"
+                && alarm["Threshold"] == 1
+        }),
+        _ => false,
+    };
     if raised { Vec::new() } else { vec!["a wrong secret goes unnoticed".to_owned()] }
 }
 
-/// A 5xx of each route is counted from the access log, and raises an alarm.
-fn server_errors_of_each_route_raise_an_alarm(template: &Template) -> Vec<String> {
-    let counted: Vec<_> = template
-        .each("AWS::Logs::MetricFilter")
-        .filter(|(_, filter)| {
-            let metric = &filter["MetricTransformations"][0];
-            let mut alarms = template.each(ALARM);
-            alarms.any(|(_, alarm)| {
-                alarm["Namespace"] == metric["MetricNamespace"]
-                    && alarm["MetricName"] == metric["MetricName"]
-            })
-        })
-        .filter_map(|(_, filter)| filter["FilterPattern"].as_str())
-        .filter(|pattern| pattern.contains("$.status >= 500"))
-        .collect();
+/// Its throttles hold up writes to the table, and are not among those of the table.
+fn indexes_that_are_throttled_raise_an_alarm(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
-    for (id, route) in template.each(ROUTE) {
-        let key = route["RouteKey"].as_str().unwrap_or_default();
-        let method = key.split(' ').next().unwrap_or_default();
-        let names = [format!("$.route = \"{key}\""), format!("$.route = \"{method} *\"")];
-        let times =
-            counted.iter().filter(|pattern| names.iter().any(|name| pattern.contains(name)));
-        if times.count() != 1 {
-            found.push(format!("{id}: its 5xx are not counted once"));
+    for table in template.all(TABLE) {
+        for index in template.indexes(table) {
+            let name = &index["IndexName"];
+            let alarmed = template.each(ALARM).any(|(_, alarm)| {
+                let value = |dimension: &str| {
+                    let mut all = one_or_many(&alarm["Dimensions"]).into_iter();
+                    all.find(|each| each["Name"] == dimension).map(|each| &each["Value"])
+                };
+                alarm["MetricName"] == "WriteThrottleEvents"
+                    && value("TableName").and_then(referent) == Some(table)
+                    && value("GlobalSecondaryIndexName") == Some(name)
+            });
+            if !alarmed {
+                found.push(format!("{table}: no alarm on {name}"));
+            }
         }
     }
     found
+}
+
+/// The 5xx of each route are counted from the access log, once, and raise an alarm; so are the 4xx of each route that is
+/// not open.
+fn errors_of_each_route_raise_an_alarm(template: &Template) -> Vec<String> {
+    let patterns = |status: &str| -> Vec<&str> {
+        template
+            .access_log_filters()
+            .filter(|filter| {
+                let metric = &filter["MetricTransformations"][0];
+                metric["MetricValue"] == "1"
+                    && template.each(ALARM).any(|(_, alarm)| {
+                        alarm["Namespace"] == metric["MetricNamespace"]
+                            && alarm["MetricName"] == metric["MetricName"]
+                            && alarm["Statistic"] == "Sum"
+                    })
+            })
+            .filter_map(|filter| filter["FilterPattern"].as_str())
+            .filter(|pattern| pattern.contains(status))
+            .collect()
+    };
+    let (server_errors, client_errors) = (patterns("$.status >= 500"), patterns("$.status >= 400"));
+    let mut found = Vec::new();
+    for (id, route) in template.each(ROUTE) {
+        let key = route["RouteKey"].as_str().unwrap_or_default();
+        let times =
+            |patterns: &[&str]| patterns.iter().filter(|pattern| counts(pattern, key)).count();
+        if times(&server_errors) != 1 {
+            found.push(format!("{id}: its 5xx are not counted once"));
+        }
+        if times(&client_errors) != usize::from(route["AuthorizationType"] != "NONE") {
+            found.push(format!("{id}: its 4xx are not counted once"));
+        }
+    }
+    found
+}
+
+/// Whether a filter's pattern is about this route: by its key, or by a part of it with `*` at an end.
+fn counts(pattern: &str, key: &str) -> bool {
+    pattern.split("$.route = \"").skip(1).filter_map(|rest| rest.split('"').next()).any(|name| {
+        let inner = name.trim_matches('*');
+        match (name.starts_with('*'), name.ends_with('*')) {
+            (true, true) => key.contains(inner),
+            (false, true) => key.starts_with(inner),
+            (true, false) => key.ends_with(inner),
+            (false, false) => key == name,
+        }
+    })
 }
 
 /// Each is logged with a code, by a function that meets it.
@@ -778,12 +830,12 @@ rules! {
         "/WebhookFunction/Properties/Architectures" => Value::Null,
         "/WebhookFunction/Metadata/BuildMethod" => json!("makefile"),
     }
-    calls_of_the_api_are_logged_without_what_they_are_about {
+    access_log_lines_hold_no_query_body_address_or_name {
         "/HttpApiStage/Properties/AccessLogSettings" => Value::Null,
         "/HttpApiStage/Properties/AccessLogSettings/Format" => json!("$context.requestId"),
         "/HttpApiStage/Properties/AccessLogSettings/DestinationArn" => get_att("WebhookLogGroup"),
     }
-    functions_that_send_to_their_own_queue_may_and_are_watched {
+    self_triggering_functions_allow_recursion_and_have_an_alarm {
         "/ImporterFunction/Properties/RecursiveLoop" => Value::Null,
         "/ImporterRecursionAlarm/Properties/MetricName" => json!("Errors"),
         "/RefreshWorkerFunction/Properties/RecursiveLoop" => json!("Allow"),
@@ -793,19 +845,27 @@ rules! {
         "/WebhookFunction/Properties/ReservedConcurrentExecutions" => json!(100),
         "//Parameters/ImportMaximumConcurrency/Default" => json!(10),
     }
-    functions_that_wait_for_mono_are_small {
+    functions_that_wait_for_mono_have_128_mb {
         "/RefreshWorkerFunction/Properties/MemorySize" => json!(256),
     }
     a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted {
         "/WebhookRefusedFilter/Properties/MetricTransformations/0/MetricValue" => json!("1"),
         "/WebhookAcceptedFilter/Properties/FilterPattern" => json!("{ $.status = 200 }"),
+        "/WebhookAcceptedFilter/Properties/LogGroupName" => json!({ "Ref": "WebhookLogGroup" }),
         "/WebhooksRejectedAlarm/Properties/Statistic" => json!("Sum"),
     }
-    server_errors_of_each_route_raise_an_alarm {
+    errors_of_each_route_raise_an_alarm {
         "/ReadServerErrorsAlarm/Properties/MetricName" => json!("4xx"),
         "/ReadServerErrorsFilter/Properties/FilterPattern" => json!("{ $.status >= 500 }"),
+        "/ReadServerErrorsFilter/Properties/LogGroupName" => json!({ "Ref": "WebhookLogGroup" }),
+        "/ReadServerErrorsFilter/Properties/MetricTransformations/0/MetricValue" => json!("0"),
+        "/ClientErrorsFilter/Properties/FilterPattern" => json!("{ ($.route = \"*\") && ($.status >= 400) }"),
     }
-    alarms_and_sections_of_the_runbook_name_each_other {
+    indexes_that_are_throttled_raise_an_alarm {
+        "/AttentionIndexThrottlesAlarm/Properties/Dimensions/1/Value" => json!("NoIndex"),
+        "/AttentionByOwnerIndexThrottlesAlarm/Properties/MetricName" => json!("ReadThrottleEvents"),
+    }
+    each_alarm_has_a_runbook_section_and_each_section_an_alarm {
         "/WebhookErrorsAlarm/Properties/AlarmDescription" => json!("It fails."),
         "/WebhookErrorsAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#nowhere"),
         "/ImporterRecursionAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#function-errors"),
@@ -878,6 +938,8 @@ rules! {
         "/AccountsTable/Properties/BillingMode" => json!("PROVISIONED"),
         "/AccountsTable/Properties/SSESpecification" => Value::Null,
         "/AccountsTable/Properties/PointInTimeRecoverySpecification" => Value::Null,
+        "/EventsTable/Properties/DeletionProtectionEnabled" => Value::Null,
+        "//Conditions/HasWebhookSecret" => Value::Null,
     }
     tables_are_keyed_indexed_and_ended_as_the_contract_says {
         "/AccountsTable/Properties/GlobalSecondaryIndexes/0/IndexName" => json!("Attention"),
@@ -966,7 +1028,6 @@ rules! {
         "/WebhookThrottlesAlarm/Properties/Namespace" => json!("AWS/SQS"),
         "/WebhookDeadLettersAlarm/Properties/Dimensions/0/Value" => get_att("WebhookQueue"),
         "/WebhookQueueAgeAlarm/Properties/MetricName" => json!("NumberOfMessagesSent"),
-        "/ApiClientErrorsAlarm/Properties/MetricName" => json!("5xx"),
         "/EventsTableReadThrottlesAlarm/Properties/MetricName" => json!("WriteThrottleEvents"),
         "/RefreshPlannerMissingAlarm/Properties/Namespace" => json!("AWS/SQS"),
     }

@@ -119,7 +119,7 @@ async fn the_most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated()
 }
 
 #[tokio::test]
-async fn a_list_of_a_status_costs_four_queries_and_healthy_traffic_nothing_of_its_index() {
+async fn list_of_one_status_takes_four_queries_and_healthy_accounts_have_no_index_key() {
     let id = account_id();
     for second in 1..5 {
         post(&balance_update(&id, second, second.into())).await;
@@ -132,7 +132,7 @@ async fn a_list_of_a_status_costs_four_queries_and_healthy_traffic_nothing_of_it
 
     let before = queries();
     list("?status=reauthorisation_pending&limit=1").await.expect_ok();
-    assert_eq!(queries(), before + 4, "one a shard");
+    assert_eq!(queries(), before + 4, "one query for each shard");
 }
 
 /// Queries for accounts that a customer has re-authorised, which no other test lists.

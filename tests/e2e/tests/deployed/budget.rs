@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::Client as Sqs;
+use e2e::emulator::Emulator;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{World, aside, local, start_mono};
 use e2e::stack::Stack;
@@ -21,24 +22,29 @@ use super::{eventually, item, set_number};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Where it is waited for `aside`, the emulator must be there already: it is started aside as well.
+/// Starts the emulator before it returns the future. `aside` starts the emulator too and must not run inside itself.
 pub(super) fn deploy(name: &str, parameters: &[(&str, &str)]) -> impl Future<Output = World> {
-    let emulator = &local().emulator;
-    async move {
-        let mono = start_mono(Dialect::V2).await.unwrap();
-        let url = mono.url();
-        let own = [
-            ("MonoSecretKey", LOCAL_KEY),
-            ("MonoWebhookSecret", LOCAL_SECRET),
-            ("MonoApiBaseUrl", url.as_str()),
-            ("RefreshMaximumConcurrency", "10"),
-        ];
-        let parameters: Vec<_> = own.iter().chain(parameters).copied().collect();
-        let stack = Stack::deploy(emulator, name, &parameters).await.unwrap();
-        stack.redeliver_soon().await;
-        mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).unwrap();
-        World { stack, mono }
-    }
+    deploy_to(&local().emulator, name, parameters)
+}
+
+pub(super) async fn deploy_to(
+    emulator: &Emulator,
+    name: &str,
+    parameters: &[(&str, &str)],
+) -> World {
+    let mono = start_mono(Dialect::V2).await.unwrap();
+    let url = mono.url();
+    let own = [
+        ("MonoSecretKey", LOCAL_KEY),
+        ("MonoWebhookSecret", LOCAL_SECRET),
+        ("MonoApiBaseUrl", url.as_str()),
+        ("RefreshMaximumConcurrency", "10"),
+    ];
+    let parameters: Vec<_> = own.iter().chain(parameters).copied().collect();
+    let stack = Stack::deploy(emulator, name, &parameters).await.unwrap();
+    stack.redeliver_soon().await;
+    mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).unwrap();
+    World { stack, mono }
 }
 
 /// 1,000 naira for the system, and 250 for people. One test after the other.

@@ -18,7 +18,7 @@ fn history(transactions: usize) -> History {
     History { transactions, ..History::default() }
 }
 
-/// Pages of five rows: the year is imported in parts of 150 rows at most, six batches of writes.
+/// A year in pages of five rows. The importer stores it in parts of at most 150 rows, in six batches of writes each.
 fn paged_history() -> History {
     History {
         transactions: 300,
@@ -153,7 +153,7 @@ fn last(job: ImportJob) -> ImportJob {
 }
 
 #[tokio::test]
-async fn a_chain_of_messages_ends_and_the_import_waits_in_the_record_with_what_is_done() {
+async fn import_at_the_chain_limit_is_deferred_for_an_hour_and_keeps_its_progress() {
     let case =
         Case::unseen(Dialect::V2, Link { history: Some(paged_history()), ..Link::default() });
     let mono = &case.world.mono;
@@ -179,7 +179,7 @@ async fn a_chain_of_messages_ends_and_the_import_waits_in_the_record_with_what_i
 }
 
 #[tokio::test]
-async fn a_message_that_has_waited_for_another_import_too_often_is_given_back() {
+async fn message_at_the_chain_limit_fails_while_another_import_holds_the_lease() {
     let case = Case::imported(Dialect::V2, history(80)).await;
     fail("Query", &case.id, &[Failure::Hang]);
     let early = case.job();

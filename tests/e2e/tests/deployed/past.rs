@@ -1,4 +1,4 @@
-//! Has time pass for a record: all its times move into the past.
+//! Simulates elapsed time: moves all times of a record into the past.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{Item, item};
 /// Numbers above it are times in milliseconds: 2020-09-13.
 const EARLIEST: u64 = 1_600_000_000_000;
 
-/// The record as if everything had happened so much earlier.
+/// The record with all its times moved back by `by`.
 pub(super) fn aged(mut item: Item, by: Duration) -> Item {
     for value in item.values_mut() {
         if let AttributeValue::N(number) = value {
@@ -34,7 +34,7 @@ pub(super) fn aged(mut item: Item, by: Duration) -> Item {
     item
 }
 
-/// Has this much time pass for an account that nothing is being done about.
+/// Moves all times of an account's record back by `by`. No function may be writing the record meanwhile.
 pub(super) async fn pass(world: &World, account_id: &str, by: Duration) {
     let aged = aged(item(world, account_id).await, by);
     let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(aged));

@@ -1,5 +1,5 @@
-//! What accounts cost from day to day under the automatic refresh: Mono's bill, and the meter, which must say the
-//! same. On a stack of its own and one test after the other, since a plan is made for all accounts of a table.
+//! What accounts cost a day under the automatic refresh. Mono's bill and the meter must be equal. The tests have a
+//! stack of their own and run one after the other, since a plan covers all accounts of a table.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn daily() -> (&'static World, MutexGuard<'static, ()>) {
 }
 
 impl Case {
-    /// Linked, imported for 150 naira, and every sync from now on comes to this.
+    /// A linked account whose first import has cost 150 naira. Every later sync has this outcome.
     async fn always(world: &'static World, outcome: Refresh) -> Self {
         let case = Self::silent(world, 12);
         world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
@@ -34,7 +34,7 @@ impl Case {
         case
     }
 
-    /// Known by the event of a payment alone.
+    /// An account that is known only from the event of a payment.
     async fn of_a_payment(world: &'static World) -> Self {
         let case = Self { world, id: account_id() };
         let connected =
@@ -59,7 +59,7 @@ async fn bills(cases: &[&Case]) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn ten_days_without_data_cost_nothing_and_ten_days_with_data_a_sync_and_a_page_each() {
+async fn ten_daily_plans_charge_only_the_account_with_new_data() {
     let (world, _turn) = daily().await;
     let failing = Case::always(world, Refresh::Failed).await;
     let demanding = Case::always(world, Refresh::ReauthorisationRequired).await;
@@ -83,18 +83,18 @@ async fn ten_days_without_data_cost_nothing_and_ten_days_with_data_a_sync_and_a_
     }
     let syncs = cases.map(|case| world.mono.begun_syncs(&case.id));
     println!("{syncs:?}");
-    assert!((3..=5).contains(&syncs[0]), "tried ever less often: {syncs:?}");
-    assert!((1..=2).contains(&syncs[1]), "the customer is waited for: {syncs:?}");
+    assert!((3..=5).contains(&syncs[0]), "failed syncs back off: {syncs:?}");
+    assert!((1..=2).contains(&syncs[1]), "no sync until the customer re-authorises: {syncs:?}");
     assert_eq!(syncs[2..], [0, 10, 10]);
 }
 
 #[tokio::test]
-async fn a_relink_after_an_unlinking_in_doubt_costs_a_check_and_a_listing() {
+async fn relink_after_an_unlink_without_a_time_costs_one_check_and_one_listing() {
     let (world, _turn) = daily().await;
     let case = Case::always(world, Refresh::NothingNew).await;
     quiet(world).await;
     past::pass(world, &case.id, DAY / 12).await;
-    // Without a time of its own it may be late, and Mono is asked.
+    // The event has no time of its own. It may be late, so the plan checks the link at Mono.
     world.mono.send(&world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
     world.stack.plan_refresh().await.unwrap();

@@ -82,9 +82,10 @@ pub(crate) const REFUSALS: &[(&str, &str)] = &[
     ("functions/importer", "BUDGET_EXHAUSTED"),
     ("functions/refresh-worker", "BUDGET_EXHAUSTED"),
     ("functions/refresh-planner", "BUDGET_EXHAUSTED"),
+    ("functions/refresh-planner", "PLAN_INCOMPLETE"),
 ];
 
-/// The scopes of a token that may do something of this method.
+/// The scopes that a token needs for a route with this method.
 pub(crate) fn scopes(method: &str) -> Value {
     let (condition, parameter) = if method == "GET" {
         ("UseReadScope", "JwtReadScope")

@@ -155,6 +155,14 @@ impl Template {
         })
     }
 
+    /// The metric filters on the log that the stage writes.
+    pub(crate) fn access_log_filters(&self) -> impl Iterator<Item = &Value> {
+        let log = self.each(STAGE).next().map(|(_, stage)| &stage["AccessLogSettings"]);
+        let group = log.and_then(|log| referent(&log["DestinationArn"]));
+        let filters = self.each("AWS::Logs::MetricFilter").map(|(_, filter)| filter);
+        filters.filter(move |filter| referent(&filter["LogGroupName"]) == group)
+    }
+
     /// The functions that a schedule invokes.
     pub(crate) fn scheduled(&self) -> impl Iterator<Item = &str> {
         self.all(FUNCTION).filter(|id| {
