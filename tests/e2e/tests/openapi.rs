@@ -30,9 +30,11 @@ fn routes_are_those_of_the_template(contract: &Contract) -> Vec<String> {
             let route = &route["Properties"];
             let required = match &route["AuthorizationType"] {
                 Value::String(open) if open == "NONE" => "webhookSecret".to_owned(),
-                // The scopes, where there are JWTs: `!If [UseJwt, […], …]`.
+                // The scopes' defaults, where there are JWTs: `!If [UseReadScope, [!Ref …], …]`.
                 _ => {
-                    let scopes = items(&route["AuthorizationScopes"]["If"][1]).map(text);
+                    let scopes = items(&route["AuthorizationScopes"]["If"][1]);
+                    let scopes = scopes.map(|scope| text(&scope["Ref"]));
+                    let scopes = scopes.map(|name| text(&template["Parameters"][name]["Default"]));
                     let scopes = scopes.map(|scope| format!("jwt {scope}")).collect::<Vec<_>>();
                     format!("iam, jwt, {}", scopes.join(", "))
                 }
