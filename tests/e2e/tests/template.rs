@@ -529,7 +529,7 @@ fn access_log_lines_hold_no_query_body_address_or_name(template: &Template) -> V
         let format = log["Format"].as_str().unwrap_or_default();
         let line = format.replace("$context.status", "200");
         let line: Value = serde_json::from_str(&line).unwrap_or_default();
-        let told: BTreeSet<_> = entries(&line).map(|(name, _)| name).collect();
+        let fields: BTreeSet<_> = entries(&line).map(|(name, _)| name).collect();
         let expected = [
             "time",
             "request_id",
@@ -542,8 +542,8 @@ fn access_log_lines_hold_no_query_body_address_or_name(template: &Template) -> V
             "error",
             "integration_error",
         ];
-        if told != BTreeSet::from(expected) || line["request_id"] != "$context.requestId" {
-            found.push(format!("{id}: logs {told:?}"));
+        if fields != BTreeSet::from(expected) || line["request_id"] != "$context.requestId" {
+            found.push(format!("{id}: logs {fields:?}"));
         }
         if ["sourceIp", "path", "query", "userAgent"].iter().any(|private| format.contains(private))
         {

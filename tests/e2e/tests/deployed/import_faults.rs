@@ -121,8 +121,8 @@ async fn a_function_that_dies_between_two_writes_is_made_good_when_its_lease_has
     case.until_as_at_mono().await;
 }
 
-#[tokio::test]
-async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
+/// An account whose first import, by this change of its job, has stored a part of the year and then failed.
+async fn half_imported(change: impl FnOnce(ImportJob) -> ImportJob) -> Case {
     let case =
         Case::unseen(Dialect::V2, Link { history: Some(paged_history()), ..Link::default() });
     let mono = &case.world.mono;
@@ -134,10 +134,17 @@ async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
     let mut failures = vec![Failure::Pass; 7];
     failures.push(Failure::AccessDenied);
     fail("BatchWriteItem", &case.id, &failures);
-    assert_eq!(case.import(&case.job(), 1).await, json!([]), "what is done is done");
+    let job = change(case.job());
+    assert_eq!(case.import(&job, 1).await, json!([]), "what is done is done");
     assert_eq!(local().proxy.pending_faults(&case.id), 0);
     let rows = case.rows().await.len();
     assert!((1..300).contains(&rows), "a part of it is written: {rows}");
+    case
+}
+
+#[tokio::test]
+async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
+    let case = half_imported(|job| job).await;
     eventually("it is logged", async || {
         let lines = case.world.stack.log("importer").await.unwrap();
         lines.iter().any(|line| line.contains(&case.id) && line.contains("\"carried_on\""))
@@ -154,22 +161,8 @@ fn last(job: ImportJob) -> ImportJob {
 
 #[tokio::test]
 async fn import_at_the_chain_limit_is_deferred_for_an_hour_and_keeps_its_progress() {
-    let case =
-        Case::unseen(Dialect::V2, Link { history: Some(paged_history()), ..Link::default() });
-    let mono = &case.world.mono;
-    let event = mono.event(sandbox::Kind::AccountUpdated, &case.id).unwrap();
-    // The balance alone: no import follows.
-    let event = event.with("/data/meta/retrieved_data", json!(["identity", "balance"]));
-    mono.send(&event);
-    case.when("it is known", |account| account["last_event_at"].is_string()).await;
-    let mut failures = vec![Failure::Pass; 7];
-    failures.push(Failure::AccessDenied);
-    fail("BatchWriteItem", &case.id, &failures);
     let before = Timestamp::now();
-    assert_eq!(case.import(&last(case.job()), 1).await, json!([]));
-    assert_eq!(local().proxy.pending_faults(&case.id), 0);
-    let kept = case.rows().await.len();
-    assert!((1..300).contains(&kept), "a part of it is written: {kept}");
+    let case = half_imported(last).await;
     assert_eq!(case.requests().get("SendMessageBatch"), None, "no message follows");
     let deferred = item(case.world, &case.id).await["import_deferred_until"].clone();
     let until = Timestamp::from_millis(deferred.as_n().unwrap().parse().unwrap());
