@@ -30,6 +30,10 @@ watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda
 test: check-api $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
 	cargo test --workspace --locked
 
+.PHONY: check
+check: lint ## Format, lints, unit and property tests: about a minute once built
+	cargo test --workspace --lib --bins --locked --quiet
+
 .PHONY: check-api
 check-api: .venv/tools ## Whether openapi.yaml is valid; a part of the tests
 	@.venv/openapi/bin/openapi-spec-validator --validation-errors all openapi.yaml
