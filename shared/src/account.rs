@@ -77,7 +77,6 @@ pub struct Step {
 
 impl Step {
     /// Whether the fact brought anything new. The times of the first and the last event are not.
-    #[must_use]
     pub fn changed(&self) -> bool {
         let news = |account: &Account| {
             let registers = account.registers.clone();
@@ -206,7 +205,6 @@ pub struct Pull {
 
 impl Account {
     /// An account of which nothing is known yet.
-    #[must_use]
     pub fn new(id: AccountId) -> Self {
         Self {
             id,
@@ -222,7 +220,6 @@ impl Account {
     }
 
     /// What each of these facts does, one after the other.
-    #[must_use]
     pub fn fold(&self, facts: &[&Fact]) -> Vec<Step> {
         let mut before = self.clone();
         let step = |fact: &&Fact| {
@@ -233,7 +230,6 @@ impl Account {
     }
 
     /// The record after one more fact. Reads no clock and does no I/O; never fails.
-    #[must_use]
     pub fn apply(&self, fact: &Fact) -> Self {
         Self { registers: self.registers.apply(fact), ..self.clone() }
     }
@@ -242,7 +238,6 @@ impl Account {
 impl Registers {
     /// Whether any of them has its value from the fact of this place. An import stands in the place
     /// of its pull, and is left out.
-    #[must_use]
     pub fn hold(&self, order: OrderKey) -> bool {
         fn place<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
             register.map(|register| register.order)
@@ -279,7 +274,6 @@ impl Registers {
 impl Fact {
     /// Whether the fact says anything that a record holds. One that does creates the record of an
     /// account never seen before; any other is acknowledged and forgotten.
-    #[must_use]
     pub fn writes_a_register(&self) -> bool {
         let blank = Registers::default();
         blank.apply(self) != blank

@@ -20,7 +20,6 @@ pub struct InvalidAccountId;
 
 impl AccountId {
     /// The id as Mono wrote it.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

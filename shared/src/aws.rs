@@ -15,8 +15,6 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
-use crate::config::{ConfigError, Environment};
-
 /// How long AWS may take for an attempt, and for all attempts of an operation together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -40,14 +38,12 @@ impl Patience {
 /// default chain's other providers (profiles, SSO, container and instance metadata) would add a
 /// seventh to each binary and time to each cold start.
 ///
-/// # Errors
-///
-/// [`ConfigError::Missing`] if there is no `AWS_REGION`.
-pub fn sdk_config(environment: &Environment, patience: Patience) -> Result<SdkConfig, ConfigError> {
+/// `endpoint` is one endpoint for all services; without it each service has its own.
+pub fn sdk_config(region: &str, endpoint: Option<&str>, patience: Patience) -> SdkConfig {
     let http_client = Builder::new().tls_provider(tls()).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(environment.required("AWS_REGION")?.to_owned()))
+        .region(Region::new(region.to_owned()))
         .credentials_provider(SharedCredentialsProvider::new(
             EnvironmentVariableCredentialsProvider::new(),
         ))
@@ -61,22 +57,19 @@ pub fn sdk_config(environment: &Environment, patience: Patience) -> Result<SdkCo
                 .operation_timeout(patience.operation)
                 .build(),
         );
-    // The SDK's own variable for another endpoint, which its own loader would have read.
-    if let Some(endpoint) = environment.optional("AWS_ENDPOINT_URL") {
+    if let Some(endpoint) = endpoint {
         config = config.endpoint_url(endpoint);
     }
-    Ok(config.build())
+    config.build()
 }
 
 /// The one TLS stack of the functions.
-#[must_use]
 pub const fn tls() -> Provider {
     Provider::Rustls(CryptoMode::Ring)
 }
 
 /// The messages of an error and its causes, fit to be logged. The SDK's own display of an error
 /// chain adds the raw answer, in which there may be bank data.
-#[must_use]
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let chain = successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -137,7 +137,6 @@ impl<T> Batch<T> {
     }
 
     /// The accounts that there is work for.
-    #[must_use]
     pub fn account_ids(&self) -> BTreeSet<AccountId> {
         self.accounts.keys().cloned().collect()
     }
@@ -214,7 +213,6 @@ impl<T> Batch<T> {
     }
 
     /// Says which messages are to be delivered again: those that failed, and those not worked on.
-    #[must_use]
     pub fn into_response(self) -> SqsBatchResponse {
         let mut failed = self.failed;
         failed.extend(self.accounts.into_values().flatten().map(|work| work.message_id));

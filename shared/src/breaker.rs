@@ -36,7 +36,6 @@ const PROBE_TIME: Duration = Duration::from_mins(2);
 
 impl Breaker {
     /// Whether Mono may be asked at this time.
-    #[must_use]
     pub fn admit(&self, now: Timestamp) -> Admission {
         match (self.paused_until.filter(|until| now < *until), self.pause) {
             (Some(until), _) => Admission::PausedUntil(until),
@@ -46,20 +45,17 @@ impl Breaker {
     }
 
     /// The breaker while one account is tried.
-    #[must_use]
     pub fn claimed(self, now: Timestamp) -> Self {
         Self { paused_until: Some(now + PROBE_TIME), ..self }
     }
 
     /// The breaker when whoever was to probe had nothing to ask: another may.
-    #[must_use]
     pub fn unclaimed(self) -> Self {
         Self { paused_until: None, ..self }
     }
 
     /// The breaker after a failure that says nothing of the account. While the
     /// breaker is open, late failures of earlier calls are ignored.
-    #[must_use]
     pub fn after_failure(self, now: Timestamp) -> Self {
         let failures = self.failures.saturating_add(1);
         if self.pause.is_some() || failures < MOST_FAILURES {
@@ -69,7 +65,6 @@ impl Breaker {
     }
 
     /// The breaker after the one that [probed](Admission::Probe) has failed as well.
-    #[must_use]
     pub fn after_failed_probe(self, now: Timestamp) -> Self {
         let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         self.paused(pause, now)
@@ -80,14 +75,12 @@ impl Breaker {
     }
 
     /// The breaker after any other answer: closed. A pause that Mono has asked for stays.
-    #[must_use]
     pub fn after_success(self) -> Self {
         let wished = self.paused_until.filter(|_| self.pause.is_none());
         Self { paused_until: wished, ..Self::default() }
     }
 
     /// The breaker after Mono has asked to be left alone until then.
-    #[must_use]
     pub fn after_wish(self, until: Timestamp) -> Self {
         Self { paused_until: self.paused_until.max(Some(until)), ..self }
     }

@@ -26,14 +26,12 @@ const LAST: BusinessDay = BusinessDay(2_932_896);
 
 impl BusinessDay {
     /// The day of a time.
-    #[must_use]
     pub fn of(at: Timestamp) -> Self {
         let days = (at.millis() + AHEAD_OF_UTC) / DAY;
         Self(u32::try_from(days).map_or(LAST.0, |days| days.min(LAST.0)))
     }
 
     /// Reads `2026-01-27`; `None` for anything else.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let date = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
         let days = u32::try_from((date - FIRST).whole_days()).ok()?;
@@ -41,37 +39,31 @@ impl BusinessDay {
     }
 
     /// Its first millisecond.
-    #[must_use]
     pub fn begins_at(self) -> Timestamp {
         Timestamp::from_millis((u64::from(self.0) * DAY).saturating_sub(AHEAD_OF_UTC))
     }
 
     /// Its last millisecond.
-    #[must_use]
     pub fn ends_at(self) -> Timestamp {
         Timestamp::from_millis((u64::from(self.0) + 1) * DAY - AHEAD_OF_UTC - 1)
     }
 
     /// How many days it is after another; 0 if it is not.
-    #[must_use]
     pub fn days_after(self, other: Self) -> u32 {
         self.0.saturating_sub(other.0)
     }
 
     /// A number that stands for it: the days since 1970-01-01.
-    #[must_use]
     pub fn number(self) -> u32 {
         self.0
     }
 
     /// The day of this [`number`](Self::number).
-    #[must_use]
     pub fn from_number(number: u32) -> Self {
         Self(number.min(LAST.0))
     }
 
     /// As Mono wants it: `27-01-2026`.
-    #[must_use]
     pub fn for_mono(self) -> String {
         let date = self.date();
         format!("{:02}-{:02}-{:04}", date.day(), u8::from(date.month()), date.year())

@@ -30,7 +30,6 @@ pub enum ConfigError {
 
 impl Environment {
     /// The variables of this process.
-    #[must_use]
     pub fn of_process() -> Self {
         Self(
             std::env::vars_os()
@@ -42,7 +41,6 @@ impl Environment {
     }
 
     /// A variable that may be left out.
-    #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }

@@ -80,7 +80,6 @@ pub enum Inapplicable {
 
 impl Event {
     /// The place of its fact among all facts, if it is one.
-    #[must_use]
     pub fn order(&self) -> Option<OrderKey> {
         match &self.meaning {
             Meaning::Fact(_, fact) => match &**fact {
@@ -92,7 +91,6 @@ impl Event {
     }
 
     /// The account it names, if it does.
-    #[must_use]
     pub fn account_id(&self) -> Option<&AccountId> {
         match &self.meaning {
             Meaning::Fact(account_id, _) => Some(account_id),
@@ -103,7 +101,6 @@ impl Event {
 
 impl Inapplicable {
     /// Mono's id of the event, where it could be read and has one.
-    #[must_use]
     pub fn event_id(&self) -> Option<&str> {
         match self {
             Self::NotJson { .. } | Self::NotAnObject => None,

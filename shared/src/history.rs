@@ -64,7 +64,6 @@ pub struct InvalidPosition;
 impl Entry {
     /// The entry of an event that was applied, or found to change nothing. `None` for a repeat that
     /// a register recognises.
-    #[must_use]
     pub fn of_step(event: &Event, step: &Step) -> Option<Self> {
         let effect = if step.changed() { Effect::Applied } else { Effect::NoChange };
         let known = event.order().is_some_and(|order| step.before.registers.hold(order));
@@ -77,7 +76,6 @@ impl Entry {
     }
 
     /// The entry of an event that says nothing that a record holds.
-    #[must_use]
     pub fn of_ignored(event: &Event, account: &Account) -> Self {
         let status = Some(account.standing(event.received_at).status);
         Self::new(event, Effect::Ignored, status, status)
@@ -107,7 +105,6 @@ impl Effect {
     const ALL: [Self; 3] = [Self::Applied, Self::NoChange, Self::Ignored];
 
     /// Its word in the API, in the table and in the log.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -117,7 +114,6 @@ impl Effect {
     }
 
     /// The effect of this word.
-    #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|effect| effect.as_str() == word)
     }
@@ -131,19 +127,16 @@ impl Serialize for Effect {
 
 impl Position {
     /// What the event did, which is a part of the place.
-    #[must_use]
     pub const fn effect(&self) -> Effect {
         self.effect
     }
 
     /// Whether both tell of one delivery of one event.
-    #[must_use]
     pub fn is_of_same_delivery(&self, other: Self) -> bool {
         (self.received_at, self.event) == (other.received_at, other.event)
     }
 
     /// A text that stands before every position received after `age` ago.
-    #[must_use]
     pub fn earliest(now: Timestamp, age: Duration) -> String {
         format!("{:015}", (now - age).millis())
     }

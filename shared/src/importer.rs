@@ -6,13 +6,6 @@
 //! where it stopped. Whatever fails, the message comes again, and nothing is done that must not be
 //! done twice.
 
-mod compare;
-mod gaps;
-mod job;
-mod listing;
-mod page;
-mod slices;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -21,9 +14,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-pub use job::{CarriedOn, ImportJob, UnreadableJob};
-pub use slices::Rest;
-
 use crate::account::{
     Answer, Doubt, Fact, Gap, Import, ImportEnd, ImportLease, ImportNotes, ImportRefusal,
     ImportState, OrderKey, SyncOutcome, Trouble,
@@ -31,17 +21,18 @@ use crate::account::{
 use crate::account_id::AccountId;
 use crate::breaker::Breaker;
 use crate::business_day::{BusinessDay, Days};
+use crate::import::compare::{Changes, compare};
+use crate::import::listing::Listing;
+use crate::import::slices::{MOST_ROWS, Plan, window, with_margins, without_margin};
+use crate::import::{CarriedOn, ImportJob, Rest, gaps, page};
 use crate::invocation::Invocation;
-use crate::mono::{Mono, NoTransactions, Part, Session, SyncedPage, TransactionPage};
+use crate::mono::{Mono, NoTransactions, Part, Session};
 use crate::queue::{ImportQueue, SendError};
 use crate::random;
 use crate::store::{AccountStore, StoreError, Stored, TransactionStore};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
-use crate::transaction::{Position, Transaction};
-use compare::{Changes, compare};
-use listing::Listing;
-use slices::{MOST_ROWS, Plan, window, with_margins, without_margin};
+use crate::transaction::{Position, SyncedPage, Transaction, TransactionPage};
 
 /// Imports transactions.
 pub struct Importer {

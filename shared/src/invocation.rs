@@ -26,7 +26,6 @@ const UNKNOWN_TIME: Duration = Duration::from_secs(30);
 impl Invocation {
     /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 is
     /// none: `cargo lambda watch` hands over a number of its own.
-    #[must_use]
     pub fn new(request_id: String, end: u64) -> Self {
         let now = Timestamp::now();
         let known = Some(Timestamp::from_millis(end)).filter(|_| end >= A_YEAR);
@@ -36,7 +35,6 @@ impl Invocation {
     }
 
     /// The same, as if Lambda ended it after this time at the latest.
-    #[must_use]
     pub fn at_most(&self, time: Duration) -> Self {
         Self {
             request_id: self.request_id.clone(),

@@ -13,7 +13,6 @@ impl MinorUnits {
     /// A whole number: as a JSON integer, or, since some senders write one so, as a float without a
     /// fraction (`22967.0`) or as text (`"22967"`). Anything else — `null`, a fraction, more than an `i64`
     /// holds, a float beyond 53 bits — is no amount: money is never guessed or rounded.
-    #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
         let amount = match value {
             Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),

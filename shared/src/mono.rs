@@ -16,7 +16,6 @@ use std::time::Duration;
 use lambda_http::http::{HeaderValue, Method, Request};
 use serde::Serialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
@@ -31,7 +30,7 @@ use crate::random;
 use crate::spending::{CallKind, Reason};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
-use crate::transaction::Transaction;
+use crate::transaction::{SyncedPage, TransactionPage};
 use answer::Answer;
 use meter::Purpose;
 use transport::Transport;
@@ -122,7 +121,6 @@ pub struct JobReport {
 
 impl JobReport {
     /// What the sync that the job is of came to; `None` while it is under way, as far as can be told.
-    #[must_use]
     pub fn outcome(self, job_id: String) -> Option<SyncOutcome> {
         let job_id = Some(job_id);
         match (self.demand, self.state) {
@@ -142,49 +140,6 @@ impl JobReport {
             }
             (_, JobState::Running | JobState::Linking | JobState::Other(_)) => None,
         }
-    }
-}
-
-/// Some of an account's transactions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TransactionPage {
-    /// Those that could be read.
-    pub rows: Vec<Transaction>,
-    /// Those that could not, by their ids, where they have one: what has no id, date, type or amount
-    /// that can be stored.
-    pub unreadable: Vec<Option<String>>,
-    /// How many there are on all pages together, if Mono says so.
-    pub total: Option<u64>,
-    /// Whether Mono says that there is another page.
-    pub has_next: bool,
-}
-
-/// The page of transactions that is the body of a sync's answer (v2). It is paid for already. Which rows it has, and
-/// how many, Mono does not document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncedPage {
-    /// Its rows, as they came: a JSON list.
-    pub rows: String,
-    /// How many rows Mono holds in all.
-    pub total: u32,
-}
-
-impl TransactionPage {
-    /// Reads a JSON list of rows.
-    ///
-    /// # Errors
-    ///
-    /// [`serde_json::Error`] if it is none.
-    pub fn of_rows(text: &str) -> serde_json::Result<Self> {
-        let rows: Vec<&RawValue> = serde_json::from_str(text)?;
-        let mut page = Self::default();
-        for row in rows {
-            match Transaction::read(row) {
-                Ok(row) => page.rows.push(row),
-                Err(row) => page.unreadable.push(row.id),
-            }
-        }
-        Ok(page)
     }
 }
 
@@ -212,7 +167,6 @@ pub enum NoTransactions {
 
 impl Mono {
     /// Mono's API at this address. No call takes longer than `limit`.
-    #[must_use]
     pub fn new(
         version: ApiVersion,
         base_url: BaseUrl,
@@ -299,10 +253,6 @@ impl Session<'_> {
 
     /// How far a job of v2 is, and whether it ended because the bank wants the customer. `None` if
     /// Mono does not say. Mono's price list does not name this call.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
     pub async fn job(
         &self,
         id: &AccountId,
@@ -343,10 +293,6 @@ impl Session<'_> {
     ///
     /// Mono reads `start` and `end` as DD-MM-YYYY; which clock it counts days by, and how many rows a
     /// page may have at most, it does not document. A page has 20 rows where no limit is given [seen once].
-    ///
-    /// # Errors
-    ///
-    /// [`NoTransactions`].
     pub async fn transactions(
         &self,
         id: &AccountId,
@@ -375,10 +321,6 @@ impl Session<'_> {
     }
 
     /// Has Mono prepare for its customer to re-authorise. Sent once.
-    ///
-    /// # Errors
-    ///
-    /// [`NoReauthorisation`].
     pub async fn reauthorise(
         &self,
         id: &AccountId,

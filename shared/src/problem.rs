@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::account::{MonoError, Trouble};
 use crate::account_id::AccountId;
+use crate::response::document;
 use crate::timestamp::Timestamp;
 
 /// Every error that a caller can meet.
@@ -82,7 +83,6 @@ struct Document<'a> {
 
 impl Problem {
     /// A part of the request is not as it should be.
-    #[must_use]
     pub fn request_invalid(
         name: impl Into<Cow<'static, str>>,
         expected: impl Into<Cow<'static, str>>,
@@ -91,7 +91,6 @@ impl Problem {
     }
 
     /// The problem that some trouble with Mono is to a caller who may try again after a time.
-    #[must_use]
     pub fn of_trouble(trouble: Trouble, retry_after: Duration) -> Self {
         match trouble {
             Trouble::TimedOut => Self::MonoTimeout,
@@ -221,7 +220,6 @@ impl Problem {
     }
 
     /// The stable code.
-    #[must_use]
     pub fn code(&self) -> &'static str {
         self.answer().1
     }
@@ -248,43 +246,6 @@ impl From<&Problem> for Response<Body> {
         }
         response
     }
-}
-
-/// A successful answer: 200 and this value as JSON.
-#[must_use]
-pub fn ok(value: &impl Serialize) -> Response<Body> {
-    document(StatusCode::OK, "application/json", value)
-}
-
-/// Adds the header `x-request-id`, by which an answer is found in the log. Every answer has it.
-#[must_use]
-pub fn with_request_id(mut response: Response<Body>, request_id: &str) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert("x-request-id", value);
-    }
-    response
-}
-
-/// What was asked for is under way: 202 and this value as JSON.
-#[must_use]
-pub fn accepted(value: &impl Serialize) -> Response<Body> {
-    document(StatusCode::ACCEPTED, "application/json", value)
-}
-
-fn document(
-    status: StatusCode,
-    media_type: &'static str,
-    value: &impl Serialize,
-) -> Response<Body> {
-    // Every value here is made of strings, numbers and lists: writing it cannot fail.
-    let text = serde_json::to_string(value).expect("the answer is JSON");
-    let mut response = Response::new(Body::Text(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    // Bank data belongs in nobody's cache.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]
@@ -376,11 +337,5 @@ mod tests {
         let told = Some(Duration::from_secs(7));
         let limited = problem(Trouble::RateLimited { retry_after: told });
         assert_eq!(limited, unavailable(Duration::from_secs(7)));
-    }
-
-    #[test]
-    fn the_request_id_is_a_header() {
-        let response = with_request_id(ok(&json!({})), "8286a188");
-        assert_eq!(response.headers()["x-request-id"], "8286a188");
     }
 }

@@ -26,7 +26,6 @@ pub struct SendError(String);
 
 impl SendError {
     /// The queue had not answered when the answer was due.
-    #[must_use]
     pub fn late() -> Self {
         Self("it did not answer in time".to_owned())
     }
@@ -40,7 +39,6 @@ pub struct WebhookQueue {
 
 impl WebhookQueue {
     /// The queue at this URL.
-    #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
@@ -83,7 +81,6 @@ const MOST_MESSAGES: usize = 10;
 
 impl JobQueue {
     /// The queue at this URL.
-    #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
@@ -162,7 +159,6 @@ pub struct DeadLetterQueue {
 
 impl DeadLetterQueue {
     /// The queue at this URL.
-    #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
@@ -184,7 +180,6 @@ impl DeadLetterQueue {
 
 /// The receipt of the webhook that a message carries: its attribute, or else the time at which SQS
 /// took the message. `None` when it has neither.
-#[must_use]
 pub fn received_at(message: &SqsMessage) -> Option<Timestamp> {
     let sent = || message.attributes.get("SentTimestamp")?.parse().ok().map(Timestamp::from_millis);
     received_at_attribute(message).and_then(Timestamp::parse_rfc3339).or_else(sent)

@@ -11,7 +11,6 @@ pub(crate) fn bytes() -> [u8; 8] {
 }
 
 /// Between half of this time and all of it, so that those who wait for the same do not meet again.
-#[must_use]
 pub fn jittered(longest: Duration) -> Duration {
     longest / 2 + longest / 2 * u32::from(bytes()[0]) / 255
 }

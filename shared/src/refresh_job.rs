@@ -22,7 +22,6 @@ pub struct UnreadableJob;
 
 impl RefreshJob {
     /// The body of its message.
-    #[must_use]
     pub fn to_body(&self) -> String {
         json!({ "account_id": self.account_id, "planned_at": self.planned_at }).to_string()
     }

@@ -3,18 +3,47 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
 use crate::account_id::AccountId;
 use crate::business_day::BusinessDay;
+use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
+/// The caller as API Gateway names it: the ARN of the principal that signed the request, or the token's claim `sub`.
+/// `unknown` if the request has neither.
+pub fn principal(request: &Request) -> String {
+    let named = || {
+        let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
+            return None;
+        };
+        let authorizer = context.authorizer.as_ref()?;
+        let subject = authorizer.jwt.as_ref().and_then(|token| token.claims.get("sub"));
+        let signer = || authorizer.iam.as_ref()?.user_arn.as_ref();
+        subject.or_else(signer).cloned()
+    };
+    named().unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The caller of a request. `owner_claim` is the claim of the token that names the owner, if
+/// callers are to be told apart.
+pub fn caller(request: &Request, owner_claim: Option<&str>) -> Result<Caller, Problem> {
+    let Some(claim) = owner_claim else {
+        return Ok(Caller::Trusted);
+    };
+    let context = request.request_context_ref();
+    let Some(RequestContext::ApiGatewayV2(context)) = context else {
+        return Err(Problem::OwnerClaimMissing);
+    };
+    let token = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref());
+    let owner = token.and_then(|token| token.claims.get(claim));
+    let owner = owner.filter(|owner| !owner.trim().is_empty());
+    owner.cloned().map(Caller::Owner).ok_or(Problem::OwnerClaimMissing)
+}
+
 /// The `{account_id}` of the route.
-///
-/// # Errors
-///
-/// [`Problem::RequestInvalid`].
 pub fn account_id(request: &Request) -> Result<AccountId, Problem> {
     let parameters = request.path_parameters();
     let text = parameters.first("account_id").unwrap_or_default();
@@ -23,10 +52,6 @@ pub fn account_id(request: &Request) -> Result<AccountId, Problem> {
 }
 
 /// A parameter of the query that is one of a few words. `None` if it is not there.
-///
-/// # Errors
-///
-/// [`Problem::RequestInvalid`].
 pub fn choice<T: Copy>(
     request: &Request,
     name: &'static str,
@@ -38,10 +63,6 @@ pub fn choice<T: Copy>(
 }
 
 /// `limit`: how many there may be in an answer, from 1 to `most`.
-///
-/// # Errors
-///
-/// [`Problem::RequestInvalid`].
 pub fn limit(request: &Request, default: usize, most: usize) -> Result<usize, Problem> {
     let read = |text: &str| {
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
@@ -52,10 +73,6 @@ pub fn limit(request: &Request, default: usize, most: usize) -> Result<usize, Pr
 }
 
 /// `cursor`: the position that an earlier answer ended at.
-///
-/// # Errors
-///
-/// [`Problem::RequestInvalid`].
 pub fn cursor<T: FromStr>(request: &Request) -> Result<Option<T>, Problem> {
     let expected = "the `next_cursor` of an answer to the same request";
     parameter(request, "cursor", expected, |text| text.parse().ok())
@@ -63,10 +80,6 @@ pub fn cursor<T: FromStr>(request: &Request) -> Result<Option<T>, Problem> {
 
 /// A time, as RFC 3339; or a date, which is a whole business day: `of_day` says which end of it is
 /// meant. `None` if it is not there.
-///
-/// # Errors
-///
-/// [`Problem::RequestInvalid`].
 pub fn time(
     request: &Request,
     name: &'static str,
@@ -89,4 +102,38 @@ fn parameter<T>(
         return Ok(None);
     };
     read(text).map(Some).ok_or_else(|| Problem::request_invalid(name, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(authorizer: &Value) -> Request {
+        let event = json!({
+            "version": "2.0", "routeKey": "GET /accounts", "rawPath": "/accounts", "rawQueryString": "",
+            "headers": {}, "isBase64Encoded": false,
+            "requestContext": {
+                "accountId": "1", "apiId": "api", "authorizer": authorizer, "domainName": "localhost",
+                "http": { "method": "GET", "path": "/accounts", "protocol": "HTTP/1.1", "sourceIp": "::1",
+                          "userAgent": "" },
+                "requestId": "1", "routeKey": "GET /accounts", "stage": "$default", "timeEpoch": 1,
+            },
+        });
+        lambda_http::request::from_str(&event.to_string()).expect("an event of API Gateway")
+    }
+
+    #[test]
+    fn principal_is_the_signer_or_the_subject_of_the_token_or_unknown() {
+        let arn = "arn:aws:iam::111122223333:user/app";
+        let signed = json!({ "iam": { "userArn": arn } });
+        let token = json!({ "jwt": { "claims": { "sub": "user-1" }, "scopes": null } });
+        let nameless = json!({ "jwt": { "claims": {}, "scopes": null } });
+        for (authorizer, expected) in
+            [(signed, arn), (token, "user-1"), (nameless, "unknown"), (Value::Null, "unknown")]
+        {
+            assert_eq!(principal(&request(&authorizer)), expected);
+        }
+    }
 }

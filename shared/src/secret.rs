@@ -46,7 +46,6 @@ pub struct Refused;
 
 impl<'a> UnverifiedBody<'a> {
     /// Marks bytes that came from outside.
-    #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -54,7 +53,6 @@ impl<'a> UnverifiedBody<'a> {
 
 impl<'a> VerifiedBody<'a> {
     /// The body as it came.
-    #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
         self.0
     }
@@ -63,7 +61,6 @@ impl<'a> VerifiedBody<'a> {
 impl WebhookSecrets {
     /// The secrets as stored. A value that is blank or `unset` is no secret: it matches nothing.
     /// `current_since` is when `current` took the place of `previous`.
-    #[must_use]
     pub fn new(current: Option<&str>, previous: Option<&str>, current_since: Timestamp) -> Self {
         Self {
             current: digest_of_secret(current),

@@ -35,7 +35,6 @@ pub enum VerificationError {
 
 impl VerificationError {
     /// The secret was not there when the answer was due.
-    #[must_use]
     pub fn late() -> Self {
         Unreadable("it did not come in time".to_owned()).into()
     }
@@ -49,16 +48,11 @@ impl SecretCache {
     const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
     /// A cache of one secret, with nothing read yet.
-    #[must_use]
     pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
         Self { secret: StoredSecret::new(client, secret_arn), state: Mutex::default() }
     }
 
     /// Passes the body on if one of the presented values is right. Fails closed.
-    ///
-    /// # Errors
-    ///
-    /// [`VerificationError`].
     pub async fn verify<'a>(
         &self,
         presented: &[&'a [u8]],

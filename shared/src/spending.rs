@@ -19,7 +19,6 @@ pub struct Naira(pub u64);
 
 impl Naira {
     /// The difference; 0 where it would be negative.
-    #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -70,7 +69,6 @@ pub enum CallKind {
 
 impl CallKind {
     /// Its word in the log, the metrics and the day's item.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Details => "details",
@@ -99,7 +97,6 @@ pub enum Reason {
 
 impl Reason {
     /// Its word in the log, the metrics and the day's item.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Manual => "manual",
@@ -111,7 +108,6 @@ impl Reason {
     }
 
     /// Which budget pays.
-    #[must_use]
     pub const fn purse(self) -> Purse {
         match self {
             Self::Manual => Purse::Manual,
@@ -133,7 +129,6 @@ pub enum Purse {
 
 impl Purse {
     /// The attribute of the day's item that holds its sum.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Automatic => "automatic",
@@ -171,7 +166,6 @@ impl Default for Prices {
 
 impl Prices {
     /// The most that a call of this kind can cost.
-    #[must_use]
     pub const fn of(&self, kind: CallKind) -> Naira {
         match kind {
             CallKind::Details => self.details,
@@ -228,13 +222,11 @@ pub enum Room {
 
 impl Budget {
     /// The budget of a parameter, where 0 stands for no bound.
-    #[must_use]
     pub fn new(naira: u64) -> Self {
         Self(Some(Naira(naira)).filter(|naira| *naira > Naira(0)))
     }
 
     /// How much may be spent before a call of this price.
-    #[must_use]
     pub fn room_for(self, price: Naira) -> Room {
         match self.0 {
             None => Room::Always,
@@ -244,13 +236,11 @@ impl Budget {
     }
 
     /// What is left after so much was spent; `None` is no bound.
-    #[must_use]
     pub fn rest(self, spent: Naira) -> Option<Naira> {
         self.0.map(|budget| budget.saturating_sub(spent))
     }
 
     /// What share of it was spent, in per cent.
-    #[must_use]
     pub fn percent(self, spent: Naira) -> Option<u64> {
         self.0.map(|budget| spent.0.saturating_mul(100) / budget.0.max(1))
     }
@@ -270,7 +260,6 @@ impl Budgets {
     pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
 
     /// That of a purse.
-    #[must_use]
     pub const fn of(&self, purse: Purse) -> Budget {
         match purse {
             Purse::Automatic => self.automatic,

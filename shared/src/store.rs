@@ -98,31 +98,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 impl AccountStore {
     /// The records in this table. The policy decides the time of the next refresh, which is stored
     /// with each record.
-    #[must_use]
     pub fn new(client: Client, table: impl Into<String>, policy: RefreshPolicy) -> Self {
         Self { client, table: table.into(), policy }
     }
 
     /// The policy that decides the time of the next refresh.
-    #[must_use]
     pub const fn policy(&self) -> RefreshPolicy {
         self.policy
     }
 
     /// One record, eventually consistent. One request.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn get(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         self.read(id, false).await
     }
 
     /// One record as it is at this moment. One request, at twice the price.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn get_newest(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         self.read(id, true).await
     }

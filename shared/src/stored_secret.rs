@@ -23,16 +23,11 @@ pub struct Unreadable(pub String);
 
 impl StoredSecret {
     /// The secret of this ARN.
-    #[must_use]
     pub fn new(client: Client, arn: impl Into<String>) -> Self {
         Self { client, arn: arn.into() }
     }
 
     /// A version of the secret, or nothing where there is none. One request.
-    ///
-    /// # Errors
-    ///
-    /// [`Unreadable`].
     pub async fn version(&self, stage: &str) -> Result<Option<GetSecretValueOutput>, Unreadable> {
         let request = self.client.get_secret_value().secret_id(&self.arn);
         match request.version_stage(stage).send().await {

@@ -17,12 +17,13 @@ use crate::account_id::AccountId;
 use crate::caller::Caller;
 use crate::import::ImportJob;
 use crate::invocation::Invocation;
-use crate::mono::{Mono, Session, SyncRequest, SyncedPage};
+use crate::mono::{Mono, Session, SyncRequest};
 use crate::queue::{ImportQueue, SendError};
 use crate::spending::Reason;
 use crate::store::{AccountStore, Begun, StoreError, Stored};
 use crate::stored_secret::Unreadable;
 use crate::timestamp::Timestamp;
+use crate::transaction::SyncedPage;
 
 /// Syncs accounts.
 pub struct Syncer {
@@ -98,7 +99,6 @@ pub enum Refreshed {
 
 impl Refreshed {
     /// Why Mono taught nothing, if it was asked in vain.
-    #[must_use]
     pub const fn trouble(&self) -> Option<&Trouble> {
         match self {
             Self::Synced(SyncOutcome::Trouble(trouble)) | Self::Unanswered(trouble) => {
@@ -109,7 +109,6 @@ impl Refreshed {
     }
 
     /// Whether Mono has answered what it charges for.
-    #[must_use]
     pub const fn is_answered(&self) -> bool {
         match self {
             Self::Synced(outcome) => !matches!(outcome, SyncOutcome::Trouble(_)),

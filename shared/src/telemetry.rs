@@ -10,7 +10,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::account_id::AccountId;
-use crate::config::Environment;
 use crate::timestamp::Timestamp;
 
 /// The crates of this workspace, whose level `LOG_LEVEL` sets.
@@ -25,9 +24,9 @@ const OURS: [&str; 8] = [
     "refresh_worker",
 ];
 
-/// Starts logging at the level of `LOG_LEVEL` (`INFO` when it is not set or no level).
-pub fn start(environment: &Environment) {
-    let level = environment.optional("LOG_LEVEL").and_then(|level| level.parse().ok());
+/// Starts logging at this level; at `INFO` if it is missing or not a level.
+pub fn start(level: Option<&str>) {
+    let level = level.and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     let levels = Targets::new()
         .with_default(level.min(LevelFilter::WARN))

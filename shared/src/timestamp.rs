@@ -18,33 +18,28 @@ impl Timestamp {
     const LATEST: u64 = 253_402_300_799_999;
 
     /// Clamps to the range of the type.
-    #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(if millis > Self::LATEST { Self::LATEST } else { millis })
     }
 
     /// Milliseconds since the epoch.
-    #[must_use]
     pub const fn millis(self) -> u64 {
         self.0
     }
 
     /// The same in six bytes, big-endian.
-    #[must_use]
     pub const fn to_bytes(self) -> [u8; 6] {
         let [_, _, bytes @ ..] = self.0.to_be_bytes();
         bytes
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
-    #[must_use]
     pub const fn from_bytes(bytes: [u8; 6]) -> Self {
         let [m0, m1, m2, m3, m4, m5] = bytes;
         Self::from_millis(u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]))
     }
 
     /// The clock of this machine. Only the edges call it: no rule of the domain reads a clock.
-    #[must_use]
     pub fn now() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
@@ -52,7 +47,6 @@ impl Timestamp {
 
     /// Reads RFC 3339 with any offset, as Mono writes it (`2026-01-27T21:00:38.856Z`). `None` for
     /// anything else and for what lies before 1970.
-    #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let millis = u64::try_from(parsed.unix_timestamp_nanos() / 1_000_000).ok()?;
@@ -60,7 +54,6 @@ impl Timestamp {
     }
 
     /// How long ago `earlier` was; nothing when it was not.
-    #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -3,6 +3,8 @@
 //! Facts about Mono here are from docs.mono.co (api/bank-data/transactions; docs/transactions-1 for
 //! v1) as of April 2026; that a balance can be `null` was seen only in the code of Mono's users.
 
+mod page;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +16,8 @@ use serde_json::value::RawValue;
 use crate::business_day::BusinessDay;
 use crate::money::{MinorUnits, currency};
 use crate::timestamp::Timestamp;
+
+pub use page::{SyncedPage, TransactionPage};
 
 /// A row of an account's statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +56,12 @@ impl Direction {
     pub const WORDS: [(&str, Self); 2] = [("debit", Self::Debit), ("credit", Self::Credit)];
 
     /// The direction of this word, in any case.
-    #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let known = Self::WORDS.iter().find(|(known, _)| word.eq_ignore_ascii_case(known));
         known.map(|(_, direction)| *direction)
     }
 
     /// Its word in Mono's API, in ours and in the table.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Debit => "debit",
@@ -91,19 +93,16 @@ pub struct InvalidPosition;
 
 impl Position {
     /// A place, if the id can be one.
-    #[must_use]
     pub fn new(date: Timestamp, sequence: u32, id: &str) -> Option<Self> {
         is_usable_id(id).then(|| Self { date, sequence, id: id.to_owned() })
     }
 
     /// A text before those of all positions from this time on.
-    #[must_use]
     pub fn from(time: Timestamp) -> String {
         format!("{time}.")
     }
 
     /// A text behind those of all positions up to and with this time.
-    #[must_use]
     pub fn up_to(time: Timestamp) -> String {
         // The character behind the dot.
         format!("{time}/")
@@ -140,7 +139,6 @@ const MOST_BYTES: usize = 256 << 10;
 
 impl Transaction {
     /// The day it counts for.
-    #[must_use]
     pub fn business_day(&self) -> BusinessDay {
         BusinessDay::of(self.position.date)
     }

@@ -27,7 +27,6 @@ pub enum UnusableBody {
 
 impl WebhookBody<'_> {
     /// The text to be queued.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -5,12 +5,13 @@ use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::account::{Account, RefreshRule, Status};
 use mono_sync::account_id::AccountId;
 use mono_sync::business_day::BusinessDay;
-use mono_sync::caller::{Caller, principal};
+use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
 use mono_sync::money::MinorUnits;
 use mono_sync::mono::Mono;
-use mono_sync::problem::{self, Problem};
-use mono_sync::request::{account_id, choice, cursor, limit, time};
+use mono_sync::problem::Problem;
+use mono_sync::request::{account_id, caller, choice, cursor, limit, principal, time};
+use mono_sync::response;
 use mono_sync::store::{
     AccountStore, EventStore, Page, Selection, StoreError, Stored, TransactionStore,
 };
@@ -60,7 +61,7 @@ impl Accounts {
             debug!(request_id, code = problem.code(), "answered with a problem");
             Response::from(&problem)
         });
-        Ok(problem::with_request_id(response, request_id))
+        Ok(response::with_request_id(response, request_id))
     }
 
     async fn respond(
@@ -68,7 +69,7 @@ impl Accounts {
         request: &Request,
         invocation: &Invocation,
     ) -> Result<Response<Body>, Problem> {
-        let caller = Caller::of(request, self.owner_claim.as_deref())?;
+        let caller = caller(request, self.owner_claim.as_deref())?;
         let request_id = &invocation.request_id;
         match route(request) {
             Route::List => self.list(request, &caller, request_id).await,
@@ -123,7 +124,7 @@ impl Accounts {
     }
 
     fn shown(&self, account: &Account) -> Response<Body> {
-        problem::ok(&account.view(Timestamp::now(), self.store.policy()))
+        response::ok(&account.view(Timestamp::now(), self.store.policy()))
     }
 
     /// Gives the account a rule of refreshing of its own.
@@ -160,7 +161,7 @@ impl Accounts {
         let page = page.map_err(|error| unavailable(request_id, None, &error))?;
         let now = Timestamp::now();
         let view = |account| Account::view(account, now, self.store.policy());
-        Ok(problem::ok(&json!({
+        Ok(response::ok(&json!({
             "accounts": page.items.iter().map(view).collect::<Vec<_>>(),
             "next_cursor": page.next.map(|next| next.to_string()),
         })))
@@ -179,7 +180,7 @@ impl Accounts {
             None => Ok(Page { items: Vec::new(), next: None }),
         };
         let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
-        Ok(problem::ok(&json!({
+        Ok(response::ok(&json!({
             "events": page.items,
             "next_cursor": page.next.map(|next| next.to_string()),
         })))
@@ -205,7 +206,7 @@ impl Accounts {
         let page = self.transactions.page(&account.id, selection, limit, before).await;
         let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
         let rows = page.items.iter().map(|transaction| Row::of(transaction, &account));
-        Ok(problem::ok(&json!({
+        Ok(response::ok(&json!({
             "transactions": rows.collect::<Vec<_>>(),
             "next_cursor": page.next.map(|next| next.to_string()),
         })))

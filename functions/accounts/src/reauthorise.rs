@@ -8,7 +8,8 @@ use mono_sync::account::{Account, Link};
 use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
 use mono_sync::mono::{Mono, NoReauthorisation, Reauthorisation, ReauthorisationRequest};
-use mono_sync::problem::{self, Problem};
+use mono_sync::problem::Problem;
+use mono_sync::response;
 use mono_sync::timestamp::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -113,7 +114,7 @@ pub(crate) async fn answer(
         Ok(reauthorisation) => {
             info!(request_id, %account_id, "a re-authorisation is prepared");
             let status = account.standing(Timestamp::now()).status.as_str();
-            Ok(problem::ok(&Answer { status, reauthorisation }))
+            Ok(response::ok(&Answer { status, reauthorisation }))
         }
         Err(NoReauthorisation::NotFound) if account.is_unlinked() => Err(Problem::AccountUnlinked),
         Err(NoReauthorisation::NotFound) => Err(Problem::AccountNotFound),

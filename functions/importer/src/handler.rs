@@ -7,7 +7,8 @@ use lambda_runtime::{Error, LambdaEvent};
 use mono_sync::account::Trouble;
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::Batch;
-use mono_sync::import::{ImportError, ImportJob, Imported, Importer, UnreadableJob};
+use mono_sync::import::{ImportJob, UnreadableJob};
+use mono_sync::importer::{ImportError, Imported, Importer, Tally};
 use mono_sync::invocation::Invocation;
 use mono_sync::random;
 use tracing::{info, warn};
@@ -112,17 +113,7 @@ fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
     let Some(tally) = tally else {
         return info!(request_id, %account_id, outcome, "import");
     };
-    let mono_sync::import::Tally {
-        rows,
-        put,
-        deleted,
-        pages,
-        slices,
-        not_whole,
-        not_served,
-        kept,
-        ..
-    } = tally;
+    let Tally { rows, put, deleted, pages, slices, not_whole, not_served, kept, .. } = tally;
     info!(
         request_id, %account_id, outcome, rows, put, deleted, pages, slices, not_whole, not_served, kept,
         "import"

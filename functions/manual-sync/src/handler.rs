@@ -5,10 +5,11 @@ use std::time::Duration;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
 use mono_sync::account_id::AccountId;
-use mono_sync::caller::{Caller, principal};
+use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
-use mono_sync::problem::{self, Problem};
-use mono_sync::request::{account_id, choice};
+use mono_sync::problem::Problem;
+use mono_sync::request::{account_id, caller, choice, principal};
+use mono_sync::response;
 use mono_sync::sync::{SyncError, SyncWish, Synced, Syncer};
 use mono_sync::telemetry;
 use mono_sync::timestamp::Timestamp;
@@ -35,7 +36,7 @@ impl ManualSync {
             debug!(request_id, code = problem.code(), "answered with a problem");
             Response::from(&problem)
         });
-        Ok(problem::with_request_id(response, request_id))
+        Ok(response::with_request_id(response, request_id))
     }
 
     async fn sync(
@@ -43,7 +44,7 @@ impl ManualSync {
         request: &Request,
         invocation: &Invocation,
     ) -> Result<Response<Body>, Problem> {
-        let caller = Caller::of(request, self.owner_claim.as_deref())?;
+        let caller = caller(request, self.owner_claim.as_deref())?;
         let (account_id, wish) = (account_id(request)?, wish(request, caller)?);
         telemetry::audit(&invocation.request_id, &principal(request), "sync", &account_id);
         let synced = self.syncer.sync(&account_id, &wish, invocation).await;
@@ -65,7 +66,7 @@ impl ManualSync {
         account: Option<&Account>,
     ) -> Result<Response<Body>, Problem> {
         match outcome {
-            SyncOutcome::Successful { has_new_data, .. } => Ok(problem::ok(&json!({
+            SyncOutcome::Successful { has_new_data, .. } => Ok(response::ok(&json!({
                 "code": "SYNC_SUCCESSFUL",
                 "has_new_data": has_new_data,
                 "account": account.map(|account| self.view(account)),
@@ -100,7 +101,7 @@ impl ManualSync {
     }
 
     fn processing(&self, job_id: Option<&str>, account: Option<&Account>) -> Response<Body> {
-        problem::accepted(&json!({
+        response::accepted(&json!({
             "code": "SYNC_PROCESSING",
             "job_id": job_id,
             "account": account.map(|account| self.view(account)),

@@ -5,17 +5,9 @@ mod handler;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
-use aws_sdk_dynamodb::Client as DynamoDb;
-use aws_sdk_secretsmanager::Client as SecretsManager;
-use aws_sdk_sqs::Client as Sqs;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mono_sync::aws::Patience;
-use mono_sync::config::Environment;
-use mono_sync::mono::{KeyCache, Meter, Mono};
-use mono_sync::queue::{ImportQueue, JobQueue};
-use mono_sync::store::AccountStore;
-use mono_sync::sync::Syncer;
-use mono_sync::{aws, telemetry};
+use mono_sync::startup::Startup;
 
 use handler::Worker;
 
@@ -24,27 +16,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(45);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment);
-    let sdk = aws::sdk_config(&environment, Patience::SHORT)?;
-    let dynamodb = DynamoDb::new(&sdk);
-    let (version, base_url) = environment.mono_api()?;
-    let keys = KeyCache::new(SecretsManager::new(&sdk), environment.required("MONO_KEY_ARN")?);
-    let meter = Meter::of(&environment, dynamodb.clone())?;
-    let worker = &Worker {
-        syncer: Syncer {
-            accounts: AccountStore::new(
-                dynamodb,
-                environment.required("ACCOUNTS_TABLE")?,
-                environment.refresh_policy()?,
-            ),
-            mono: Mono::new(version, base_url, keys, meter, MONO_LIMIT),
-            imports: ImportQueue(JobQueue::new(
-                Sqs::new(&sdk),
-                environment.required("IMPORT_QUEUE_URL")?,
-            )),
-        },
-        queue: JobQueue::new(Sqs::new(&sdk), environment.required("REFRESH_QUEUE_URL")?),
-    };
+    let startup = Startup::of_process(Patience::SHORT)?;
+    let worker = &Worker { syncer: startup.syncer(MONO_LIMIT)?, queue: startup.refresh_queue()? };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| worker.work(event).await)).await
 }

@@ -5,8 +5,9 @@ use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::invocation::Invocation;
-use mono_sync::problem::{self, Problem};
+use mono_sync::problem::Problem;
 use mono_sync::queue::{SendError, WebhookQueue};
+use mono_sync::response;
 use mono_sync::secret::{SECRET_HEADERS, UnverifiedBody, VerifiedBody};
 use mono_sync::secret_cache::{SecretCache, VerificationError};
 use mono_sync::timestamp::Timestamp;
@@ -28,14 +29,14 @@ impl Webhook {
         let invocation = Invocation::new(context.request_id, context.deadline);
         let request_id = &invocation.request_id;
         let response = match self.accept(&request, &invocation).await {
-            Ok(()) => problem::ok(&json!({ "status": "accepted" })),
+            Ok(()) => response::ok(&json!({ "status": "accepted" })),
             Err(problem) => {
                 let length = request.body().len();
                 warn!(request_id, code = problem.code(), length, "webhook not accepted");
                 Response::from(&problem)
             }
         };
-        Ok(problem::with_request_id(response, request_id))
+        Ok(response::with_request_id(response, request_id))
     }
 
     async fn accept(&self, request: &Request, invocation: &Invocation) -> Result<(), Problem> {

@@ -114,7 +114,6 @@ pub struct MonoError {
 
 impl SyncOutcome {
     /// The word under which an attempt is stored.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Successful { .. } => "successful",
@@ -127,7 +126,6 @@ impl SyncOutcome {
     }
 
     /// Whether Mono may have begun the sync, and charged for it.
-    #[must_use]
     pub const fn reached_mono(&self) -> bool {
         !matches!(
             self,
@@ -142,20 +140,17 @@ impl SyncOutcome {
     }
 
     /// Whether it says that there are new transactions.
-    #[must_use]
     pub const fn brought_transactions(&self) -> bool {
         matches!(self, Self::Successful { has_new_data: true, data: SyncData::Transactions, .. })
     }
 
     /// Whether Mono was asked at all, as far as is known.
-    #[must_use]
     pub const fn is_attempt(&self) -> bool {
         !matches!(self, Self::Trouble(Trouble::BudgetExhausted { .. } | Trouble::Unmetered))
     }
 
     /// Whether the outcome is known, or a webhook may still report it. A sync without an outcome is retried
     /// soon.
-    #[must_use]
     pub const fn may_be_told(&self) -> bool {
         self.reached_mono() && !matches!(self, Self::Trouble(Trouble::Unavailable))
     }
@@ -167,7 +162,6 @@ pub(super) const SYSTEM_TROUBLE: [&str; 3] = ["refused", "unavailable", "not_con
 
 impl SyncOutcome {
     /// What Mono says went wrong, where it says so.
-    #[must_use]
     pub const fn error(&self) -> Option<&MonoError> {
         match self {
             Self::Failed { error, .. }
@@ -178,7 +172,6 @@ impl SyncOutcome {
     }
 
     /// The same without the holder's name in Mono's sentence.
-    #[must_use]
     pub fn without_name_of(self, account: &Account) -> Self {
         match self {
             Self::Failed { error, job_id } => {
@@ -193,7 +186,6 @@ impl SyncOutcome {
 
 impl Trouble {
     /// The same without the holder's name in Mono's sentence.
-    #[must_use]
     pub fn without_name_of(self, account: &Account) -> Self {
         match self {
             Self::Unusable(error) => Self::Unusable(error.without_name_of(account)),
@@ -205,7 +197,6 @@ impl Trouble {
 
 impl MonoError {
     /// The same without the words of the holder's name.
-    #[must_use]
     pub fn without_name_of(self, account: &Account) -> Self {
         // With the marks that stand for themselves behind a letter.
         let letter = |character: char| {
@@ -230,7 +221,6 @@ impl MonoError {
 
 impl Trouble {
     /// Whether the same call may succeed within seconds.
-    #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::TimedOut
@@ -244,7 +234,6 @@ impl Trouble {
 
     /// Whether it may be alike for every account: Mono refuses the key, the payment or the plan, is down, does not
     /// answer, or answers with nothing that can be read.
-    #[must_use]
     pub const fn may_be_of_all(&self) -> bool {
         match self {
             Self::TimedOut
@@ -257,7 +246,6 @@ impl Trouble {
     }
 
     /// The word for it, in records and in the log.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::TimedOut => "timed_out",
@@ -274,13 +262,11 @@ impl Trouble {
 
 impl SyncAttempt {
     /// The place of the attempt itself among all facts.
-    #[must_use]
     pub fn order(&self) -> OrderKey {
         self.order_at(self.started_at, Rank::Sync)
     }
 
     /// The place of what it says of the account.
-    #[must_use]
     pub fn outcome_order(&self) -> OrderKey {
         let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
         self.order_at(self.ended_at, if demands { Rank::Demand } else { Rank::Sync })

@@ -26,7 +26,6 @@ pub enum Fact {
 
 impl Fact {
     /// Whether it reports a pull that can make an import due.
-    #[must_use]
     pub fn may_bring_transactions(&self) -> bool {
         match self {
             Self::Webhook(Webhook { news: News::Updated(update), .. }) => {
@@ -40,7 +39,6 @@ impl Fact {
     }
 
     /// Whether it carries a balance that is no whole number of minor units.
-    #[must_use]
     pub fn has_unreadable_balance(&self) -> bool {
         matches!(
             self,
@@ -50,7 +48,6 @@ impl Fact {
     }
 
     /// Whether Mono used a word that this version does not know. Such words are kept as they came.
-    #[must_use]
     pub fn has_unknown_value(&self) -> bool {
         let Self::Webhook(webhook) = self else {
             return false;
@@ -91,7 +88,6 @@ pub enum LinkState {
 
 impl LinkCheck {
     /// Its place among all facts.
-    #[must_use]
     pub fn order(self) -> OrderKey {
         let event = ShortHash::of("link check");
         OrderKey { at: self.at, rank: Rank::Unlinked, evidence: Evidence::Strong, event }
@@ -110,7 +106,6 @@ pub struct Answer {
 
 impl Answer {
     /// Its place among all facts.
-    #[must_use]
     pub fn order(&self) -> OrderKey {
         let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
         OrderKey {
@@ -215,7 +210,6 @@ impl Update {
     /// Whether it proves that Mono has fresh data from the bank: `AVAILABLE` or `PARTIAL`, and no
     /// `sync_status` beside it that says otherwise. `AVAILABLE` beside a failed sync is Mono's stale
     /// cache and proves nothing.
-    #[must_use]
     pub fn is_confirmed_pull(&self) -> bool {
         let available = matches!(
             self.data_status,
@@ -228,7 +222,6 @@ impl Update {
     /// says nothing of new data, and there may be some; beside a `sync_status` it leaves `has_new_data`
     /// out exactly when there is none [docs.mono.co/docs/financial-data/realtime-data]. A failed sync can
     /// have retrieved transactions all the same.
-    #[must_use]
     pub fn brought_transactions(&self) -> bool {
         if self.is_confirmed_pull() {
             let said = self.has_new_data.unwrap_or(self.sync_status.is_none());
@@ -240,19 +233,16 @@ impl Update {
 
     /// Whether a confirmed pull with this content covers the transactions. `retrieved_data` is sent since
     /// September 2025; before that, a pull was of all.
-    #[must_use]
     pub fn covers_transactions(&self) -> bool {
         self.retrieved_data.is_none() || self.lists("transactions")
     }
 
     /// The same of the balance.
-    #[must_use]
     pub fn covers_balance(&self) -> bool {
         self.retrieved_data.is_none() || self.lists("balance")
     }
 
     /// Whether it says that Mono holds transactions of the account.
-    #[must_use]
     pub fn shows_transactions(&self) -> bool {
         let available = self.data_status == Some(DataStatus::Settled(SettledStatus::Available));
         self.lists("transactions") || (available && self.retrieved_data.is_none())
@@ -260,7 +250,6 @@ impl Update {
 
     /// Whether it says that Mono holds the balance and no transactions: all there is of a domiciliary
     /// account, and of any account while its bank has a problem.
-    #[must_use]
     pub fn shows_only_the_balance(&self) -> bool {
         let one_part = matches!(
             self.data_status,
@@ -300,7 +289,6 @@ pub enum SettledStatus {
 
 impl SettledStatus {
     /// Mono's word for it.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Available => "AVAILABLE",
@@ -312,7 +300,6 @@ impl SettledStatus {
     }
 
     /// Whether it says that there is no data for a reason that is not the bank's.
-    #[must_use]
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::Failed | Self::Other(_))
     }
@@ -320,7 +307,6 @@ impl SettledStatus {
 
 impl DataStatus {
     /// Reads Mono's word, in any case.
-    #[must_use]
     pub fn from_word(word: &str) -> Self {
         Self::Settled(match word.to_ascii_uppercase().as_str() {
             "PROCESSING" => return Self::Processing,
@@ -348,7 +334,6 @@ pub enum SyncStatus {
 
 impl SyncStatus {
     /// Reads Mono's word, in any case.
-    #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_uppercase().as_str() {
             "SUCCESSFUL" | "SUCCESS" => Self::Successful,
@@ -359,7 +344,6 @@ impl SyncStatus {
     }
 
     /// Mono's word for it.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Successful => "SUCCESSFUL",
@@ -397,7 +381,6 @@ pub enum JobState {
 impl JobState {
     /// Reads Mono's word, in any case. A job that ended because the bank wants the customer has
     /// failed.
-    #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_uppercase().as_str() {
             "PROCESSING" | "RUNNING" => Self::Running,
@@ -409,7 +392,6 @@ impl JobState {
     }
 
     /// The word it is stored as.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Running => "processing",
@@ -452,7 +434,6 @@ impl Webhook {
     /// Gives the event its place: by Mono's `timestamp` where it carries one that is not ahead of
     /// the receipt by more than [`CLOCK_SKEW`](Self::CLOCK_SKEW), else, as weak evidence, by the
     /// receipt. `event_key` is what tells it from other events.
-    #[must_use]
     pub fn new(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,
@@ -466,7 +447,6 @@ impl Webhook {
     }
 
     /// When an event happened, as far as known.
-    #[must_use]
     pub fn occurred_at(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,

@@ -66,14 +66,12 @@ pub const MOST_GAPS: usize = 6;
 
 impl Gap {
     /// The days.
-    #[must_use]
     pub fn days(&self) -> Days {
         self.first..=self.last
     }
 
     /// Whether they are to be looked at again: by the next import at first, and then by exponential
     /// back-off up to a week.
-    #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
         now >= self.tried + self.tried.since(self.since).min(LONGEST_BACKOFF)
     }
@@ -123,7 +121,6 @@ impl Account {
     /// The pull whose transactions are to be imported, if there is one that is newer than the last
     /// import. One that brought nothing new counts if nothing was ever imported, since Mono may hold a
     /// history from before, and if some days are to be looked at again.
-    #[must_use]
     pub fn import_due(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let new = registers.transactions.as_ref().map(|new| new.order);
@@ -137,7 +134,6 @@ impl Account {
     }
 
     /// Mono's job that made this pull, if it is the newest of all.
-    #[must_use]
     pub fn job_of_pull(&self, pull: OrderKey) -> Option<ShortHash> {
         let newest = self.registers.pull.as_ref().filter(|newest| newest.order == pull)?;
         newest.value.job_id.as_deref().map(ShortHash::of)
@@ -163,10 +159,6 @@ impl Account {
     }
 
     /// The account under this lease. `carried_on_from` is the holder whose work is carried on.
-    ///
-    /// # Errors
-    ///
-    /// [`ImportRefusal`].
     pub fn begin_import(
         &self,
         lease: ImportLease,
@@ -197,7 +189,6 @@ impl Account {
     /// The account after an import has ended: what it has done is applied, or it is deferred, and the
     /// lease is released, unless it is another's by now. `None` if the record is gone meanwhile: it
     /// is not to be made again.
-    #[must_use]
     pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd) -> Option<Self> {
         if self.is_unseen() {
             return None;
@@ -222,7 +213,6 @@ impl Account {
     /// Whether Mono now serves all the transactions that it has ever had of the account: the last
     /// sync was confirmed, it brought transactions, and nothing is under way. Else what is missing
     /// in its answer may merely be missing at present.
-    #[must_use]
     pub fn has_whole_statement(&self, now: Timestamp) -> bool {
         let registers = &self.registers;
         let fresh = matches!(self.standing(now).status, Status::Healthy | Status::Partial);

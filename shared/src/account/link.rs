@@ -30,7 +30,6 @@ pub enum Link {
 
 impl Link {
     /// When the link ended, if it counts as ended.
-    #[must_use]
     pub fn ended_at(self) -> Option<Timestamp> {
         match self {
             Self::Linked => None,
@@ -42,7 +41,6 @@ impl Link {
 
 impl Account {
     /// Whether the account is linked.
-    #[must_use]
     pub fn link(&self) -> Link {
         let registers = &self.registers;
         // Where no webhook has told of an unlinking, a sync that is answered with 404 has failed.
@@ -101,7 +99,6 @@ impl Account {
     /// time, because the webhooks of a new link may be lost. Mono's price list covers only answers with data, so
     /// a 404 is assumed to be free. If Mono showed the account after the unlinking, its answer proves nothing,
     /// and an ended link is not checked again.
-    #[must_use]
     pub fn link_check_due(&self) -> Option<(OrderKey, Timestamp)> {
         let registers = &self.registers;
         let heard = registers.unlinked.newest()?.order;
@@ -125,7 +122,6 @@ impl Account {
     }
 
     /// Whether the account is shown as unlinked.
-    #[must_use]
     pub fn is_unlinked(&self) -> bool {
         self.link().ended_at().is_some()
     }

@@ -53,39 +53,33 @@ pub struct ShortHash([u8; 4]);
 
 impl ShortHash {
     /// Hashes a text.
-    #[must_use]
     pub fn of(text: &str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         Self([digest[0], digest[1], digest[2], digest[3]])
     }
 
     /// Its four bytes.
-    #[must_use]
     pub const fn to_bytes(self) -> [u8; 4] {
         self.0
     }
 
     /// The hash of these bytes.
-    #[must_use]
     pub const fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
     /// Eight hexadecimal digits.
-    #[must_use]
     pub fn to_hex(self) -> String {
         format!("{:08x}", u32::from_be_bytes(self.0))
     }
 
     /// Reads what [`to_hex`](Self::to_hex) wrote.
-    #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let hash = u32::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))?;
         (hash.to_hex() == text).then_some(hash)
     }
 
     /// Where the hash lies between 0 (inclusive) and 1 (exclusive).
-    #[must_use]
     pub fn fraction(self) -> f64 {
         f64::from(u32::from_be_bytes(self.0)) / (f64::from(u32::MAX) + 1.0)
     }
@@ -93,7 +87,6 @@ impl ShortHash {
 
 impl OrderKey {
     /// Six bytes of milliseconds, big-endian, one of rank and evidence, four of hash.
-    #[must_use]
     pub fn to_bytes(self) -> [u8; 11] {
         let mut bytes = [0; 11];
         bytes[..6].copy_from_slice(&self.at.to_bytes());
@@ -103,7 +96,6 @@ impl OrderKey {
     }
 
     /// The same bytes as 22 hexadecimal digits.
-    #[must_use]
     pub fn to_hex(self) -> String {
         let mut wide = [0; 16];
         wide[5..].copy_from_slice(&self.to_bytes());
@@ -111,14 +103,12 @@ impl OrderKey {
     }
 
     /// Reads what [`to_hex`](Self::to_hex) wrote; `None` for anything else.
-    #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let wide = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
         Self::from_bytes(&wide[5..]).filter(|key| key.to_hex() == text)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; `None` for anything else.
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 11] = bytes.try_into().ok()?;
         let (at, [flags, event @ ..]) = bytes.split_first_chunk()? else {

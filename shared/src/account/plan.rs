@@ -28,7 +28,6 @@ pub enum Want {
 impl Want {
     /// Whether the account is marked as queued. Only a sync is: all else settles itself when it is done,
     /// and a mark could stand in the way of the next sync.
-    #[must_use]
     pub const fn is_marked(&self) -> bool {
         matches!(self, Self::Sync(_))
     }
@@ -45,7 +44,6 @@ impl Account {
     /// What is to be queued for the account at this time. No sync is queued twice for one and the same
     /// due time within about an interval; should a message be lost, the account is queued again then.
     /// What is not [marked](Want::is_marked) is queued by each plan.
-    #[must_use]
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
         if let Some(import) = self.deferred_import(now) {
             return Some(import);
@@ -68,7 +66,6 @@ impl Account {
 
     /// What is still to be done of what was planned at a time. Nothing, if the account was attempted
     /// since: by somebody else, or by a delivery of the same message that died.
-    #[must_use]
     pub fn still_wanted(
         &self,
         planned_at: Timestamp,
@@ -90,7 +87,6 @@ impl Account {
     }
 
     /// Whether a sync of ours began after this time, whatever became of it.
-    #[must_use]
     pub fn is_attempted_since(&self, at: Timestamp) -> bool {
         let attempt = self.registers.attempt.as_ref().map(|attempt| attempt.order.at);
         let leased = self.lease.map(|lease| lease.started_at);
@@ -98,7 +94,6 @@ impl Account {
     }
 
     /// Why a sync that was planned is made.
-    #[must_use]
     pub fn reason_to_refresh(&self) -> Reason {
         if self.weak_news().is_some() { Reason::WeakEvidence } else { Reason::Scheduled }
     }
@@ -124,7 +119,6 @@ impl Account {
 
     /// When the job of the newest sync of ours began. Its end counts as of then, whenever it is learnt,
     /// since nobody says when it was: so it cannot outweigh anything that happened meanwhile.
-    #[must_use]
     pub fn followed_since(&self) -> Option<Timestamp> {
         self.registers.attempt.as_ref().map(|attempt| attempt.order.at)
     }
@@ -147,7 +141,6 @@ impl Account {
     }
 
     /// No [plan](Self::plan) before this time has anything for the account, if no fact comes in between.
-    #[must_use]
     pub fn nothing_planned_before(&self, policy: RefreshPolicy) -> Option<Timestamp> {
         let interval = policy.interval?;
         let job = self.job_to_follow(Timestamp::from_millis(u64::MAX));

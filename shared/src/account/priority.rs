@@ -29,7 +29,6 @@ enum Urgency {
 
 impl Account {
     /// Its place among all for which something is to be done.
-    #[must_use]
     pub fn priority(&self, want: &Want) -> Priority {
         let is_reauthorised = || self.settled_standing().status == Status::ReauthorisationPending;
         let urgency = match want {
@@ -45,7 +44,6 @@ impl Account {
 
 impl Want {
     /// The most that it costs in all, with the listing that follows a sync.
-    #[must_use]
     pub fn price(&self, prices: &Prices) -> Naira {
         match self {
             Self::Sync(_) => prices.of(CallKind::Realtime) + prices.of(CallKind::TransactionsPage),
@@ -77,13 +75,11 @@ pub struct Shortlist<T> {
 
 impl<T> Shortlist<T> {
     /// An empty shortlist that selects at most `most` candidates. It holds at most twice as many in memory.
-    #[must_use]
     pub const fn new(most: usize) -> Self {
         Self { most, candidates: Vec::new(), seen: 0 }
     }
 
     /// How many candidates it was offered.
-    #[must_use]
     pub const fn seen(&self) -> usize {
         self.seen
     }
@@ -91,7 +87,6 @@ impl<T> Shortlist<T> {
     /// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. For the
     /// first sync, only the price of the sync must fit, not that of its listing. Returns the selected
     /// candidates, in order, and whether the budget left any out.
-    #[must_use]
     pub fn choose(mut self, rest: Option<Naira>, prices: &Prices) -> (Vec<Candidate<T>>, bool) {
         let found = self.candidates.len();
         self.candidates.sort_by_key(|candidate| candidate.priority);

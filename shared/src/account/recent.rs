@@ -50,13 +50,11 @@ impl<T> Recent<T> {
     }
 
     /// The newest of all.
-    #[must_use]
     pub fn newest(&self) -> Option<&Register<T>> {
         self.newest_that(|_| true)
     }
 
     /// The newest of those in a place that is believed.
-    #[must_use]
     pub fn newest_that(&self, believed: impl Fn(OrderKey) -> bool) -> Option<&Register<T>> {
         self.held().filter(|held| believed(held.order)).max_by_key(|held| held.order)
     }

@@ -49,7 +49,6 @@ impl RefreshRule {
     ];
 
     /// Its word in parameters, in the API and in the table.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Interval => "interval",
@@ -63,7 +62,6 @@ impl RefreshRule {
     }
 
     /// The rule of this word.
-    #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.as_str() == word)
     }
@@ -81,7 +79,6 @@ impl Account {
     /// [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
     ///
     /// "Attempt" below is the newest sync of ours of which Mono told, or may tell, what it came to.
-    #[must_use]
     pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
         policy.interval?;
         let (interval, due) = match self.link() {
@@ -105,7 +102,6 @@ impl Account {
     }
 
     /// The rule by which the account is refreshed: its own, or else the stack's.
-    #[must_use]
     pub fn refresh_rule(&self, policy: RefreshPolicy) -> RefreshRule {
         self.refresh.unwrap_or(policy.rule)
     }
@@ -129,7 +125,6 @@ impl Account {
 
     /// Whether a read of this time is to be noted: under [`OnRead`](RefreshRule::OnRead), the first one since the last
     /// sync, and then one an interval.
-    #[must_use]
     pub fn is_read_noted(&self, now: Timestamp, policy: RefreshPolicy) -> bool {
         let interval = policy.interval.filter(|_| self.refresh_rule(policy) == RefreshRule::OnRead);
         interval.is_some_and(|interval| {
@@ -141,7 +136,6 @@ impl Account {
 
     /// Whether nothing is known but that the account was connected: a payment sends such an event as well, and of
     /// nothing else it is told [docs.mono.co, one-time payments].
-    #[must_use]
     pub fn is_payment_only(&self) -> bool {
         let connected = Registers { linked: None, last_event: None, ..self.registers.clone() };
         self.registers.linked.is_some() && connected.tells_nothing()

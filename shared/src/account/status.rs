@@ -47,7 +47,6 @@ impl Status {
     ];
 
     /// Its word in the API and in the tables.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unlinked => "unlinked",
@@ -63,13 +62,11 @@ impl Status {
     }
 
     /// The status of this word.
-    #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
     /// Whether somebody has to look after an account in this status.
-    #[must_use]
     pub const fn needs_attention(self) -> bool {
         matches!(
             self,
@@ -117,7 +114,6 @@ impl Account {
     pub const JOB_LIFETIME: Duration = Duration::from_mins(30);
 
     /// The status at a time.
-    #[must_use]
     pub fn standing(&self, now: Timestamp) -> Standing {
         self.urgent()
             .or_else(|| self.syncing_since(now).map(|at| Standing::new(Status::Syncing, at)))
@@ -125,14 +121,12 @@ impl Account {
     }
 
     /// The status without [`Syncing`](Status::Syncing), for which no clock is needed.
-    #[must_use]
     pub fn settled_standing(&self) -> Standing {
         self.urgent().unwrap_or_else(|| self.resting())
     }
 
     /// Whether somebody has to look after the account: by the status without
     /// [`Syncing`](Status::Syncing), so that it can be stored.
-    #[must_use]
     pub fn attention(&self) -> Option<Attention> {
         let status = self.settled_standing().status;
         let since = self.last_synced_at().unwrap_or(Timestamp::from_millis(0));
@@ -141,20 +135,17 @@ impl Account {
 
     /// The time of the demand that stands: newer than the last confirmed pull and than the last
     /// re-authorisation.
-    #[must_use]
     pub fn reauthorisation_required_at(&self) -> Option<Timestamp> {
         self.standing_demand().map(|order| order.at)
     }
 
     /// Whether a sync of ours holds the account: until the sync ends and releases the lease, or the
     /// lease ends by itself.
-    #[must_use]
     pub fn held_lease(&self, now: Timestamp) -> Option<Lease> {
         self.lease.filter(|lease| now < lease.until)
     }
 
     /// The job at Mono that is still running, as far as can be told.
-    #[must_use]
     pub fn running_job(&self, now: Timestamp) -> Option<&Register<Job>> {
         let registers = &self.registers;
         let job = registers.job.as_ref()?;
@@ -174,7 +165,6 @@ impl Account {
 
     /// When the data was pulled: the transactions, or the balance of a
     /// [balance-only](Self::is_balance_only) account.
-    #[must_use]
     pub fn last_synced_at(&self) -> Option<Timestamp> {
         if self.is_balance_only() {
             return self.balance_synced_at();
@@ -184,7 +174,6 @@ impl Account {
     }
 
     /// The time of the newest confirmed pull that brought the balance.
-    #[must_use]
     pub fn balance_synced_at(&self) -> Option<Timestamp> {
         let synced = &self.registers.synced_balance;
         synced.newest_that(|order| self.is_believed(order)).map(|synced| synced.order.at)
@@ -192,7 +181,6 @@ impl Account {
 
     /// Whether the balance is all there is of the account, as far as known: Mono held it and no
     /// transactions at two times at least a day apart, and never showed any.
-    #[must_use]
     pub fn is_balance_only(&self) -> bool {
         const APART: Duration = Duration::from_hours(24);
         let without = self.registers.without_transactions;

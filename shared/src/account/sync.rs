@@ -47,10 +47,6 @@ impl Registers {
 
 impl Account {
     /// The account under this lease, and with the cooldown that follows the sync.
-    ///
-    /// # Errors
-    ///
-    /// [`SyncRefusal`].
     pub fn begin_sync(&self, lease: Lease, cooldown: Duration) -> Result<Self, SyncRefusal> {
         if self.lease == Some(lease) {
             // Taken already: the answer to the write was lost.
@@ -76,7 +72,6 @@ impl Account {
 
     /// That the link has ended, or that a plain read has to tell whether it has, before anything is
     /// paid for.
-    #[must_use]
     pub fn unlinking(&self, now: Timestamp) -> Option<SyncRefusal> {
         let link = self.link();
         let check = self.link_check_due().filter(|(_, due)| *due <= now);
@@ -91,7 +86,6 @@ impl Account {
     ///
     /// `None` if nothing is to be kept of the account: Mono does not know it, and nothing else tells
     /// of it; or Mono was never asked, and there was no record before.
-    #[must_use]
     pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
         let own = self.lease == Some(lease);
         let nothing_left = match attempt.outcome {
@@ -125,7 +119,6 @@ impl Account {
 
     /// What a sync is to refresh, where nobody says so: the transactions, but for a
     /// [balance-only](Self::is_balance_only) account, which is asked for them once a week.
-    #[must_use]
     pub fn data_to_sync(&self, now: Timestamp) -> SyncData {
         const ASKED_AGAIN: Duration = Duration::from_hours(7 * 24);
         let asked = self.registers.reached.as_ref().map(|asked| asked.order.at);

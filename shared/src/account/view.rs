@@ -42,7 +42,6 @@ pub struct AccountView<'a> {
 
 impl Account {
     /// The account as the API shows it at a time.
-    #[must_use]
     pub fn view(&self, now: Timestamp, policy: RefreshPolicy) -> AccountView<'_> {
         let registers = &self.registers;
         let standing = self.standing(now);

@@ -8,13 +8,13 @@ use crate::transaction::{Position, Transaction};
 
 /// What is to be written. No row is both put and deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     /// Rows that are new, or not as they were.
-    pub(super) puts: Vec<Transaction>,
+    pub(crate) puts: Vec<Transaction>,
     /// Where rows have moved away from.
-    pub(super) moved: Vec<Position>,
+    pub(crate) moved: Vec<Position>,
     /// Rows of the window that were not fetched: gone, if nothing was missing in Mono's answer.
-    pub(super) gone: Vec<Position>,
+    pub(crate) gone: Vec<Position>,
 }
 
 /// Between the sequences of two rows, so that a row that comes in between has room.
@@ -27,7 +27,7 @@ const STEP: u32 = 1 << 10;
 ///
 /// Afterwards the window holds exactly the rows that were fetched for it. Rows beyond the window are
 /// touched only where they are the other half of a move.
-pub(super) fn compare(
+pub(crate) fn compare(
     window: &Days,
     stored: &[Transaction],
     fetched: &[Transaction],

@@ -6,7 +6,7 @@ use crate::timestamp::Timestamp;
 
 /// Notes what came of looking at some days: a doubt, or none. What was doubtful before stays so since
 /// then, so that it is looked at ever more rarely.
-pub(super) fn note(gaps: &mut Vec<Gap>, days: &Days, doubt: Option<Doubt>, now: Timestamp) {
+pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, doubt: Option<Doubt>, now: Timestamp) {
     let (seen, rest): (Vec<_>, Vec<_>) = gaps.drain(..).partition(|gap| overlap(&gap.days(), days));
     *gaps = rest;
     gaps.extend(seen.iter().flat_map(|gap| {
@@ -27,12 +27,12 @@ pub(super) fn note(gaps: &mut Vec<Gap>, days: &Days, doubt: Option<Doubt>, now: 
 }
 
 /// Whether two ranges have a day in common.
-pub(super) fn overlap(one: &Days, other: &Days) -> bool {
+pub(crate) fn overlap(one: &Days, other: &Days) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
 }
 
 /// What is left of some days without others: the part before and the part behind.
-pub(super) fn without(days: &Days, taken: &Days) -> impl Iterator<Item = Days> + use<> {
+pub(crate) fn without(days: &Days, taken: &Days) -> impl Iterator<Item = Days> + use<> {
     let before = *days.start()..=(*days.end()).min(*taken.start() - 1);
     let behind = (*days.start()).max(*taken.end() + 1)..=*days.end();
     let before = Some(before).filter(|left| taken.start() > days.start() && !left.is_empty());

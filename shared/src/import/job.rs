@@ -6,8 +6,8 @@ use super::slices::Rest;
 use crate::account::{Account, Doubt, Fact, Gap, ImportNotes, OrderKey, ShortHash};
 use crate::account_id::AccountId;
 use crate::business_day::{BusinessDay, Days};
-use crate::mono::SyncedPage;
 use crate::timestamp::Timestamp;
+use crate::transaction::SyncedPage;
 
 /// A wish to have an account's transactions imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +53,12 @@ pub struct UnreadableJob;
 
 impl ImportJob {
     /// A job of which nothing is done.
-    #[must_use]
     pub fn new(account_id: AccountId, pull: OrderKey) -> Self {
         Self { account_id, pull, holder: None, page: None, carried_on: None, follows: 0 }
     }
 
     /// The import that is due by a record into which one of these facts has just brought a pull. So a
     /// redelivery asks again after a crash, and so does the next pull, whatever it brought itself.
-    #[must_use]
     pub fn due<'a>(account: &Account, facts: impl IntoIterator<Item = &'a Fact>) -> Option<Self> {
         let pull = account.import_due()?;
         let asked_for = facts.into_iter().any(Fact::may_bring_transactions);
@@ -68,13 +66,11 @@ impl ImportJob {
     }
 
     /// The message that follows this one with the same content; `None` at the end of the longest chain.
-    #[must_use]
     pub fn next(self) -> Option<Self> {
         (self.follows < LONGEST_CHAIN).then(|| Self { follows: self.follows + 1, ..self })
     }
 
     /// The body of its message.
-    #[must_use]
     pub fn to_body(&self) -> String {
         let mut body = json!({ "account_id": self.account_id, "pull": self.pull.to_hex() });
         if self.follows > 0 {

@@ -2,18 +2,17 @@
 
 use std::collections::HashSet;
 
-use crate::mono::TransactionPage;
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, TransactionPage};
 
 /// The pages so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// Rows as they were listed, the newest first, those that were listed twice included.
-    pub(super) rows: Vec<Transaction>,
+    pub(crate) rows: Vec<Transaction>,
     /// The ids of rows that could not be read, as far as they have one.
-    pub(super) unreadable_ids: HashSet<String>,
+    pub(crate) unreadable_ids: HashSet<String>,
     /// How many rows could not be read.
-    pub(super) unreadable: usize,
+    pub(crate) unreadable: usize,
     ids: HashSet<String>,
     pages: u32,
     /// How many rows were listed, whether they could be read or not.
@@ -36,7 +35,7 @@ const MOST_UNREADABLE: u32 = 50;
 impl Listing {
     /// Takes in the next page. Whether another has to be asked for: one that Mono announces, or one
     /// with rows that its total counts and no page had.
-    pub(super) fn add(&mut self, page: TransactionPage) -> bool {
+    pub(crate) fn add(&mut self, page: TransactionPage) -> bool {
         let listed = page.rows.len() + page.unreadable.len();
         if self.pages == 0 {
             self.total = page.total;
@@ -64,27 +63,27 @@ impl Listing {
 
     /// Whether it is all that Mono has: every page arrived, and as many rows were listed as the total
     /// says, duplicates and unreadable ones included.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         !self.total_moved && !self.repeated && self.total == Some(self.listed)
     }
 
     /// Whether rows came in, or were repeated, between two pages, so that asking once more helps.
-    pub(super) fn is_disturbed(&self) -> bool {
+    pub(crate) fn is_disturbed(&self) -> bool {
         self.total_moved || self.repeated
     }
 
     /// Whether the pages ended before there were as many rows as the total says.
-    pub(super) fn disproves_total(&self) -> bool {
+    pub(crate) fn disproves_total(&self) -> bool {
         !self.is_disturbed() && self.total.is_some_and(|total| self.listed < total)
     }
 
     /// How many rows Mono says there are.
-    pub(super) fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         self.total
     }
 
     /// How many more rows Mono says there are than it has listed.
-    pub(super) fn unexplained(&self) -> i32 {
+    pub(crate) fn unexplained(&self) -> i32 {
         let total = self.total.unwrap_or(self.listed);
         i32::try_from(i128::from(total) - i128::from(self.listed)).unwrap_or(i32::MAX)
     }

@@ -8,11 +8,11 @@ use crate::timestamp::Timestamp;
 use crate::transaction::Transaction;
 
 /// For how many days no other answer is asked for, as long as the pages of syncs show all that is new.
-pub(super) const MOST_DAYS_WITHOUT_LISTING: u32 = 7;
+pub(crate) const MOST_DAYS_WITHOUT_LISTING: u32 = 7;
 
 /// Mono's total when the table last matched it. `None` if it is unknown, if the last listing of the whole window is a week
 /// old, or if a gap is due.
-pub(super) fn total_before(account: &Account, now: Timestamp) -> Option<u32> {
+pub(crate) fn total_before(account: &Account, now: Timestamp) -> Option<u32> {
     let state = &account.registers.imported.as_ref()?.value;
     let looked_back_on = state.notes.looked_back_on?;
     let is_recent = BusinessDay::of(now).days_after(looked_back_on) < MOST_DAYS_WITHOUT_LISTING;
@@ -21,7 +21,7 @@ pub(super) fn total_before(account: &Account, now: Timestamp) -> Option<u32> {
 }
 
 /// `days`, extended back to the oldest row of the page.
-pub(super) fn span(page: &[Transaction], days: &Days) -> Days {
+pub(crate) fn span(page: &[Transaction], days: &Days) -> Days {
     let oldest = page.iter().map(Transaction::business_day).min();
     (*days.start()).min(oldest.unwrap_or(*days.start()))..=*days.end()
 }
@@ -29,7 +29,7 @@ pub(super) fn span(page: &[Transaction], days: &Days) -> Days {
 /// Whether the page shows every new row. All three must hold: the page has at least one new row, or it may be from Mono's
 /// cache; Mono's total grew by that number; every row stored for `days` is on the page. `stored` are the rows of the
 /// page's [`span`]. The order of the page does not matter.
-pub(super) fn shows_all_news(
+pub(crate) fn shows_all_news(
     page: &[Transaction],
     totals: (u32, u32),
     days: &Days,

@@ -16,7 +16,7 @@ const MARGIN_AFTER: u32 = 1;
 const MOST_DAYS: u32 = 365;
 /// Rows of a slice with its margins: enough for these to be a small part, and few enough for the
 /// memory of a function that imports ten accounts at once.
-pub(super) const MOST_ROWS: u64 = 5_000;
+pub(crate) const MOST_ROWS: u64 = 5_000;
 
 /// What is left of an import: days, of which the newest are imported first, since these are what a
 /// customer looks at, and a row that moves to an older day meanwhile is not lost.
@@ -30,16 +30,16 @@ pub struct Rest {
 
 /// What an import that begins now has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The days that have to be imported.
-    pub(super) rest: Rest,
+    pub(crate) rest: Rest,
     /// The whole history window, if one unpaged answer may do for all of it: in parts, where there are days
     /// in it that Mono does not serve.
-    pub(super) look_back: Vec<Days>,
+    pub(crate) look_back: Vec<Days>,
     /// The same, whether it is looked at or not; nothing before the first import.
-    pub(super) window: Vec<Days>,
+    pub(crate) window: Vec<Days>,
     /// Days that are in doubt.
-    pub(super) gaps: Vec<Gap>,
+    pub(crate) gaps: Vec<Gap>,
 }
 
 impl Plan {
@@ -49,7 +49,7 @@ impl Plan {
     ///
     /// The first import of a day that asks Mono also compares the last [`MOST_DAYS`] days of the window, because banks
     /// deliver rows months late. So does an import with a due gap before the range.
-    pub(super) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
+    pub(crate) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);
         let window = window(history, today);
         let imported = account.registers.imported.as_ref();
@@ -82,7 +82,7 @@ impl Plan {
 }
 
 /// The days that a history of so many days has.
-pub(super) fn window(history: u32, today: BusinessDay) -> Days {
+pub(crate) fn window(history: u32, today: BusinessDay) -> Days {
     today - history.saturating_sub(1)..=today
 }
 
@@ -103,7 +103,7 @@ fn join(ranges: Vec<Days>, days: Days, today: BusinessDay) -> Vec<Days> {
 
 /// What is fetched in order to compare these days: never beyond today, nor more days than Mono is asked for
 /// at once.
-pub(super) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Days {
+pub(crate) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Days {
     let oldest = *window(history, today).start();
     let before = (*days.start() - MARGIN).max(oldest).min(*days.start());
     let end = (*days.end() + MARGIN_AFTER).min(today).min(*days.start() + (MOST_DAYS - 1));
@@ -113,7 +113,6 @@ pub(super) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Day
 
 impl Rest {
     /// The newest days of it, which are to be imported next; `None` if nothing is left.
-    #[must_use]
     pub fn next(&self) -> Option<Days> {
         let days = self.ranges.first()?;
         // With its margins it must not be longer than what Mono is asked for. That of the oldest day of
@@ -126,7 +125,6 @@ impl Rest {
 
     /// The same days in slices short enough, where the next one would have this many rows with its
     /// margins; `None` if that is a single day already.
-    #[must_use]
     pub fn smaller(&self, rows: u64) -> Option<Self> {
         let length = length(&self.next()?);
         let margins = MARGIN + MARGIN_AFTER;
@@ -137,13 +135,11 @@ impl Rest {
     }
 
     /// The same days, as many at once as can be.
-    #[must_use]
     pub fn widest(&self) -> Self {
         Self { slice: u32::MAX, ranges: self.ranges.clone() }
     }
 
     /// What is left after the next slice, which had this many rows.
-    #[must_use]
     pub fn after(&self, rows: u64) -> Self {
         let Some(next) = self.next() else {
             return self.clone();
@@ -154,7 +150,6 @@ impl Rest {
     }
 
     /// What is left without these days.
-    #[must_use]
     pub fn but(&self, days: &Days) -> Self {
         let ranges = self.ranges.iter().flat_map(|range| without(range, days)).collect();
         Self { ranges, slice: self.slice }
@@ -163,7 +158,7 @@ impl Rest {
 
 /// The days of a window that can be compared by an answer for it alone: at its old end, nothing says by
 /// which clock Mono begins a day.
-pub(super) fn without_margin(days: &Days) -> Days {
+pub(crate) fn without_margin(days: &Days) -> Days {
     (*days.start() + MARGIN).min(*days.end())..=*days.end()
 }
 

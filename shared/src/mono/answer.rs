@@ -8,15 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{
-    ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation, SyncedPage,
-    TransactionPage,
-};
+use super::{ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation};
 use crate::account::{
     JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble,
 };
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
+use crate::transaction::{SyncedPage, TransactionPage};
 
 /// An answer of Mono's. Not to be printed: there may be bank data in it.
 #[derive(Clone)]

@@ -16,7 +16,6 @@ pub struct MonoKey(HeaderValue);
 
 impl MonoKey {
     /// The key as stored; `None` for what is blank or cannot be sent.
-    #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let mut value =
             HeaderValue::from_str(text.trim()).ok().filter(|value| !value.is_empty())?;
@@ -52,7 +51,6 @@ impl KeyCache {
     const REFUSAL_PAUSE: Duration = Duration::from_mins(1);
 
     /// A cache of the key in this secret, with nothing read yet.
-    #[must_use]
     pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
         Self { secret: StoredSecret::new(client, secret_arn), state: Mutex::default() }
     }

@@ -1,13 +1,11 @@
 //! The one place that every call to Mono passes: what it may cost is reserved before it, and given back where Mono
 //! charged nothing.
 
-use aws_sdk_dynamodb::Client as DynamoDb;
 use tracing::{error, info, warn};
 
 use crate::account::Trouble;
 use crate::account_id::AccountId;
 use crate::business_day::BusinessDay;
-use crate::config::{ConfigError, Environment};
 use crate::spending::{CallKind, Naira, Prices, Reason};
 use crate::store::{Entry, Ledger};
 use crate::timestamp::Timestamp;
@@ -36,19 +34,7 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Meter {
-    /// The meter that a function's environment asks for.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`].
-    pub fn of(environment: &Environment, client: DynamoDb) -> Result<Self, ConfigError> {
-        let table = environment.required("ACCOUNTS_TABLE")?;
-        let ledger = Ledger::new(client, table, environment.daily_budgets()?);
-        Ok(Self::new(environment.mono_prices()?, ledger))
-    }
-
     /// A meter with these prices, and this ledger.
-    #[must_use]
     pub const fn new(prices: Prices, ledger: Ledger) -> Self {
         Self { prices, ledger }
     }

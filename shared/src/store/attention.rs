@@ -45,10 +45,6 @@ impl AccountStore {
     ///
     /// For all owners, it sends one query for each shard of each status. For one owner, it sends one query and drops
     /// accounts of other statuses, so a page may be short although more follow. One more request reads the records.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn attention(
         &self,
         caller: &Caller,

@@ -30,7 +30,6 @@ type Item = HashMap<String, AttributeValue>;
 
 impl EventStore {
     /// The histories in this table, kept for a time. `None` if that is none at all.
-    #[must_use]
     pub fn new(client: Client, table: impl Into<String>, retention: Duration) -> Option<Self> {
         (!retention.is_zero()).then(|| Self { client, table: table.into(), retention })
     }
@@ -50,10 +49,6 @@ impl EventStore {
     }
 
     /// Writes entries of an account in the place of some that turned out not to be true.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn correct(
         &self,
         id: &AccountId,
@@ -80,10 +75,6 @@ impl EventStore {
     }
 
     /// The newest entries of an account, or those before a position. One request.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn page(
         &self,
         id: &AccountId,

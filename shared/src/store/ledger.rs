@@ -48,13 +48,11 @@ impl Entry {
 
 impl Ledger {
     /// The ledger in this table of account records.
-    #[must_use]
     pub fn new(client: Client, table: impl Into<String>, budgets: Budgets) -> Self {
         Self { client, table: table.into(), budgets }
     }
 
     /// How much may be spent in a day.
-    #[must_use]
     pub const fn budgets(&self) -> Budgets {
         self.budgets
     }
@@ -123,10 +121,6 @@ impl Ledger {
 
     /// What a purse has spent or reserved on a day. Uses an update that adds zero, because the
     /// planner's role has no read permission.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn spent(&self, day: BusinessDay, purse: Purse) -> Result<Naira, StoreError> {
         let update = self.client.update_item().table_name(&self.table).set_key(Some(key(day)));
         let answer = update

@@ -78,10 +78,6 @@ impl AccountStore {
     ///
     /// An account that has no time of its next refresh is found as well: it may be from before
     /// refreshing was turned on.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn scan(
         &self,
         segment: u32,
@@ -180,10 +176,6 @@ impl AccountStore {
 
     /// Begins a plan: answers with the segment to scan first, and with the breaker. The next plan begins one segment
     /// further, unless this one says [otherwise](Self::begin_next_with).
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn begin_plan(&self) -> Result<PlanStart, StoreError> {
         let update = self
             .update(key())
@@ -199,10 +191,6 @@ impl AccountStore {
     }
 
     /// Has the next run begin with a segment that this one has not reached.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn begin_next_with(&self, segment: u32) -> Result<(), StoreError> {
         let update = self
             .update(key())
@@ -225,10 +213,6 @@ impl AccountStore {
     }
 
     /// Puts a breaker in the place of one that was read, unless another has written meanwhile: `false` then.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn swap_breaker(&self, seen: Breaker, next: Breaker) -> Result<bool, StoreError> {
         let mut conditions = Vec::new();
         let (mut update, assignments) = assigned(self.update(key()), attributes(next));
@@ -247,10 +231,6 @@ impl AccountStore {
     }
 
     /// Changes the breaker, however many do so at once.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn change_breaker(
         &self,
         change: impl Fn(Breaker) -> Breaker,
@@ -270,10 +250,6 @@ impl AccountStore {
 
     /// Gives an account a rule of refreshing of its own, or takes it away. Answers with the account afterwards. One
     /// write if nobody interferes.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn set_refresh(
         &self,
         seen: Stored,
@@ -283,10 +259,6 @@ impl AccountStore {
     }
 
     /// Notes that an account was read at this time, if that is to be noted. One write then, if nobody interferes.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn note_read(&self, seen: Stored, now: Timestamp) -> Result<Account, StoreError> {
         let noted = |account: &Account| {
             let read_at = Some(now).filter(|_| account.is_read_noted(now, self.policy));

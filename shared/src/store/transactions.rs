@@ -44,7 +44,6 @@ type Item = HashMap<String, AttributeValue>;
 
 impl TransactionStore {
     /// The transactions in this table.
-    #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into() }
     }
@@ -52,10 +51,6 @@ impl TransactionStore {
     /// All rows of these days, consistent: what an import has just written must not be missed.
     /// `None` if there are more than so many. A request for each MiB. What is no row, or one of a
     /// later version, is left out.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn of_days(
         &self,
         id: &AccountId,
@@ -94,10 +89,6 @@ impl TransactionStore {
     }
 
     /// The date of the newest row. One request.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn newest(&self, id: &AccountId) -> Result<Option<Timestamp>, StoreError> {
         let query = self
             .client
@@ -113,10 +104,6 @@ impl TransactionStore {
     /// The newest rows of a selection, or those before a position, eventually consistent. One
     /// request, which ends at a MiB; and of those of one direction, the others are passed over. So a
     /// part may be short although there is more.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
     pub async fn page(
         &self,
         id: &AccountId,

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use mono_sync::aws::{self, Patience};
-use mono_sync::config::Environment;
 use reqwest::Client;
 use tokio::time::sleep;
 
@@ -51,10 +50,6 @@ pub enum LocalError {
 
 impl Emulator {
     /// Starts an emulator. The deployed functions reach it at `endpoint`, or directly.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
     pub async fn start(port: u16, endpoint: Option<&str>) -> Result<Self, LocalError> {
         let program = project().join(".venv/emulator/bin/ministack");
         if !program.exists() {
@@ -77,13 +72,11 @@ impl Emulator {
     }
 
     /// Its address.
-    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Its port.
-    #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -101,16 +94,9 @@ impl Emulator {
 }
 
 /// The SDK's configuration for an emulator at this address; the same HTTP client as the functions'.
-///
-/// # Panics
-///
-/// Never: the region is given.
-#[must_use]
 pub fn sdk_config(endpoint: &str, patience: Patience) -> SdkConfig {
-    let environment = Environment::from([("AWS_REGION", REGION), ("AWS_ENDPOINT_URL", endpoint)]);
     let credentials = Credentials::new(OPERATOR, OPERATOR, None, None, "local");
-    aws::sdk_config(&environment, patience)
-        .expect("the region is given")
+    aws::sdk_config(REGION, Some(endpoint), patience)
         .into_builder()
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()

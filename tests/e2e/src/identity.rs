@@ -49,10 +49,6 @@ pub struct Issuer {
 
 impl Issuer {
     /// Makes its keys and starts serving `/.well-known/openid-configuration` and what that names.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
     pub async fn start() -> Result<Self, LocalError> {
         let (key, another_key) = tokio::try_join!(new_key(), new_key())?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -72,20 +68,17 @@ impl Issuer {
     }
 
     /// Its URL, which is the `iss` of its tokens and the stack's parameter `JwtIssuer`.
-    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// A token with these claims, by default of this issuer and valid for an hour: `iss`, `iat` and
     /// `exp` are filled in where they are not given. A claim given as null is left out.
-    #[must_use]
     pub fn token(&self, claims: &Value) -> String {
         sign(&self.key, KEY_ID, &self.filled_in(claims))
     }
 
     /// A token with these claims that ended a minute ago.
-    #[must_use]
     pub fn expired_token(&self, claims: &Value) -> String {
         let mut claims = claims.clone();
         claims["iat"] = json!(now() - LIFETIME);
@@ -94,13 +87,11 @@ impl Issuer {
     }
 
     /// A token with these claims, rightly signed with a key that is not published.
-    #[must_use]
     pub fn token_of_unknown_key(&self, claims: &Value) -> String {
         sign(&self.another_key, "unpublished", &self.filled_in(claims))
     }
 
     /// A token with these claims that says it is signed with the published key, and is not.
-    #[must_use]
     pub fn forged_token(&self, claims: &Value) -> String {
         sign(&self.another_key, KEY_ID, &self.filled_in(claims))
     }

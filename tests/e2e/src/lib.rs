@@ -18,7 +18,6 @@ pub mod yaml;
 use std::path::{Path, PathBuf};
 
 /// The root of the project.
-#[must_use]
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default()
 }

@@ -68,10 +68,6 @@ pub struct ContractError(String);
 
 impl Contract {
     /// The contract of this project, read once.
-    ///
-    /// # Errors
-    ///
-    /// [`ContractError`].
     pub fn of_project() -> Result<&'static Self, &'static ContractError> {
         static CONTRACT: OnceLock<Result<Contract, ContractError>> = OnceLock::new();
         let contract = CONTRACT.get_or_init(|| {
@@ -83,10 +79,6 @@ impl Contract {
     }
 
     /// The contract that a document of OpenAPI 3.1 tells.
-    ///
-    /// # Errors
-    ///
-    /// [`ContractError`].
     pub fn new(document: Value) -> Result<Self, ContractError> {
         let reader = Reader(&document);
         let mut operations = Vec::new();
@@ -104,31 +96,21 @@ impl Contract {
     }
 
     /// The document itself, as JSON.
-    #[must_use]
     pub const fn document(&self) -> &Value {
         &self.document
     }
 
     /// What a reference within the document stands for, at the end of the chain.
-    ///
-    /// # Errors
-    ///
-    /// [`ContractError`].
     pub fn resolve<'a>(&'a self, value: &'a Value) -> Result<&'a Value, ContractError> {
         Reader(&self.document).resolve(value)
     }
 
     /// Where a value is not as a schema of the document says.
-    ///
-    /// # Errors
-    ///
-    /// [`ContractError`].
     pub fn differences(&self, schema: &Value, value: &Value) -> Result<Vec<String>, ContractError> {
         Ok(differences(&Reader(&self.document).validator(schema)?, value))
     }
 
     /// What in an answer breaks the contract. `path` is without the query.
-    #[must_use]
     pub fn violations(&self, method: &Method, path: &str, answer: &Answer<'_>) -> Vec<String> {
         if method == Method::OPTIONS {
             // API Gateway's, for browsers.

@@ -100,7 +100,6 @@ impl Proxy {
     }
 
     /// Its address.
-    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -117,20 +116,17 @@ impl Proxy {
     }
 
     /// The requests so far whose body has this text in it.
-    #[must_use]
     pub fn calls(&self, containing: &str) -> Vec<Call> {
         let traffic = self.shared.traffic();
         traffic.requests.iter().filter(|call| call.body.contains(containing)).cloned().collect()
     }
 
     /// How many requests for this operation had this text in their body.
-    #[must_use]
     pub fn count(&self, operation: &str, containing: &str) -> usize {
         self.calls(containing).iter().filter(|call| call.operation == operation).count()
     }
 
     /// The faults that no request has met yet.
-    #[must_use]
     pub fn pending_faults(&self, containing: &str) -> usize {
         let traffic = self.shared.traffic();
         traffic.faults.iter().filter(|fault| fault.containing == containing).count()

@@ -24,7 +24,6 @@ const RECEIVED_AT: &str = "2026-01-05T09:00:01.000Z";
 const RECEIVED_AT_MILLIS: u64 = 1_767_603_601_000;
 
 /// The samples by their paths below `events/`.
-#[must_use]
 pub fn all() -> BTreeMap<String, Value> {
     let mut samples = BTreeMap::new();
     let events = Event::samples();
@@ -85,7 +84,6 @@ pub fn all() -> BTreeMap<String, Value> {
 /// # Panics
 ///
 /// When that is no time, or the id is none.
-#[must_use]
 pub fn refresh_job(account_id: &str, planned_at: &str) -> RefreshJob {
     RefreshJob {
         account_id: account_id.parse().expect("an account id"),
@@ -113,7 +111,6 @@ fn hourly() -> Value {
 /// # Panics
 ///
 /// When that is no time, or the id is none.
-#[must_use]
 pub fn import_job(account_id: &str, pulled_at: &str) -> ImportJob {
     let pull = OrderKey {
         at: Timestamp::parse_rfc3339(pulled_at).expect("a time"),
@@ -132,7 +129,6 @@ pub const BALANCE_ONLY: &str = "5f171a530295e231abca1153";
 pub const INCOMPLETE: &str = "5f171a530295e231abca1154";
 
 /// The accounts that the sandbox must link for the samples of `manual-sync`.
-#[must_use]
 pub fn accounts_to_sync() -> [Value; 3] {
     [
         json!({ "account_id": SYNCED, "silent": true }),
@@ -142,13 +138,11 @@ pub fn accounts_to_sync() -> [Value; 3] {
 }
 
 /// The account that the samples are about.
-#[must_use]
 pub fn account_id() -> String {
     Event::samples().first().map(|event| event.account_id().to_owned()).unwrap_or_default()
 }
 
 /// A call of Mono's, as an HTTP API hands it over (payload format 2.0).
-#[must_use]
 pub fn webhook(secret: &str, body: &str) -> Value {
     let mut request = request("POST", "POST /webhooks/mono", "/webhooks/mono");
     request["headers"]["content-type"] = json!("application/json");
@@ -158,7 +152,6 @@ pub fn webhook(secret: &str, body: &str) -> Value {
 }
 
 /// A read of one account.
-#[must_use]
 pub fn get_account(account_id: &str) -> Value {
     let path = format!("/accounts/{account_id}");
     let mut request = request("GET", "GET /accounts/{account_id}", &path);
@@ -167,25 +160,21 @@ pub fn get_account(account_id: &str) -> Value {
 }
 
 /// The accounts that need attention, with this query.
-#[must_use]
 pub fn list(query: &str) -> Value {
     with_query(request("GET", "GET /accounts", "/accounts"), query)
 }
 
 /// What happened to one account.
-#[must_use]
 pub fn get_events(account_id: &str) -> Value {
     of_account("GET", account_id, "events")
 }
 
 /// An account's transactions, with this query.
-#[must_use]
 pub fn get_transactions(account_id: &str, query: &str) -> Value {
     with_query(of_account("GET", account_id, "transactions"), query)
 }
 
 /// The way to a customer's re-authorisation, and back to this address.
-#[must_use]
 pub fn reauthorise(account_id: &str, redirect_url: Option<&str>) -> Value {
     let mut request = of_account("POST", account_id, "reauthorise");
     if let Some(redirect_url) = redirect_url {
@@ -196,7 +185,6 @@ pub fn reauthorise(account_id: &str, redirect_url: Option<&str>) -> Value {
 }
 
 /// A sync of one account, with this query.
-#[must_use]
 pub fn sync(account_id: &str, query: &str) -> Value {
     with_query(of_account("POST", account_id, "sync"), query)
 }
@@ -219,13 +207,11 @@ fn with_query(mut request: Value, query: &str) -> Value {
 }
 
 /// Messages of the webhook queue, as SQS hands them over.
-#[must_use]
 pub fn batch(bodies: &[impl AsRef<str>]) -> Value {
     batch_received_at(bodies, RECEIVED_AT)
 }
 
 /// The same, of webhooks that were received at another time.
-#[must_use]
 pub fn batch_received_at(bodies: &[impl AsRef<str>], received_at: &str) -> Value {
     let records = bodies.iter().enumerate().map(|(number, body)| {
         json!({

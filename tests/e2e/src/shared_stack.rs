@@ -23,10 +23,6 @@ pub struct Local {
 
 impl Local {
     /// Starts both.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
     pub async fn start() -> Result<Self, LocalError> {
         let port = free_port()?;
         let proxy = Proxy::start(format!("http://127.0.0.1:{port}")).await?;
@@ -35,7 +31,6 @@ impl Local {
     }
 
     /// The SDK's configuration for a client whose requests go through the proxy.
-    #[must_use]
     pub fn sdk(&self) -> aws_config::SdkConfig {
         sdk_config(&self.proxy.endpoint(), Patience::SHORT)
     }
@@ -93,7 +88,6 @@ pub async fn start_mono(dialect: Dialect) -> std::io::Result<Sandbox> {
 /// # Panics
 ///
 /// When it cannot be made.
-#[must_use]
 pub fn world(dialect: Dialect) -> &'static World {
     static V1: OnceLock<World> = OnceLock::new();
     static V2: OnceLock<World> = OnceLock::new();
@@ -112,7 +106,6 @@ pub fn world(dialect: Dialect) -> &'static World {
 /// # Panics
 ///
 /// When it cannot be deployed.
-#[must_use]
 pub fn stack() -> &'static Stack {
     &world(Dialect::V2).stack
 }

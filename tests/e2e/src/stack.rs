@@ -32,10 +32,6 @@ pub struct Stack {
 
 impl Stack {
     /// Deploys what `sam build` has built, with these parameters, and reads what came of it.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
     pub async fn deploy(
         emulator: &Emulator,
         name: &str,
@@ -93,7 +89,6 @@ impl Stack {
     /// # Panics
     ///
     /// When the template has none of that name.
-    #[must_use]
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).unwrap_or_else(|| panic!("the stack has no output {name}"))
     }
@@ -103,25 +98,21 @@ impl Stack {
     /// # Panics
     ///
     /// When the stack has none of that name.
-    #[must_use]
     pub fn resource(&self, name: &str) -> &str {
         self.resources.get(name).unwrap_or_else(|| panic!("the stack has no resource {name}"))
     }
 
     /// The address of the emulator it is on.
-    #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
     /// The webhook's URL as it is on this machine: the API has a name of its own below `localhost`.
-    #[must_use]
     pub fn webhook_url(&self) -> String {
         format!("http://{}/webhooks/mono", self.api_host())
     }
 
     /// The API's URL as it is on this machine.
-    #[must_use]
     pub fn api_url(&self) -> String {
         format!("http://{}", self.api_host())
     }
@@ -227,7 +218,6 @@ impl Stack {
     }
 
     /// The SDK's configuration for the emulator that the stack is on.
-    #[must_use]
     pub fn sdk(&self) -> SdkConfig {
         // A query of very many rows takes the emulator seconds.
         sdk_config(&self.endpoint, Patience::LONG)

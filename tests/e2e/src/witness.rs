@@ -44,7 +44,6 @@ impl Witness {
     }
 
     /// Its address.
-    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

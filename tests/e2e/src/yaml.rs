@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 /// # Panics
 ///
 /// When the text is no YAML, or holds what JSON has nothing for.
-#[must_use]
 pub fn read(text: &str, tagged: fn(&str, Value) -> Value) -> Value {
     let documents = YamlOwned::load_from_str(text).unwrap_or_else(|error| panic!("{error}"));
     to_json(&documents[0], tagged)
@@ -19,7 +18,6 @@ pub fn read(text: &str, tagged: fn(&str, Value) -> Value) -> Value {
 /// # Panics
 ///
 /// Always.
-#[must_use]
 pub fn no_tags(tag: &str, _: Value) -> Value {
     panic!("unexpected: !{tag}")
 }

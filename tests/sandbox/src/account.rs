@@ -56,7 +56,6 @@ pub enum DataStatus {
 impl DataStatus {
     /// What a successful fetch makes of it: one fetch mends one half, so a lost account is partial
     /// first.
-    #[must_use]
     pub fn after_fetch(self) -> Self {
         match self {
             Self::Unavailable | Self::Failed => Self::Partial,
@@ -65,7 +64,6 @@ impl DataStatus {
     }
 
     /// The matching `retrieved_data`.
-    #[must_use]
     pub fn retrieved_data(self) -> &'static [&'static str] {
         match self {
             Self::Available => &["identity", "balance", "transactions"],

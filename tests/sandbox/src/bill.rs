@@ -21,7 +21,6 @@ pub enum Charge {
 
 impl Charge {
     /// Its price.
-    #[must_use]
     pub const fn naira(self) -> u64 {
         match self {
             Self::Details | Self::Realtime => 100,

@@ -75,7 +75,6 @@ pub struct Event {
 
 impl Event {
     /// What Mono says of this account, in the account's dialect.
-    #[must_use]
     pub fn new(kind: Kind, account: &Account, stamp: &Stamp) -> Self {
         let dialect = kind.shape_for(account.dialect);
         let data = payload::data(kind, dialect, account, stamp);
@@ -92,7 +91,6 @@ impl Event {
     }
 
     /// One of every kind in each of its dialects, of one account; the same at every call.
-    #[must_use]
     pub fn samples() -> Vec<Self> {
         let mut mint = Mint::new(0);
         let mut account = Account::fictional(1, Link::default(), Dialect::V2, &mut mint);
@@ -112,43 +110,36 @@ impl Event {
     }
 
     /// What it is.
-    #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
     /// Which of its shapes it has.
-    #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
     /// Whom it is about.
-    #[must_use]
     pub fn account_id(&self) -> &str {
         &self.account_id
     }
 
     /// The id it carries, if it carries one.
-    #[must_use]
     pub fn event_id(&self) -> Option<&str> {
         self.body.get("event_id")?.as_str()
     }
 
     /// Its JSON.
-    #[must_use]
     pub fn body(&self) -> &Value {
         &self.body
     }
 
     /// The same event under another id.
-    #[must_use]
     pub fn with_event_id(self, event_id: &str) -> Self {
         self.with("/event_id", event_id)
     }
 
     /// The same event at another time, written as Mono does or not at all so.
-    #[must_use]
     pub fn with_timestamp(self, timestamp: &str) -> Self {
         self.with("/timestamp", timestamp)
     }
@@ -158,7 +149,6 @@ impl Event {
     /// # Panics
     ///
     /// When the pointer leads through something that is no object.
-    #[must_use]
     pub fn with(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         let keys = pointer.split('/').skip(1);
         *keys.fold(&mut self.body, |at, key| &mut at[key]) = value.into();
@@ -166,7 +156,6 @@ impl Event {
     }
 
     /// The same event without the field at this JSON pointer.
-    #[must_use]
     pub fn without(mut self, pointer: &str) -> Self {
         let (parent, key) = pointer.rsplit_once('/').unwrap_or(("", pointer));
         let parent = self.body.pointer_mut(parent);

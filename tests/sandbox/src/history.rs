@@ -73,7 +73,6 @@ pub struct Transaction {
 
 impl Transaction {
     /// The day in Lagos.
-    #[must_use]
     pub fn business_day(&self) -> Date {
         self.date.to_offset(LAGOS).date()
     }
@@ -108,14 +107,12 @@ pub enum Direction {
 }
 
 /// When a business day begins in Lagos, in UTC: at 23:00 of the day before.
-#[must_use]
 pub fn midnight(business_day: Date) -> OffsetDateTime {
     let midnight = PrimitiveDateTime::new(business_day, Time::MIDNIGHT);
     midnight.assume_offset(LAGOS).to_offset(UtcOffset::UTC)
 }
 
 /// The business day it is in Lagos.
-#[must_use]
 pub fn today() -> Date {
     OffsetDateTime::now_utc().to_offset(LAGOS).date()
 }

@@ -126,7 +126,6 @@ impl Mono {
     }
 
     /// The seed everything follows from.
-    #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
@@ -262,19 +261,16 @@ impl Mono {
     }
 
     /// One account.
-    #[must_use]
     pub fn account(&self, account_id: &str) -> Option<Account> {
         lock(&self.accounts).get(account_id).cloned()
     }
 
     /// Every account ever linked, in the order of their ids.
-    #[must_use]
     pub fn accounts(&self) -> Vec<Account> {
         lock(&self.accounts).values().cloned().collect()
     }
 
     /// Everything sent so far, in the order it was sent.
-    #[must_use]
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.courier.deliveries()
     }

@@ -37,7 +37,6 @@ pub enum Behaviour {
 impl Behaviour {
     /// Of the accounts of a rough world: one in fifty is asked for OTPs, one in a hundred is linked
     /// anew, one in two hundred each is for payments only or waits for a customer who never comes.
-    #[must_use]
     pub fn of(number: u64) -> Self {
         match number % 200 {
             7 | 57 | 107 | 157 => Self::AsksForOtp,

@@ -30,7 +30,6 @@ pub use till::Till;
 pub use world::{Accidents, Network, World};
 
 /// Simulates so many accounts of a world, each as the world's chance has it, on all processors.
-#[must_use]
 pub fn simulate(world: &World, accounts: u64) -> Report {
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
     thread::scope(|scope| {

@@ -102,7 +102,6 @@ const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(30);
 
 impl<'a> Life<'a> {
     /// The account of this number, linked before the world begins.
-    #[must_use]
     pub fn new(world: &'a World, number: u64, behaviour: Behaviour) -> Self {
         let mut rng = Rng::with_seed(world.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let id = format!("{:024x}", u128::from(rng.u64(..)) << 32 | u128::from(number));
@@ -232,7 +231,6 @@ impl<'a> Life<'a> {
     }
 
     /// The same account, whose calls are paid from a till, and which is read so often a day.
-    #[must_use]
     pub fn paid_from(mut self, till: Rc<RefCell<Till>>, reads: f64) -> Self {
         (self.till, self.reads) = (Some(till), reads);
         self.read_later(self.world.start);
@@ -258,7 +256,6 @@ impl<'a> Life<'a> {
     }
 
     /// What a plan of this time wants for it.
-    #[must_use]
     pub fn want(&self, now: Timestamp) -> Option<(Want, Priority)> {
         if self.account.nothing_planned_before(self.world.policy)? > now {
             return None;

@@ -63,7 +63,6 @@ const INDEXES: u64 = 3;
 
 impl Report {
     /// Of nothing yet.
-    #[must_use]
     pub fn new(world: &World) -> Self {
         let length = world.end.since(world.start);
         Self {
@@ -124,7 +123,6 @@ impl Report {
     }
 
     /// Of the accounts of both.
-    #[must_use]
     pub fn plus(mut self, other: Self) -> Self {
         self.accounts += other.accounts;
         self.queued += other.queued;
@@ -151,7 +149,6 @@ impl Report {
     }
 
     /// The age that the data was younger than for this share of the time in which the bank worked.
-    #[must_use]
     pub fn age(&self, share: f64) -> Duration {
         let counts = self.minutes_at_age();
         let all: u64 = counts.iter().sum();
@@ -172,19 +169,16 @@ impl Report {
 
     /// The longest that a bank worked without that its account was refreshed, by what had stood in the
     /// way before.
-    #[must_use]
     pub fn worst(&self, hindrance: Hindrance) -> Duration {
         self.worst.get(&hindrance).copied().unwrap_or_default()
     }
 
     /// The most paid calls within a minute after so many days.
-    #[must_use]
     pub fn peak(&self, days: usize) -> u32 {
         self.by_minute.iter().skip(days * 24 * 60).max().copied().unwrap_or_default()
     }
 
     /// All paid calls.
-    #[must_use]
     pub fn paid_calls(&self) -> u64 {
         self.calls.values().sum()
     }
@@ -203,7 +197,6 @@ impl Report {
     /// scan an eighth of a read an account; a message two reads and a half, and the mark; a webhook
     /// half a read, and its entry in the history; an import, for four syncs in five, a read, two writes
     /// of the record and five reads of rows, without the rows that it writes.
-    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
     pub fn units(&self) -> (f64, f64) {
         let month = 30.0 / self.days.max(1) as f64;

@@ -35,7 +35,6 @@ pub struct Outcome {
 
 impl Outcome {
     /// Naira an account and month of 30 days.
-    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "of counts")]
     pub fn naira_a_month(&self) -> f64 {
         self.till.total.0 as f64 / self.case.accounts as f64 / self.days * 30.0
@@ -61,7 +60,6 @@ impl fmt::Display for Outcome {
 /// # Panics
 ///
 /// Never: the till is not borrowed twice.
-#[must_use]
 pub fn simulate_stack(world: &World, case: Case) -> Outcome {
     let till = Rc::new(RefCell::new(Till::new(case.budget)));
     let mut report = Report::new(world);

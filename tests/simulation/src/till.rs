@@ -26,7 +26,6 @@ pub struct Till {
 
 impl Till {
     /// With this budget, and the default prices.
-    #[must_use]
     pub fn new(budget: Budget) -> Self {
         Self {
             prices: Prices::default(),
@@ -78,7 +77,6 @@ impl Till {
     }
 
     /// The age in hours that this share of the reads did not exceed.
-    #[must_use]
     pub fn age_at_read(&self, share: f64) -> usize {
         let reads: u64 = self.ages.iter().sum();
         #[expect(

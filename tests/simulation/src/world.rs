@@ -66,7 +66,6 @@ const BANKS: usize = 25;
 
 impl World {
     /// A world of so many days, in which all goes well.
-    #[must_use]
     pub fn fair(days: u32, interval_hours: u32) -> Self {
         let start = Timestamp::from_millis(1_767_222_000_000);
         Self {
@@ -89,7 +88,6 @@ impl World {
     /// thousand comes again within two days; Mono is down for an hour every month, and each bank for 2
     /// to 20 hours every second month; of a thousand syncs two are refused, of ten thousand slow jobs
     /// one never ends, and of a million accounts one planner and one worker die.
-    #[must_use]
     pub fn rough(days: u32, interval_hours: u32, seed: u64) -> Self {
         let fair = Self::fair(days, interval_hours);
         let mut rng = Rng::with_seed(seed);
@@ -124,7 +122,6 @@ impl World {
     }
 
     /// When Mono comes back, if it is down at this time.
-    #[must_use]
     pub fn outage(&self, at: Timestamp) -> Option<Timestamp> {
         self.outages.iter().find(|outage| outage.contains(&at)).map(|outage| outage.end)
     }

@@ -12,11 +12,12 @@ use mono_sync::account_id::AccountId;
 use mono_sync::business_day::BusinessDay;
 use mono_sync::mono::{
     ApiVersion, JobReport, KeyCache, Meter, Mono, NoTransactions, Part, Reauthorisation,
-    ReauthorisationRequest, SyncRequest, TransactionPage,
+    ReauthorisationRequest, SyncRequest,
 };
 use mono_sync::spending::{Budget, Budgets, Prices, Purse, Reason};
 use mono_sync::store::Ledger;
 use mono_sync::timestamp::Timestamp;
+use mono_sync::transaction::TransactionPage;
 use sandbox::{Demand, History, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
 use serde_json::json;
 use tokio::net::TcpListener;

@@ -139,7 +139,6 @@ impl Kind {
     ];
 
     /// The dialects it differs in. A kind with one shape only keeps it whatever is asked for.
-    #[must_use]
     pub fn dialects(self) -> &'static [Dialect] {
         match self {
             Self::AccountConnected
@@ -158,7 +157,6 @@ impl Kind {
     }
 
     /// What its body says in `event`.
-    #[must_use]
     pub fn wire_name(self) -> &'static str {
         match self {
             Self::AccountConnected | Self::AccountConnectedWithCustomer => {

@@ -11,7 +11,6 @@ use crate::refusal::Refusal;
 impl Mono {
     /// An account's transactions, the newest first: what Mono gives of it whenever it is AVAILABLE.
     /// None, if the account is unknown.
-    #[must_use]
     pub fn transactions(&self, account_id: &str) -> Vec<Transaction> {
         let account = self.account(account_id);
         account.iter().flat_map(|account| account.ledger.rows()).cloned().collect()

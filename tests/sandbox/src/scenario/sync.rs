@@ -112,27 +112,23 @@ impl Mono {
     }
 
     /// Every call to Mono's API so far, in the order they came.
-    #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()
     }
 
     /// How many syncs of this account were begun.
-    #[must_use]
     pub fn begun_syncs(&self, account_id: &str) -> usize {
         let about = |call: &&Call| call.begun && call.account_id.as_deref() == Some(account_id);
         lock(&self.calls).iter().filter(about).count()
     }
 
     /// What Mono charges for the calls about this account so far.
-    #[must_use]
     pub fn bill(&self, account_id: &str) -> Bill {
         let about = |call: &&Call| call.account_id.as_deref() == Some(account_id);
         lock(&self.calls).iter().filter(about).filter_map(|call| call.charge).collect()
     }
 
     /// What Mono charges for all calls so far.
-    #[must_use]
     pub fn whole_bill(&self) -> Bill {
         lock(&self.calls).iter().filter_map(|call| call.charge).collect()
     }
