@@ -20,21 +20,21 @@ mod sync;
 pub(crate) mod tests;
 mod view;
 
-pub use attempt::{MonoError, SyncAttempt, SyncData, SyncOutcome, Trouble};
+pub use attempt::{CallError, ProviderError, SyncAttempt, SyncData, SyncOutcome};
 pub use fact::{
-    Answer, DataStatus, Details, Fact, Import, Institution, Job, JobDemand, JobState, LinkCheck,
-    LinkState, News, SentBalance, SettledStatus, SyncStatus, Update, Webhook,
+    Answer, DataStatus, Details, EventBody, Fact, Import, Institution, Job, JobState, LinkCheck,
+    LinkState, SentBalance, SettledStatus, SyncStatus, Update, Webhook,
 };
 pub use import::{
-    Doubt, Gap, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
+    Gap, GapReason, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
 };
 pub use link::Link;
-pub use order::{Evidence, OrderKey, Rank, ShortHash};
-pub use plan::Want;
+pub use order::{OrderKey, Rank, ShortHash, TimeSource};
+pub use plan::RefreshAction;
 pub use priority::{Candidate, Priority, Shortlist};
 pub use recent::Recent;
 pub use refresh::{RefreshPolicy, RefreshRule};
-pub use status::{Attention, Standing, Status};
+pub use status::{Attention, Status, StatusSince};
 pub use sync::SyncRefusal;
 pub use view::AccountView;
 
@@ -78,11 +78,11 @@ pub struct Step {
 impl Step {
     /// Whether the fact brought anything new. The times of the first and the last event are not.
     pub fn changed(&self) -> bool {
-        let news = |account: &Account| {
+        let facts = |account: &Account| {
             let registers = account.registers.clone();
             Registers { first_seen: None, last_event: None, ..registers }
         };
-        news(&self.before) != news(&self.after)
+        facts(&self.before) != facts(&self.after)
     }
 }
 
@@ -109,7 +109,7 @@ pub struct Registers {
     /// A sync was answered so.
     pub not_found: Option<Mark>,
     /// The newest unlinking that a plain read at Mono has contradicted: the place of that unlinking.
-    pub vouched: Option<Mark>,
+    pub confirmed_linked: Option<Mark>,
     /// When the link was last checked, whatever came of it.
     pub link_checked: Option<Timestamp>,
     /// Mono's id of the customer.
@@ -118,7 +118,7 @@ pub struct Registers {
     /// over any other, and among others the earliest: a re-authorisation never changes it.
     pub reference: Option<Register<String>>,
     /// The bank wants the customer.
-    pub demand: Option<Mark>,
+    pub reauth_required: Option<Mark>,
     /// The customer has re-authorised.
     pub reauthorised: Option<Mark>,
     /// A confirmed pull (Mono had fresh data from the bank) that covered the transactions.
@@ -148,10 +148,10 @@ pub struct Registers {
     /// The newest sync of ours, at the time of its start.
     pub attempt: Option<Register<Attempted>>,
     /// The newest sync of ours that asked for transactions and [may have an
-    /// outcome](SyncOutcome::may_be_told).
-    pub reached: Option<Mark>,
+    /// outcome](SyncOutcome::may_be_reported).
+    pub last_billable_attempt: Option<Mark>,
     /// The newest such sync that asked for the balance alone.
-    pub reached_balance: Option<Mark>,
+    pub last_billable_balance_attempt: Option<Mark>,
     /// The newest sync of ours that may have brought an incomplete statement.
     pub incomplete: Option<Mark>,
     /// The time of the earliest fact.
@@ -198,7 +198,7 @@ pub struct Pull {
     /// Absent when nothing was said of a sync.
     pub sync_status: Option<SyncStatus>,
     /// Why it failed, where a sync of ours was told.
-    pub error: Option<MonoError>,
+    pub error: Option<ProviderError>,
     /// Mono's job, where named.
     pub job_id: Option<String>,
 }
@@ -255,7 +255,7 @@ impl Registers {
             place(self.not_found.as_ref()),
             place(self.customer.as_ref()),
             place(self.reference.as_ref()),
-            place(self.demand.as_ref()),
+            place(self.reauth_required.as_ref()),
             place(self.reauthorised.as_ref()),
             place(self.transactions.as_ref()),
             place(self.availability.as_ref()),
@@ -263,8 +263,8 @@ impl Registers {
             place(self.details.as_ref()),
             place(self.job.as_ref()),
             place(self.attempt.as_ref()),
-            place(self.reached.as_ref()),
-            place(self.reached_balance.as_ref()),
+            place(self.last_billable_attempt.as_ref()),
+            place(self.last_billable_balance_attempt.as_ref()),
             place(self.incomplete.as_ref()),
         ];
         single.contains(&Some(order)) || recent.into_iter().any(|held| held == order)
@@ -363,7 +363,7 @@ impl Writer {
     fn link_check(&mut self, check: LinkCheck) {
         self.time(|r| &mut r.link_checked, check.at);
         match check.found {
-            LinkState::Linked => self.mark(|r| &mut r.vouched, check.ending),
+            LinkState::Linked => self.mark(|r| &mut r.confirmed_linked, check.ending),
             LinkState::Gone => self.mark(|r| &mut r.gone, check.order()),
             LinkState::Unknown => {}
         }
@@ -374,8 +374,8 @@ impl Writer {
         if let Some(reference) = &webhook.reference {
             self.reference(order, reference);
         }
-        match &webhook.news {
-            News::Connected { customer_id, processing } => {
+        match &webhook.body {
+            EventBody::Connected { customer_id, processing } => {
                 self.mark(|r| &mut r.linked, order);
                 if let Some(customer_id) = customer_id {
                     self.put(|r| &mut r.customer, order, customer_id.clone());
@@ -384,17 +384,17 @@ impl Writer {
                     self.put(|r| &mut r.job, order, Job { id: None, state: JobState::Linking });
                 }
             }
-            News::Updated(update) => self.update(order, update),
-            News::ReauthorisationRequired => self.mark(|r| &mut r.demand, order),
-            News::Reauthorized => self.mark(|r| &mut r.reauthorised, order),
-            News::Unlinked => self.recent(|r| &mut r.unlinked, order, ()),
-            News::Job(job, demand) => {
+            EventBody::Updated(update) => self.update(order, update),
+            EventBody::ReauthorisationRequired => self.mark(|r| &mut r.reauth_required, order),
+            EventBody::Reauthorized => self.mark(|r| &mut r.reauthorised, order),
+            EventBody::Unlinked => self.recent(|r| &mut r.unlinked, order, ()),
+            EventBody::Job(job) => {
                 self.put(|r| &mut r.job, order, job.clone());
-                if *demand == JobDemand::Reauthorisation {
-                    self.mark(|r| &mut r.demand, order);
+                if job.state == JobState::ReauthorisationRequired {
+                    self.mark(|r| &mut r.reauth_required, order);
                 }
             }
-            News::SyncFailed => {
+            EventBody::SyncFailed => {
                 let pull = Pull { sync_status: Some(SyncStatus::Failed), ..Pull::default() };
                 self.put(|r| &mut r.pull, order, pull);
             }
@@ -422,7 +422,7 @@ impl Writer {
             self.mark(|r| &mut r.transactions, order);
         }
         if update.sync_status == Some(SyncStatus::ReauthorisationRequired) {
-            self.mark(|r| &mut r.demand, order);
+            self.mark(|r| &mut r.reauth_required, order);
         }
         match &update.data_status {
             Some(DataStatus::Processing) => {
@@ -432,7 +432,7 @@ impl Writer {
             Some(DataStatus::Settled(data_status)) => {
                 self.registers.has_transactions |= update.shows_transactions();
                 // A weak event may be a retry of an event that was counted already.
-                if update.shows_only_the_balance() && order.evidence == Evidence::Strong {
+                if update.shows_only_the_balance() && order.time_source == TimeSource::Event {
                     let (first, last) =
                         self.registers.without_transactions.unwrap_or((order.at, order.at));
                     let seen = (first.min(order.at), last.max(order.at));
@@ -465,10 +465,10 @@ impl Writer {
         };
         let attempted = Attempted { outcome: attempt.outcome.as_str().to_owned(), job_id };
         self.put(|r| &mut r.attempt, started, attempted);
-        if attempt.outcome.may_be_told() {
+        if attempt.outcome.may_be_reported() {
             match attempt.data {
-                SyncData::Transactions => self.mark(|r| &mut r.reached, started),
-                SyncData::Balance => self.mark(|r| &mut r.reached_balance, started),
+                SyncData::Transactions => self.mark(|r| &mut r.last_billable_attempt, started),
+                SyncData::Balance => self.mark(|r| &mut r.last_billable_balance_attempt, started),
             }
         }
         if attempt.incomplete_allowed && attempt.outcome.reached_mono() {
@@ -500,7 +500,7 @@ impl Writer {
                 self.put(|r| &mut r.job, order, job);
             }
             SyncOutcome::ReauthorisationRequired { job_id } => {
-                self.mark(|r| &mut r.demand, order);
+                self.mark(|r| &mut r.reauth_required, order);
                 let sync_status = Some(SyncStatus::ReauthorisationRequired);
                 self.pull(order, sync_status, None, job_id.as_ref());
             }
@@ -516,7 +516,7 @@ impl Writer {
                 self.mark(|r| &mut r.not_found, order);
                 self.pull(order, Some(SyncStatus::Failed), Some(error), None);
             }
-            SyncOutcome::Trouble(_) => {}
+            SyncOutcome::NoResult(_) => {}
         }
     }
 
@@ -524,7 +524,7 @@ impl Writer {
         &mut self,
         order: OrderKey,
         sync_status: Option<SyncStatus>,
-        error: Option<&MonoError>,
+        error: Option<&ProviderError>,
         job_id: Option<&String>,
     ) {
         let pull = Pull { sync_status, error: error.cloned(), job_id: job_id.cloned() };

@@ -17,12 +17,12 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 /// How long AWS may take for an attempt, and for all attempts of an operation together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     attempt: Duration,
     operation: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     /// Of a function that somebody waits for, or whose work is small: longer than a healthy answer
     /// ever takes, and short enough that most operations are tried three times within its time.
     pub const SHORT: Self =
@@ -39,7 +39,7 @@ impl Patience {
 /// seventh to each binary and time to each cold start.
 ///
 /// `endpoint` is one endpoint for all services; without it each service has its own.
-pub fn sdk_config(region: &str, endpoint: Option<&str>, patience: Patience) -> SdkConfig {
+pub fn sdk_config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkConfig {
     let http_client = Builder::new().tls_provider(tls()).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -53,8 +53,8 @@ pub fn sdk_config(region: &str, endpoint: Option<&str>, patience: Patience) -> S
         .retry_config(RetryConfig::standard())
         .timeout_config(
             TimeoutConfig::builder()
-                .operation_attempt_timeout(patience.attempt)
-                .operation_timeout(patience.operation)
+                .operation_attempt_timeout(timeouts.attempt)
+                .operation_timeout(timeouts.operation)
                 .build(),
         );
     if let Some(endpoint) = endpoint {
@@ -70,7 +70,7 @@ pub const fn tls() -> Provider {
 
 /// The messages of an error and its causes, fit to be logged. The SDK's own display of an error
 /// chain adds the raw answer, in which there may be bank data.
-pub fn describe(error: &(dyn Error + 'static)) -> String {
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let chain = successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -143,7 +143,7 @@ impl<T> Batch<T> {
 
     /// What the work of each account comes to by itself, before it is done. Work that panics has no
     /// part in it, and is met again when it is done.
-    pub fn foresee<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
+    pub fn preview<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
         let look = |(id, work): (&AccountId, &Vec<Work<T>>)| {
             catch_unwind(AssertUnwindSafe(|| look(id, work))).ok()
         };
@@ -353,11 +353,11 @@ mod tests {
     #[tokio::test]
     async fn what_panics_is_not_foreseen_and_stands_in_no_others_way() {
         let batch = sort(&[("1", "a x"), ("2", "b panic"), ("3", "c z")]);
-        let foreseen = batch.foresee(|id, work| {
+        let preview = batch.preview(|id, work| {
             assert!(work.iter().all(|work| work.content != "panic"));
             id.to_string()
         });
-        assert_eq!(foreseen, ["a", "c"]);
+        assert_eq!(preview, ["a", "c"]);
     }
 
     #[tokio::test]

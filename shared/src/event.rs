@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::account::{
-    DataStatus, Details, Fact, Institution, Job, JobDemand, JobState, News, OrderKey, SentBalance,
+    DataStatus, Details, EventBody, Fact, Institution, Job, JobState, OrderKey, SentBalance,
     ShortHash, SyncStatus, Update, Webhook,
 };
 use crate::account_id::AccountId;
@@ -23,7 +23,7 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What tells it from every other event.
-    pub label: Label,
+    pub identity: EventIdentity,
     /// When it happened, as far as known: else when it was received.
     pub occurred_at: Timestamp,
     /// When Mono's call arrived.
@@ -33,12 +33,12 @@ pub struct Event {
     /// The lengths in bytes of the texts that were too long and were cut.
     pub cut: Vec<usize>,
     /// What it means for an account.
-    pub meaning: Meaning,
+    pub interpretation: Interpretation,
 }
 
 /// What an event means for an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum Interpretation {
     /// Something to be applied.
     Fact(AccountId, Box<Fact>),
     /// Nothing that a record holds: an unknown kind, another product's event, or one without
@@ -48,7 +48,7 @@ pub enum Meaning {
 
 /// The name and identity of an event, safe to be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
+pub struct EventIdentity {
     /// The event's name without `mono.events.` or `mono.`, at most 64 characters of those that names
     /// are made of; empty when it has none.
     pub kind: String,
@@ -58,7 +58,7 @@ pub struct Label {
 
 /// Why an event can never be applied, however often it is tried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Inapplicable {
+pub enum UnprocessableEvent {
     /// The body is not JSON, or nested more than 128 deep.
     #[error("the body is not readable JSON (line {line}, column {column})")]
     NotJson {
@@ -72,39 +72,41 @@ pub enum Inapplicable {
     NotAnObject,
     /// The event would change a record, but does not say which.
     #[error("{} names no account", .0.kind)]
-    NoAccount(Label),
+    NoAccount(EventIdentity),
     /// The event would change a record, but what names the account cannot be an id.
     #[error("{} names an account by something that is no account id", .0.kind)]
-    UnusableAccount(Label),
+    UnusableAccount(EventIdentity),
 }
 
 impl Event {
     /// The place of its fact among all facts, if it is one.
     pub fn order(&self) -> Option<OrderKey> {
-        match &self.meaning {
-            Meaning::Fact(_, fact) => match &**fact {
+        match &self.interpretation {
+            Interpretation::Fact(_, fact) => match &**fact {
                 Fact::Webhook(webhook) => Some(webhook.order),
                 _ => None,
             },
-            Meaning::Nothing(_) => None,
+            Interpretation::Nothing(_) => None,
         }
     }
 
     /// The account it names, if it does.
     pub fn account_id(&self) -> Option<&AccountId> {
-        match &self.meaning {
-            Meaning::Fact(account_id, _) => Some(account_id),
-            Meaning::Nothing(account_id) => account_id.as_ref(),
+        match &self.interpretation {
+            Interpretation::Fact(account_id, _) => Some(account_id),
+            Interpretation::Nothing(account_id) => account_id.as_ref(),
         }
     }
 }
 
-impl Inapplicable {
+impl UnprocessableEvent {
     /// Mono's id of the event, where it could be read and has one.
     pub fn event_id(&self) -> Option<&str> {
         match self {
             Self::NotJson { .. } | Self::NotAnObject => None,
-            Self::NoAccount(label) | Self::UnusableAccount(label) => label.event_id.as_deref(),
+            Self::NoAccount(identity) | Self::UnusableAccount(identity) => {
+                identity.event_id.as_deref()
+            }
         }
     }
 }
@@ -113,75 +115,83 @@ impl Inapplicable {
 ///
 /// # Errors
 ///
-/// [`Inapplicable`] says why the event can never be applied. Its text holds nothing of the body but
+/// [`UnprocessableEvent`] says why the event can never be applied. Its text holds nothing of the body but
 /// the event's name.
-pub fn read(body: &str, received_at: Timestamp) -> Result<Event, Inapplicable> {
-    let value: Value = serde_json::from_str(body)
-        .map_err(|error| Inapplicable::NotJson { line: error.line(), column: error.column() })?;
+pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEvent> {
+    let value: Value = serde_json::from_str(body).map_err(|error| UnprocessableEvent::NotJson {
+        line: error.line(),
+        column: error.column(),
+    })?;
     let Value::Object(mut envelope) = value else {
-        return Err(Inapplicable::NotAnObject);
+        return Err(UnprocessableEvent::NotAnObject);
     };
     let mut cut = Vec::new();
     envelope.iter_mut().for_each(|(name, value)| shorten(name, value, &mut cut));
     let name = text(&envelope, &["event"]).unwrap_or_default();
     let event_id = owned(&envelope, &["event_id"]);
-    let label =
-        Label { kind: loggable(short_name(name)), event_id: event_id.as_deref().map(loggable) };
+    let identity = EventIdentity {
+        kind: loggable(short_name(name)),
+        event_id: event_id.as_deref().map(loggable),
+    };
     let data = envelope.get("data").unwrap_or(&Value::Null);
     let timestamp = text(&envelope, &["timestamp"]).and_then(Timestamp::parse_rfc3339);
     let event_key = event_id.unwrap_or_else(|| body_key(body));
     let (occurred_at, _) = Webhook::occurred_at(timestamp, received_at);
     let key = ShortHash::of(&event_key);
-    let event = |label, meaning| Event { label, occurred_at, received_at, key, cut, meaning };
-    let Some((news, reference)) = news(name, data) else {
-        let account = named_beside(name, data).and_then(|account| account.parse().ok());
-        return Ok(event(label, Meaning::Nothing(account)));
+    let event = |identity, interpretation| Event {
+        identity,
+        occurred_at,
+        received_at,
+        key,
+        cut,
+        interpretation,
     };
-    let webhook = Webhook::new(timestamp, received_at, &event_key, reference, news);
+    let Some((body, reference)) = event_body(name, data) else {
+        let account = named_beside(name, data).and_then(|account| account.parse().ok());
+        return Ok(event(identity, Interpretation::Nothing(account)));
+    };
+    let webhook = Webhook::new(timestamp, received_at, &event_key, reference, body);
     let fact = Fact::Webhook(webhook);
     if !fact.writes_a_register() {
         let account = account_text(name, data).and_then(|account| account.parse().ok());
-        return Ok(event(label, Meaning::Nothing(account)));
+        return Ok(event(identity, Interpretation::Nothing(account)));
     }
-    let account = account_text(name, data).ok_or_else(|| Inapplicable::NoAccount(label.clone()))?;
+    let account =
+        account_text(name, data).ok_or_else(|| UnprocessableEvent::NoAccount(identity.clone()))?;
     let account: AccountId =
-        account.parse().map_err(|_| Inapplicable::UnusableAccount(label.clone()))?;
-    Ok(event(label, Meaning::Fact(account, Box::new(fact))))
+        account.parse().map_err(|_| UnprocessableEvent::UnusableAccount(identity.clone()))?;
+    Ok(event(identity, Interpretation::Fact(account, Box::new(fact))))
 }
 
 const JOB_UPDATE: &str = "mono.accounts.jobs.update";
 
 /// What the event says, and the fintech's reference where it carries one; `None` for a kind that
 /// says nothing of a record.
-fn news(name: &str, data: &Value) -> Option<(News, Option<String>)> {
+fn event_body(name: &str, data: &Value) -> Option<(EventBody, Option<String>)> {
     let empty = Map::new();
     let data = data.as_object().unwrap_or(&empty);
     let meta = data.get("meta").and_then(Value::as_object).unwrap_or(&empty);
-    let news = match name {
-        "mono.events.account_connected" => News::Connected {
+    let body = match name {
+        "mono.events.account_connected" => EventBody::Connected {
             customer_id: owned(data, &["customer"]),
             processing: data_status(meta) == Some(DataStatus::Processing),
         },
         // The second name stands in the prose of Mono's page on real-time data.
         "mono.events.account_updated" | "mono.accounts.account_updated" => {
-            News::Updated(Box::new(update(data, meta)))
+            EventBody::Updated(Box::new(update(data, meta)))
         }
-        "mono.events.reauthorisation_required" => News::ReauthorisationRequired,
-        "mono.events.account_reauthorized" => News::Reauthorized,
-        "mono.events.account_unlinked" => News::Unlinked,
-        "mono.events.sync_failed" => News::SyncFailed,
+        "mono.events.reauthorisation_required" => EventBody::ReauthorisationRequired,
+        "mono.events.account_reauthorized" => EventBody::Reauthorized,
+        "mono.events.account_unlinked" => EventBody::Unlinked,
+        "mono.events.sync_failed" => EventBody::SyncFailed,
         JOB_UPDATE => {
             let word = text(data, &["status"])?;
-            let demand = match SyncStatus::from_word(word) {
-                SyncStatus::ReauthorisationRequired => JobDemand::Reauthorisation,
-                _ => JobDemand::Nothing,
-            };
             let id = owned(data, &["id", "job_id"]);
-            News::Job(Job { id, state: JobState::from_word(word) }, demand)
+            EventBody::Job(Job { id, state: JobState::from_word(word) })
         }
         _ => return None,
     };
-    Some((news, owned(meta, &["ref"])))
+    Some((body, owned(meta, &["ref"])))
 }
 
 fn update(data: &Map<String, Value>, meta: &Map<String, Value>) -> Update {

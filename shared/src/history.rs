@@ -70,14 +70,14 @@ impl Entry {
         let repeat = effect == Effect::NoChange && known;
         let status = |account: &Account| {
             let known = account.registers != Registers::default() || account.lease.is_some();
-            known.then(|| account.standing(event.received_at).status)
+            known.then(|| account.status_since(event.received_at).status)
         };
         (!repeat).then(|| Self::new(event, effect, status(&step.before), status(&step.after)))
     }
 
     /// The entry of an event that says nothing that a record holds.
     pub fn of_ignored(event: &Event, account: &Account) -> Self {
-        let status = Some(account.standing(event.received_at).status);
+        let status = Some(account.status_since(event.received_at).status);
         Self::new(event, Effect::Ignored, status, status)
     }
 
@@ -87,11 +87,11 @@ impl Entry {
         status_before: Option<Status>,
         status_after: Option<Status>,
     ) -> Self {
-        let Event { label, occurred_at, received_at, key, .. } = event;
+        let Event { identity, occurred_at, received_at, key, .. } = event;
         Self {
             position: Position { received_at: *received_at, event: *key, effect },
-            kind: label.kind.clone(),
-            event_id: label.event_id.clone(),
+            kind: identity.kind.clone(),
+            event_id: identity.event_id.clone(),
             occurred_at: *occurred_at,
             received_at: *received_at,
             effect,

@@ -7,5 +7,5 @@ pub(crate) mod listing;
 pub(crate) mod page;
 pub(crate) mod slices;
 
-pub use job::{CarriedOn, ImportJob, UnreadableJob};
-pub use slices::Rest;
+pub use job::{Continuation, ImportJob, UnreadableJob};
+pub use slices::RemainingRange;

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 use crate::account::{
-    Answer, Doubt, Fact, Gap, Import, ImportEnd, ImportLease, ImportNotes, ImportRefusal,
-    ImportState, OrderKey, SyncOutcome, Trouble,
+    Answer, CallError, Fact, Gap, GapReason, Import, ImportEnd, ImportLease, ImportNotes,
+    ImportRefusal, ImportState, OrderKey, SyncOutcome,
 };
 use crate::account_id::AccountId;
 use crate::breaker::Breaker;
@@ -24,13 +24,13 @@ use crate::business_day::{BusinessDay, Days};
 use crate::import::compare::{Changes, compare};
 use crate::import::listing::Listing;
 use crate::import::slices::{MOST_ROWS, Plan, window, with_margins, without_margin};
-use crate::import::{CarriedOn, ImportJob, Rest, gaps, page};
+use crate::import::{Continuation, ImportJob, RemainingRange, gaps, page};
 use crate::invocation::Invocation;
-use crate::mono::{Mono, NoTransactions, Part, Session};
+use crate::mono::{Mono, Part, Session, TransactionsError};
 use crate::queue::{ImportQueue, SendError};
 use crate::random;
 use crate::store::{AccountStore, StoreError, Stored, TransactionStore};
-use crate::stored_secret::Unreadable;
+use crate::stored_secret::SecretUnavailable;
 use crate::timestamp::Timestamp;
 use crate::transaction::{Position, SyncedPage, Transaction, TransactionPage};
 
@@ -57,13 +57,13 @@ pub const ROOM: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// All of it is in the table.
-    Done(Tally),
+    Done(ImportStats),
     /// A part of it is, and a message is queued that carries on.
-    CarriedOn(Tally),
+    Continued(ImportStats),
     /// It was in the table before.
-    Satisfied,
+    UpToDate,
     /// Another import is under way that sees to it.
-    SeenTo,
+    Covered,
     /// Another import is under way; a message is queued that comes after it.
     Postponed,
     /// Mono does not know the account any more.
@@ -71,14 +71,14 @@ pub enum Imported {
     /// The bank wants the customer: the record says so.
     ReauthorisationRequired,
     /// A part of it is stored. Its chain of messages is at the limit, so the rest is deferred.
-    TooLong(Tally),
+    TooLong(ImportStats),
     /// It cannot be paid today, or Mono is left alone or refuses the key or the payment: it is asked for again later.
-    Deferred(Trouble),
+    Deferred(CallError),
 }
 
 /// What an import has done, by numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct ImportStats {
     /// Rows that Mono told, those of the margins too.
     pub rows: usize,
     /// Rows put.
@@ -107,13 +107,13 @@ pub enum ImportError {
     Store(#[from] StoreError),
     /// There is no key to ask Mono with.
     #[error(transparent)]
-    Key(#[from] Unreadable),
+    Key(#[from] SecretUnavailable),
     /// The queue cannot be reached.
     #[error(transparent)]
     Queue(#[from] SendError),
     /// Mono could not be asked.
     #[error("Mono cannot be asked: {}", .0.as_str())]
-    Mono(Trouble),
+    Mono(CallError),
     /// Mono does not know an account that is linked, as far as is known.
     #[error("Mono does not know the account")]
     NotFound,
@@ -168,8 +168,8 @@ struct Run<'a> {
     mono: &'a Session<'a>,
     leased: Stored,
     lease: ImportLease,
-    tally: Tally,
-    /// Days that are in doubt by now.
+    stats: ImportStats,
+    /// Days that are in reason by now.
     gaps: Vec<Gap>,
     /// What was found out of Mono's answers by now.
     notes: ImportNotes,
@@ -206,14 +206,14 @@ enum Slice {
 }
 
 /// Why there is nothing more of it now.
-enum Stop {
+enum Interruption {
     OutOfTime,
     Gone,
     ReauthorisationRequired,
     Failed(ImportError),
 }
 
-impl<E: Into<ImportError>> From<E> for Stop {
+impl<E: Into<ImportError>> From<E> for Interruption {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -239,24 +239,24 @@ impl Importer {
     ) -> Result<Imported, ImportError> {
         let now = Timestamp::now();
         let holder = job.holder.unwrap_or_else(|| holder(message_id));
-        let mono = self.mono.sign_in(now).await?;
+        let mono = self.mono.session(now).await?;
         let wanted =
             ImportLease { holder, pull: job.pull, until: invocation.ends_at + LEASE_MARGIN };
-        let from = job.carried_on.as_ref().map(|carried_on| carried_on.from);
+        let from = job.continuation.as_ref().map(|continuation| continuation.from);
         let begun = self.accounts.begin_import(&job.account_id, wanted, from, now).await?;
         let (leased, lease) = match begun {
             Ok(begun) => begun,
             Err(ImportRefusal::Unknown) => return Err(ImportError::Unknown),
-            Err(ImportRefusal::Satisfied) => return Ok(Imported::Satisfied),
-            Err(ImportRefusal::SeenTo) => return Ok(Imported::SeenTo),
+            Err(ImportRefusal::UpToDate) => return Ok(Imported::UpToDate),
+            Err(ImportRefusal::Covered) => return Ok(Imported::Covered),
             Err(ImportRefusal::Busy) => {
                 let next = ImportJob { holder: Some(holder), ..job.clone() }.next();
                 self.ask_for(&next.ok_or(ImportError::Busy)?, BUSY).await?;
                 return Ok(Imported::Postponed);
             }
         };
-        let (plan, notes) = match &job.carried_on {
-            Some(CarriedOn { rest, gaps, notes, .. }) => {
+        let (plan, notes) = match &job.continuation {
+            Some(Continuation { rest, gaps, notes, .. }) => {
                 let (look_back, window) = (Vec::new(), Vec::new());
                 (Plan { rest: rest.clone(), look_back, window, gaps: gaps.clone() }, *notes)
             }
@@ -269,8 +269,8 @@ impl Importer {
             mono: &mono,
             leased,
             lease,
-            tally: Tally::default(),
-            is_troubled: plan.gaps.iter().any(|gap| gap.doubt == Doubt::NotServed),
+            stats: ImportStats::default(),
+            is_troubled: plan.gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
             gaps: plan.gaps,
             notes,
             told_total: job.page.as_ref().map(|page| page.total),
@@ -278,7 +278,7 @@ impl Importer {
             same_total: None,
             total_misleads: false,
             not_served: 0,
-            is_served: job.carried_on.as_ref().is_some_and(|carried_on| carried_on.is_served),
+            is_served: job.continuation.as_ref().is_some_and(|continuation| continuation.is_served),
             follows: job.follows,
             deadline: invocation.deadline,
         };
@@ -286,20 +286,25 @@ impl Importer {
         if breaker.pause.is_some() {
             let until = breaker.paused_until.max(Some(now)).unwrap_or(now);
             run.defer(&plan.rest, until).await?;
-            return Ok(Imported::Deferred(Trouble::Unavailable));
+            return Ok(Imported::Deferred(CallError::Unavailable));
         }
         // Where the page does not show all that is new, it may be anywhere.
         let look_back = if job.page.is_some() { plan.window } else { plan.look_back };
         let imported = Box::pin(run.run(plan.rest, look_back, job.page.as_ref())).await;
-        self.heed(&imported, breaker, now).await;
+        self.record_result(&imported, breaker, now).await;
         imported
     }
 
     /// Lets the breaker know whether Mono works.
-    async fn heed(&self, imported: &Result<Imported, ImportError>, seen: Breaker, now: Timestamp) {
+    async fn record_result(
+        &self,
+        imported: &Result<Imported, ImportError>,
+        seen: Breaker,
+        now: Timestamp,
+    ) {
         let heeded = match imported {
-            Ok(Imported::Deferred(trouble)) | Err(ImportError::Mono(trouble))
-                if trouble.may_be_of_all() =>
+            Ok(Imported::Deferred(call_error)) | Err(ImportError::Mono(call_error))
+                if call_error.may_affect_all_accounts() =>
             {
                 self.accounts.change_breaker(|breaker| breaker.after_failure(now)).await
             }
@@ -314,10 +319,14 @@ impl Importer {
     }
 
     /// Waits until there is memory for so many slices.
-    async fn room(&self, slices: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Stop> {
+    async fn room(
+        &self,
+        slices: usize,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, Interruption> {
         let permits = u32::try_from(slices).unwrap_or(u32::MAX);
         let room = timeout_at(deadline - WRITING_TIME, self.room.acquire_many(permits)).await;
-        room.ok().and_then(Result::ok).ok_or(Stop::OutOfTime)
+        room.ok().and_then(Result::ok).ok_or(Interruption::OutOfTime)
     }
 
     async fn ask_for(&self, job: &ImportJob, delay: Duration) -> Result<(), SendError> {
@@ -329,45 +338,47 @@ impl Importer {
 impl Run<'_> {
     async fn run(
         mut self,
-        mut rest: Rest,
+        mut rest: RemainingRange,
         look_back: Vec<Days>,
         page: Option<&SyncedPage>,
     ) -> Result<Imported, ImportError> {
         let stopped = self.import(&mut rest, look_back, page).await;
         // What is done is done: the rest is carried on, and has five tries of its own.
-        let begun = self.is_served && (self.tally.slices > 0 || self.tally.not_served > 0);
+        let begun = self.is_served && (self.stats.slices > 0 || self.stats.not_served > 0);
         let outcome = match stopped {
-            Err(Stop::Failed(ImportError::Mono(
-                trouble @ (Trouble::BudgetExhausted { .. } | Trouble::Refused(_)),
+            Err(Interruption::Failed(ImportError::Mono(
+                call_error @ (CallError::BudgetExhausted { .. } | CallError::Refused(_)),
             ))) => {
-                let until = match trouble {
-                    Trouble::BudgetExhausted { until } => until,
+                let until = match call_error {
+                    CallError::BudgetExhausted { until } => until,
                     _ => Timestamp::now() + REFUSED,
                 };
                 self.defer(&rest, until).await?;
-                return Ok(Imported::Deferred(trouble));
+                return Ok(Imported::Deferred(call_error));
             }
             Ok(true) => return self.finish().await,
             Ok(false) => return self.carry_on(rest, Duration::ZERO).await,
-            Err(Stop::OutOfTime) if begun => return self.carry_on(rest, Duration::ZERO).await,
-            Err(Stop::Failed(error)) if begun => {
+            Err(Interruption::OutOfTime) if begun => {
+                return self.carry_on(rest, Duration::ZERO).await;
+            }
+            Err(Interruption::Failed(error)) if begun => {
                 warn!(account_id = %self.id(), %error, "the rest of an import is put off");
                 return self.carry_on(rest, random::jittered(PUT_OFF)).await;
             }
-            Err(Stop::Gone) => Ok(Imported::Gone),
-            Err(Stop::ReauthorisationRequired) => self.demand().await,
-            Err(Stop::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
+            Err(Interruption::Gone) => Ok(Imported::Gone),
+            Err(Interruption::ReauthorisationRequired) => self.record_reauth_required().await,
+            Err(Interruption::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
                 Some(smaller) => return self.carry_on(smaller, Duration::ZERO).await,
                 None => Err(ImportError::Late),
             },
-            Err(Stop::Failed(error)) => Err(error),
+            Err(Interruption::Failed(error)) => Err(error),
         };
         self.release().await;
         outcome
     }
 
     /// That the bank wants the customer is a fact about the account, whoever learns it.
-    async fn demand(&self) -> Result<Imported, ImportError> {
+    async fn record_reauth_required(&self) -> Result<Imported, ImportError> {
         let outcome = SyncOutcome::ReauthorisationRequired { job_id: None };
         let fact = Fact::Answer(Answer { at: Timestamp::now(), outcome });
         self.importer.accounts.apply(self.id(), Some(self.leased.clone()), &[&fact]).await?;
@@ -376,16 +387,16 @@ impl Run<'_> {
 
     /// No message outlives a day's wait: the record says that the import is due and what is done of it, and the planner
     /// asks for the rest.
-    async fn defer(mut self, rest: &Rest, until: Timestamp) -> Result<(), StoreError> {
+    async fn defer(mut self, rest: &RemainingRange, until: Timestamp) -> Result<(), StoreError> {
         let part = if self.is_served { Some(self.part_done(rest).await?) } else { None };
         let deferred = ImportEnd::Deferred { until, part };
         self.importer.accounts.end_import(self.leased, self.lease, &deferred).await
     }
 
     /// What is done by now. The days that are not are gaps, which the next import reads.
-    async fn part_done(&mut self, rest: &Rest) -> Result<Import, StoreError> {
+    async fn part_done(&mut self, rest: &RemainingRange) -> Result<Import, StoreError> {
         for days in &rest.ranges {
-            self.note(days, Some(Doubt::NotWhole));
+            self.note(days, Some(GapReason::NotWhole));
         }
         let through = self.importer.transactions.newest(self.id()).await?;
         let notes = ImportNotes { job: None, ..self.notes };
@@ -403,7 +414,7 @@ impl Run<'_> {
             self.importer.accounts.end_import(self.leased.clone(), self.lease, &done).await
         };
         match recorded.await {
-            Ok(()) => Ok(Imported::Done(self.tally)),
+            Ok(()) => Ok(Imported::Done(self.stats)),
             Err(error) => {
                 self.release().await;
                 Err(error.into())
@@ -412,19 +423,23 @@ impl Run<'_> {
     }
 
     /// The lease stays for the message that carries on: it is queued before the lease ends.
-    async fn carry_on(self, rest: Rest, delay: Duration) -> Result<Imported, ImportError> {
+    async fn carry_on(
+        self,
+        rest: RemainingRange,
+        delay: Duration,
+    ) -> Result<Imported, ImportError> {
         let (from, gaps, is_served) = (self.lease.holder, self.gaps.clone(), self.is_served);
-        let part = CarriedOn { from, rest: rest.clone(), gaps, is_served, notes: self.notes };
+        let part = Continuation { from, rest: rest.clone(), gaps, is_served, notes: self.notes };
         let job = ImportJob::new(self.id().clone(), self.lease.pull);
-        let job = ImportJob { carried_on: Some(part), follows: self.follows, ..job };
+        let job = ImportJob { continuation: Some(part), follows: self.follows, ..job };
         let Some(next) = job.next() else {
-            let tally = self.tally;
+            let stats = self.stats;
             warn!(account_id = %self.id(), "import deferred: message chain is at the limit");
             self.defer(&rest, Timestamp::now() + TOO_LONG).await?;
-            return Ok(Imported::TooLong(tally));
+            return Ok(Imported::TooLong(stats));
         };
         match self.importer.ask_for(&next, delay).await {
-            Ok(()) => Ok(Imported::CarriedOn(self.tally)),
+            Ok(()) => Ok(Imported::Continued(self.stats)),
             Err(error) => {
                 self.release().await;
                 Err(error.into())
@@ -450,10 +465,10 @@ impl Run<'_> {
     /// the time is up.
     async fn import(
         &mut self,
-        rest: &mut Rest,
+        rest: &mut RemainingRange,
         look_back: Vec<Days>,
         page: Option<&SyncedPage>,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, Interruption> {
         if let Some(page) = page
             && self.is_done_by(page, rest).await?
         {
@@ -476,14 +491,14 @@ impl Run<'_> {
                     *rest = rest.after(rows);
                 }
                 Ok(Slice::TooLarge { rows }) => {
-                    *rest = rest.smaller(rows).ok_or(Stop::OutOfTime)?;
+                    *rest = rest.smaller(rows).ok_or(Interruption::OutOfTime)?;
                     continue;
                 }
                 Ok(Slice::TotalMisleads) => {
                     *rest = rest.widest();
                     continue;
                 }
-                Err(Stop::Failed(error)) if error.may_be_of_some_days() => {
+                Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {
                     self.is_troubled = true;
                     match rest.smaller(u64::MAX) {
                         Some(single_day) => *rest = single_day,
@@ -501,24 +516,33 @@ impl Run<'_> {
 
     /// Skips a day that Mono does not serve and continues with the others. After [`MOST_NOT_SERVED`] such days in
     /// a row, the import fails if Mono has served no day at all; otherwise all remaining days are skipped.
-    fn leave_out(&mut self, day: &Days, error: ImportError, rest: &Rest) -> Result<Rest, Stop> {
+    fn leave_out(
+        &mut self,
+        day: &Days,
+        error: ImportError,
+        rest: &RemainingRange,
+    ) -> Result<RemainingRange, Interruption> {
         self.not_served += 1;
         let serves_none = self.not_served >= MOST_NOT_SERVED;
         if serves_none && !self.is_served {
-            return Err(Stop::Failed(error));
+            return Err(Interruption::Failed(error));
         }
         let left_out = if serves_none { rest.ranges.clone() } else { vec![day.clone()] };
         warn!(account_id = %self.id(), day = %day.start(), %error, "days are left out of an import");
-        self.tally.not_served += 1;
+        self.stats.not_served += 1;
         for days in &left_out {
-            self.note(days, Some(Doubt::NotServed));
+            self.note(days, Some(GapReason::NotServed));
         }
         Ok(left_out.iter().fold(rest.after(MOST_ROWS), |rest, days| rest.but(days)))
     }
 
     /// Whether the page that the sync's own answer was shows all that is new: then its rows are written, and
     /// nothing is asked for. It takes no row away.
-    async fn is_done_by(&mut self, page: &SyncedPage, rest: &Rest) -> Result<bool, Stop> {
+    async fn is_done_by(
+        &mut self,
+        page: &SyncedPage,
+        rest: &RemainingRange,
+    ) -> Result<bool, Interruption> {
         let before = page::total_before(&self.leased.account, Timestamp::now());
         self.notes.total = Some(page.total);
         let Ok(mut listed) = TransactionPage::of_rows(&page.rows) else {
@@ -544,15 +568,15 @@ impl Run<'_> {
         }
         let Changes { puts, moved, .. } = compare(&span, &stored, &listed.rows, &HashSet::new());
         self.write(&puts, &moved).await?;
-        self.tally.rows += listed.rows.len();
-        self.tally.put += puts.len();
-        self.tally.deleted += moved.len();
+        self.stats.rows += listed.rows.len();
+        self.stats.put += puts.len();
+        self.stats.deleted += moved.len();
         Ok(true)
     }
 
     /// Compares a part of the history window with one unpaged answer. Returns whether that worked; if not, the
     /// caller imports the usual days.
-    async fn look_back(&mut self, window: &Days) -> Result<bool, Stop> {
+    async fn look_back(&mut self, window: &Days) -> Result<bool, Interruption> {
         if self.notes.is_paged {
             return Ok(false);
         }
@@ -565,7 +589,9 @@ impl Run<'_> {
         let page = match self.part(window, Part::All).await {
             Ok(page) => page,
             // The usual days tell whether it is all that fails.
-            Err(Stop::Failed(error)) if error.may_be_of_some_days() => return Ok(false),
+            Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {
+                return Ok(false);
+            }
             Err(stop) => return Err(stop),
         };
         self.is_served = true;
@@ -585,7 +611,7 @@ impl Run<'_> {
 
     /// Imports some days. What is stored is read first: so what is found to be gone was there
     /// before Mono was asked.
-    async fn slice(&mut self, days: &Days) -> Result<Slice, Stop> {
+    async fn slice(&mut self, days: &Days) -> Result<Slice, Interruption> {
         match self.slice_in(days, 1).await? {
             // A day cannot be divided, so it has all the room to itself.
             Slice::TooLarge { .. } if days.start() == days.end() => self.slice_in(days, ROOM).await,
@@ -593,7 +619,7 @@ impl Run<'_> {
         }
     }
 
-    async fn slice_in(&mut self, days: &Days, room: usize) -> Result<Slice, Stop> {
+    async fn slice_in(&mut self, days: &Days, room: usize) -> Result<Slice, Interruption> {
         let importer = self.importer;
         let _room = importer.room(room, self.deadline).await?;
         let is_single_day = days.start() == days.end();
@@ -623,12 +649,12 @@ impl Run<'_> {
         stored: &[Transaction],
         listing: &Listing,
         is_known: bool,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interruption> {
         let Changes { puts, moved, gone } =
             compare(days, stored, &listing.rows, &listing.unreadable_ids);
         let is_whole = listing.is_whole() && self.has_whole_statement();
         let is_doubtful = (!is_whole && !is_known) || listing.unreadable > 0;
-        let mut doubt = is_doubtful.then_some(Doubt::NotWhole);
+        let mut reason = is_doubtful.then_some(GapReason::NotWhole);
         let of_days = stored.iter().filter(|row| days.contains(&row.business_day())).count();
         let mut removed = if is_whole { gone } else { Vec::new() };
         if removed.len() * 2 > of_days {
@@ -636,28 +662,28 @@ impl Run<'_> {
             removed.retain(|row| self.was_said_before(BusinessDay::of(row.date)));
             if removed.len() < missing {
                 let kept = missing - removed.len();
-                self.tally.kept += kept;
+                self.stats.kept += kept;
                 warn!(account_id = %self.id(), kept, "most rows are missing: they are kept for now");
-                doubt = Some(Doubt::MostRowsGone);
+                reason = Some(GapReason::MostRowsGone);
             }
         }
         if !removed.is_empty() && !self.is_confirmed().await? {
-            doubt = Some(Doubt::NotWhole);
+            reason = Some(GapReason::NotWhole);
             removed.clear();
         }
         if listing.unreadable > 0 {
-            self.tally.unreadable += listing.unreadable;
+            self.stats.unreadable += listing.unreadable;
             let (code, unreadable) = ("TRANSACTIONS_UNREADABLE", listing.unreadable);
             error!(account_id = %self.id(), code, unreadable, "rows of Mono's cannot be stored");
         }
         let deletes = [moved, removed].concat();
         self.write(&puts, &deletes).await?;
-        self.note(days, doubt);
-        self.tally.rows += listing.rows.len();
-        self.tally.put += puts.len();
-        self.tally.deleted += deletes.len();
-        self.tally.slices += 1;
-        self.tally.not_whole += usize::from(!is_whole);
+        self.note(days, reason);
+        self.stats.rows += listing.rows.len();
+        self.stats.put += puts.len();
+        self.stats.deleted += deletes.len();
+        self.stats.slices += 1;
+        self.stats.not_whole += usize::from(!is_whole);
         Ok(())
     }
 
@@ -670,8 +696,8 @@ impl Run<'_> {
         }
     }
 
-    fn note(&mut self, days: &Days, doubt: Option<Doubt>) {
-        gaps::note(&mut self.gaps, days, doubt, Timestamp::now());
+    fn note(&mut self, days: &Days, reason: Option<GapReason>) {
+        gaps::note(&mut self.gaps, days, reason, Timestamp::now());
     }
 
     fn has_whole_statement(&self) -> bool {
@@ -682,7 +708,7 @@ impl Run<'_> {
     fn was_said_before(&self, day: BusinessDay) -> bool {
         let imported = self.leased.account.registers.imported.as_ref();
         let mut gaps = imported.into_iter().flat_map(|imported| &imported.value.gaps);
-        gaps.any(|gap| gap.doubt == Doubt::MostRowsGone && gap.days().contains(&day))
+        gaps.any(|gap| gap.reason == GapReason::MostRowsGone && gap.days().contains(&day))
     }
 
     async fn write(&self, puts: &[Transaction], deletes: &[Position]) -> Result<(), StoreError> {
@@ -699,7 +725,12 @@ impl Run<'_> {
 
     /// All rows of some days, unless there are too many to be worked on at once. Pages that disturb each
     /// other, since rows came in between, are fetched again.
-    async fn fetch(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
+    async fn fetch(
+        &mut self,
+        reach: &Days,
+        days: &Days,
+        room: usize,
+    ) -> Result<Fetch, Interruption> {
         let mut tries = 1;
         loop {
             match self.fetch_once(reach, days, room).await? {
@@ -712,7 +743,12 @@ impl Run<'_> {
     /// In one answer, if Mono gives it. If it answers with a page, pages are asked for from the first one on, so
     /// that all have one size. So they are if the answer is too large: the first page then tells how many rows
     /// there are.
-    async fn fetch_once(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
+    async fn fetch_once(
+        &mut self,
+        reach: &Days,
+        days: &Days,
+        room: usize,
+    ) -> Result<Fetch, Interruption> {
         if !self.notes.is_paged {
             match self.part(reach, Part::All).await {
                 Ok(page) if !page.has_next => {
@@ -722,20 +758,25 @@ impl Run<'_> {
                     return Ok(Fetch::Listing(listing));
                 }
                 Ok(_) => self.notes.is_paged = true,
-                Err(Stop::Failed(ImportError::TooLarge)) => {}
+                Err(Interruption::Failed(ImportError::TooLarge)) => {}
                 Err(stop) => return Err(stop),
             }
         }
         self.fetch_pages(reach, days, room).await
     }
 
-    async fn fetch_pages(&mut self, reach: &Days, days: &Days, room: usize) -> Result<Fetch, Stop> {
+    async fn fetch_pages(
+        &mut self,
+        reach: &Days,
+        days: &Days,
+        room: usize,
+    ) -> Result<Fetch, Interruption> {
         let is_single_day = days.start() == days.end();
         let most = if room > 1 { MOST_OF_A_DAY as u64 } else { MOST_ROWS };
         let mut listing = Listing::default();
         for number in 1.. {
             let page = match self.part(reach, Part::Page(number)).await {
-                Err(Stop::Failed(ImportError::TooLarge)) => {
+                Err(Interruption::Failed(ImportError::TooLarge)) => {
                     return Ok(Fetch::TooMany { rows: 2 * most });
                 }
                 page => page?,
@@ -771,20 +812,22 @@ impl Run<'_> {
         Ok(Fetch::Listing(listing))
     }
 
-    async fn part(&mut self, days: &Days, part: Part) -> Result<TransactionPage, Stop> {
+    async fn part(&mut self, days: &Days, part: Part) -> Result<TransactionPage, Interruption> {
         let by = self.deadline - WRITING_TIME;
-        self.tally.pages += 1;
+        self.stats.pages += 1;
         let page = self.mono.transactions(self.id(), days, part, by).await;
         page.map_err(|none| match none {
-            NoTransactions::ReauthorisationRequired => Stop::ReauthorisationRequired,
+            TransactionsError::ReauthorisationRequired => Interruption::ReauthorisationRequired,
             // Of an account that is linked, as far as is known, it may be another's fault.
-            NoTransactions::NotFound if !self.leased.account.is_unlinked() => {
-                Stop::Failed(ImportError::NotFound)
+            TransactionsError::NotFound if !self.leased.account.is_unlinked() => {
+                Interruption::Failed(ImportError::NotFound)
             }
-            NoTransactions::NotFound => Stop::Gone,
-            NoTransactions::TooLarge => Stop::Failed(ImportError::TooLarge),
-            NoTransactions::Trouble(_) if Instant::now() >= by => Stop::OutOfTime,
-            NoTransactions::Trouble(trouble) => Stop::Failed(ImportError::Mono(trouble)),
+            TransactionsError::NotFound => Interruption::Gone,
+            TransactionsError::TooLarge => Interruption::Failed(ImportError::TooLarge),
+            TransactionsError::Call(_) if Instant::now() >= by => Interruption::OutOfTime,
+            TransactionsError::Call(call_error) => {
+                Interruption::Failed(ImportError::Mono(call_error))
+            }
         })
     }
 }
@@ -805,17 +848,17 @@ impl ImportNotes {
 
 impl ImportError {
     /// Whether other days may be served all the same.
-    fn may_be_of_some_days(&self) -> bool {
+    fn may_affect_only_some_days(&self) -> bool {
         matches!(
             self,
-            Self::Mono(Trouble::TimedOut | Trouble::Unavailable | Trouble::Unusable(_))
+            Self::Mono(CallError::TimedOut | CallError::Unavailable | CallError::Unusable(_))
                 | Self::TooManyRows
                 | Self::TooLarge
         )
     }
 }
 
-fn too_large(room: usize, rows: u64) -> Result<Slice, Stop> {
+fn too_large(room: usize, rows: u64) -> Result<Slice, Interruption> {
     if room > 1 { Err(ImportError::TooManyRows.into()) } else { Ok(Slice::TooLarge { rows }) }
 }
 

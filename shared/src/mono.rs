@@ -1,6 +1,6 @@
 //! Mono's API, in both versions: v2, the current one ("Real-Time Data"), and v1 ("Data Sync").
 //!
-//! Calls are made [signed in](Mono::sign_in), and end before a deadline. A sync is paid for and sent
+//! Calls are made [signed in](Mono::session), and end before a deadline. A sync is paid for and sent
 //! at most once, whatever happens; plain reads are repeated. Facts about Mono here are from
 //! docs.mono.co (realtime-data, manual-data-sync, data-sync, errors, connect-link) as of April 2026;
 //! what was seen only in the code of Mono's users says so.
@@ -23,12 +23,12 @@ pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use key::{KeyCache, MonoKey};
 pub use meter::Meter;
 
-use crate::account::{JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, Trouble};
+use crate::account::{CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome};
 use crate::account_id::AccountId;
 use crate::business_day::Days;
 use crate::random;
-use crate::spending::{CallKind, Reason};
-use crate::stored_secret::Unreadable;
+use crate::spending::{CallKind, CallReason};
+use crate::stored_secret::SecretUnavailable;
 use crate::timestamp::Timestamp;
 use crate::transaction::{SyncedPage, TransactionPage};
 use answer::Answer;
@@ -99,13 +99,13 @@ pub enum Reauthorisation {
 
 /// Why there is no re-authorisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoReauthorisation {
+pub enum ReauthoriseError {
     /// Mono does not know the account.
     NotFound,
     /// Mono says that it cannot be done.
-    Failed(MonoError),
+    Failed(ProviderError),
     /// Mono could not be asked.
-    Trouble(Trouble),
+    Call(CallError),
 }
 
 /// How far a job of v2 is.
@@ -113,8 +113,6 @@ pub enum NoReauthorisation {
 pub struct JobReport {
     /// How far.
     pub state: JobState,
-    /// Whether it ended because the bank wants the customer.
-    pub demand: JobDemand,
     /// What it fetches.
     pub data: SyncData,
 }
@@ -123,22 +121,22 @@ impl JobReport {
     /// What the sync that the job is of came to; `None` while it is under way, as far as can be told.
     pub fn outcome(self, job_id: String) -> Option<SyncOutcome> {
         let job_id = Some(job_id);
-        match (self.demand, self.state) {
-            (JobDemand::Reauthorisation, _) => {
+        match self.state {
+            JobState::ReauthorisationRequired => {
                 Some(SyncOutcome::ReauthorisationRequired { job_id })
             }
             // Whether there is anything new, the job does not say.
-            (_, JobState::Finished) => Some(SyncOutcome::Successful {
+            JobState::Finished => Some(SyncOutcome::Successful {
                 has_new_data: true,
                 data: self.data,
                 balance: None,
                 job_id,
             }),
-            (_, JobState::Failed) => {
-                let error = MonoError { code: "JOB_FAILED".to_owned(), message: None };
+            JobState::Failed => {
+                let error = ProviderError { code: "JOB_FAILED".to_owned(), message: None };
                 Some(SyncOutcome::Failed { error, job_id })
             }
-            (_, JobState::Running | JobState::Linking | JobState::Other(_)) => None,
+            JobState::Running | JobState::Linking | JobState::Other(_) => None,
         }
     }
 }
@@ -154,7 +152,7 @@ pub enum Part {
 
 /// Why there are no transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoTransactions {
+pub enum TransactionsError {
     /// The bank wants the customer.
     ReauthorisationRequired,
     /// Mono does not know the account.
@@ -162,7 +160,7 @@ pub enum NoTransactions {
     /// The answer is larger than this system reads.
     TooLarge,
     /// Mono could not be asked.
-    Trouble(Trouble),
+    Call(CallError),
 }
 
 impl Mono {
@@ -181,8 +179,8 @@ impl Mono {
     ///
     /// # Errors
     ///
-    /// [`Unreadable`]: nothing can be asked of Mono.
-    pub async fn sign_in(&self, now: Timestamp) -> Result<Session<'_>, Unreadable> {
+    /// [`SecretUnavailable`]: nothing can be asked of Mono.
+    pub async fn session(&self, now: Timestamp) -> Result<Session<'_>, SecretUnavailable> {
         Ok(Session { mono: self, key: self.keys.current(now).await? })
     }
 }
@@ -203,7 +201,7 @@ impl Session<'_> {
         &self,
         id: &AccountId,
         wanted: SyncRequest,
-        reason: Reason,
+        reason: CallReason,
         deadline: Instant,
     ) -> (SyncOutcome, Option<SyncedPage>) {
         let request = match self.mono.version {
@@ -237,14 +235,14 @@ impl Session<'_> {
                 let has_page = outcome.brought_transactions();
                 (outcome, has_page.then(|| answer.synced_page()).flatten())
             }
-            Err(trouble) => (SyncOutcome::Trouble(trouble), None),
+            Err(call_error) => (SyncOutcome::NoResult(call_error), None),
         };
         let (SyncOutcome::Failed { job_id: Some(job_id), .. }, _) = &outcome else {
             return outcome;
         };
         let reason_by = deadline.min(Instant::now() + Self::REASON_LIMIT);
         match self.job(id, job_id, reason, reason_by).await {
-            Ok(Some(JobReport { demand: JobDemand::Reauthorisation, .. })) => {
+            Ok(Some(JobReport { state: JobState::ReauthorisationRequired, .. })) => {
                 (SyncOutcome::ReauthorisationRequired { job_id: Some(job_id.clone()) }, None)
             }
             _ => outcome,
@@ -257,9 +255,9 @@ impl Session<'_> {
         &self,
         id: &AccountId,
         job_id: &str,
-        reason: Reason,
+        reason: CallReason,
         deadline: Instant,
-    ) -> Result<Option<JobReport>, Trouble> {
+    ) -> Result<Option<JobReport>, CallError> {
         if !answer::is_part_of_path(job_id) {
             return Ok(None);
         }
@@ -273,13 +271,13 @@ impl Session<'_> {
     ///
     /// # Errors
     ///
-    /// [`Trouble`]: it cannot be told.
+    /// [`CallError`]: it cannot be told.
     pub async fn link_state(
         &self,
         id: &AccountId,
-        reason: Reason,
+        reason: CallReason,
         deadline: Instant,
-    ) -> Result<LinkState, Trouble> {
+    ) -> Result<LinkState, CallError> {
         let path = match self.mono.version {
             ApiVersion::V1 => format!("/accounts/{id}"),
             ApiVersion::V2 => format!("/v2/accounts/{id}"),
@@ -299,7 +297,7 @@ impl Session<'_> {
         days: &Days,
         part: Part,
         deadline: Instant,
-    ) -> Result<TransactionPage, NoTransactions> {
+    ) -> Result<TransactionPage, TransactionsError> {
         let version = match self.mono.version {
             ApiVersion::V1 => "",
             ApiVersion::V2 => "/v2",
@@ -311,12 +309,14 @@ impl Session<'_> {
         };
         let query = format!("start={start}&end={end}&{part}");
         let path = format!("{version}/accounts/{id}/transactions?{query}");
-        let (kind, reason) = (CallKind::TransactionsPage, Reason::Import);
+        let (kind, reason) = (CallKind::TransactionsPage, CallReason::Import);
         let purpose = Purpose { kind, reason, account_id: id };
         match self.read(purpose, &path, deadline).await {
             Ok(answer) => answer.of_transactions(),
-            Err(Trouble::Unusable(error)) if error.is_too_large() => Err(NoTransactions::TooLarge),
-            Err(trouble) => Err(NoTransactions::Trouble(trouble)),
+            Err(CallError::Unusable(error)) if error.is_too_large() => {
+                Err(TransactionsError::TooLarge)
+            }
+            Err(call_error) => Err(TransactionsError::Call(call_error)),
         }
     }
 
@@ -326,7 +326,7 @@ impl Session<'_> {
         id: &AccountId,
         wanted: &ReauthorisationRequest,
         deadline: Instant,
-    ) -> Result<Reauthorisation, NoReauthorisation> {
+    ) -> Result<Reauthorisation, ReauthoriseError> {
         let asked_at = Timestamp::now();
         let (path, body) = match self.mono.version {
             ApiVersion::V1 => (format!("/accounts/{id}/reauthorise"), None),
@@ -342,10 +342,10 @@ impl Session<'_> {
             }
         };
         let request = self.request(Method::POST, &path).map(|()| body.map(|body| body.to_string()));
-        let (kind, reason) = (CallKind::Reauthorisation, Reason::Manual);
+        let (kind, reason) = (CallKind::Reauthorisation, CallReason::Manual);
         let purpose = Purpose { kind, reason, account_id: id };
         let answer = self.send(purpose, request, deadline).await;
-        let answer = answer.map_err(NoReauthorisation::Trouble)?;
+        let answer = answer.map_err(ReauthoriseError::Call)?;
         answer.of_reauthorisation(self.mono.version, asked_at)
     }
 
@@ -355,17 +355,17 @@ impl Session<'_> {
         purpose: Purpose<'_>,
         path: &str,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, CallError> {
         let mut tries = 1;
         loop {
             let limit = deadline.min(Instant::now() + Self::TRY_LIMIT);
             let request = self.request(Method::GET, path).map(|()| None);
             let answer = self.send(purpose, request, limit).await;
-            let trouble = match &answer {
+            let call_error = match &answer {
                 Ok(answer) => answer.trouble(),
-                Err(trouble) => Some(trouble.clone()),
+                Err(call_error) => Some(call_error.clone()),
             };
-            let passes = trouble.is_some_and(|trouble| trouble.may_pass());
+            let passes = call_error.is_some_and(|call_error| call_error.is_transient());
             let pause = random::jittered(Duration::from_millis(200) * 2_u32.pow(tries));
             if !passes || tries == Self::TRIES || Instant::now() + pause >= deadline {
                 return answer;
@@ -391,15 +391,15 @@ impl Session<'_> {
         purpose: Purpose<'_>,
         request: Request<Option<String>>,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, CallError> {
         let admitted = self.mono.meter.admit(purpose).await?;
         let answer = self.mono.transport.send(request, deadline).await;
         self.mono.meter.settle(admitted, self.is_charged(purpose.kind, &answer)).await;
-        let trouble = match &answer {
+        let call_error = match &answer {
             Ok(answer) => answer.trouble(),
-            Err(trouble) => Some(trouble.clone()),
+            Err(call_error) => Some(call_error.clone()),
         };
-        if matches!(trouble, Some(Trouble::Unavailable | Trouble::NotConnected)) {
+        if matches!(call_error, Some(CallError::Unavailable | CallError::NotConnected)) {
             warn!(code = "MONO_UNAVAILABLE", "Mono is down or cannot be reached");
         }
         let answer = answer?;
@@ -415,9 +415,9 @@ impl Session<'_> {
 
     /// Whether Mono charges a call that came to this, as far as it documents it. What cannot be told counts as
     /// charged.
-    fn is_charged(&self, kind: CallKind, answer: &Result<Answer, Trouble>) -> bool {
+    fn is_charged(&self, kind: CallKind, answer: &Result<Answer, CallError>) -> bool {
         match (kind, answer) {
-            (CallKind::Job | CallKind::Reauthorisation, _) | (_, Err(Trouble::NotConnected)) => {
+            (CallKind::Job | CallKind::Reauthorisation, _) | (_, Err(CallError::NotConnected)) => {
                 false
             }
             (_, Err(_)) => true,

@@ -11,7 +11,7 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::account::{MonoError, Trouble};
+use crate::account::{CallError, ProviderError};
 use crate::account_id::AccountId;
 use crate::response::document;
 use crate::timestamp::Timestamp;
@@ -58,7 +58,7 @@ pub enum Problem {
         next_allowed_at: Timestamp,
     },
     /// Mono answered, and it could not be done.
-    SyncFailed(MonoError),
+    SyncFailed(ProviderError),
     /// Mono did not answer in time.
     MonoTimeout,
     /// Mono cannot be reached, or asks to be left alone.
@@ -91,16 +91,20 @@ impl Problem {
     }
 
     /// The problem that some trouble with Mono is to a caller who may try again after a time.
-    pub fn of_trouble(trouble: Trouble, retry_after: Duration) -> Self {
-        match trouble {
-            Trouble::TimedOut => Self::MonoTimeout,
-            Trouble::Unusable(error) | Trouble::Refused(error) => Self::SyncFailed(error),
-            Trouble::Unavailable | Trouble::NotConnected => Self::MonoUnavailable { retry_after },
-            Trouble::RateLimited { retry_after: told } => {
+    pub fn of_call_error(call_error: CallError, retry_after: Duration) -> Self {
+        match call_error {
+            CallError::TimedOut => Self::MonoTimeout,
+            CallError::Unusable(error) | CallError::Refused(error) => Self::SyncFailed(error),
+            CallError::Unavailable | CallError::NotConnected => {
+                Self::MonoUnavailable { retry_after }
+            }
+            CallError::RateLimited { retry_after: told } => {
                 Self::MonoUnavailable { retry_after: told.unwrap_or(retry_after) }
             }
-            Trouble::BudgetExhausted { until } => Self::BudgetExhausted { next_allowed_at: until },
-            Trouble::Unmetered => Self::StoreUnavailable,
+            CallError::BudgetExhausted { until } => {
+                Self::BudgetExhausted { next_allowed_at: until }
+            }
+            CallError::Unmetered => Self::StoreUnavailable,
         }
     }
 
@@ -200,7 +204,7 @@ impl Problem {
             | Self::BudgetExhausted { next_allowed_at } => {
                 json!({ "next_allowed_at": next_allowed_at })
             }
-            Self::SyncFailed(MonoError { code, message }) => {
+            Self::SyncFailed(ProviderError { code, message }) => {
                 json!({ "mono_code": code, "mono_message": message })
             }
             _ => json!({}),
@@ -294,8 +298,11 @@ mod tests {
         assert_eq!(told(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
     }
 
-    fn error() -> MonoError {
-        MonoError { code: "SYNC_ERROR".to_owned(), message: Some("The bank is down".to_owned()) }
+    fn error() -> ProviderError {
+        ProviderError {
+            code: "SYNC_ERROR".to_owned(),
+            message: Some("The bank is down".to_owned()),
+        }
     }
 
     fn cooldown(retry_after: Duration) -> Problem {
@@ -326,16 +333,16 @@ mod tests {
     #[test]
     fn trouble_with_mono_is_told_by_what_the_caller_can_do() {
         let minute = Duration::from_mins(1);
-        let problem = |trouble| Problem::of_trouble(trouble, minute);
+        let problem = |call_error| Problem::of_call_error(call_error, minute);
         let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };
-        assert_eq!(problem(Trouble::TimedOut), Problem::MonoTimeout);
-        assert_eq!(problem(Trouble::Unusable(error())), Problem::SyncFailed(error()));
-        assert_eq!(problem(Trouble::Refused(error())), Problem::SyncFailed(error()));
-        assert_eq!(problem(Trouble::Unavailable), unavailable(minute));
-        assert_eq!(problem(Trouble::NotConnected), unavailable(minute));
-        assert_eq!(problem(Trouble::RateLimited { retry_after: None }), unavailable(minute));
+        assert_eq!(problem(CallError::TimedOut), Problem::MonoTimeout);
+        assert_eq!(problem(CallError::Unusable(error())), Problem::SyncFailed(error()));
+        assert_eq!(problem(CallError::Refused(error())), Problem::SyncFailed(error()));
+        assert_eq!(problem(CallError::Unavailable), unavailable(minute));
+        assert_eq!(problem(CallError::NotConnected), unavailable(minute));
+        assert_eq!(problem(CallError::RateLimited { retry_after: None }), unavailable(minute));
         let told = Some(Duration::from_secs(7));
-        let limited = problem(Trouble::RateLimited { retry_after: told });
+        let limited = problem(CallError::RateLimited { retry_after: told });
         assert_eq!(limited, unavailable(Duration::from_secs(7)));
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_sqs::operation::send_message::builders::SendMessageFluentBuilder;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use crate::account_id::AccountId;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::import::ImportJob;
 use crate::timestamp::Timestamp;
 use crate::webhook_body::WebhookBody;
@@ -109,7 +109,7 @@ impl JobQueue {
         let entries = entries.map_err(|error| SendError(error.to_string()))?;
         let batch = self.client.send_message_batch().queue_url(&self.url);
         let answer = batch.set_entries(Some(entries)).send().await;
-        let answer = answer.map_err(|error| SendError(describe(&error)))?;
+        let answer = answer.map_err(|error| SendError(error_chain(&error)))?;
         let failed = answer.failed.into_iter().filter_map(|entry| {
             let job = jobs.get(entry.id.parse::<usize>().ok()?)?;
             Some((job.account_id.clone(), SendError(entry.code)))
@@ -126,7 +126,7 @@ impl JobQueue {
         let change = self.client.change_message_visibility().queue_url(&self.url);
         let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
         let change = change.receipt_handle(receipt_handle).visibility_timeout(seconds);
-        change.send().await.map(drop).map_err(|error| SendError(describe(&error)))
+        change.send().await.map(drop).map_err(|error| SendError(error_chain(&error)))
     }
 }
 
@@ -192,7 +192,7 @@ fn received_at_attribute(message: &SqsMessage) -> Option<&str> {
 async fn send(message: SendMessageFluentBuilder) -> Result<String, SendError> {
     match message.send().await {
         Ok(sent) => Ok(sent.message_id.unwrap_or_default()),
-        Err(error) => Err(SendError(describe(&error))),
+        Err(error) => Err(SendError(error_chain(&error))),
     }
 }
 

@@ -22,7 +22,7 @@ pub const PREVIOUS_ACCEPTED_FOR: Duration = Duration::from_hours(72);
 /// The value of the template's parameter until Mono has shown the real one.
 const UNSET: &str = "unset";
 
-/// A body that nobody has vouched for. There is no way to its bytes but
+/// A body that nobody has confirmed_linked for. There is no way to its bytes but
 /// [`WebhookSecrets::verify`].
 #[derive(Clone, Copy)]
 pub struct UnverifiedBody<'a>(&'a [u8]);
@@ -42,7 +42,7 @@ pub struct WebhookSecrets {
 /// The secret is missing, empty or wrong, or none is configured: deliberately one and the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the webhook secret is missing or wrong")]
-pub struct Refused;
+pub struct InvalidSecret;
 
 impl<'a> UnverifiedBody<'a> {
     /// Marks bytes that came from outside.
@@ -80,13 +80,13 @@ impl WebhookSecrets {
     ///
     /// # Errors
     ///
-    /// [`Refused`], whatever was wrong.
+    /// [`InvalidSecret`], whatever was wrong.
     pub fn verify<'a>(
         &self,
         presented: impl IntoIterator<Item = &'a [u8]>,
         body: UnverifiedBody<'a>,
         now: Timestamp,
-    ) -> Result<VerifiedBody<'a>, Refused> {
+    ) -> Result<VerifiedBody<'a>, InvalidSecret> {
         let previous = self.previous.filter(|_| self.previous_counts(now));
         let mut right = Choice::from(0);
         for value in presented {
@@ -95,7 +95,7 @@ impl WebhookSecrets {
                 right |= digest.ct_eq(&accepted);
             }
         }
-        if bool::from(right) { Ok(VerifiedBody(body.0)) } else { Err(Refused) }
+        if bool::from(right) { Ok(VerifiedBody(body.0)) } else { Err(InvalidSecret) }
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
-use crate::secret::{PREVIOUS_ACCEPTED_FOR, Refused, UnverifiedBody, VerifiedBody, WebhookSecrets};
-use crate::stored_secret::{MAX_AGE, StoredSecret, Unreadable};
+use crate::secret::{
+    InvalidSecret, PREVIOUS_ACCEPTED_FOR, UnverifiedBody, VerifiedBody, WebhookSecrets,
+};
+use crate::stored_secret::{MAX_AGE, SecretUnavailable, StoredSecret};
 use crate::timestamp::Timestamp;
 
 /// Verifies bodies against the stored secret, and notices a rotation without a redeploy.
@@ -22,21 +24,21 @@ struct State {
     asked_at: Option<Timestamp>,
 }
 
-/// Why a body was not vouched for.
+/// Why a body was not confirmed_linked for.
 #[derive(Debug, thiserror::Error)]
 pub enum VerificationError {
     /// The secret presented is not right.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    InvalidSecret(#[from] InvalidSecret),
     /// The secret could not be read, so nothing can be said.
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    SecretUnavailable(#[from] SecretUnavailable),
 }
 
 impl VerificationError {
     /// The secret was not there when the answer was due.
     pub fn late() -> Self {
-        Unreadable("it did not come in time".to_owned()).into()
+        SecretUnavailable("it did not come in time".to_owned()).into()
     }
 }
 
@@ -86,7 +88,7 @@ impl SecretCache {
             return Ok(secrets.clone());
         }
         if state.asked_within(Self::FAILURE_PAUSE, now) {
-            return Err(Unreadable("it could not be read a moment ago".to_owned()).into());
+            return Err(SecretUnavailable("it could not be read a moment ago".to_owned()).into());
         }
         state.asked_at = Some(now);
         let secrets = self.read(now).await?;
@@ -94,7 +96,7 @@ impl SecretCache {
         Ok(secrets)
     }
 
-    async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, Unreadable> {
+    async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, SecretUnavailable> {
         let Some(current) = self.secret.version("AWSCURRENT").await? else {
             return Ok(WebhookSecrets::default());
         };

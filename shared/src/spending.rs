@@ -82,7 +82,7 @@ impl CallKind {
 
 /// Why Mono is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
+pub enum CallReason {
     /// A person asks.
     Manual,
     /// The account is due for a refresh.
@@ -95,7 +95,7 @@ pub enum Reason {
     Import,
 }
 
-impl Reason {
+impl CallReason {
     /// Its word in the log, the metrics and the day's item.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_sqs::Client as Sqs;
 
-use crate::aws::{self, Patience};
+use crate::aws::{self, Timeouts};
 use crate::config::{ConfigError, Environment};
 use crate::mono::{KeyCache, Meter, Mono};
 use crate::queue::{DeadLetterQueue, ImportQueue, JobQueue, WebhookQueue};
@@ -30,13 +30,13 @@ impl Startup {
     /// # Errors
     ///
     /// [`ConfigError`], here and below, names the variable that is missing or invalid.
-    pub fn of_process(patience: Patience) -> Result<Self> {
+    pub fn of_process(timeouts: Timeouts) -> Result<Self> {
         let environment = Environment::of_process();
         telemetry::start(environment.optional("LOG_LEVEL"));
         let region = environment.required("AWS_REGION")?;
         // The SDK's own variable for another endpoint.
         let endpoint = environment.optional("AWS_ENDPOINT_URL");
-        let sdk = aws::sdk_config(region, endpoint, patience);
+        let sdk = aws::sdk_config(region, endpoint, timeouts);
         Ok(Self { environment, sdk })
     }
 

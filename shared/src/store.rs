@@ -31,11 +31,11 @@ pub use refresh::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 
 use crate::account::{
-    Account, Fact, ImportEnd, ImportLease, ImportRefusal, Lease, RefreshPolicy, Step, SyncAttempt,
-    SyncRefusal, Want,
+    Account, Fact, ImportEnd, ImportLease, ImportRefusal, Lease, RefreshAction, RefreshPolicy,
+    Step, SyncAttempt, SyncRefusal,
 };
 use crate::account_id::AccountId;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::caller::Caller;
 use crate::random;
 use crate::timestamp::Timestamp;
@@ -71,13 +71,13 @@ pub enum StoreError {
 
 /// What came of asking for a lease.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Begun {
+pub enum LeaseResult {
     /// It is taken; the record is stored with it.
     Leased(Box<Stored>, Lease),
     /// The account must not be synced at this time.
     Refused(Box<Account>, SyncRefusal),
     /// There is no such account for this caller.
-    Unseen,
+    NotVisible,
 }
 
 /// What to do with a record.
@@ -165,37 +165,38 @@ impl AccountStore {
         planned_at: Option<Timestamp>,
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<Begun, StoreError> {
+    ) -> Result<LeaseResult, StoreError> {
         let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
         let seen = self.read(id, true).await?;
         if planned_at.is_some() && seen.is_none() {
-            return Ok(Begun::Unseen);
+            return Ok(LeaseResult::NotVisible);
         }
         let begin = |account: &Account| {
             if !caller.may_see(account) {
-                return (Change::Keep, Some(Begun::Unseen));
+                return (Change::Keep, Some(LeaseResult::NotVisible));
             }
             // One's own lease, if the answer to the write was lost, is no attempt of another's.
             let wanted = planned_at.is_none_or(|planned_at| {
                 let want = || account.still_wanted(planned_at, now, self.policy);
-                account.lease == Some(lease) || matches!(want(), Some(Want::Sync(_)))
+                account.lease == Some(lease) || matches!(want(), Some(RefreshAction::Sync(_)))
             });
             if !wanted {
-                let refused = Begun::Refused(Box::new(account.clone()), SyncRefusal::Unwanted);
+                let refused =
+                    LeaseResult::Refused(Box::new(account.clone()), SyncRefusal::Unwanted);
                 return (Change::Keep, Some(refused));
             }
             match account.begin_sync(lease, self.policy.cooldown) {
                 Ok(begun) => (Change::Put(Box::new(begun)), None),
                 Err(refusal) => {
-                    (Change::Keep, Some(Begun::Refused(Box::new(account.clone()), refusal)))
+                    (Change::Keep, Some(LeaseResult::Refused(Box::new(account.clone()), refusal)))
                 }
             }
         };
         let (stored, refused) = Box::pin(self.change(id, seen, begin)).await?;
         Ok(match (refused, stored) {
             (Some(refused), _) => refused,
-            (None, Some(stored)) => Begun::Leased(Box::new(stored), lease),
-            (None, None) => Begun::Unseen,
+            (None, Some(stored)) => LeaseResult::Leased(Box::new(stored), lease),
+            (None, None) => LeaseResult::NotVisible,
         })
     }
 
@@ -317,7 +318,7 @@ impl AccountStore {
             .set_key(Some(item::key(id)))
             .send()
             .await
-            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         Ok(answer.item.map(Stored::from_item).transpose()?)
     }
 
@@ -358,10 +359,10 @@ impl AccountStore {
     /// One request: the items found, and the keys left unprocessed.
     async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-        let wanted = wanted.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let wanted = wanted.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         let request = self.client.batch_get_item().request_items(&self.table, wanted);
         let answer =
-            request.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            request.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         let items = answer.responses.unwrap_or_default().into_values().flatten().collect();
         let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
         Ok((items, unprocessed.map(|left| left.keys).unwrap_or_default()))
@@ -389,7 +390,7 @@ impl AccountStore {
             {
                 Ok(false)
             }
-            Err(error) => Err(StoreError::Unavailable(describe(&error))),
+            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
         }
     }
 
@@ -410,7 +411,7 @@ impl AccountStore {
             {
                 Ok(false)
             }
-            Err(error) => Err(StoreError::Unavailable(describe(&error))),
+            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
         }
     }
 }

@@ -5,7 +5,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
     GetSecretValueError, GetSecretValueOutput,
 };
 
-use crate::aws::describe;
+use crate::aws::error_chain;
 
 /// How long what was read of a secret is used before it is read again: a rotation needs no redeploy.
 pub const MAX_AGE: std::time::Duration = std::time::Duration::from_hours(1);
@@ -19,7 +19,7 @@ pub struct StoredSecret {
 /// The secret could not be read, so nothing can be said of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the secret cannot be read: {0}")]
-pub struct Unreadable(pub String);
+pub struct SecretUnavailable(pub String);
 
 impl StoredSecret {
     /// The secret of this ARN.
@@ -28,7 +28,10 @@ impl StoredSecret {
     }
 
     /// A version of the secret, or nothing where there is none. One request.
-    pub async fn version(&self, stage: &str) -> Result<Option<GetSecretValueOutput>, Unreadable> {
+    pub async fn version(
+        &self,
+        stage: &str,
+    ) -> Result<Option<GetSecretValueOutput>, SecretUnavailable> {
         let request = self.client.get_secret_value().secret_id(&self.arn);
         match request.version_stage(stage).send().await {
             Ok(version) => Ok(Some(version)),
@@ -39,7 +42,7 @@ impl StoredSecret {
             {
                 Ok(None)
             }
-            Err(error) => Err(Unreadable(describe(&error))),
+            Err(error) => Err(SecretUnavailable(error_chain(&error))),
         }
     }
 }

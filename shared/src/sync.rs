@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::error;
 
 use crate::account::{
-    Account, Answer, Fact, Lease, LinkCheck, LinkState, OrderKey, SyncAttempt, SyncData,
-    SyncOutcome, SyncRefusal, Trouble, Want,
+    Account, Answer, CallError, Fact, Lease, LinkCheck, LinkState, OrderKey, RefreshAction,
+    SyncAttempt, SyncData, SyncOutcome, SyncRefusal,
 };
 use crate::account_id::AccountId;
 use crate::caller::Caller;
@@ -19,9 +19,9 @@ use crate::import::ImportJob;
 use crate::invocation::Invocation;
 use crate::mono::{Mono, Session, SyncRequest};
 use crate::queue::{ImportQueue, SendError};
-use crate::spending::Reason;
-use crate::store::{AccountStore, Begun, StoreError, Stored};
-use crate::stored_secret::Unreadable;
+use crate::spending::CallReason;
+use crate::store::{AccountStore, LeaseResult, StoreError, Stored};
+use crate::stored_secret::SecretUnavailable;
 use crate::timestamp::Timestamp;
 use crate::transaction::SyncedPage;
 
@@ -37,7 +37,7 @@ pub struct Syncer {
 
 /// What is asked for, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncWish {
+pub struct SyncOptions {
     /// Who asks.
     pub caller: Caller,
     /// What to refresh, if not what suits the account.
@@ -49,7 +49,7 @@ pub struct SyncWish {
     pub planned_at: Option<Timestamp>,
 }
 
-impl SyncWish {
+impl SyncOptions {
     /// That of the automatic refresh.
     fn planned(planned_at: Timestamp) -> Self {
         Self {
@@ -74,9 +74,9 @@ pub enum Synced {
     /// Mono was not asked to sync.
     Refused(Box<Account>, SyncRefusal),
     /// There is no such account for the caller.
-    Unseen,
+    NotVisible,
     /// Whether the account is still linked could not be told.
-    Unchecked(Trouble),
+    Unchecked(CallError),
 }
 
 /// What came of a refresh that was planned.
@@ -90,7 +90,7 @@ pub enum Refreshed {
     /// Mono was asked whether the account is still linked.
     Checked,
     /// Mono was asked for a job or a link, and could not be. It is left to the next plan.
-    Unanswered(Trouble),
+    Unanswered(CallError),
     /// An import that was deferred is queued again.
     ImportAskedFor,
     /// It is not wanted any more.
@@ -99,10 +99,10 @@ pub enum Refreshed {
 
 impl Refreshed {
     /// Why Mono taught nothing, if it was asked in vain.
-    pub const fn trouble(&self) -> Option<&Trouble> {
+    pub const fn trouble(&self) -> Option<&CallError> {
         match self {
-            Self::Synced(SyncOutcome::Trouble(trouble)) | Self::Unanswered(trouble) => {
-                Some(trouble)
+            Self::Synced(SyncOutcome::NoResult(call_error)) | Self::Unanswered(call_error) => {
+                Some(call_error)
             }
             _ => None,
         }
@@ -111,7 +111,7 @@ impl Refreshed {
     /// Whether Mono has answered what it charges for.
     pub const fn is_answered(&self) -> bool {
         match self {
-            Self::Synced(outcome) => !matches!(outcome, SyncOutcome::Trouble(_)),
+            Self::Synced(outcome) => !matches!(outcome, SyncOutcome::NoResult(_)),
             Self::Checked => true,
             Self::Followed(_) | Self::Unanswered(_) | Self::ImportAskedFor | Self::Unwanted => {
                 false
@@ -128,7 +128,7 @@ pub enum SyncError {
     Store(#[from] StoreError),
     /// There is no key to ask Mono with.
     #[error(transparent)]
-    Key(#[from] Unreadable),
+    Key(#[from] SecretUnavailable),
     /// An import cannot be asked for.
     #[error(transparent)]
     Queue(#[from] SendError),
@@ -167,33 +167,37 @@ impl Syncer {
     pub async fn sync(
         &self,
         id: &AccountId,
-        wish: &SyncWish,
+        options: &SyncOptions,
         invocation: &Invocation,
     ) -> Result<Synced, SyncError> {
         let mono_by = invocation.deadline - RECORDING_TIME;
         let begin_by = mono_by - LEAST_TIME_FOR_MONO;
-        let mono = in_time(begin_by, self.mono.sign_in(Timestamp::now())).await?;
-        let mut begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
-        if let Begun::Refused(account, SyncRefusal::Unlinked { to_check: Some(ending) }) = begun {
-            match self.check(id, ending, &mono, begin_by, wish.planned_at.is_some()).await? {
+        let mono = in_time(begin_by, self.mono.session(Timestamp::now())).await?;
+        let mut begun = in_time(begin_by, self.begin(id, options, invocation)).await?;
+        if let LeaseResult::Refused(account, SyncRefusal::Unlinked { to_check: Some(ending) }) =
+            begun
+        {
+            match self.check(id, ending, &mono, begin_by, options.planned_at.is_some()).await? {
                 // What cannot be read is no reason to sync an account that was unlinked.
-                Ok(_) | Err(Trouble::Unusable(_) | Trouble::Refused(_)) => {}
-                Err(trouble) => return Ok(Synced::Unchecked(trouble.without_name_of(&account))),
+                Ok(_) | Err(CallError::Unusable(_) | CallError::Refused(_)) => {}
+                Err(call_error) => {
+                    return Ok(Synced::Unchecked(call_error.without_name_of(&account)));
+                }
             }
-            begun = in_time(begin_by, self.begin(id, wish, invocation)).await?;
+            begun = in_time(begin_by, self.begin(id, options, invocation)).await?;
         }
         let (leased, lease) = match begun {
-            Begun::Leased(leased, lease) => (*leased, lease),
-            Begun::Refused(account, refusal) => return Ok(Synced::Refused(account, refusal)),
-            Begun::Unseen => return Ok(Synced::Unseen),
+            LeaseResult::Leased(leased, lease) => (*leased, lease),
+            LeaseResult::Refused(account, refusal) => return Ok(Synced::Refused(account, refusal)),
+            LeaseResult::NotVisible => return Ok(Synced::NotVisible),
         };
-        let reason = match wish.planned_at {
+        let reason = match options.planned_at {
             Some(_) => leased.account.reason_to_refresh(),
-            None => Reason::Manual,
+            None => CallReason::Manual,
         };
-        let data = wish.data.unwrap_or_else(|| leased.account.data_to_sync(lease.started_at));
-        let (outcome, page) = call(&mono, &leased, data, wish, reason, mono_by).await;
-        self.end(leased, lease, (data, outcome, page), wish, invocation.deadline).await
+        let data = options.data.unwrap_or_else(|| leased.account.data_to_sync(lease.started_at));
+        let (outcome, page) = call(&mono, &leased, data, options, reason, mono_by).await;
+        self.end(leased, lease, (data, outcome, page), options, invocation.deadline).await
     }
 
     /// Does what the automatic refresh has planned for an account, if it is still wanted: syncs it,
@@ -208,28 +212,28 @@ impl Syncer {
         planned_at: Timestamp,
         invocation: &Invocation,
     ) -> Result<Refreshed, SyncError> {
-        let account = match self.sync(id, &SyncWish::planned(planned_at), invocation).await? {
+        let account = match self.sync(id, &SyncOptions::planned(planned_at), invocation).await? {
             Synced::Done { outcome, .. } => return Ok(Refreshed::Synced(outcome)),
-            Synced::Unchecked(trouble) => return Ok(Refreshed::Unanswered(trouble)),
-            Synced::Unseen => return Ok(Refreshed::Unwanted),
+            Synced::Unchecked(call_error) => return Ok(Refreshed::Unanswered(call_error)),
+            Synced::NotVisible => return Ok(Refreshed::Unwanted),
             Synced::Refused(account, _) => account,
         };
         let by = invocation.deadline - RECORDING_TIME;
         let now = Timestamp::now();
         match account.still_wanted(planned_at, now, self.accounts.policy()) {
-            Some(Want::Job { id: job_id }) => {
-                let mono = in_time(by, self.mono.sign_in(now)).await?;
+            Some(RefreshAction::Job { id: job_id }) => {
+                let mono = in_time(by, self.mono.session(now)).await?;
                 let at = account.followed_since().unwrap_or(planned_at);
                 self.follow(id, job_id, at, &mono, by).await
             }
-            Some(Want::Link { ending }) => {
-                let mono = in_time(by, self.mono.sign_in(now)).await?;
+            Some(RefreshAction::Link { ending }) => {
+                let mono = in_time(by, self.mono.session(now)).await?;
                 Ok(match self.check(id, ending, &mono, by, true).await? {
                     Ok(_) => Refreshed::Checked,
-                    Err(trouble) => Refreshed::Unanswered(trouble),
+                    Err(call_error) => Refreshed::Unanswered(call_error),
                 })
             }
-            Some(Want::Import(pull)) => {
+            Some(RefreshAction::Import(pull)) => {
                 let job = ImportJob::new(id.clone(), pull);
                 let failed = self.imports.send(&[job], ImportQueue::DELAY).await;
                 failed
@@ -237,7 +241,7 @@ impl Syncer {
                     .next()
                     .map_or(Ok(Refreshed::ImportAskedFor), |error| Err(SyncError::Queue(error)))
             }
-            Some(Want::Sync(_)) | None => {
+            Some(RefreshAction::Sync(_)) | None => {
                 // What stood in the way may come to nothing, so the next plan has to see to the account;
                 // but not after a sync that died.
                 if account.refresh_queued_at.is_some() && !account.is_attempted_since(planned_at) {
@@ -258,9 +262,9 @@ impl Syncer {
         by: Instant,
     ) -> Result<Refreshed, SyncError> {
         let by_then = by.min(Instant::now() + FOLLOW_TIME);
-        let report = match mono.job(id, &job_id, Reason::Scheduled, by_then).await {
+        let report = match mono.job(id, &job_id, CallReason::Scheduled, by_then).await {
             Ok(report) => report,
-            Err(trouble) => return Ok(Refreshed::Unanswered(trouble)),
+            Err(call_error) => return Ok(Refreshed::Unanswered(call_error)),
         };
         let outcome = report.and_then(|report| report.outcome(job_id));
         if let Some(outcome) = &outcome {
@@ -277,12 +281,12 @@ impl Syncer {
     async fn begin(
         &self,
         id: &AccountId,
-        wish: &SyncWish,
+        options: &SyncOptions,
         invocation: &Invocation,
-    ) -> Result<Begun, StoreError> {
+    ) -> Result<LeaseResult, StoreError> {
         let lease_until = invocation.ends_at + LEASE_MARGIN;
         let now = Timestamp::now();
-        self.accounts.begin_sync(id, &wish.caller, wish.planned_at, now, lease_until).await
+        self.accounts.begin_sync(id, &options.caller, options.planned_at, now, lease_until).await
     }
 
     async fn end(
@@ -290,7 +294,7 @@ impl Syncer {
         leased: Stored,
         lease: Lease,
         (data, outcome, page): (SyncData, SyncOutcome, Option<SyncedPage>),
-        wish: &SyncWish,
+        options: &SyncOptions,
         by: Instant,
     ) -> Result<Synced, SyncError> {
         let ended_at = Timestamp::now();
@@ -298,7 +302,7 @@ impl Syncer {
             started_at: lease.started_at,
             ended_at,
             data,
-            incomplete_allowed: wish.allow_incomplete_statement,
+            incomplete_allowed: options.allow_incomplete_statement,
             outcome,
         };
         self.ask_for_import(&leased.account, &Fact::Attempt(attempt.clone()), page).await;
@@ -306,7 +310,7 @@ impl Syncer {
         let SyncAttempt { outcome, .. } = attempt;
         match ended {
             // Linked anew by another owner during the call.
-            Ok(Some(account)) if !wish.caller.may_see(&account) => Ok(Synced::Unseen),
+            Ok(Some(account)) if !options.caller.may_see(&account) => Ok(Synced::NotVisible),
             Ok(account) => Ok(Synced::Done { outcome, account: account.map(Box::new) }),
             Err(error) => {
                 Err(SyncError::Unrecorded { outcome: outcome.as_str(), source: Box::new(error) })
@@ -341,14 +345,14 @@ impl Syncer {
         mono: &Session<'_>,
         by: Instant,
         is_planned: bool,
-    ) -> Result<Result<LinkState, Trouble>, SyncError> {
+    ) -> Result<Result<LinkState, CallError>, SyncError> {
         let at = Timestamp::now();
-        let reason = if is_planned { Reason::LinkCheck } else { Reason::Manual };
+        let reason = if is_planned { CallReason::LinkCheck } else { CallReason::Manual };
         let answered = mono.link_state(id, reason, by.min(Instant::now() + CHECK_TIME)).await;
         let is_answered =
-            matches!(answered, Ok(_) | Err(Trouble::Unusable(_) | Trouble::Refused(_)));
+            matches!(answered, Ok(_) | Err(CallError::Unusable(_) | CallError::Refused(_)));
         let is_asked =
-            !matches!(answered, Err(Trouble::BudgetExhausted { .. } | Trouble::Unmetered));
+            !matches!(answered, Err(CallError::BudgetExhausted { .. } | CallError::Unmetered));
         if !is_asked || (!is_answered && !is_planned) {
             return Ok(answered);
         }
@@ -366,11 +370,11 @@ async fn call(
     mono: &Session<'_>,
     leased: &Stored,
     data: SyncData,
-    wish: &SyncWish,
-    reason: Reason,
+    options: &SyncOptions,
+    reason: CallReason,
     by: Instant,
 ) -> (SyncOutcome, Option<SyncedPage>) {
-    let allow_incomplete_statement = wish.allow_incomplete_statement;
+    let allow_incomplete_statement = options.allow_incomplete_statement;
     let request = SyncRequest { data, allow_incomplete_statement };
     let (outcome, page) = mono.sync(&leased.account.id, request, reason, by).await;
     (outcome.without_name_of(&leased.account), page)

@@ -7,7 +7,7 @@ use lambda_http::{Body, Request, Response};
 use mono_sync::account::{Account, Link};
 use mono_sync::caller::Caller;
 use mono_sync::invocation::Invocation;
-use mono_sync::mono::{Mono, NoReauthorisation, Reauthorisation, ReauthorisationRequest};
+use mono_sync::mono::{Mono, Reauthorisation, ReauthorisationRequest, ReauthoriseError};
 use mono_sync::problem::Problem;
 use mono_sync::response;
 use mono_sync::timestamp::Timestamp;
@@ -104,7 +104,7 @@ pub(crate) async fn answer(
     }
     let wanted = of_account(account, wanted, caller)?;
     let request_id = &invocation.request_id;
-    let session = mono.sign_in(Timestamp::now()).await.map_err(|error| {
+    let session = mono.session(Timestamp::now()).await.map_err(|error| {
         error!(request_id, %error, "there is no key to ask Mono with");
         Problem::StoreUnavailable
     })?;
@@ -113,18 +113,18 @@ pub(crate) async fn answer(
     match reauthorisation {
         Ok(reauthorisation) => {
             info!(request_id, %account_id, "a re-authorisation is prepared");
-            let status = account.standing(Timestamp::now()).status.as_str();
+            let status = account.status_since(Timestamp::now()).status.as_str();
             Ok(response::ok(&Answer { status, reauthorisation }))
         }
-        Err(NoReauthorisation::NotFound) if account.is_unlinked() => Err(Problem::AccountUnlinked),
-        Err(NoReauthorisation::NotFound) => Err(Problem::AccountNotFound),
-        Err(NoReauthorisation::Failed(error)) => {
+        Err(ReauthoriseError::NotFound) if account.is_unlinked() => Err(Problem::AccountUnlinked),
+        Err(ReauthoriseError::NotFound) => Err(Problem::AccountNotFound),
+        Err(ReauthoriseError::Failed(error)) => {
             info!(request_id, %account_id, mono_code = error.code, "no re-authorisation");
             Err(Problem::SyncFailed(error.without_name_of(account)))
         }
-        Err(NoReauthorisation::Trouble(trouble)) => {
-            info!(request_id, %account_id, trouble = trouble.as_str(), "no re-authorisation");
-            Err(Problem::of_trouble(trouble.without_name_of(account), RETRY_AFTER))
+        Err(ReauthoriseError::Call(call_error)) => {
+            info!(request_id, %account_id, call_error = call_error.as_str(), "no re-authorisation");
+            Err(Problem::of_call_error(call_error.without_name_of(account), RETRY_AFTER))
         }
     }
 }

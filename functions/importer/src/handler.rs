@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
-use mono_sync::account::Trouble;
+use mono_sync::account::CallError;
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::Batch;
 use mono_sync::import::{ImportJob, UnreadableJob};
-use mono_sync::importer::{ImportError, Imported, Importer, Tally};
+use mono_sync::importer::{ImportError, ImportStats, Imported, Importer};
 use mono_sync::invocation::Invocation;
 use mono_sync::random;
 use tracing::{info, warn};
@@ -86,7 +86,7 @@ fn read(message: &SqsMessage) -> Result<(AccountId, Delivery), UnreadableJob> {
 fn wait(error: &ImportError, times: u32) -> Duration {
     let (first, wanted) = match error {
         ImportError::Unknown => (FIRST_WAIT_FOR_RECORD, None),
-        ImportError::Mono(Trouble::RateLimited { retry_after }) => (FIRST_WAIT, *retry_after),
+        ImportError::Mono(CallError::RateLimited { retry_after }) => (FIRST_WAIT, *retry_after),
         _ => (FIRST_WAIT, None),
     };
     let longest = first.saturating_mul(4_u32.saturating_pow(times.saturating_sub(1)));
@@ -96,24 +96,24 @@ fn wait(error: &ImportError, times: u32) -> Duration {
 
 /// One line a job.
 fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
-    let (outcome, tally) = match imported {
-        Imported::Done(tally) => ("imported", Some(tally)),
-        Imported::CarriedOn(tally) => ("carried_on", Some(tally)),
-        Imported::TooLong(tally) => ("too_long", Some(tally)),
-        Imported::Satisfied => ("satisfied", None),
-        Imported::SeenTo => ("seen_to", None),
+    let (outcome, stats) = match imported {
+        Imported::Done(stats) => ("imported", Some(stats)),
+        Imported::Continued(stats) => ("continuation", Some(stats)),
+        Imported::TooLong(stats) => ("too_long", Some(stats)),
+        Imported::UpToDate => ("satisfied", None),
+        Imported::Covered => ("seen_to", None),
         Imported::Postponed => ("postponed", None),
         Imported::Gone => ("gone", None),
         Imported::ReauthorisationRequired => ("reauthorisation_required", None),
-        Imported::Deferred(trouble) => {
-            let (outcome, trouble) = ("deferred", trouble.as_str());
-            return info!(request_id, %account_id, outcome, trouble, "import");
+        Imported::Deferred(call_error) => {
+            let (outcome, call_error) = ("deferred", call_error.as_str());
+            return info!(request_id, %account_id, outcome, call_error, "import");
         }
     };
-    let Some(tally) = tally else {
+    let Some(stats) = stats else {
         return info!(request_id, %account_id, outcome, "import");
     };
-    let Tally { rows, put, deleted, pages, slices, not_whole, not_served, kept, .. } = tally;
+    let ImportStats { rows, put, deleted, pages, slices, not_whole, not_served, kept, .. } = stats;
     info!(
         request_id, %account_id, outcome, rows, put, deleted, pages, slices, not_whole, not_served, kept,
         "import"
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn each_failure_makes_the_wait_four_times_as_long_up_to_an_hour() {
-        let failure = ImportError::Mono(Trouble::Unavailable);
+        let failure = ImportError::Mono(CallError::Unavailable);
         for (times, longest) in [(0, 60), (1, 60), (2, 240), (3, 960), (4, 3840), (99, 3840)] {
             let wait = seconds(&failure, times);
             assert!((longest / 2..=longest).contains(&wait), "{times}: {wait}");
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn mono_is_left_alone_for_as_long_as_it_wants() {
         let retry_after = Some(Duration::from_secs(100));
-        let limited = ImportError::Mono(Trouble::RateLimited { retry_after });
+        let limited = ImportError::Mono(CallError::RateLimited { retry_after });
         assert!((130..=160).contains(&seconds(&limited, 1)));
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use mono_sync::importer::{Importer, ROOM};
 use mono_sync::startup::Startup;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let startup = Startup::of_process(Patience::LONG)?;
+    let startup = Startup::of_process(Timeouts::LONG)?;
     let importer = &Function(Importer {
         accounts: startup.accounts()?,
         transactions: startup.transactions()?,

@@ -10,7 +10,7 @@ use mono_sync::invocation::Invocation;
 use mono_sync::problem::Problem;
 use mono_sync::request::{account_id, caller, choice, principal};
 use mono_sync::response;
-use mono_sync::sync::{SyncError, SyncWish, Synced, Syncer};
+use mono_sync::sync::{SyncError, SyncOptions, Synced, Syncer};
 use mono_sync::telemetry;
 use mono_sync::timestamp::Timestamp;
 use serde_json::json;
@@ -45,17 +45,17 @@ impl ManualSync {
         invocation: &Invocation,
     ) -> Result<Response<Body>, Problem> {
         let caller = caller(request, self.owner_claim.as_deref())?;
-        let (account_id, wish) = (account_id(request)?, wish(request, caller)?);
+        let (account_id, options) = (account_id(request)?, options(request, caller)?);
         telemetry::audit(&invocation.request_id, &principal(request), "sync", &account_id);
-        let synced = self.syncer.sync(&account_id, &wish, invocation).await;
+        let synced = self.syncer.sync(&account_id, &options, invocation).await;
         log(&invocation.request_id, &account_id, &synced);
         match synced.map_err(|_| Problem::StoreUnavailable)? {
             Synced::Done { outcome, account, .. } => {
                 self.done(account_id, outcome, account.as_deref())
             }
             Synced::Refused(account, refusal) => self.refused(&account, refusal),
-            Synced::Unseen => Err(Problem::AccountNotFound),
-            Synced::Unchecked(trouble) => Err(Problem::of_trouble(trouble, RETRY_AFTER)),
+            Synced::NotVisible => Err(Problem::AccountNotFound),
+            Synced::Unchecked(call_error) => Err(Problem::of_call_error(call_error, RETRY_AFTER)),
         }
     }
 
@@ -77,10 +77,10 @@ impl ManualSync {
             }
             SyncOutcome::Failed { error, .. } => Err(Problem::SyncFailed(error)),
             SyncOutcome::NotFound { .. } => Err(Problem::AccountNotFound),
-            SyncOutcome::Trouble(trouble) => {
+            SyncOutcome::NoResult(call_error) => {
                 let until = account.and_then(|account| account.cooldown_until);
                 let wait = until.map_or(RETRY_AFTER, |until| until.since(Timestamp::now()));
-                Err(Problem::of_trouble(trouble, wait))
+                Err(Problem::of_call_error(call_error, wait))
             }
         }
     }
@@ -113,11 +113,11 @@ impl ManualSync {
     }
 }
 
-fn wish(request: &Request, caller: Caller) -> Result<SyncWish, Problem> {
+fn options(request: &Request, caller: Caller) -> Result<SyncOptions, Problem> {
     let data = [("transactions", SyncData::Transactions), ("balance", SyncData::Balance)];
     let flag = [("true", true), ("false", false)];
     let incomplete = choice(request, "allow_incomplete_statement", "true or false", &flag)?;
-    Ok(SyncWish {
+    Ok(SyncOptions {
         caller,
         data: choice(request, "data", "transactions or balance", &data)?,
         allow_incomplete_statement: incomplete.unwrap_or(false),
@@ -133,7 +133,7 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
         Ok(Synced::Refused(_, SyncRefusal::Unwanted)) => ("unwanted", None),
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
-        Ok(Synced::Unseen) => ("unseen", None),
+        Ok(Synced::NotVisible) => ("unseen", None),
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => {
             return error!(request_id, %account_id, %error, "the sync went wrong");

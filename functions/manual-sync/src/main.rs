@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lambda_http::{Error, Request, service_fn};
 use mono_sync::api;
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use mono_sync::startup::Startup;
 
 use handler::ManualSync;
@@ -16,7 +16,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let startup = Startup::of_process(Patience::SHORT)?;
+    let startup = Startup::of_process(Timeouts::SHORT)?;
     let manual_sync = &ManualSync {
         syncer: startup.syncer(MONO_LIMIT)?,
         owner_claim: startup.environment().owner_claim()?,

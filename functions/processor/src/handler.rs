@@ -8,19 +8,19 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::{Batch, Verdict, Work};
-use mono_sync::event::{self, Event, Meaning};
+use mono_sync::event::{self, Event, Interpretation};
 use mono_sync::invocation::Invocation;
 use mono_sync::queue::{self, DeadLetterQueue, ImportQueue, SendError};
 use mono_sync::store::{AccountStore, StoreError};
 use mono_sync::telemetry;
 
-use crate::chronicle::{Chronicle, Foreseen, Seen, facts, foresee};
+use crate::history::{History, Preview, Seen, facts, preview};
 use crate::summary::Summary;
 
 /// What the function is wired to.
 pub(crate) struct Processor {
     pub(crate) accounts: AccountStore,
-    pub(crate) chronicle: Chronicle,
+    pub(crate) history: History,
     pub(crate) imports: ImportQueue,
     pub(crate) dead_letters: DeadLetterQueue,
 }
@@ -60,16 +60,17 @@ impl Processor {
         };
         match event::read(message.body.as_deref().unwrap_or_default(), received_at) {
             Ok(event) => {
-                let told = matches!(event.meaning, Meaning::Fact(..)) || self.chronicle.is_kept();
-                if let Some(account_id) = event.account_id().cloned().filter(|_| told) {
+                let entries = matches!(event.interpretation, Interpretation::Fact(..))
+                    || self.history.is_kept();
+                if let Some(account_id) = event.account_id().cloned().filter(|_| entries) {
                     return Verdict::Work(account_id, event);
                 }
                 log.borrow_mut().ignored(&event, false);
                 Verdict::Done
             }
-            Err(inapplicable) => Verdict::Reject {
-                event_id: inapplicable.event_id().map(str::to_owned),
-                reason: inapplicable.to_string(),
+            Err(unprocessable) => Verdict::Reject {
+                event_id: unprocessable.event_id().map(str::to_owned),
+                reason: unprocessable.to_string(),
             },
         }
     }
@@ -82,9 +83,9 @@ impl Processor {
         seen: &HashMap<AccountId, Seen>,
         log: &RefCell<Summary>,
     ) {
-        let foreseen = batch.foresee(|id, work| (id.clone(), foresee(id, seen.get(id), work)));
-        let foreseen: HashMap<_, _> = foreseen.into_iter().collect();
-        let Some(unprepared) = batch.prepare(Box::pin(self.prepare(&foreseen))).await else {
+        let preview = batch.preview(|id, work| (id.clone(), preview(id, seen.get(id), work)));
+        let preview: HashMap<_, _> = preview.into_iter().collect();
+        let Some(unprepared) = batch.prepare(Box::pin(self.prepare(&preview))).await else {
             return;
         };
         batch
@@ -92,7 +93,7 @@ impl Processor {
                 log.borrow_mut().ignored_of(work, matches!(seen.get(id), Some(Ok(Some(_)))));
                 let prepared = match unprepared.get(id) {
                     Some(failure) => Err(failure.clone()),
-                    None => Ok(foreseen.get(id)),
+                    None => Ok(preview.get(id)),
                 };
                 let folded = self.apply(id, seen.get(id), work, prepared, log).await;
                 // Nothing is lost with events that say nothing.
@@ -102,14 +103,11 @@ impl Processor {
     }
 
     /// Answers with the accounts for which some of it was not done, and why.
-    async fn prepare(
-        &self,
-        foreseen: &HashMap<AccountId, Foreseen>,
-    ) -> HashMap<AccountId, Failure> {
-        let imports = foreseen.values().filter_map(|foreseen| foreseen.import.clone());
+    async fn prepare(&self, preview: &HashMap<AccountId, Preview>) -> HashMap<AccountId, Failure> {
+        let imports = preview.values().filter_map(|preview| preview.import.clone());
         let imports: Vec<_> = imports.collect();
         let (unwritten, unasked) = tokio::join!(
-            self.chronicle.write(foreseen),
+            self.history.write(preview),
             self.imports.send(&imports, ImportQueue::DELAY)
         );
         let unwritten = unwritten.into_iter().map(|(id, error)| (id, error.into()));
@@ -123,20 +121,20 @@ impl Processor {
         id: &AccountId,
         seen: Option<&Seen>,
         work: &[Work<Event>],
-        prepared: Result<Option<&Foreseen>, Failure>,
+        prepared: Result<Option<&Preview>, Failure>,
         log: &RefCell<Summary>,
     ) -> Result<(), Failure> {
         let alone;
-        let foreseen = if let Some(foreseen) = prepared? {
-            foreseen
+        let preview = if let Some(preview) = prepared? {
+            preview
         } else {
-            alone = HashMap::from([(id.clone(), foresee(id, seen, work))]);
+            alone = HashMap::from([(id.clone(), preview(id, seen, work))]);
             self.prepare(&alone).await.remove(id).map_or(Ok(()), Err)?;
             &alone[id]
         };
         let seen = seen.cloned().unwrap_or(Ok(None))?;
         let steps = self.accounts.apply(id, seen.clone(), &facts(work)).await?;
-        self.chronicle.set_right(id, seen.as_ref(), work, foreseen, &steps).await;
+        self.history.correct_conflict(id, seen.as_ref(), work, preview, &steps).await;
         log.borrow_mut().folded(work, &steps);
         Ok(())
     }

@@ -1,22 +1,22 @@
 //! The consumer of the webhook queue: folds events into account records.
 
-mod chronicle;
 mod handler;
+mod history;
 mod summary;
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use mono_sync::startup::Startup;
 
-use chronicle::Chronicle;
 use handler::Processor;
+use history::History;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let startup = Startup::of_process(Patience::SHORT)?;
+    let startup = Startup::of_process(Timeouts::SHORT)?;
     let processor = &Processor {
-        chronicle: Chronicle(startup.events()?),
+        history: History(startup.events()?),
         accounts: startup.accounts()?,
         imports: startup.import_queue()?,
         dead_letters: startup.webhook_dead_letters()?,

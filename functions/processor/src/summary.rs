@@ -3,7 +3,7 @@
 use mono_sync::account::{Fact, Step};
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::Work;
-use mono_sync::event::{Event, Meaning};
+use mono_sync::event::{Event, Interpretation};
 use mono_sync::history::Effect;
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ impl Summary {
     pub(crate) fn folded(&mut self, work: &[Work<Event>], steps: &[Step]) {
         let mut steps = steps.iter();
         for event in work.iter().map(|work| &work.content) {
-            let Meaning::Fact(account_id, fact) = &event.meaning else {
+            let Interpretation::Fact(account_id, fact) = &event.interpretation else {
                 continue;
             };
             self.unknown_values += usize::from(Fact::has_unknown_value(fact));
@@ -56,7 +56,9 @@ impl Summary {
     /// Those of an account's events that say nothing.
     pub(crate) fn ignored_of(&mut self, work: &[Work<Event>], known: bool) {
         let events = work.iter().map(|work| &work.content);
-        for event in events.filter(|event| matches!(event.meaning, Meaning::Nothing(_))) {
+        for event in
+            events.filter(|event| matches!(event.interpretation, Interpretation::Nothing(_)))
+        {
             self.ignored(event, known);
         }
     }
@@ -70,8 +72,8 @@ impl Summary {
 
     fn push(&mut self, event: &Event, account_id: Option<&AccountId>, effect: Effect) {
         self.events.push(Line {
-            event: event.label.kind.clone(),
-            event_id: event.label.event_id.clone(),
+            event: event.identity.kind.clone(),
+            event_id: event.identity.event_id.clone(),
             account_id: account_id.cloned(),
             effect,
         });

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use lambda_runtime::{Context, Error};
-use mono_sync::account::{Candidate, Shortlist, Want};
+use mono_sync::account::{Candidate, RefreshAction, Shortlist};
 use mono_sync::business_day::BusinessDay;
 use mono_sync::invocation::Invocation;
 use mono_sync::queue::{Job, JobQueue};
 use mono_sync::refresh_job::RefreshJob;
-use mono_sync::spending::{Naira, Prices, Purse, Reason};
+use mono_sync::spending::{CallReason, Naira, Prices, Purse};
 use mono_sync::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
 use mono_sync::telemetry;
 use mono_sync::timestamp::Timestamp;
@@ -232,18 +232,18 @@ impl Run<'_> {
 }
 
 /// A probe has to be a call that Mono charges.
-const fn is_probe(want: &Want) -> bool {
-    matches!(want, Want::Sync(_) | Want::Link { .. })
+const fn is_probe(want: &RefreshAction) -> bool {
+    matches!(want, RefreshAction::Sync(_) | RefreshAction::Link { .. })
 }
 
 impl Plan {
-    fn count(&mut self, want: &Want) {
+    fn count(&mut self, want: &RefreshAction) {
         *match want {
-            Want::Sync(Reason::WeakEvidence) => &mut self.weak_evidence,
-            Want::Sync(_) => &mut self.scheduled,
-            Want::Job { .. } => &mut self.job_follow_up,
-            Want::Link { .. } => &mut self.link_check,
-            Want::Import(_) => &mut self.import,
+            RefreshAction::Sync(CallReason::WeakEvidence) => &mut self.weak_evidence,
+            RefreshAction::Sync(_) => &mut self.scheduled,
+            RefreshAction::Job { .. } => &mut self.job_follow_up,
+            RefreshAction::Link { .. } => &mut self.link_check,
+            RefreshAction::Import(_) => &mut self.import,
         } += 1;
     }
 }

@@ -3,7 +3,7 @@
 mod handler;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use mono_sync::startup::Startup;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use handler::Planner;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let startup = Startup::of_process(Patience::LONG)?;
+    let startup = Startup::of_process(Timeouts::LONG)?;
     let planner = &Planner {
         accounts: startup.accounts()?,
         ledger: startup.ledger()?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
-use mono_sync::account::{SyncOutcome, Trouble};
+use mono_sync::account::{CallError, SyncOutcome};
 use mono_sync::account_id::AccountId;
 use mono_sync::batch::Batch;
 use mono_sync::breaker::{Admission, Breaker};
@@ -75,7 +75,7 @@ impl Worker {
         let is_probe = admission == Admission::Probe;
         match self.syncer.refresh(account_id, *planned_at, invocation).await {
             Ok(refreshed) => {
-                self.heed(&refreshed, breaker, is_probe).await;
+                self.record_result(&refreshed, breaker, is_probe).await;
                 log(request_id, account_id, &refreshed);
                 Ok(())
             }
@@ -122,15 +122,15 @@ impl Worker {
     }
 
     /// What Mono's answer means for all accounts.
-    async fn heed(&self, refreshed: &Refreshed, seen: Breaker, is_probe: bool) {
+    async fn record_result(&self, refreshed: &Refreshed, seen: Breaker, is_probe: bool) {
         let now = Timestamp::now();
         let accounts = &self.syncer.accounts;
         let heeded = match refreshed.trouble() {
-            Some(Trouble::RateLimited { retry_after }) => {
+            Some(CallError::RateLimited { retry_after }) => {
                 let until = now + retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
                 accounts.change_breaker(|breaker| breaker.after_wish(until)).await
             }
-            Some(trouble) if trouble.may_be_of_all() => {
+            Some(call_error) if call_error.may_affect_all_accounts() => {
                 let failed = |breaker: Breaker| {
                     if is_probe {
                         breaker.after_failed_probe(now)
@@ -172,7 +172,7 @@ fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
             (outcome, Some("job_follow_up"))
         }
         Refreshed::Checked => ("checked", Some("link_check")),
-        Refreshed::Unanswered(trouble) => (trouble.as_str(), Some("unanswered")),
+        Refreshed::Unanswered(call_error) => (call_error.as_str(), Some("unanswered")),
         Refreshed::ImportAskedFor => ("import", None),
         Refreshed::Unwanted => ("unwanted", None),
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use mono_sync::startup::Startup;
 
 use handler::Worker;
@@ -16,7 +16,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(45);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let startup = Startup::of_process(Patience::SHORT)?;
+    let startup = Startup::of_process(Timeouts::SHORT)?;
     let worker = &Worker { syncer: startup.syncer(MONO_LIMIT)?, queue: startup.refresh_queue()? };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| worker.work(event).await)).await
 }

@@ -44,8 +44,8 @@ impl Webhook {
         let verified = timeout_at(*deadline, self.verify(request)).await;
         let verified = verified.unwrap_or_else(|_| Err(VerificationError::late()));
         let verified = verified.map_err(|error| match error {
-            VerificationError::Refused(_) => Problem::WebhookSecretInvalid,
-            VerificationError::Unreadable(_) => {
+            VerificationError::InvalidSecret(_) => Problem::WebhookSecretInvalid,
+            VerificationError::SecretUnavailable(_) => {
                 error!(request_id, %error, "nothing can be verified");
                 Problem::StoreUnavailable
             }

@@ -4,14 +4,14 @@ mod handler;
 
 use lambda_http::{Error, Request, service_fn};
 use mono_sync::api;
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use mono_sync::startup::Startup;
 
 use handler::Webhook;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let startup = Startup::of_process(Patience::SHORT)?;
+    let startup = Startup::of_process(Timeouts::SHORT)?;
     let webhook = &Webhook { secrets: startup.webhook_secret()?, queue: startup.webhook_queue()? };
     api::serve(service_fn(async move |request: Request| webhook.answer(request).await)).await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Account;
-use super::order::{Evidence, OrderKey, Rank, ShortHash};
+use super::order::{OrderKey, Rank, ShortHash, TimeSource};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
 
@@ -51,17 +51,17 @@ pub enum SyncOutcome {
     /// Mono says that it could not be done.
     Failed {
         /// Why, in Mono's words.
-        error: MonoError,
+        error: ProviderError,
         /// Mono's job, where named.
         job_id: Option<String>,
     },
     /// Mono does not know the account.
     NotFound {
         /// Mono's words for it.
-        error: MonoError,
+        error: ProviderError,
     },
     /// Nothing was learnt of the account.
-    Trouble(Trouble),
+    NoResult(CallError),
 }
 
 /// What a sync is to refresh. Mono's current API has a call for transactions and one for the
@@ -76,16 +76,16 @@ pub enum SyncData {
 
 /// Why a call to Mono taught nothing about the account, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CallError {
     /// No answer in time. Mono may have done it: the webhook will tell.
     TimedOut,
     /// Mono answered with a server error, or the connection broke. Mono may have done it.
     Unavailable,
     /// Mono's answer could not be read. For an operator to look into.
-    Unusable(MonoError),
+    Unusable(ProviderError),
     /// Mono refused this system, whatever the account: the key (401), the wallet (402) or the plan
     /// (403). Nothing was begun.
-    Refused(MonoError),
+    Refused(ProviderError),
     /// Mono asked to slow down (429): nothing was begun.
     RateLimited {
         /// How long Mono wants to be left alone, where it says so.
@@ -104,7 +104,7 @@ pub enum Trouble {
 
 /// Why something failed, in Mono's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MonoError {
+pub struct ProviderError {
     /// Mono's code (`SYNC_ERROR`). Where it gave none: `JOB_FAILED`, `UNREADABLE_ANSWER`,
     /// `ANSWER_TOO_LARGE`, or `HTTP_` and the status.
     pub code: String,
@@ -121,7 +121,7 @@ impl SyncOutcome {
             Self::ReauthorisationRequired { .. } => "reauthorisation_required",
             Self::Failed { .. } => "failed",
             Self::NotFound { .. } => "not_found",
-            Self::Trouble(trouble) => trouble.as_str(),
+            Self::NoResult(call_error) => call_error.as_str(),
         }
     }
 
@@ -129,12 +129,12 @@ impl SyncOutcome {
     pub const fn reached_mono(&self) -> bool {
         !matches!(
             self,
-            Self::Trouble(
-                Trouble::RateLimited { .. }
-                    | Trouble::NotConnected
-                    | Trouble::Refused(_)
-                    | Trouble::BudgetExhausted { .. }
-                    | Trouble::Unmetered
+            Self::NoResult(
+                CallError::RateLimited { .. }
+                    | CallError::NotConnected
+                    | CallError::Refused(_)
+                    | CallError::BudgetExhausted { .. }
+                    | CallError::Unmetered
             )
         )
     }
@@ -146,27 +146,27 @@ impl SyncOutcome {
 
     /// Whether Mono was asked at all, as far as is known.
     pub const fn is_attempt(&self) -> bool {
-        !matches!(self, Self::Trouble(Trouble::BudgetExhausted { .. } | Trouble::Unmetered))
+        !matches!(self, Self::NoResult(CallError::BudgetExhausted { .. } | CallError::Unmetered))
     }
 
     /// Whether the outcome is known, or a webhook may still report it. A sync without an outcome is retried
     /// soon.
-    pub const fn may_be_told(&self) -> bool {
-        self.reached_mono() && !matches!(self, Self::Trouble(Trouble::Unavailable))
+    pub const fn may_be_reported(&self) -> bool {
+        self.reached_mono() && !matches!(self, Self::NoResult(CallError::Unavailable))
     }
 }
 
 /// The words of what is wrong with the whole system, and says nothing of an account: Mono refuses us, is
 /// down, or cannot be reached.
-pub(super) const SYSTEM_TROUBLE: [&str; 3] = ["refused", "unavailable", "not_connected"];
+pub(super) const SYSTEM_ERRORS: [&str; 3] = ["refused", "unavailable", "not_connected"];
 
 impl SyncOutcome {
     /// What Mono says went wrong, where it says so.
-    pub const fn error(&self) -> Option<&MonoError> {
+    pub const fn error(&self) -> Option<&ProviderError> {
         match self {
             Self::Failed { error, .. }
             | Self::NotFound { error }
-            | Self::Trouble(Trouble::Unusable(error) | Trouble::Refused(error)) => Some(error),
+            | Self::NoResult(CallError::Unusable(error) | CallError::Refused(error)) => Some(error),
             _ => None,
         }
     }
@@ -178,13 +178,13 @@ impl SyncOutcome {
                 Self::Failed { error: error.without_name_of(account), job_id }
             }
             Self::NotFound { error } => Self::NotFound { error: error.without_name_of(account) },
-            Self::Trouble(trouble) => Self::Trouble(trouble.without_name_of(account)),
+            Self::NoResult(call_error) => Self::NoResult(call_error.without_name_of(account)),
             told => told,
         }
     }
 }
 
-impl Trouble {
+impl CallError {
     /// The same without the holder's name in Mono's sentence.
     pub fn without_name_of(self, account: &Account) -> Self {
         match self {
@@ -195,7 +195,7 @@ impl Trouble {
     }
 }
 
-impl MonoError {
+impl ProviderError {
     /// The same without the words of the holder's name.
     pub fn without_name_of(self, account: &Account) -> Self {
         // With the marks that stand for themselves behind a letter.
@@ -219,9 +219,9 @@ impl MonoError {
     }
 }
 
-impl Trouble {
+impl CallError {
     /// Whether the same call may succeed within seconds.
-    pub const fn may_pass(&self) -> bool {
+    pub const fn is_transient(&self) -> bool {
         match self {
             Self::TimedOut
             | Self::Unavailable
@@ -234,7 +234,7 @@ impl Trouble {
 
     /// Whether it may be alike for every account: Mono refuses the key, the payment or the plan, is down, does not
     /// answer, or answers with nothing that can be read.
-    pub const fn may_be_of_all(&self) -> bool {
+    pub const fn may_affect_all_accounts(&self) -> bool {
         match self {
             Self::TimedOut
             | Self::Unavailable
@@ -269,11 +269,11 @@ impl SyncAttempt {
     /// The place of what it says of the account.
     pub fn outcome_order(&self) -> OrderKey {
         let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
-        self.order_at(self.ended_at, if demands { Rank::Demand } else { Rank::Sync })
+        self.order_at(self.ended_at, if demands { Rank::ReauthRequired } else { Rank::Sync })
     }
 
     fn order_at(&self, at: Timestamp, rank: Rank) -> OrderKey {
         let name = format!("{} {} {}", self.started_at, self.ended_at, self.outcome.as_str());
-        OrderKey { at, rank, evidence: Evidence::Strong, event: ShortHash::of(&name) }
+        OrderKey { at, rank, time_source: TimeSource::Event, event: ShortHash::of(&name) }
     }
 }

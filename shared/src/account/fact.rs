@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::attempt::{SyncAttempt, SyncOutcome};
 use super::import::ImportState;
-use super::order::{Evidence, OrderKey, Rank, ShortHash};
+use super::order::{OrderKey, Rank, ShortHash, TimeSource};
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
 
@@ -28,7 +28,7 @@ impl Fact {
     /// Whether it reports a pull that can make an import due.
     pub fn may_bring_transactions(&self) -> bool {
         match self {
-            Self::Webhook(Webhook { news: News::Updated(update), .. }) => {
+            Self::Webhook(Webhook { body: EventBody::Updated(update), .. }) => {
                 update.is_confirmed_pull() || update.brought_transactions()
             }
             Self::Attempt(SyncAttempt { outcome, .. }) | Self::Answer(Answer { outcome, .. }) => {
@@ -42,7 +42,7 @@ impl Fact {
     pub fn has_unreadable_balance(&self) -> bool {
         matches!(
             self,
-            Self::Webhook(Webhook { news: News::Updated(update), .. })
+            Self::Webhook(Webhook { body: EventBody::Updated(update), .. })
                 if update.balance == SentBalance::Unreadable
         )
     }
@@ -52,12 +52,12 @@ impl Fact {
         let Self::Webhook(webhook) = self else {
             return false;
         };
-        match &webhook.news {
-            News::Updated(update) => {
+        match &webhook.body {
+            EventBody::Updated(update) => {
                 matches!(update.data_status, Some(DataStatus::Settled(SettledStatus::Other(_))))
                     || matches!(update.sync_status, Some(SyncStatus::Other(_)))
             }
-            News::Job(job, _) => matches!(job.state, JobState::Other(_)),
+            EventBody::Job(job) => matches!(job.state, JobState::Other(_)),
             _ => false,
         }
     }
@@ -90,7 +90,7 @@ impl LinkCheck {
     /// Its place among all facts.
     pub fn order(self) -> OrderKey {
         let event = ShortHash::of("link check");
-        OrderKey { at: self.at, rank: Rank::Unlinked, evidence: Evidence::Strong, event }
+        OrderKey { at: self.at, rank: Rank::Unlinked, time_source: TimeSource::Event, event }
     }
 }
 
@@ -110,8 +110,8 @@ impl Answer {
         let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
         OrderKey {
             at: self.at,
-            rank: if demands { Rank::Demand } else { Rank::Sync },
-            evidence: Evidence::Strong,
+            rank: if demands { Rank::ReauthRequired } else { Rank::Sync },
+            time_source: TimeSource::Event,
             event: ShortHash::of(self.outcome.as_str()),
         }
     }
@@ -135,12 +135,12 @@ pub struct Webhook {
     /// `meta.ref`: the fintech's own reference, as it gave it to Mono when linking.
     pub reference: Option<String>,
     /// What the event says.
-    pub news: News,
+    pub body: EventBody,
 }
 
 /// What a webhook event says, by kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum EventBody {
     /// `account_connected`.
     Connected {
         /// Mono's id of the customer.
@@ -157,19 +157,9 @@ pub enum News {
     /// `account_unlinked`.
     Unlinked,
     /// `jobs.update`.
-    Job(Job, JobDemand),
+    Job(Job),
     /// `sync_failed`.
     SyncFailed,
-}
-
-/// Whether a job's status says that the bank wants the customer (`REAUTHORISATION_REQUIRED`, in
-/// Mono's changelog of September 2024).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobDemand {
-    /// It does.
-    Reauthorisation,
-    /// It does not.
-    Nothing,
 }
 
 /// The content of an `account_updated`. Everything is optional: older and partial events leave out
@@ -374,21 +364,28 @@ pub enum JobState {
     Finished,
     /// `failed`.
     Failed,
+    /// `REAUTHORISATION_REQUIRED`: the bank asks for authentication again [Mono's changelog of September 2024].
+    ReauthorisationRequired,
     /// A value this version does not know, as it came.
     Other(String),
 }
 
 impl JobState {
-    /// Reads Mono's word, in any case. A job that ended because the bank wants the customer has
-    /// failed.
+    /// Reads Mono's word, in any case.
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_uppercase().as_str() {
             "PROCESSING" | "RUNNING" => Self::Running,
             "LINKING" => Self::Linking,
             "FINISHED" | "SUCCESSFUL" | "SUCCESS" => Self::Finished,
-            "FAILED" | "REAUTHORISATION_REQUIRED" => Self::Failed,
+            "FAILED" => Self::Failed,
+            "REAUTHORISATION_REQUIRED" => Self::ReauthorisationRequired,
             _ => Self::Other(word.to_owned()),
         }
+    }
+
+    /// Whether the job has ended without data.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed | Self::ReauthorisationRequired)
     }
 
     /// The word it is stored as.
@@ -398,6 +395,7 @@ impl JobState {
             Self::Linking => "linking",
             Self::Finished => "finished",
             Self::Failed => "failed",
+            Self::ReauthorisationRequired => "reauthorisation_required",
             Self::Other(word) => word,
         }
     }
@@ -432,28 +430,29 @@ pub struct Institution {
 
 impl Webhook {
     /// Gives the event its place: by Mono's `timestamp` where it carries one that is not ahead of
-    /// the receipt by more than [`CLOCK_SKEW`](Self::CLOCK_SKEW), else, as weak evidence, by the
+    /// the receipt by more than [`CLOCK_SKEW`](Self::CLOCK_SKEW), else, as weak time_source, by the
     /// receipt. `event_key` is what tells it from other events.
     pub fn new(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,
         event_key: &str,
         reference: Option<String>,
-        news: News,
+        body: EventBody,
     ) -> Self {
-        let (at, evidence) = Self::occurred_at(timestamp, received_at);
-        let order = OrderKey { at, rank: news.rank(), evidence, event: ShortHash::of(event_key) };
-        Self { order, reference, news }
+        let (at, time_source) = Self::occurred_at(timestamp, received_at);
+        let order =
+            OrderKey { at, rank: body.rank(), time_source, event: ShortHash::of(event_key) };
+        Self { order, reference, body }
     }
 
     /// When an event happened, as far as known.
     pub fn occurred_at(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,
-    ) -> (Timestamp, Evidence) {
+    ) -> (Timestamp, TimeSource) {
         match timestamp.filter(|at| *at <= received_at + Self::CLOCK_SKEW) {
-            Some(at) => (at, Evidence::Strong),
-            None => (received_at, Evidence::Weak),
+            Some(at) => (at, TimeSource::Event),
+            None => (received_at, TimeSource::Receipt),
         }
     }
 
@@ -461,20 +460,19 @@ impl Webhook {
     pub const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(30);
 }
 
-impl News {
+impl EventBody {
     fn rank(&self) -> Rank {
         match self {
             Self::Connected { .. } => Rank::Connected,
             Self::Updated(update) => match update.sync_status {
-                Some(SyncStatus::ReauthorisationRequired) => Rank::Demand,
+                Some(SyncStatus::ReauthorisationRequired) => Rank::ReauthRequired,
                 _ => Rank::Updated,
             },
-            Self::ReauthorisationRequired | Self::Job(_, JobDemand::Reauthorisation) => {
-                Rank::Demand
-            }
+            Self::ReauthorisationRequired => Rank::ReauthRequired,
             Self::Reauthorized => Rank::Reauthorized,
             Self::Unlinked => Rank::Unlinked,
-            Self::Job(_, JobDemand::Nothing) => Rank::Job,
+            Self::Job(Job { state: JobState::ReauthorisationRequired, .. }) => Rank::ReauthRequired,
+            Self::Job(_) => Rank::Job,
             Self::SyncFailed => Rank::SyncFailed,
         }
     }

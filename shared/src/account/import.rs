@@ -47,12 +47,12 @@ pub struct Gap {
     /// When they were last looked at.
     pub tried: Timestamp,
     /// Why.
-    pub doubt: Doubt,
+    pub reason: GapReason,
 }
 
 /// Why some days have to be looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Doubt {
+pub enum GapReason {
     /// Mono's answer was not whole, had unreadable rows, or was not known to be all there is.
     NotWhole,
     /// The answer lacked more than half of the rows. They go if a later import says so again.
@@ -110,9 +110,9 @@ pub enum ImportRefusal {
     /// There is no such account.
     Unknown,
     /// What was asked for is in the table already.
-    Satisfied,
+    UpToDate,
     /// Another import is under way that sees to it.
-    SeenTo,
+    Covered,
     /// Another import is under way that may have begun too early for it.
     Busy,
 }
@@ -165,7 +165,7 @@ impl Account {
         carried_on_from: Option<[u8; 8]>,
         now: Timestamp,
     ) -> Result<Self, ImportRefusal> {
-        if self.is_unseen() {
+        if self.is_unknown() {
             return Err(ImportRefusal::Unknown);
         }
         if self.import == Some(lease) {
@@ -175,13 +175,13 @@ impl Account {
         let is_imported =
             self.imported() >= Some(lease.pull) || self.is_of_imported_job(lease.pull);
         if is_imported && carried_on_from.is_none() {
-            return Err(ImportRefusal::Satisfied);
+            return Err(ImportRefusal::UpToDate);
         }
         let held = self.import.filter(|held| now < held.until);
         if let Some(held) = held.filter(|held| Some(held.holder) != carried_on_from) {
             // The holder's own message, delivered again, must not count on itself.
             let seen_to = held.holder != lease.holder && held.pull >= lease.pull;
-            return Err(if seen_to { ImportRefusal::SeenTo } else { ImportRefusal::Busy });
+            return Err(if seen_to { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
         Ok(Self { import: Some(lease), import_deferred_until: None, ..self.clone() })
     }
@@ -190,7 +190,7 @@ impl Account {
     /// lease is released, unless it is another's by now. `None` if the record is gone meanwhile: it
     /// is not to be made again.
     pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd) -> Option<Self> {
-        if self.is_unseen() {
+        if self.is_unknown() {
             return None;
         }
         let mut ended = match end {
@@ -206,7 +206,7 @@ impl Account {
         Some(ended)
     }
 
-    fn is_unseen(&self) -> bool {
+    fn is_unknown(&self) -> bool {
         *self == Self::new(self.id.clone())
     }
 
@@ -215,7 +215,7 @@ impl Account {
     /// in its answer may merely be missing at present.
     pub fn has_whole_statement(&self, now: Timestamp) -> bool {
         let registers = &self.registers;
-        let fresh = matches!(self.standing(now).status, Status::Healthy | Status::Partial);
+        let fresh = matches!(self.status_since(now).status, Status::Healthy | Status::Partial);
         let told = match registers.availability.as_ref().map(|held| &held.value) {
             None => registers.has_transactions,
             Some(held) => {

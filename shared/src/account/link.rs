@@ -6,7 +6,7 @@
 //! that shows the account holds only until the next sync.
 
 use super::refresh::{LONGEST_BACKOFF, SHORTEST_BACKOFF};
-use super::{Account, Evidence, Mark, OrderKey};
+use super::{Account, Mark, OrderKey, TimeSource};
 use crate::timestamp::Timestamp;
 
 /// How things stand between an account and its link.
@@ -47,14 +47,15 @@ impl Account {
         let Some(heard) = registers.unlinked.newest().map(|heard| heard.order) else {
             return Link::Linked;
         };
-        let (linked, vouched) =
-            (place(registers.linked.as_ref()), place(registers.vouched.as_ref()));
+        let (linked, confirmed_linked) =
+            (place(registers.linked.as_ref()), place(registers.confirmed_linked.as_ref()));
         let ended = self.ended();
-        if let Some(ended) = ended.filter(|ended| Some(*ended) > vouched) {
+        if let Some(ended) = ended.filter(|ended| Some(*ended) > confirmed_linked) {
             // Where Mono has shown the account after its end, another read would prove nothing: only an event
             // with a time of its own reopens it.
             let reopens = |order: &OrderKey| {
-                *order > ended && (vouched < Some(heard) || order.evidence == Evidence::Strong)
+                *order > ended
+                    && (confirmed_linked < Some(heard) || order.time_source == TimeSource::Event)
             };
             if !linked.is_some_and(|linked| reopens(&linked)) {
                 return match self.sign_of_life().filter(reopens) {
@@ -64,13 +65,15 @@ impl Account {
             }
         }
         let ending = ended.map_or(heard, |ended| ended.max(heard));
-        if vouched >= Some(ending) {
+        if confirmed_linked >= Some(ending) {
             return Link::Linked;
         }
         match linked.filter(|linked| *linked > ending) {
             None => Link::InDoubt { since: ending.at, ended_at: Some(ending.at) },
             // A retry can have brought it from before the unlinking.
-            Some(linked) if linked.evidence == Evidence::Weak && !self.is_proven_since(ending) => {
+            Some(linked)
+                if linked.time_source == TimeSource::Receipt && !self.is_proven_since(ending) =>
+            {
                 let is_checked = registers.link_checked >= Some(linked.at);
                 let ended_at = is_checked.then_some(ending.at);
                 Link::InDoubt { since: linked.at, ended_at }
@@ -86,7 +89,7 @@ impl Account {
         let heard = registers.unlinked.newest()?.order;
         let is_proven_before = |sync: OrderKey| {
             let mut pulls = self.confirmed_pulls().filter(|pull| *pull > heard && *pull < sync);
-            pulls.any(|pull| pull.evidence == Evidence::Strong)
+            pulls.any(|pull| pull.time_source == TimeSource::Event)
         };
         let not_found = place(registers.not_found.as_ref()).filter(|sync| !is_proven_before(*sync));
         place(registers.gone.as_ref()).max(not_found)
@@ -116,7 +119,7 @@ impl Account {
                 let due = at + at.since(heard.at).max(LONGEST_BACKOFF);
                 let checked = registers.link_checked.filter(|checked| *checked >= due);
                 let due = checked.map_or(due, |checked| backed_off(checked, due));
-                (place(registers.vouched.as_ref()) < Some(heard)).then_some((ending, due))
+                (place(registers.confirmed_linked.as_ref()) < Some(heard)).then_some((ending, due))
             }
         }
     }
@@ -148,15 +151,16 @@ impl Account {
     /// When a former link ended, if one did.
     pub(super) fn former_link_ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
-        let vouched = registers.vouched.as_ref().map(|vouched| vouched.order);
-        let heard = registers
-            .unlinked
-            .newest_that(|order| order.evidence == Evidence::Strong || Some(order) > vouched);
+        let confirmed_linked =
+            registers.confirmed_linked.as_ref().map(|confirmed_linked| confirmed_linked.order);
+        let heard = registers.unlinked.newest_that(|order| {
+            order.time_source == TimeSource::Event || Some(order) > confirmed_linked
+        });
         heard.map(|heard| heard.order).max(self.ended())
     }
 
     fn is_proven_since(&self, ending: OrderKey) -> bool {
-        self.confirmed_pulls().any(|pull| pull.evidence == Evidence::Strong && pull > ending)
+        self.confirmed_pulls().any(|pull| pull.time_source == TimeSource::Event && pull > ending)
     }
 }
 

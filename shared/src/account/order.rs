@@ -17,7 +17,7 @@ pub struct OrderKey {
     /// Settles facts of the same millisecond and rank.
     pub event: ShortHash,
     /// Whether `at` is Mono's word or only the receipt.
-    pub evidence: Evidence,
+    pub time_source: TimeSource,
 }
 
 /// Which of two facts of the same millisecond counts as the later. Bad news wins over good news:
@@ -32,18 +32,18 @@ pub enum Rank {
     Updated,
     Sync,
     /// Any fact that says that the bank wants the customer.
-    Demand,
+    ReauthRequired,
     Unlinked,
 }
 
 /// How well the time of a fact is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Evidence {
+pub enum TimeSource {
     /// The time is the receipt, since the event carried none that could be believed: a retry may
     /// have brought it up to 48 hours late.
-    Weak,
+    Receipt,
     /// The time is that of the event.
-    Strong,
+    Event,
 }
 
 /// Four bytes of SHA-256: enough to tell two events of one account and one millisecond apart, and
@@ -86,11 +86,11 @@ impl ShortHash {
 }
 
 impl OrderKey {
-    /// Six bytes of milliseconds, big-endian, one of rank and evidence, four of hash.
+    /// Six bytes of milliseconds, big-endian, one of rank and time_source, four of hash.
     pub fn to_bytes(self) -> [u8; 11] {
         let mut bytes = [0; 11];
         bytes[..6].copy_from_slice(&self.at.to_bytes());
-        bytes[6] = (self.rank as u8) << 1 | self.evidence as u8;
+        bytes[6] = (self.rank as u8) << 1 | self.time_source as u8;
         bytes[7..].copy_from_slice(&self.event.0);
         bytes
     }
@@ -114,11 +114,11 @@ impl OrderKey {
         let (at, [flags, event @ ..]) = bytes.split_first_chunk()? else {
             return None;
         };
-        let evidence = if flags & 1 == 1 { Evidence::Strong } else { Evidence::Weak };
+        let time_source = if flags & 1 == 1 { TimeSource::Event } else { TimeSource::Receipt };
         let key = Self {
             at: Timestamp::from_bytes(*at),
             rank: Rank::ALL.into_iter().find(|rank| *rank as u8 == flags >> 1)?,
-            evidence,
+            time_source,
             event: ShortHash(event.try_into().ok()?),
         };
         (key.to_bytes() == bytes).then_some(key)
@@ -133,7 +133,7 @@ impl Rank {
         Self::Reauthorized,
         Self::Updated,
         Self::Sync,
-        Self::Demand,
+        Self::ReauthRequired,
         Self::Unlinked,
     ];
 }
@@ -144,12 +144,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn keys() -> impl Strategy<Value = OrderKey> {
-        let evidence = prop_oneof![Just(Evidence::Weak), Just(Evidence::Strong)];
-        (any::<u64>(), proptest::sample::select(&Rank::ALL[..]), evidence, any::<[u8; 4]>())
-            .prop_map(|(millis, rank, evidence, event)| OrderKey {
+        let time_source = prop_oneof![Just(TimeSource::Receipt), Just(TimeSource::Event)];
+        (any::<u64>(), proptest::sample::select(&Rank::ALL[..]), time_source, any::<[u8; 4]>())
+            .prop_map(|(millis, rank, time_source, event)| OrderKey {
                 at: Timestamp::from_millis(millis),
                 rank,
-                evidence,
+                time_source,
                 event: ShortHash(event),
             })
     }
@@ -157,22 +157,22 @@ mod tests {
     #[test]
     fn the_ranks_stand_in_the_order_that_settles_a_millisecond() {
         assert!(Rank::ALL.is_sorted());
-        assert!(Rank::Updated < Rank::Sync && Rank::Sync < Rank::Demand);
+        assert!(Rank::Updated < Rank::Sync && Rank::Sync < Rank::ReauthRequired);
     }
 
     #[test]
     fn stored_bytes_never_change_their_meaning() {
-        let key = |rank, evidence| OrderKey {
+        let key = |rank, time_source| OrderKey {
             at: Timestamp::from_millis(0x0102_0304_0506),
             rank,
-            evidence,
+            time_source,
             event: ShortHash([7, 8, 9, 10]),
         };
         for (stored, rank) in (0..).zip(Rank::ALL) {
             let weak = [1, 2, 3, 4, 5, 6, stored << 1, 7, 8, 9, 10];
-            assert_eq!(key(rank, Evidence::Weak).to_bytes(), weak, "{rank:?}");
+            assert_eq!(key(rank, TimeSource::Receipt).to_bytes(), weak, "{rank:?}");
         }
-        assert_eq!(key(Rank::Unlinked, Evidence::Strong).to_bytes()[6], 0b1111);
+        assert_eq!(key(Rank::Unlinked, TimeSource::Event).to_bytes()[6], 0b1111);
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Account, JobState, Link, OrderKey, RefreshPolicy};
-use crate::spending::Reason;
+use super::{Account, Link, OrderKey, RefreshPolicy};
+use crate::spending::CallReason;
 use crate::timestamp::Timestamp;
 
 /// What is to be done about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum RefreshAction {
     /// A sync, which Mono charges when it brings new data.
-    Sync(Reason),
+    Sync(CallReason),
     /// A poll of a job at Mono: no webhook has reported its end.
     Job {
         /// Mono's id of it.
@@ -25,7 +25,7 @@ pub enum Want {
     Import(OrderKey),
 }
 
-impl Want {
+impl RefreshAction {
     /// Whether the account is marked as queued. Only a sync is: all else settles itself when it is done,
     /// and a mark could stand in the way of the next sync.
     pub const fn is_marked(&self) -> bool {
@@ -43,8 +43,8 @@ const JOB_INTEREST: Duration = Duration::from_hours(2);
 impl Account {
     /// What is to be queued for the account at this time. No sync is queued twice for one and the same
     /// due time within about an interval; should a message be lost, the account is queued again then.
-    /// What is not [marked](Want::is_marked) is queued by each plan.
-    pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Want> {
+    /// What is not [marked](RefreshAction::is_marked) is queued by each plan.
+    pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<RefreshAction> {
         if let Some(import) = self.deferred_import(now) {
             return Some(import);
         }
@@ -52,7 +52,7 @@ impl Account {
         if let Some((id, asked_from)) = self.job_to_follow(now)
             && now < asked_from + JOB_INTEREST
         {
-            return Some(Want::Job { id });
+            return Some(RefreshAction::Job { id });
         }
         let (want, due) = self.due(now, policy)?;
         // A lease that outlives its sync is that of one that died, whatever its echo made due since.
@@ -71,7 +71,7 @@ impl Account {
         planned_at: Timestamp,
         now: Timestamp,
         policy: RefreshPolicy,
-    ) -> Option<Want> {
+    ) -> Option<RefreshAction> {
         if let Some(import) = self.deferred_import(now) {
             return Some(import);
         }
@@ -80,7 +80,7 @@ impl Account {
         if let Some((id, asked_from)) = self.job_to_follow(now)
             && planned_at < asked_from + JOB_INTEREST
         {
-            return Some(Want::Job { id });
+            return Some(RefreshAction::Job { id });
         }
         let attempted = self.is_attempted_since(planned_at);
         self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)
@@ -94,25 +94,29 @@ impl Account {
     }
 
     /// Why a sync that was planned is made.
-    pub fn reason_to_refresh(&self) -> Reason {
-        if self.weak_news().is_some() { Reason::WeakEvidence } else { Reason::Scheduled }
+    pub fn reason_to_refresh(&self) -> CallReason {
+        if self.weak_fact_to_verify().is_some() {
+            CallReason::WeakEvidence
+        } else {
+            CallReason::Scheduled
+        }
     }
 
-    fn deferred_import(&self, now: Timestamp) -> Option<Want> {
+    fn deferred_import(&self, now: Timestamp) -> Option<RefreshAction> {
         self.import_deferred_until.filter(|until| *until <= now)?;
-        self.import_due().map(Want::Import)
+        self.import_due().map(RefreshAction::Import)
     }
 
     /// What is due, and since when. Nothing while a pull is under way or the last sync too recent.
-    fn due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<(Want, Timestamp)> {
+    fn due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<(RefreshAction, Timestamp)> {
         let cooling_down = self.cooldown_until.is_some_and(|until| now < until);
         if cooling_down || self.is_syncing(now) {
             return None;
         }
         let due = self.next_refresh_at(policy).filter(|due| *due <= now)?;
         let want = match self.link_check_due() {
-            Some((ending, _)) => Want::Link { ending },
-            None => Want::Sync(self.reason_to_refresh()),
+            Some((ending, _)) => RefreshAction::Link { ending },
+            None => RefreshAction::Sync(self.reason_to_refresh()),
         };
         Some((want, due))
     }
@@ -133,9 +137,8 @@ impl Account {
         let job = self.registers.job.as_ref();
         let is_told = pull.is_some_and(|pull| {
             pull.value.job_id.as_ref() == Some(id) || pull.order.at > attempt.order.at
-        }) || job.is_some_and(|job| {
-            job.value.id.as_ref() == Some(id) && job.value.state == JobState::Failed
-        });
+        }) || job
+            .is_some_and(|job| job.value.id.as_ref() == Some(id) && job.value.state.is_failure());
         let asked_from = attempt.order.at + JOB_PATIENCE;
         (!is_told && !self.is_unlinked() && asked_from <= now).then(|| (id.clone(), asked_from))
     }

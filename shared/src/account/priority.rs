@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Account, Status, Want};
+use super::{Account, RefreshAction, Status};
 use crate::spending::{CallKind, Naira, Prices};
 use crate::timestamp::Timestamp;
 
@@ -29,20 +29,21 @@ enum Urgency {
 
 impl Account {
     /// Its place among all for which something is to be done.
-    pub fn priority(&self, want: &Want) -> Priority {
-        let is_reauthorised = || self.settled_standing().status == Status::ReauthorisationPending;
+    pub fn priority(&self, want: &RefreshAction) -> Priority {
+        let is_reauthorised =
+            || self.status_without_sync().status == Status::ReauthorisationPending;
         let urgency = match want {
-            Want::Import(_) => Urgency::Import,
-            Want::Link { .. } => Urgency::Link,
-            Want::Sync(_) if is_reauthorised() => Urgency::Reauthorised,
-            Want::Sync(_) | Want::Job { .. } => Urgency::Due,
+            RefreshAction::Import(_) => Urgency::Import,
+            RefreshAction::Link { .. } => Urgency::Link,
+            RefreshAction::Sync(_) if is_reauthorised() => Urgency::Reauthorised,
+            RefreshAction::Sync(_) | RefreshAction::Job { .. } => Urgency::Due,
         };
         let synced_at = self.last_synced_at().unwrap_or_else(|| self.known_since());
         Priority { urgency, read_at: Reverse(self.read_at), synced_at }
     }
 }
 
-impl Want {
+impl RefreshAction {
     /// The most that it costs in all, with the listing that follows a sync.
     pub fn price(&self, prices: &Prices) -> Naira {
         match self {
@@ -60,7 +61,7 @@ pub struct Candidate<T> {
     /// Its place among all.
     pub priority: Priority,
     /// What is to be done.
-    pub want: Want,
+    pub want: RefreshAction,
     /// Which account it is.
     pub account: T,
 }
@@ -94,7 +95,7 @@ impl<T> Shortlist<T> {
         self.candidates.retain(|candidate| {
             let with = reserved + candidate.want.price(prices);
             // One sync alone may begin although its listing might have to wait.
-            let is_first = reserved == Naira(0) && matches!(candidate.want, Want::Sync(_));
+            let is_first = reserved == Naira(0) && matches!(candidate.want, RefreshAction::Sync(_));
             let least = if is_first { prices.of(CallKind::Realtime) } else { with };
             let is_paid = rest.is_none_or(|rest| least <= rest);
             if is_paid {

@@ -1,7 +1,7 @@
 //! A register that remembers what it had before a weak fact.
 
 use super::Register;
-use super::order::{Evidence, OrderKey};
+use super::order::{OrderKey, TimeSource};
 
 /// The newest strong value, and the two newest weak ones of different events.
 ///
@@ -28,7 +28,7 @@ impl<T> Default for Recent<T> {
 impl<T: Clone + Ord> Recent<T> {
     /// Takes a value in, where it is one of the three.
     pub fn put(&mut self, candidate: Register<T>) {
-        if candidate.order.evidence == Evidence::Strong {
+        if candidate.order.time_source == TimeSource::Event {
             self.strong = self.strong.take().max(Some(candidate));
             return;
         }

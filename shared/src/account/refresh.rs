@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::attempt::SYSTEM_TROUBLE;
-use super::{Account, Evidence, Link, Mark, Registers, ShortHash, Status};
+use super::attempt::SYSTEM_ERRORS;
+use super::{Account, Link, Mark, Registers, ShortHash, Status, TimeSource};
 use crate::timestamp::Timestamp;
 
 /// How often the accounts of a stack are refreshed.
@@ -69,7 +69,7 @@ impl RefreshRule {
 
 /// Both events of a recovery can be lost: an account that waits for its customer is looked at again after
 /// this time.
-const DEMAND_CHECK: Duration = Duration::from_hours(7 * 24);
+const REAUTH_CHECK: Duration = Duration::from_hours(7 * 24);
 const HOUR: Duration = Duration::from_hours(1);
 pub(super) const SHORTEST_BACKOFF: Duration = HOUR;
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
@@ -93,7 +93,7 @@ impl Account {
         // Where Mono refuses the whole system, or is down, nothing is learnt of the account. It stays due,
         // by exponential back-off.
         let troubled = self.registers.attempt.as_ref().filter(|attempt| {
-            SYSTEM_TROUBLE.contains(&attempt.value.outcome.as_str()) && attempt.order.at >= due
+            SYSTEM_ERRORS.contains(&attempt.value.outcome.as_str()) && attempt.order.at >= due
         });
         Some(troubled.map_or(due, |attempt| {
             let at = attempt.order.at;
@@ -142,14 +142,14 @@ impl Account {
     }
 
     fn due_at(&self, interval: Duration, cooldown: Duration) -> Timestamp {
-        let standing = self.settled_standing();
-        if let Some(at) = self.weak_news() {
+        let standing = self.status_without_sync();
+        if let Some(at) = self.weak_fact_to_verify() {
             return self.attempted_at().map_or(at, |attempt| at.max(attempt + interval));
         }
         match standing.status {
             Status::ReauthorisationRequired => {
                 let outdated = self.may_be_outdated(standing.at);
-                let check = standing.at + if outdated { interval } else { DEMAND_CHECK };
+                let check = standing.at + if outdated { interval } else { REAUTH_CHECK };
                 // An attempt that says so again moves the demand; any other leaves it in doubt.
                 let again = |attempt: Timestamp| {
                     attempt + attempt.since(check).min(LONGEST_BACKOFF).max(interval)
@@ -168,21 +168,21 @@ impl Account {
     /// The time of a weak fact that one sync has to verify, because a retry may have delivered it up to two days
     /// late. It is a failure or demand that only weak facts report, or a weak confirmed pull that is newer than a
     /// standing demand. `None` once a later attempt was made, or an attempt reported the same failure.
-    pub(super) fn weak_news(&self) -> Option<Timestamp> {
-        let (bad, word) = match self.settled_standing().status {
+    pub(super) fn weak_fact_to_verify(&self) -> Option<Timestamp> {
+        let (bad, word) = match self.status_without_sync().status {
             Status::ReauthorisationRequired => {
-                (self.standing_demand().into_iter().collect(), "reauthorisation_required")
+                (self.unresolved_reauth().into_iter().collect(), "reauthorisation_required")
             }
             Status::Failed => (self.failures().collect::<Vec<_>>(), "failed"),
             _ => return None,
         };
-        let all_weak = bad.iter().all(|order| order.evidence == Evidence::Weak);
+        let all_weak = bad.iter().all(|order| order.time_source == TimeSource::Receipt);
         let attempt = self.registers.attempt.as_ref();
         let is_told = attempt.is_some_and(|attempt| attempt.value.outcome == word);
         let bad = bad.into_iter().max().filter(|_| all_weak && !is_told);
         let good = self.confirmed_pulls().filter(|order| !self.is_believed(*order)).max();
-        let news = bad.max(good).map(|order| order.at)?;
-        (self.attempted_at() < Some(news)).then_some(news)
+        let at = bad.max(good).map(|order| order.at)?;
+        (self.attempted_at() < Some(at)).then_some(at)
     }
 
     /// Each failing attempt doubles the time since the account was last well, within bounds. It begins
@@ -223,9 +223,11 @@ impl Account {
     /// the balance is all there is.
     fn attempted_at(&self) -> Option<Timestamp> {
         let at = |mark: Option<&Mark>| mark.map(|mark| mark.order.at);
-        let reached = at(self.registers.reached.as_ref());
-        let balance =
-            self.is_balance_only().then(|| at(self.registers.reached_balance.as_ref())).flatten();
+        let reached = at(self.registers.last_billable_attempt.as_ref());
+        let balance = self
+            .is_balance_only()
+            .then(|| at(self.registers.last_billable_balance_attempt.as_ref()))
+            .flatten();
         reached.max(balance)
     }
 

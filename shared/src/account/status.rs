@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Account, Evidence, Job, JobState, Lease, OrderKey, Register, SettledStatus, SyncStatus,
+    Account, Job, JobState, Lease, OrderKey, Register, SettledStatus, SyncStatus, TimeSource,
 };
 use crate::timestamp::Timestamp;
 
@@ -86,7 +86,7 @@ impl Serialize for Status {
 
 /// A status and the time of the newest fact that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct StatusSince {
     /// The status.
     pub status: Status,
     /// Since when, by the facts.
@@ -102,7 +102,7 @@ pub struct Attention {
     pub since: Timestamp,
 }
 
-impl Standing {
+impl StatusSince {
     const fn new(status: Status, at: Timestamp) -> Self {
         Self { status, at }
     }
@@ -114,21 +114,21 @@ impl Account {
     pub const JOB_LIFETIME: Duration = Duration::from_mins(30);
 
     /// The status at a time.
-    pub fn standing(&self, now: Timestamp) -> Standing {
+    pub fn status_since(&self, now: Timestamp) -> StatusSince {
         self.urgent()
-            .or_else(|| self.syncing_since(now).map(|at| Standing::new(Status::Syncing, at)))
+            .or_else(|| self.syncing_since(now).map(|at| StatusSince::new(Status::Syncing, at)))
             .unwrap_or_else(|| self.resting())
     }
 
     /// The status without [`Syncing`](Status::Syncing), for which no clock is needed.
-    pub fn settled_standing(&self) -> Standing {
+    pub fn status_without_sync(&self) -> StatusSince {
         self.urgent().unwrap_or_else(|| self.resting())
     }
 
     /// Whether somebody has to look after the account: by the status without
     /// [`Syncing`](Status::Syncing), so that it can be stored.
     pub fn attention(&self) -> Option<Attention> {
-        let status = self.settled_standing().status;
+        let status = self.status_without_sync().status;
         let since = self.last_synced_at().unwrap_or(Timestamp::from_millis(0));
         status.needs_attention().then_some(Attention { status, since })
     }
@@ -136,7 +136,7 @@ impl Account {
     /// The time of the demand that stands: newer than the last confirmed pull and than the last
     /// re-authorisation.
     pub fn reauthorisation_required_at(&self) -> Option<Timestamp> {
-        self.standing_demand().map(|order| order.at)
+        self.unresolved_reauth().map(|order| order.at)
     }
 
     /// Whether a sync of ours holds the account: until the sync ends and releases the lease, or the
@@ -189,16 +189,16 @@ impl Account {
     }
 
     /// Unlinked, or waiting for the customer: nothing that runs can hide it.
-    fn urgent(&self) -> Option<Standing> {
+    fn urgent(&self) -> Option<StatusSince> {
         if let Some(ended) = self.link().ended_at() {
-            return Some(Standing::new(Status::Unlinked, ended));
+            return Some(StatusSince::new(Status::Unlinked, ended));
         }
-        if let Some(demand) = self.standing_demand() {
-            return Some(Standing::new(Status::ReauthorisationRequired, demand.at));
+        if let Some(demand) = self.unresolved_reauth() {
+            return Some(StatusSince::new(Status::ReauthorisationRequired, demand.at));
         }
         let reauthorised = self.counted(self.registers.reauthorised.as_ref())?;
         (Some(reauthorised) > self.confirmed())
-            .then(|| Standing::new(Status::ReauthorisationPending, reauthorised.at))
+            .then(|| StatusSince::new(Status::ReauthorisationPending, reauthorised.at))
     }
 
     /// Whether a pull is under way.
@@ -212,20 +212,20 @@ impl Account {
         lease.max(job)
     }
 
-    fn resting(&self) -> Standing {
+    fn resting(&self) -> StatusSince {
         let availability = self.registers.availability.as_ref();
         if let Some(availability) = availability
             && availability.value.data_status == SettledStatus::Unavailable
             && let Some(unavailable) = self.since_confirmed(Some(availability))
         {
-            return Standing::new(Status::BankUnavailable, unavailable.at);
+            return StatusSince::new(Status::BankUnavailable, unavailable.at);
         }
         if let Some(failure) = self.failures().max() {
-            return Standing::new(Status::Failed, failure.at);
+            return StatusSince::new(Status::Failed, failure.at);
         }
         let Some(confirmed) = self.confirmed().filter(|order| self.is_of_this_link(*order)) else {
             let since = self.relinked_at().unwrap_or_else(|| self.known_since());
-            return Standing::new(Status::Pending, since);
+            return StatusSince::new(Status::Pending, since);
         };
         let lacks_a_part = availability.is_some_and(|availability| {
             matches!(
@@ -234,7 +234,7 @@ impl Account {
             )
         });
         let status = if lacks_a_part { Status::Partial } else { Status::Healthy };
-        Standing::new(status, confirmed.at)
+        StatusSince::new(status, confirmed.at)
     }
 
     /// The places of the facts newer than the last confirmed pull that say that it failed.
@@ -248,7 +248,7 @@ impl Account {
             .availability
             .as_ref()
             .filter(|availability| availability.value.data_status.is_failure());
-        let job = registers.job.as_ref().filter(|job| job.value.state == JobState::Failed);
+        let job = registers.job.as_ref().filter(|job| job.value.state.is_failure());
         [self.since_confirmed(pull), self.since_confirmed(availability), self.since_confirmed(job)]
             .into_iter()
             .flatten()
@@ -256,10 +256,10 @@ impl Account {
 
     /// The demand that stands: newer than the last re-authorisation and than the last confirmed pull
     /// whose own time is known. A weak one may be a retry from before the demand.
-    pub(super) fn standing_demand(&self) -> Option<OrderKey> {
+    pub(super) fn unresolved_reauth(&self) -> Option<OrderKey> {
         let registers = &self.registers;
-        let demand = self.counted(registers.demand.as_ref())?;
-        let strong = self.confirmed_pulls().filter(|order| order.evidence == Evidence::Strong);
+        let demand = self.counted(registers.reauth_required.as_ref())?;
+        let strong = self.confirmed_pulls().filter(|order| order.time_source == TimeSource::Event);
         let confirmed = strong.max();
         let reauthorised = order(registers.reauthorised.as_ref());
         (Some(demand) > confirmed && Some(demand) > reauthorised).then_some(demand)
@@ -268,8 +268,8 @@ impl Account {
     /// Whether a fact in this place counts as having happened then: a weak one that is newer than a
     /// standing demand does not.
     pub(super) fn is_believed(&self, order: OrderKey) -> bool {
-        order.evidence == Evidence::Strong
-            || self.standing_demand().is_none_or(|demand| order < demand)
+        order.time_source == TimeSource::Event
+            || self.unresolved_reauth().is_none_or(|demand| order < demand)
     }
 
     /// The newest confirmed pull that is believed.

@@ -35,8 +35,8 @@ impl Registers {
     pub(super) fn tells_nothing(&self) -> bool {
         let told = Self {
             attempt: None,
-            reached: None,
-            reached_balance: None,
+            last_billable_attempt: None,
+            last_billable_balance_attempt: None,
             incomplete: None,
             first_seen: None,
             ..self.clone()
@@ -121,7 +121,7 @@ impl Account {
     /// [balance-only](Self::is_balance_only) account, which is asked for them once a week.
     pub fn data_to_sync(&self, now: Timestamp) -> SyncData {
         const ASKED_AGAIN: Duration = Duration::from_hours(7 * 24);
-        let asked = self.registers.reached.as_ref().map(|asked| asked.order.at);
+        let asked = self.registers.last_billable_attempt.as_ref().map(|asked| asked.order.at);
         let asked_lately = asked.is_some_and(|asked| now.since(asked) < ASKED_AGAIN);
         if self.is_balance_only() && asked_lately {
             SyncData::Balance

@@ -34,26 +34,26 @@ fn at(minutes: u32) -> Timestamp {
 }
 
 /// An event whose own time is known.
-fn strong(minutes: u32, news: News) -> Fact {
-    Fact::Webhook(Webhook::new(Some(at(minutes)), at(minutes), &format!("{news:?}"), None, news))
+fn strong(minutes: u32, body: EventBody) -> Fact {
+    Fact::Webhook(Webhook::new(Some(at(minutes)), at(minutes), &format!("{body:?}"), None, body))
 }
 
 /// An event of which only the receipt is known.
-fn weak(minutes: u32, news: News) -> Fact {
-    Fact::Webhook(Webhook::new(None, at(minutes), &format!("{news:?}"), None, news))
+fn weak(minutes: u32, body: EventBody) -> Fact {
+    Fact::Webhook(Webhook::new(None, at(minutes), &format!("{body:?}"), None, body))
 }
 
-fn connected() -> News {
-    News::Connected { customer_id: None, processing: false }
+fn connected() -> EventBody {
+    EventBody::Connected { customer_id: None, processing: false }
 }
 
 /// The same of a data link, which names the customer.
-fn linked() -> News {
-    News::Connected { customer_id: Some("c".to_owned()), processing: false }
+fn linked() -> EventBody {
+    EventBody::Connected { customer_id: Some("c".to_owned()), processing: false }
 }
 
-fn updated(data_status: &str, sync_status: Option<&str>) -> News {
-    News::Updated(Box::new(Update {
+fn updated(data_status: &str, sync_status: Option<&str>) -> EventBody {
+    EventBody::Updated(Box::new(Update {
         data_status: Some(DataStatus::from_word(data_status)),
         sync_status: sync_status.map(SyncStatus::from_word),
         ..Update::default()
@@ -61,12 +61,12 @@ fn updated(data_status: &str, sync_status: Option<&str>) -> News {
 }
 
 /// The plainest confirmed pull.
-fn fresh() -> News {
+fn fresh() -> EventBody {
     updated("AVAILABLE", None)
 }
 
-fn balance_of(amount: i64) -> News {
-    News::Updated(Box::new(Update { balance: sent(amount), ..Update::default() }))
+fn balance_of(amount: i64) -> EventBody {
+    EventBody::Updated(Box::new(Update { balance: sent(amount), ..Update::default() }))
 }
 
 fn sent(amount: i64) -> SentBalance {
@@ -74,9 +74,9 @@ fn sent(amount: i64) -> SentBalance {
 }
 
 /// An update that lists what Mono holds.
-fn retrieved(data_status: &str, parts: &[&str]) -> News {
+fn retrieved(data_status: &str, parts: &[&str]) -> EventBody {
     let parts = parts.iter().map(|part| (*part).to_owned()).collect();
-    News::Updated(Box::new(Update {
+    EventBody::Updated(Box::new(Update {
         data_status: Some(DataStatus::from_word(data_status)),
         retrieved_data: Some(parts),
         balance: sent(1),
@@ -90,8 +90,8 @@ fn link_check(account: &Account, minutes: u32, found: LinkState) -> Fact {
     Fact::LinkCheck(LinkCheck { at: at(minutes), ending, found })
 }
 
-fn job(id: &str, word: &str) -> News {
-    News::Job(Job { id: Some(id.to_owned()), state: JobState::from_word(word) }, JobDemand::Nothing)
+fn job(id: &str, word: &str) -> EventBody {
+    EventBody::Job(Job { id: Some(id.to_owned()), state: JobState::from_word(word) })
 }
 
 /// A sync of ours that took one minute.
@@ -121,15 +121,15 @@ fn failure() -> SyncOutcome {
 }
 
 fn timeout() -> SyncOutcome {
-    SyncOutcome::Trouble(Trouble::TimedOut)
+    SyncOutcome::NoResult(CallError::TimedOut)
 }
 
 fn rate_limited() -> SyncOutcome {
-    SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None })
+    SyncOutcome::NoResult(CallError::RateLimited { retry_after: None })
 }
 
-fn mono_error() -> MonoError {
-    MonoError { code: "SYNC_ERROR".to_owned(), message: None }
+fn mono_error() -> ProviderError {
+    ProviderError { code: "SYNC_ERROR".to_owned(), message: None }
 }
 
 pub(crate) fn record(facts: impl IntoIterator<Item = Fact>) -> Account {

@@ -44,7 +44,7 @@ impl Account {
     /// The account as the API shows it at a time.
     pub fn view(&self, now: Timestamp, policy: RefreshPolicy) -> AccountView<'_> {
         let registers = &self.registers;
-        let standing = self.standing(now);
+        let standing = self.status_since(now);
         let details = registers.details.as_ref().map(|details| &details.value);
         let availability = registers.availability.as_ref().map(|held| &held.value);
         // Progress is shown while it lasts; the settled value stays beneath it.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::account::{Account, Evidence, RefreshPolicy, RefreshRule, SettledStatus, Status};
+use crate::account::{Account, RefreshPolicy, RefreshRule, SettledStatus, Status, TimeSource};
 
 const ID: &str = "697926f050b9c321c1451dda";
 
@@ -10,15 +10,15 @@ fn received() -> Timestamp {
     Timestamp::parse_rfc3339("2026-01-27T21:00:40.000Z").unwrap()
 }
 
-fn read_json(body: &Value) -> Result<Event, Inapplicable> {
+fn read_json(body: &Value) -> Result<Event, UnprocessableEvent> {
     read(&body.to_string(), received())
 }
 
 #[track_caller]
 fn fact(body: &Value) -> (AccountId, Fact) {
-    match read_json(body).unwrap().meaning {
-        Meaning::Fact(account_id, fact) => (account_id, *fact),
-        Meaning::Nothing(_) => panic!("means nothing: {body}"),
+    match read_json(body).unwrap().interpretation {
+        Interpretation::Fact(account_id, fact) => (account_id, *fact),
+        Interpretation::Nothing(_) => panic!("means nothing: {body}"),
     }
 }
 
@@ -105,7 +105,7 @@ fn the_oldest_update_is_read_as_well() {
     let details = account.registers.details.clone().unwrap().value;
     assert_eq!(details.currency.as_deref(), Some("NGN"));
     assert_eq!(account.registers.synced_balance.newest().unwrap().value, MinorUnits(3_033_984));
-    assert_eq!(account.settled_standing().status, Status::Healthy);
+    assert_eq!(account.status_without_sync().status, Status::Healthy);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn the_account_is_found_at_each_place_that_mono_uses() {
 #[test]
 fn the_id_of_a_job_is_never_taken_for_an_account() {
     let body = json!({ "event": "mono.accounts.jobs.update", "data": { "id": "job", "status": "failed" } });
-    assert!(matches!(read_json(&body), Err(Inapplicable::NoAccount(_))));
+    assert!(matches!(read_json(&body), Err(UnprocessableEvent::NoAccount(_))));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_would_change_a_record_but_names_no_account_cannot_be_applied() {
         json!({ "account": { "_id": 7 } }),
     ] {
         let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
-        assert!(matches!(read_json(&body), Err(Inapplicable::NoAccount(_))), "{data}");
+        assert!(matches!(read_json(&body), Err(UnprocessableEvent::NoAccount(_))), "{data}");
     }
 }
 
@@ -172,7 +172,7 @@ fn an_account_that_is_no_id_is_not_replaced_by_a_guess() {
     let data = json!({ "account": { "_id": "not an id!" }, "id": ID });
     let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
     let refused = read_json(&body).unwrap_err();
-    assert!(matches!(refused, Inapplicable::UnusableAccount(_)));
+    assert!(matches!(refused, UnprocessableEvent::UnusableAccount(_)));
     assert!(!refused.to_string().contains("not an id"), "the reason holds nothing of the body");
 }
 
@@ -192,7 +192,11 @@ fn kinds_that_say_nothing_of_a_record_are_nothing() {
     for kind in kinds {
         let body = json!({ "event": kind, "data": { "account": { "_id": ID } } });
         let named = kind.starts_with("mono.").then(|| ID.parse().unwrap());
-        assert_eq!(read_json(&body).unwrap().meaning, Meaning::Nothing(named), "{kind}");
+        assert_eq!(
+            read_json(&body).unwrap().interpretation,
+            Interpretation::Nothing(named),
+            "{kind}"
+        );
     }
     for odd in [
         json!({}),
@@ -200,7 +204,7 @@ fn kinds_that_say_nothing_of_a_record_are_nothing() {
         json!({ "event": null, "data": [] }),
         json!({ "data": { "event": "mono.transaction.dispute_initiated", "data": {} } }),
     ] {
-        assert_eq!(read_json(&odd).unwrap().meaning, Meaning::Nothing(None), "{odd}");
+        assert_eq!(read_json(&odd).unwrap().interpretation, Interpretation::Nothing(None), "{odd}");
     }
 }
 
@@ -213,7 +217,11 @@ fn an_update_without_content_is_nothing_even_without_an_account() {
         json!({ "meta": "x", "account": 7 }),
     ] {
         let body = json!({ "event": "mono.events.account_updated", "data": data });
-        assert_eq!(read_json(&body).unwrap().meaning, Meaning::Nothing(None), "{data}");
+        assert_eq!(
+            read_json(&body).unwrap().interpretation,
+            Interpretation::Nothing(None),
+            "{data}"
+        );
     }
 }
 
@@ -222,7 +230,7 @@ fn a_job_without_a_status_is_nothing() {
     let body =
         json!({ "event": "mono.accounts.jobs.update", "data": { "account": ID, "id": "job" } });
     let named = Some(ID.parse().unwrap());
-    assert_eq!(read_json(&body).unwrap().meaning, Meaning::Nothing(named));
+    assert_eq!(read_json(&body).unwrap().interpretation, Interpretation::Nothing(named));
 }
 
 #[test]
@@ -243,9 +251,9 @@ fn an_event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about
 fn the_label_is_safe_to_log() {
     let body =
         json!({ "event": format!("mono.events.a\n\"b\" {}", "x".repeat(99)), "event_id": "e1" });
-    let label = read_json(&body).unwrap().label;
-    assert_eq!(label.kind, format!("ab{}", "x".repeat(62)));
-    assert_eq!(label.event_id.as_deref(), Some("e1"));
+    let identity = read_json(&body).unwrap().identity;
+    assert_eq!(identity.kind, format!("ab{}", "x".repeat(62)));
+    assert_eq!(identity.event_id.as_deref(), Some("e1"));
 }
 
 #[test]
@@ -259,7 +267,7 @@ fn a_connected_carries_customer_reference_and_progress() {
             "meta": { "data_status": "PROCESSING", "auth_method": "internet_banking", "ref": "4055877-T" },
         },
     }));
-    assert_eq!(account.standing(received()).status, Status::Syncing);
+    assert_eq!(account.status_since(received()).status, Status::Syncing);
     let registers = account.registers;
     assert_eq!(registers.customer.unwrap().value, "6961439d7716b67eba2d068a");
     assert_eq!(registers.reference.unwrap().value, "4055877-T");
@@ -269,7 +277,7 @@ fn a_connected_carries_customer_reference_and_progress() {
 fn a_job_that_wants_the_customer_is_a_demand() {
     let body = json!({ "event": "mono.accounts.jobs.update",
         "data": { "account": ID, "id": "job", "status": "REAUTHORISATION_REQUIRED" } });
-    assert_eq!(account(&body).settled_standing().status, Status::ReauthorisationRequired);
+    assert_eq!(account(&body).status_without_sync().status, Status::ReauthorisationRequired);
 }
 
 #[test]
@@ -301,7 +309,7 @@ fn a_balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent
         assert!(registers.cached_balance.newest().is_none());
         assert!(registers.synced_balance.newest().is_none());
         let event = read_json(&body).unwrap();
-        let Meaning::Fact(_, fact) = event.meaning else { panic!("no fact") };
+        let Interpretation::Fact(_, fact) = event.interpretation else { panic!("no fact") };
         assert_eq!(fact.has_unreadable_balance(), is_unreadable);
     }
 }
@@ -312,7 +320,7 @@ fn a_reference_that_is_a_number_is_read_as_text() {
     body["data"]["meta"]["ref"] = json!(4_055_877);
     body["event_id"] = json!(7);
     let event = read_json(&body).unwrap();
-    assert_eq!(event.label.event_id.as_deref(), Some("7"));
+    assert_eq!(event.identity.event_id.as_deref(), Some("7"));
     assert_eq!(account(&body).registers.reference.unwrap().value, "4055877");
 }
 
@@ -341,14 +349,14 @@ fn currencies_are_iso_4217_where_they_can_be_told() {
 
 #[test]
 fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
-    assert_eq!(webhook(&full_update()).order.evidence, Evidence::Strong);
+    assert_eq!(webhook(&full_update()).order.time_source, TimeSource::Event);
     for timestamp in
         [json!(null), json!("yesterday"), json!(1_769_547_638), json!("2026-01-27T21:05:40.001Z")]
     {
         let mut body = full_update();
         body["timestamp"] = timestamp;
         let order = webhook(&body).order;
-        assert_eq!((order.at, order.evidence), (received(), Evidence::Weak));
+        assert_eq!((order.at, order.time_source), (received(), TimeSource::Receipt));
     }
 }
 
@@ -357,7 +365,7 @@ fn a_retry_of_a_strong_event_is_the_same_fact() {
     let body = full_update().to_string();
     let later = received() + std::time::Duration::from_hours(48);
     let (first, retry) = (read(&body, received()).unwrap(), read(&body, later).unwrap());
-    assert_eq!((first.meaning, first.key), (retry.meaning, retry.key));
+    assert_eq!((first.interpretation, first.key), (retry.interpretation, retry.key));
 }
 
 #[test]
@@ -370,10 +378,13 @@ fn without_an_event_id_the_body_tells_events_apart() {
 #[test]
 fn what_is_not_a_json_object_cannot_be_applied() {
     for body in ["", "{", "nonsense", "{\"event\":}", "\u{feff}{}"] {
-        assert!(matches!(read(body, received()), Err(Inapplicable::NotJson { .. })), "{body}");
+        assert!(
+            matches!(read(body, received()), Err(UnprocessableEvent::NotJson { .. })),
+            "{body}"
+        );
     }
     for body in ["null", "[]", "7", "\"text\""] {
-        assert_eq!(read(body, received()), Err(Inapplicable::NotAnObject), "{body}");
+        assert_eq!(read(body, received()), Err(UnprocessableEvent::NotAnObject), "{body}");
     }
 }
 
@@ -383,7 +394,7 @@ fn nesting_of_ten_thousand_is_refused_without_a_panic() {
         let inner = if open == "[" { String::new() } else { "1".to_owned() };
         let deep = format!("{}{inner}{}", open.repeat(10_000), close.repeat(10_000));
         let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{deep}}}");
-        assert!(matches!(read(&body, received()), Err(Inapplicable::NotJson { .. })));
+        assert!(matches!(read(&body, received()), Err(UnprocessableEvent::NotJson { .. })));
     }
 }
 
@@ -391,7 +402,10 @@ fn nesting_of_ten_thousand_is_refused_without_a_panic() {
 fn half_an_emoji_and_a_number_beyond_any_float_are_refused_and_not_guessed() {
     for value in ["\"\\ud83d\"", "1e999"] {
         let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{value}}}");
-        assert!(matches!(read(&body, received()), Err(Inapplicable::NotJson { .. })), "{value}");
+        assert!(
+            matches!(read(&body, received()), Err(UnprocessableEvent::NotJson { .. })),
+            "{value}"
+        );
     }
 }
 

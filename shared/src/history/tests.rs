@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::account::Fact;
-use crate::event::{self, Meaning};
+use crate::event::{self, Interpretation};
 
 const ID: &str = "697926f050b9c321c1451dda";
 
@@ -28,9 +28,9 @@ fn updated(second: u32) -> Event {
 }
 
 fn fact(event: &Event) -> &Fact {
-    match &event.meaning {
-        Meaning::Fact(_, fact) => fact,
-        Meaning::Nothing(_) => panic!("{event:?}"),
+    match &event.interpretation {
+        Interpretation::Fact(_, fact) => fact,
+        Interpretation::Nothing(_) => panic!("{event:?}"),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Days that have to be looked at again, and how that is noted.
 
-use crate::account::{Doubt, Gap, MOST_GAPS};
+use crate::account::{Gap, GapReason, MOST_GAPS};
 use crate::business_day::Days;
 use crate::timestamp::Timestamp;
 
-/// Notes what came of looking at some days: a doubt, or none. What was doubtful before stays so since
+/// Notes what came of looking at some days: a reason, or none. What was doubtful before stays so since
 /// then, so that it is looked at ever more rarely.
-pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, doubt: Option<Doubt>, now: Timestamp) {
+pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, reason: Option<GapReason>, now: Timestamp) {
     let (seen, rest): (Vec<_>, Vec<_>) = gaps.drain(..).partition(|gap| overlap(&gap.days(), days));
     *gaps = rest;
     gaps.extend(seen.iter().flat_map(|gap| {
@@ -16,9 +16,9 @@ pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, doubt: Option<Doubt>, now: 
             ..*gap
         })
     }));
-    if let Some(doubt) = doubt {
+    if let Some(reason) = reason {
         let since = seen.iter().map(|gap| gap.since).min().unwrap_or(now);
-        gaps.push(Gap { first: *days.start(), last: *days.end(), since, tried: now, doubt });
+        gaps.push(Gap { first: *days.start(), last: *days.end(), since, tried: now, reason });
     }
     gaps.sort();
     while gaps.len() > MOST_GAPS {
@@ -51,7 +51,7 @@ fn join_nearest(gaps: &mut Vec<Gap>) {
     gap.since = gap.since.min(behind.since);
     gap.tried = gap.tried.max(behind.tried);
     // Nothing is known of the days between.
-    gap.doubt = Doubt::NotWhole;
+    gap.reason = GapReason::NotWhole;
 }
 
 #[cfg(test)]
@@ -70,15 +70,15 @@ mod tests {
         Timestamp::from_millis(hours * 3_600_000)
     }
 
-    fn noted(notes: &[(u32, u32, Option<Doubt>, u64)]) -> Vec<Gap> {
+    fn noted(notes: &[(u32, u32, Option<GapReason>, u64)]) -> Vec<Gap> {
         let mut gaps = Vec::new();
-        for (first, last, doubt, hour) in notes {
-            note(&mut gaps, &(day(*first)..=day(*last)), *doubt, at(*hour));
+        for (first, last, reason, hour) in notes {
+            note(&mut gaps, &(day(*first)..=day(*last)), *reason, at(*hour));
         }
         gaps
     }
 
-    const DOUBT: Option<Doubt> = Some(Doubt::NotWhole);
+    const DOUBT: Option<GapReason> = Some(GapReason::NotWhole);
 
     #[test]
     fn days_without_a_doubt_are_a_gap_no_more() {
@@ -113,8 +113,8 @@ mod tests {
         fn every_day_in_doubt_is_in_one_gap(
             notes in vec((0..40_u32, 0..6_u32, any::<bool>(), 0..9_u64), 0..20),
         ) {
-            let notes = notes.into_iter().map(|(first, length, doubt, hour)| {
-                (first, first + length, DOUBT.filter(|_| doubt), hour)
+            let notes = notes.into_iter().map(|(first, length, reason, hour)| {
+                (first, first + length, DOUBT.filter(|_| reason), hour)
             });
             let notes: Vec<_> = notes.collect();
             let gaps = noted(&notes);
@@ -124,7 +124,7 @@ mod tests {
                 let last = notes.iter().rfind(|(first, last, ..)| (*first..=*last).contains(&number));
                 let holding = gaps.iter().filter(|gap| gap.days().contains(&day(number))).count();
                 prop_assert!(holding <= 1);
-                if last.is_some_and(|(_, _, doubt, _)| doubt.is_some()) {
+                if last.is_some_and(|(_, _, reason, _)| reason.is_some()) {
                     prop_assert_eq!(holding, 1, "day {}", number);
                 }
             }

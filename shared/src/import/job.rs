@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::slices::Rest;
-use crate::account::{Account, Doubt, Fact, Gap, ImportNotes, OrderKey, ShortHash};
+use super::slices::RemainingRange;
+use crate::account::{Account, Fact, Gap, GapReason, ImportNotes, OrderKey, ShortHash};
 use crate::account_id::AccountId;
 use crate::business_day::{BusinessDay, Days};
 use crate::timestamp::Timestamp;
@@ -22,7 +22,7 @@ pub struct ImportJob {
     /// The page that the sync's own answer was, if it brought one.
     pub page: Option<SyncedPage>,
     /// Set if a part of the import is done.
-    pub carried_on: Option<CarriedOn>,
+    pub continuation: Option<Continuation>,
     /// How many messages came before it in its chain. The import of each message queues the next one.
     pub follows: u32,
 }
@@ -33,12 +33,12 @@ const LONGEST_CHAIN: u32 = 500;
 
 /// Where an import stopped that had no time left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CarriedOn {
+pub struct Continuation {
     /// The holder of the lease that is passed on.
     pub from: [u8; 8],
     /// What is left of it.
-    pub rest: Rest,
-    /// Days that are in doubt by now.
+    pub rest: RemainingRange,
+    /// Days that are in reason by now.
     pub gaps: Vec<Gap>,
     /// Whether Mono has served any day of it.
     pub is_served: bool,
@@ -54,7 +54,7 @@ pub struct UnreadableJob;
 impl ImportJob {
     /// A job of which nothing is done.
     pub fn new(account_id: AccountId, pull: OrderKey) -> Self {
-        Self { account_id, pull, holder: None, page: None, carried_on: None, follows: 0 }
+        Self { account_id, pull, holder: None, page: None, continuation: None, follows: 0 }
     }
 
     /// The import that is due by a record into which one of these facts has just brought a pull. So a
@@ -82,8 +82,8 @@ impl ImportJob {
         if let Some(SyncedPage { rows, total }) = &self.page {
             body["page"] = json!({ "rows": rows, "total": total });
         }
-        if let Some(CarriedOn { from, rest, gaps, is_served, notes }) = &self.carried_on {
-            body["carried_on"] = json!({
+        if let Some(Continuation { from, rest, gaps, is_served, notes }) = &self.continuation {
+            body["continuation"] = json!({
                 "from": hex(*from),
                 "ranges": rest.ranges.iter().map(days_to_json).collect::<Vec<_>>(),
                 "slice": rest.slice,
@@ -103,9 +103,9 @@ impl ImportJob {
     pub fn read(body: &str) -> Result<Self, UnreadableJob> {
         let body: Value = serde_json::from_str(body).map_err(|_| UnreadableJob)?;
         let read = || {
-            let carried_on = match &body["carried_on"] {
+            let continuation = match &body["continuation"] {
                 Value::Null => None,
-                carried_on => Some(CarriedOn::read(carried_on)?),
+                continuation => Some(Continuation::read(continuation)?),
             };
             let holder = match &body["holder"] {
                 Value::Null => None,
@@ -121,20 +121,20 @@ impl ImportJob {
             };
             let account_id = body["account_id"].as_str()?.parse().ok()?;
             let pull = OrderKey::from_hex(body["pull"].as_str()?)?;
-            Some(Self { account_id, pull, holder, page, carried_on, follows })
+            Some(Self { account_id, pull, holder, page, continuation, follows })
         };
         read().ok_or(UnreadableJob)
     }
 }
 
-impl CarriedOn {
+impl Continuation {
     fn read(value: &Value) -> Option<Self> {
         let ranges: Vec<_> = value["ranges"].as_array()?.iter().map(days).collect::<Option<_>>()?;
         let slice = u32::try_from(value["slice"].as_u64()?).ok()?;
         let from = from_hex(&value["from"])?;
         let gaps = value["gaps"].as_array()?.iter().map(gap).collect::<Option<_>>()?;
         let is_served = value["is_served"].as_bool()?;
-        let rest = Rest { ranges, slice };
+        let rest = RemainingRange { ranges, slice };
         let notes = read_notes(&value["notes"]);
         (!rest.ranges.is_empty()).then_some(Self { from, rest, gaps, is_served, notes })
     }
@@ -176,32 +176,32 @@ fn days(value: &Value) -> Option<Days> {
     (!days.is_empty()).then_some(days)
 }
 
-const DOUBTS: [(&str, Doubt); 3] = [
-    ("not_whole", Doubt::NotWhole),
-    ("most_rows_gone", Doubt::MostRowsGone),
-    ("not_served", Doubt::NotServed),
+const GAP_REASONS: [(&str, GapReason); 3] = [
+    ("not_whole", GapReason::NotWhole),
+    ("most_rows_gone", GapReason::MostRowsGone),
+    ("not_served", GapReason::NotServed),
 ];
 
 fn gap_to_json(gap: &Gap) -> Value {
-    let word = DOUBTS.iter().find(|(_, doubt)| *doubt == gap.doubt).map(|(word, _)| *word);
+    let word = GAP_REASONS.iter().find(|(_, reason)| *reason == gap.reason).map(|(word, _)| *word);
     json!({
         "days": days_to_json(&gap.days()),
         "since": gap.since.to_string(),
         "tried": gap.tried.to_string(),
-        "doubt": word,
+        "reason": word,
     })
 }
 
 fn gap(value: &Value) -> Option<Gap> {
     let days = days(&value["days"])?;
     let time = |name: &str| Timestamp::parse_rfc3339(value[name].as_str()?);
-    let word = value["doubt"].as_str()?;
+    let word = value["reason"].as_str()?;
     Some(Gap {
         first: *days.start(),
         last: *days.end(),
         since: time("since")?,
         tried: time("tried")?,
-        doubt: DOUBTS.iter().find(|(known, _)| *known == word)?.1,
+        reason: GAP_REASONS.iter().find(|(known, _)| *known == word)?.1,
     })
 }
 
@@ -216,29 +216,29 @@ fn from_hex(value: &Value) -> Option<[u8; 8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{Evidence, Rank};
+    use crate::account::{Rank, TimeSource};
 
-    fn job(carried_on: Option<CarriedOn>) -> ImportJob {
+    fn job(continuation: Option<Continuation>) -> ImportJob {
         let at = Timestamp::from_millis(1_767_603_601_000);
-        let (rank, evidence) = (Rank::Updated, Evidence::Strong);
-        let pull = OrderKey { at, rank, evidence, event: ShortHash::of("event") };
-        ImportJob { carried_on, ..ImportJob::new("a".parse().unwrap(), pull) }
+        let (rank, time_source) = (Rank::Updated, TimeSource::Event);
+        let pull = OrderKey { at, rank, time_source, event: ShortHash::of("event") };
+        ImportJob { continuation, ..ImportJob::new("a".parse().unwrap(), pull) }
     }
 
-    fn carried_on() -> CarriedOn {
+    fn continuation() -> Continuation {
         let day = |text| BusinessDay::parse(text).unwrap();
         let at = Timestamp::from_millis;
-        let gap = |day, doubt| Gap { first: day, last: day, since: at(1), tried: at(2), doubt };
-        CarriedOn {
+        let gap = |day, reason| Gap { first: day, last: day, since: at(1), tried: at(2), reason };
+        Continuation {
             from: [0, 1, 2, 3, 4, 5, 6, 255],
-            rest: Rest {
+            rest: RemainingRange {
                 ranges: vec![
                     day("2026-01-01")..=day("2026-03-01"),
                     day("2025-11-01")..=day("2025-11-01"),
                 ],
                 slice: 16,
             },
-            gaps: DOUBTS.map(|(_, doubt)| gap(day("2026-03-05"), doubt)).to_vec(),
+            gaps: GAP_REASONS.map(|(_, reason)| gap(day("2026-03-05"), reason)).to_vec(),
             is_served: true,
             notes: ImportNotes {
                 total: Some(278),
@@ -259,7 +259,7 @@ mod tests {
         let anew = ImportJob { holder: Some([0xf; 8]), ..job(None) };
         let with_page = ImportJob { page: Some(page()), ..job(None) };
         let following = job(None).next().expect("it is the first");
-        for job in [job(None), anew, with_page, job(Some(carried_on())), following] {
+        for job in [job(None), anew, with_page, job(Some(continuation())), following] {
             assert_eq!(ImportJob::read(&job.to_body()), Ok(job));
         }
     }
@@ -276,7 +276,7 @@ mod tests {
             holder: Some([1; 8]),
             page: Some(page()),
             follows: 1,
-            ..job(Some(carried_on()))
+            ..job(Some(continuation()))
         };
         let body: Value = serde_json::from_str(&job.to_body()).unwrap();
         for (pointer, value) in [
@@ -286,15 +286,15 @@ mod tests {
             ("/follows", json!("many")),
             ("/page/total", json!(-1)),
             ("/page/rows", json!([])),
-            ("/carried_on", json!("yes")),
-            ("/carried_on/from", json!("x")),
-            ("/carried_on/slice", json!(-1)),
-            ("/carried_on/ranges", json!([])),
-            ("/carried_on/ranges/0", json!(["2026-03-02", "2026-03-01"])),
-            ("/carried_on/ranges/0/1", json!(null)),
-            ("/carried_on/gaps/0/days", json!(7)),
-            ("/carried_on/gaps/0/since", json!("soon")),
-            ("/carried_on/gaps/0/doubt", json!("grave")),
+            ("/continuation", json!("yes")),
+            ("/continuation/from", json!("x")),
+            ("/continuation/slice", json!(-1)),
+            ("/continuation/ranges", json!([])),
+            ("/continuation/ranges/0", json!(["2026-03-02", "2026-03-01"])),
+            ("/continuation/ranges/0/1", json!(null)),
+            ("/continuation/gaps/0/days", json!(7)),
+            ("/continuation/gaps/0/since", json!("soon")),
+            ("/continuation/gaps/0/reason", json!("grave")),
         ] {
             let mut body = body.clone();
             *body.pointer_mut(pointer).unwrap() = value;

@@ -1,7 +1,7 @@
 //! Which days are imported, and how many of them at once.
 
 use super::gaps::{overlap, without};
-use crate::account::{Account, Doubt, Gap};
+use crate::account::{Account, Gap, GapReason};
 use crate::business_day::{BusinessDay, Days};
 use crate::timestamp::Timestamp;
 
@@ -21,7 +21,7 @@ pub(crate) const MOST_ROWS: u64 = 5_000;
 /// What is left of an import: days, of which the newest are imported first, since these are what a
 /// customer looks at, and a row that moves to an older day meanwhile is not lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rest {
+pub struct RemainingRange {
     /// The days left, the newest first, and no day twice.
     pub ranges: Vec<Days>,
     /// How many of them make the next slice.
@@ -32,13 +32,13 @@ pub struct Rest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// The days that have to be imported.
-    pub(crate) rest: Rest,
+    pub(crate) rest: RemainingRange,
     /// The whole history window, if one unpaged answer may do for all of it: in parts, where there are days
     /// in it that Mono does not serve.
     pub(crate) look_back: Vec<Days>,
     /// The same, whether it is looked at or not; nothing before the first import.
     pub(crate) window: Vec<Days>,
-    /// Days that are in doubt.
+    /// Days that are in reason.
     pub(crate) gaps: Vec<Gap>,
 }
 
@@ -59,7 +59,7 @@ impl Plan {
             Some(BusinessDay::of(held.value.through?.min(held.order.at)) - OVERLAP)
         });
         let first = recent.unwrap_or(*window.start()).min(today);
-        let is_served = |gap: &&Gap| gap.doubt != Doubt::NotServed;
+        let is_served = |gap: &&Gap| gap.reason != GapReason::NotServed;
         let due: Vec<_> = gaps.iter().filter(|gap| gap.is_due(now)).collect();
         let mut ranges =
             due.iter().fold(vec![first..=today], |ranges, gap| join(ranges, gap.days(), today));
@@ -77,7 +77,7 @@ impl Plan {
         }
         let look_back = if is_new_day || looks_further { window.clone() } else { Vec::new() };
         // All at once, if they are few enough: Mono says on the first page how many there are.
-        Self { rest: Rest { ranges, slice: u32::MAX }, look_back, window, gaps }
+        Self { rest: RemainingRange { ranges, slice: u32::MAX }, look_back, window, gaps }
     }
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Day
     before.max(end - (MOST_DAYS - 1))..=end
 }
 
-impl Rest {
+impl RemainingRange {
     /// The newest days of it, which are to be imported next; `None` if nothing is left.
     pub fn next(&self) -> Option<Days> {
         let days = self.ranges.first()?;
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::account::tests::record;
     use crate::account::{
-        Evidence, Fact, Import, ImportNotes, ImportState, OrderKey, Rank, ShortHash,
+        Fact, Import, ImportNotes, ImportState, OrderKey, Rank, ShortHash, TimeSource,
     };
     use proptest::prelude::*;
 
@@ -185,17 +185,17 @@ mod tests {
 
     fn imported(at: &str, through: Option<&str>, gaps: Vec<Gap>) -> Account {
         let at = time(at);
-        let (rank, evidence) = (Rank::Updated, Evidence::Strong);
-        let pull = OrderKey { at, rank, evidence, event: ShortHash::of("pull") };
+        let (rank, time_source) = (Rank::Updated, TimeSource::Event);
+        let pull = OrderKey { at, rank, time_source, event: ShortHash::of("pull") };
         let looked_back_on = Some(BusinessDay::of(at));
         let notes = ImportNotes { looked_back_on, ..ImportNotes::default() };
         let state = ImportState { through: through.map(time), gaps, notes };
         record([Fact::Import(Import { pull, state })])
     }
 
-    fn gap(first: &str, last: &str, tried: &str, doubt: Doubt) -> Gap {
+    fn gap(first: &str, last: &str, tried: &str, reason: GapReason) -> Gap {
         let (first, last) = (day(first), day(last));
-        Gap { first, last, since: time("2026-06-01T00:00:00Z"), tried: time(tried), doubt }
+        Gap { first, last, since: time("2026-06-01T00:00:00Z"), tried: time(tried), reason }
     }
 
     fn ranges(account: &Account) -> Vec<Days> {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn gaps_that_are_due_are_imported_again_by_looking_back_where_they_are_older() {
         let plan = |at, tried| {
-            let gap = gap("2026-02-01", "2026-02-03", tried, Doubt::NotWhole);
+            let gap = gap("2026-02-01", "2026-02-03", tried, GapReason::NotWhole);
             let account = imported(at, Some("2026-06-30T12:00:00Z"), vec![gap]);
             Plan::of(&account, 365, now())
         };
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn days_that_mono_does_not_serve_are_left_out_until_they_are_due() {
         let plan = |at, tried| {
-            let gaps = vec![gap("2026-06-26", "2026-06-26", tried, Doubt::NotServed)];
+            let gaps = vec![gap("2026-06-26", "2026-06-26", tried, GapReason::NotServed)];
             Plan::of(&imported(at, Some("2026-06-30T12:00:00Z"), gaps), 365, now())
         };
         let (yesterday, today) = ("2026-06-30T12:00:00Z", "2026-06-30T23:10:00Z");
@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn nothing_is_imported_where_mono_serves_no_day() {
-        let gaps = vec![gap("2026-07-01", "2026-07-01", "2026-06-28T00:00:00Z", Doubt::NotServed)];
+        let gaps =
+            vec![gap("2026-07-01", "2026-07-01", "2026-06-28T00:00:00Z", GapReason::NotServed)];
         let account = imported("2026-06-30T23:10:00Z", None, gaps);
         let plan = Plan::of(&account, 1, now());
         assert_eq!((plan.rest.next(), plan.look_back), (None, Vec::new()));
@@ -292,7 +293,7 @@ mod tests {
     #[test]
     fn few_rows_make_the_next_slice_longer_and_too_many_this_one_shorter() {
         let ranges = vec![day("2026-01-01")..=day("2026-06-30")];
-        let rest = Rest { ranges, slice: 64 };
+        let rest = RemainingRange { ranges, slice: 64 };
         assert_eq!(rest.next(), Some(day("2026-04-28")..=day("2026-06-30")));
         assert_eq!((rest.after(10).slice, rest.after(MOST_ROWS).slice), (128, 64));
         let halved = rest.smaller(2 * MOST_ROWS).unwrap().next().unwrap();
@@ -300,7 +301,8 @@ mod tests {
         assert_eq!(rest.smaller(5 * MOST_ROWS).unwrap().slice, 10);
         assert_eq!(rest.smaller(MOST_ROWS + 1).unwrap().slice, 63);
         assert_eq!(rest.smaller(u64::MAX).unwrap().slice, 1);
-        let single = Rest { ranges: vec![day("2026-01-01")..=day("2026-01-02")], slice: 1 };
+        let single =
+            RemainingRange { ranges: vec![day("2026-01-01")..=day("2026-01-02")], slice: 1 };
         assert_eq!(single.smaller(2 * MOST_ROWS), None);
     }
 
@@ -316,7 +318,7 @@ mod tests {
             let last = first + (length - 1);
             let older = first - 40..=first - 40 + second;
             let ranges = vec![first..=last, older.clone()];
-            let (mut rest, mut rows) = (Rest { ranges, slice }, rows.iter().cycle());
+            let (mut rest, mut rows) = (RemainingRange { ranges, slice }, rows.iter().cycle());
             let mut days = Vec::new();
             while rest.next().is_some() {
                 let rows = *rows.next().unwrap();

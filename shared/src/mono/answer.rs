@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{ApiVersion, JobReport, NoReauthorisation, NoTransactions, Reauthorisation};
+use super::{ApiVersion, JobReport, Reauthorisation, ReauthoriseError, TransactionsError};
 use crate::account::{
-    JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, SyncStatus, Trouble,
+    CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome, SyncStatus,
 };
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -41,7 +41,7 @@ impl Answer {
     }
 
     pub(super) fn refuses_the_key(&self) -> bool {
-        self.status == StatusCode::UNAUTHORIZED && !self.demands_the_customer()
+        self.status == StatusCode::UNAUTHORIZED && !self.requires_reauth()
     }
 
     /// Whether the call cannot be paid for. Mono documents 402 only as "valid parameters, but the request
@@ -54,7 +54,7 @@ impl Answer {
             StatusCode::FORBIDDEN => message.contains("subscription plan"),
             _ => false,
         };
-        is_refused && !self.demands_the_customer()
+        is_refused && !self.requires_reauth()
     }
 
     /// Whether Mono charges the sync: it brings new data, or may yet. "You are not charged when there is no new
@@ -66,9 +66,9 @@ impl Answer {
             SyncOutcome::Processing { .. } => true,
             SyncOutcome::Failed { .. } => self.header_is_true("x-has-new-data"),
             SyncOutcome::ReauthorisationRequired { .. } | SyncOutcome::NotFound { .. } => false,
-            SyncOutcome::Trouble(Trouble::Unusable(_)) => self.status.is_success(),
-            SyncOutcome::Trouble(trouble) => {
-                matches!(trouble, Trouble::Unavailable | Trouble::TimedOut)
+            SyncOutcome::NoResult(CallError::Unusable(_)) => self.status.is_success(),
+            SyncOutcome::NoResult(call_error) => {
+                matches!(call_error, CallError::Unavailable | CallError::TimedOut)
             }
         }
     }
@@ -97,7 +97,7 @@ impl Answer {
 
     /// What a sync came to.
     pub(super) fn of_sync(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
-        if self.demands_the_customer() {
+        if self.requires_reauth() {
             return SyncOutcome::ReauthorisationRequired { job_id: self.job_id() };
         }
         let code = self.word("code");
@@ -108,8 +108,8 @@ impl Answer {
             if self.denies_the_account() {
                 return SyncOutcome::NotFound { error: self.error() };
             }
-            if let Some(trouble) = self.trouble() {
-                return SyncOutcome::Trouble(trouble);
+            if let Some(call_error) = self.trouble() {
+                return SyncOutcome::NoResult(call_error);
             }
             if !self.status.is_success() || self.says("status", "failed") {
                 return self.failed();
@@ -132,7 +132,7 @@ impl Answer {
             Some(code) if is_any(code, &SYNCED) => synced,
             None if self.says("status", "successful") || self.says("status", "success") => synced,
             None if self.says("status", "processing") => self.processing(),
-            _ => SyncOutcome::Trouble(Trouble::Unusable(self.error())),
+            _ => SyncOutcome::NoResult(CallError::Unusable(self.error())),
         }
     }
 
@@ -143,7 +143,7 @@ impl Answer {
         let synced = self.synced(self.header_is_true("x-has-new-data"), data);
         let of_2023 = ["x-has-new-data", "x-reauth-required"];
         match self.job_state() {
-            Some(JobState::Failed) => self.failed(),
+            Some(JobState::Failed | JobState::ReauthorisationRequired) => self.failed(),
             Some(JobState::Finished) => synced,
             Some(JobState::Running | JobState::Linking | JobState::Other(_)) => self.processing(),
             None if self.word("code").is_some_and(|code| is_any(code, &SYNCED)) => synced,
@@ -155,7 +155,7 @@ impl Answer {
                 self.processing()
             }
             None if of_2023.iter().any(|name| self.header(name).is_some()) => synced,
-            None => SyncOutcome::Trouble(Trouble::Unusable(self.error())),
+            None => SyncOutcome::NoResult(CallError::Unusable(self.error())),
         }
     }
 
@@ -163,18 +163,17 @@ impl Answer {
     pub(super) fn of_job(&self) -> Option<JobReport> {
         let data = self.data()?;
         let word = data.get("status")?.as_str().filter(|_| self.status.is_success())?;
-        let demand = if demands(word) { JobDemand::Reauthorisation } else { JobDemand::Nothing };
         // `jobs.accounts.sync_balance`; looking for transactions that are none costs nothing.
         let name = data.get("name").and_then(Value::as_str).unwrap_or_default();
         let balance = name.to_ascii_lowercase().contains("balance");
         let data = if balance { SyncData::Balance } else { SyncData::Transactions };
-        Some(JobReport { state: JobState::from_word(word), demand, data })
+        Some(JobReport { state: JobState::from_word(word), data })
     }
 
     /// Whether Mono shows the account. What it answers for one that was unlinked is not documented: a 400
     /// for a request as plain as this one can only be about the account.
-    pub(super) fn of_account(&self) -> Result<LinkState, Trouble> {
-        if self.demands_the_customer() {
+    pub(super) fn of_account(&self) -> Result<LinkState, CallError> {
+        if self.requires_reauth() {
             return Ok(LinkState::Linked);
         }
         if self.denies_the_account()
@@ -182,26 +181,26 @@ impl Answer {
         {
             return Ok(LinkState::Gone);
         }
-        if let Some(trouble) = self.trouble() {
-            return Err(trouble);
+        if let Some(call_error) = self.trouble() {
+            return Err(call_error);
         }
         if self.status.is_success() && !self.says("status", "failed") && self.shows_the_account() {
             return Ok(LinkState::Linked);
         }
-        Err(Trouble::Unusable(self.error()))
+        Err(CallError::Unusable(self.error()))
     }
 
     /// A page of transactions, in either version.
-    pub(super) fn of_transactions(&self) -> Result<TransactionPage, NoTransactions> {
-        if self.demands_the_customer() {
-            return Err(NoTransactions::ReauthorisationRequired);
+    pub(super) fn of_transactions(&self) -> Result<TransactionPage, TransactionsError> {
+        if self.requires_reauth() {
+            return Err(TransactionsError::ReauthorisationRequired);
         }
         if self.denies_the_account() {
-            return Err(NoTransactions::NotFound);
+            return Err(TransactionsError::NotFound);
         }
-        let unusable = || NoTransactions::Trouble(Trouble::Unusable(self.error()));
-        if let Some(trouble) = self.trouble() {
-            return Err(NoTransactions::Trouble(trouble));
+        let unusable = || TransactionsError::Call(CallError::Unusable(self.error()));
+        if let Some(call_error) = self.trouble() {
+            return Err(TransactionsError::Call(call_error));
         }
         if !self.status.is_success() || self.says("status", "failed") {
             return Err(unusable());
@@ -247,21 +246,21 @@ impl Answer {
         &self,
         version: ApiVersion,
         asked_at: Timestamp,
-    ) -> Result<Reauthorisation, NoReauthorisation> {
+    ) -> Result<Reauthorisation, ReauthoriseError> {
         if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
-            return Err(NoReauthorisation::NotFound);
+            return Err(ReauthoriseError::NotFound);
         }
-        if let Some(trouble) = self.trouble() {
-            return Err(NoReauthorisation::Trouble(trouble));
+        if let Some(call_error) = self.trouble() {
+            return Err(ReauthoriseError::Call(call_error));
         }
         if !self.status.is_success() {
-            return Err(NoReauthorisation::Failed(self.error()));
+            return Err(ReauthoriseError::Failed(self.error()));
         }
         let told = match version {
             ApiVersion::V2 => self.data().and_then(|data| data.get("mono_url")?.as_str()),
             ApiVersion::V1 => self.word("token"),
         };
-        let unusable = || NoReauthorisation::Trouble(Trouble::Unusable(self.error()));
+        let unusable = || ReauthoriseError::Call(CallError::Unusable(self.error()));
         let told = told.filter(|told| !told.is_empty()).ok_or_else(unusable)?.to_owned();
         match version {
             // A customer is sent there: to nothing but a page over TLS.
@@ -275,18 +274,18 @@ impl Answer {
     }
 
     /// Why this answer says nothing of what was asked, if so.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(super) fn trouble(&self) -> Option<CallError> {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => {
-                Some(Trouble::RateLimited { retry_after: self.retry_after() })
+                Some(CallError::RateLimited { retry_after: self.retry_after() })
             }
-            StatusCode::REQUEST_TIMEOUT => Some(Trouble::Unavailable),
-            status if status.is_server_error() => Some(Trouble::Unavailable),
+            StatusCode::REQUEST_TIMEOUT => Some(CallError::Unavailable),
+            status if status.is_server_error() => Some(CallError::Unavailable),
             StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
-                Some(Trouble::Refused(self.error()))
+                Some(CallError::Refused(self.error()))
             }
-            status if status.is_redirection() => Some(Trouble::Unusable(self.error())),
-            _ if self.body.is_none() => Some(Trouble::Unusable(MonoError::unreadable())),
+            status if status.is_redirection() => Some(CallError::Unusable(self.error())),
+            _ if self.body.is_none() => Some(CallError::Unusable(ProviderError::unreadable())),
             _ => None,
         }
     }
@@ -298,7 +297,7 @@ impl Answer {
 
     /// Current pages tell it by the job's status, those of 2023 by a header of its own, and v1 by
     /// the code. What a refused read says is not documented, so its sentence counts as well.
-    fn demands_the_customer(&self) -> bool {
+    fn requires_reauth(&self) -> bool {
         let refused = !self.status.is_success();
         let message = self.word("message").filter(|_| refused).unwrap_or_default();
         if message.to_ascii_lowercase().contains("reauth") {
@@ -306,7 +305,7 @@ impl Answer {
         }
         let words = [self.word("code"), self.word("status"), self.header("x-job-status")];
         let job = self.data().and_then(|data| data.get("status")?.as_str());
-        words.into_iter().chain([job]).flatten().any(demands)
+        words.into_iter().chain([job]).flatten().any(says_reauth_required)
             || self.header_is_true("x-reauth-required")
     }
 
@@ -324,7 +323,7 @@ impl Answer {
     }
 
     /// Mono's words for what went wrong, or where it has none, ours.
-    fn error(&self) -> MonoError {
+    fn error(&self) -> ProviderError {
         let code = self.word("code").filter(|code| is_code(code)).map(str::to_owned);
         let code = code.unwrap_or_else(|| match self.job_state() {
             Some(JobState::Failed) => "JOB_FAILED".to_owned(),
@@ -332,7 +331,7 @@ impl Answer {
         });
         // A job that has failed comes with a message of success.
         let message = self.word("message").filter(|_| !self.says("status", "successful"));
-        MonoError { code, message: message.map(disclosable) }
+        ProviderError { code, message: message.map(disclosable) }
     }
 
     fn job_state(&self) -> Option<JobState> {
@@ -374,7 +373,7 @@ impl Answer {
 
 const TOO_LARGE: &str = "ANSWER_TOO_LARGE";
 
-impl MonoError {
+impl ProviderError {
     /// The answer is no JSON object.
     pub(super) fn unreadable() -> Self {
         Self { code: "UNREADABLE_ANSWER".to_owned(), message: None }
@@ -395,7 +394,7 @@ pub(super) fn is_part_of_path(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(safe)
 }
 
-fn demands(word: &str) -> bool {
+fn says_reauth_required(word: &str) -> bool {
     SyncStatus::from_word(word) == SyncStatus::ReauthorisationRequired
 }
 

@@ -7,7 +7,7 @@ use aws_sdk_secretsmanager::Client;
 use lambda_http::http::HeaderValue;
 use tokio::sync::Mutex;
 
-use crate::stored_secret::{MAX_AGE, StoredSecret, Unreadable};
+use crate::stored_secret::{MAX_AGE, SecretUnavailable, StoredSecret};
 use crate::timestamp::Timestamp;
 
 /// Signs calls to Mono in (`live_sk_…`, `test_sk_…`). Cannot be printed.
@@ -59,8 +59,8 @@ impl KeyCache {
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] if it cannot be read, or there is none.
-    pub async fn current(&self, now: Timestamp) -> Result<MonoKey, Unreadable> {
+    /// [`SecretUnavailable`] if it cannot be read, or there is none.
+    pub async fn current(&self, now: Timestamp) -> Result<MonoKey, SecretUnavailable> {
         let mut state = self.state.lock().await;
         let max_age = if state.refused { Self::REFUSAL_PAUSE } else { MAX_AGE };
         if let Some((key, read_at)) = &state.key
@@ -75,7 +75,7 @@ impl KeyCache {
         };
         let text = version.as_ref().and_then(|version| version.secret_string());
         let key = text.and_then(MonoKey::new);
-        let key = key.ok_or_else(|| Unreadable("there is no Mono key in it".to_owned()))?;
+        let key = key.ok_or_else(|| SecretUnavailable("there is no Mono key in it".to_owned()))?;
         *state = State { key: Some((key.clone(), now)), refused: false };
         Ok(key)
     }

@@ -3,10 +3,10 @@
 
 use tracing::{error, info, warn};
 
-use crate::account::Trouble;
+use crate::account::CallError;
 use crate::account_id::AccountId;
 use crate::business_day::BusinessDay;
-use crate::spending::{CallKind, Naira, Prices, Reason};
+use crate::spending::{CallKind, CallReason, Naira, Prices};
 use crate::store::{Entry, Ledger};
 use crate::timestamp::Timestamp;
 
@@ -21,7 +21,7 @@ pub struct Meter {
 #[derive(Clone, Copy)]
 pub(super) struct Purpose<'a> {
     pub(super) kind: CallKind,
-    pub(super) reason: Reason,
+    pub(super) reason: CallReason,
     pub(super) account_id: &'a AccountId,
 }
 
@@ -40,7 +40,7 @@ impl Meter {
     }
 
     /// Reserves what the call can cost. A call that costs nothing needs no reservation.
-    pub(super) async fn admit<'a>(&self, purpose: Purpose<'a>) -> Result<Admitted<'a>, Trouble> {
+    pub(super) async fn admit<'a>(&self, purpose: Purpose<'a>) -> Result<Admitted<'a>, CallError> {
         let Purpose { kind, reason, account_id } = purpose;
         let now = Timestamp::now();
         let day = BusinessDay::of(now);
@@ -58,11 +58,11 @@ impl Meter {
                 let (code, purse, call) = ("BUDGET_EXHAUSTED", purse.as_str(), kind.as_str());
                 let reason = reason.as_str();
                 warn!(%account_id, code, purse, call, reason, "a call to Mono has no budget left");
-                Err(Trouble::BudgetExhausted { until: (day + 1).begins_at() })
+                Err(CallError::BudgetExhausted { until: (day + 1).begins_at() })
             }
             Err(error) => {
                 error!(%account_id, %error, "a call to Mono cannot be entered in the ledger");
-                Err(Trouble::Unmetered)
+                Err(CallError::Unmetered)
             }
         }
     }

@@ -18,8 +18,8 @@ use tracing::warn;
 
 use super::answer::Answer;
 use super::base_url::BaseUrl;
-use crate::account::{MonoError, Trouble};
-use crate::aws::{describe, tls};
+use crate::account::{CallError, ProviderError};
+use crate::aws::{error_chain, tls};
 
 /// A connection that takes longer will not open: so it is known that nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,16 +49,16 @@ impl Transport {
         &self,
         request: Request<Option<String>>,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, CallError> {
         let now = Instant::now();
         if deadline <= now {
-            return Err(Trouble::NotConnected);
+            return Err(CallError::NotConnected);
         }
         let exchange = timeout_at(deadline.min(now + self.limit), self.exchange(request));
-        exchange.await.unwrap_or(Err(Trouble::TimedOut))
+        exchange.await.unwrap_or(Err(CallError::TimedOut))
     }
 
-    async fn exchange(&self, mut request: Request<Option<String>>) -> Result<Answer, Trouble> {
+    async fn exchange(&self, mut request: Request<Option<String>>) -> Result<Answer, CallError> {
         if request.body().is_some() {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -74,9 +74,9 @@ impl Transport {
             Ok(body) => Ok(Answer::new(parts.status, parts.headers, body.to_bytes().into())),
             Err(error) if error.is::<LengthLimitError>() => {
                 warn!("an answer of Mono's is too large");
-                Err(Trouble::Unusable(MonoError::too_large()))
+                Err(CallError::Unusable(ProviderError::too_large()))
             }
-            Err(_) => Err(Trouble::Unavailable),
+            Err(_) => Err(CallError::Unavailable),
         }
     }
 
@@ -93,15 +93,15 @@ impl Transport {
 }
 
 /// Whether the request may have been sent.
-fn trouble(error: &ConnectorError) -> Trouble {
+fn trouble(error: &ConnectorError) -> CallError {
     let chain = successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
     let never_opened =
         chain.filter_map(<dyn Error>::downcast_ref::<legacy::Error>).any(legacy::Error::is_connect);
-    warn!(error = describe(error), never_opened, "Mono cannot be reached");
-    if never_opened { Trouble::NotConnected } else { Trouble::Unavailable }
+    warn!(error = error_chain(error), never_opened, "Mono cannot be reached");
+    if never_opened { CallError::NotConnected } else { CallError::Unavailable }
 }
 
-fn unexpected(what: &str, error: &(dyn Error + 'static)) -> Trouble {
-    warn!(error = describe(error), "an exchange with Mono {what}");
-    Trouble::Unusable(MonoError::unreadable())
+fn unexpected(what: &str, error: &(dyn Error + 'static)) -> CallError {
+    warn!(error = error_chain(error), "an exchange with Mono {what}");
+    CallError::Unusable(ProviderError::unreadable())
 }

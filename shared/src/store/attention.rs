@@ -15,7 +15,7 @@ use super::item::{
 use super::{AccountStore, StoreError};
 use crate::account::{Account, Attention, Status};
 use crate::account_id::AccountId;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::caller::Caller;
 use crate::timestamp::Timestamp;
 
@@ -97,7 +97,7 @@ impl AccountStore {
             // One more than wanted, to know whether there is more.
             let query = query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
             let answer = query.send().await;
-            let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
             Ok::<_, StoreError>(answer.items.unwrap_or_default())
         });
         let found = try_join_all(queries).await?.concat();
@@ -130,7 +130,7 @@ impl AccountStore {
                 ),
         };
         let answer = query.send().await;
-        let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         let found = answer.items.unwrap_or_default();
         let mut places: Vec<_> = found.iter().filter_map(AttentionPosition::at).collect();
         let next = if places.len() > limit {

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::WriteRequest;
 use tokio::time::{Instant, sleep};
 
 use super::StoreError;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::random;
 
 /// The most items that one `BatchWriteItem` takes.
@@ -37,7 +37,7 @@ pub(super) async fn write(
                 StoreError::Unwritten
             }
             Err(error) => {
-                let reason = StoreError::Unavailable(describe(&error));
+                let reason = StoreError::Unavailable(error_chain(&error));
                 if !error.code().is_some_and(|code| THROTTLED.contains(&code)) {
                     return (left, reason);
                 }

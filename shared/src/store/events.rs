@@ -11,7 +11,7 @@ use super::batch_write::{self, MOST_ITEMS};
 use super::{Page, StoreError};
 use crate::account::Status;
 use crate::account_id::AccountId;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::history::{Entry, Position};
 use crate::timestamp::Timestamp;
 
@@ -52,10 +52,10 @@ impl EventStore {
     pub async fn correct(
         &self,
         id: &AccountId,
-        untrue: &[Position],
+        stale: &[Position],
         entries: &[Entry],
     ) -> Result<(), StoreError> {
-        let deletes = untrue.iter().map(|position| delete(id, *position));
+        let deletes = stale.iter().map(|position| delete(id, *position));
         let puts = entries.iter().map(|entry| self.put(id, entry));
         let mut unwritten = self.request(deletes.chain(puts).collect()).await;
         unwritten.remove(id).map_or(Ok(()), Err)
@@ -102,7 +102,7 @@ impl EventStore {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         let mut items = answer.items.unwrap_or_default();
         let more = items.len() > limit;
         items.truncate(limit);

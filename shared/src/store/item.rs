@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::AttentionPosition;
 use crate::account::{
-    Account, Attempted, Attention, Availability, DataStatus, Details, Doubt, Gap, ImportLease,
-    ImportNotes, ImportState, Institution, Job, JobState, Lease, Mark, MonoError, OrderKey, Pull,
-    Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status, SyncStatus,
+    Account, Attempted, Attention, Availability, DataStatus, Details, Gap, GapReason, ImportLease,
+    ImportNotes, ImportState, Institution, Job, JobState, Lease, Mark, OrderKey, ProviderError,
+    Pull, Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status, SyncStatus,
 };
 use crate::account_id::AccountId;
 use crate::business_day::BusinessDay;
@@ -134,17 +134,17 @@ impl Writer {
         self.recent(UNLINKED, &registers.unlinked);
         self.order("gone", registers.gone.as_ref());
         self.order("not_found", registers.not_found.as_ref());
-        self.order("vouched", registers.vouched.as_ref());
+        self.order("vouched", registers.confirmed_linked.as_ref());
         self.time("link_checked_at", registers.link_checked);
-        self.order("demand", registers.demand.as_ref());
+        self.order("demand", registers.reauth_required.as_ref());
         self.order("reauthorised", registers.reauthorised.as_ref());
         self.recent(SYNCED_TRANSACTIONS, &registers.synced_transactions);
         self.recent(SYNCED_OTHERS, &registers.synced_others);
         self.balance(BALANCE, &registers.synced_balance);
         self.balance(CACHED_BALANCE, &registers.cached_balance);
         self.order("transactions", registers.transactions.as_ref());
-        self.order("reached", registers.reached.as_ref());
-        self.order("reached_balance", registers.reached_balance.as_ref());
+        self.order("reached", registers.last_billable_attempt.as_ref());
+        self.order("reached_balance", registers.last_billable_balance_attempt.as_ref());
         self.order("incomplete", registers.incomplete.as_ref());
         if let Some((first, last)) = registers.without_transactions {
             self.bytes(WITHOUT_TRANSACTIONS, &[&first.to_bytes(), &last.to_bytes()]);
@@ -364,17 +364,17 @@ impl Reader {
             unlinked: self.recent(UNLINKED)?,
             gone: self.mark("gone")?,
             not_found: self.mark("not_found")?,
-            vouched: self.mark("vouched")?,
+            confirmed_linked: self.mark("vouched")?,
             link_checked: self.time("link_checked_at")?,
-            demand: self.mark("demand")?,
+            reauth_required: self.mark("demand")?,
             reauthorised: self.mark("reauthorised")?,
             synced_transactions: self.recent(SYNCED_TRANSACTIONS)?,
             synced_others: self.recent(SYNCED_OTHERS)?,
             synced_balance: self.balance(BALANCE)?,
             cached_balance: self.balance(CACHED_BALANCE)?,
             transactions: self.mark("transactions")?,
-            reached: self.mark("reached")?,
-            reached_balance: self.mark("reached_balance")?,
+            last_billable_attempt: self.mark("reached")?,
+            last_billable_balance_attempt: self.mark("reached_balance")?,
             without_transactions: self.without_transactions(),
             incomplete: self.mark("incomplete")?,
             imported: self.register("imported", |r| {
@@ -447,7 +447,7 @@ impl Reader {
         let message = self.text("sync_error_message")?;
         Ok(Pull {
             sync_status: self.text("sync_status")?.as_deref().map(SyncStatus::from_word),
-            error: self.text("sync_error_code")?.map(|code| MonoError { code, message }),
+            error: self.text("sync_error_code")?.map(|code| ProviderError { code, message }),
             job_id: self.text(PULL_JOB_ID)?,
         })
     }
@@ -589,7 +589,7 @@ fn state_to_bytes(state: &ImportState) -> Vec<u8> {
     for gap in gaps {
         bytes.extend([gap.first, gap.last].map(|day| day.number().to_be_bytes()).concat());
         bytes.extend([gap.since, gap.tried].map(Timestamp::to_bytes).concat());
-        bytes.push(gap.doubt as u8);
+        bytes.push(gap.reason as u8);
     }
     bytes
 }
@@ -618,14 +618,14 @@ fn gap(bytes: &[u8]) -> Option<Gap> {
     let (first, rest) = bytes.split_first_chunk()?;
     let (last, rest) = rest.split_first_chunk()?;
     let (since, rest) = rest.split_first_chunk()?;
-    let (tried, doubt) = rest.split_first_chunk()?;
+    let (tried, reason) = rest.split_first_chunk()?;
     let day = |bytes: &[u8; 4]| BusinessDay::from_number(u32::from_be_bytes(*bytes));
-    let doubts = [Doubt::NotWhole, Doubt::MostRowsGone, Doubt::NotServed];
+    let reasons = [GapReason::NotWhole, GapReason::MostRowsGone, GapReason::NotServed];
     Some(Gap {
         first: day(first),
         last: day(last),
         since: Timestamp::from_bytes(*since),
         tried: Timestamp::from_bytes(*tried),
-        doubt: doubts.into_iter().find(|known| [*known as u8] == doubt)?,
+        reason: reasons.into_iter().find(|known| [*known as u8] == reason)?,
     })
 }

@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::StoreError;
 use super::item::{ACCOUNT_ID, Item};
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::business_day::BusinessDay;
-use crate::spending::{Budgets, CallKind, Naira, Purse, Reason, Room};
+use crate::spending::{Budgets, CallKind, CallReason, Naira, Purse, Room};
 
 /// The spending of each day, and how much it may be.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub struct Entry {
     /// What is called.
     pub kind: CallKind,
     /// Why.
-    pub reason: Reason,
+    pub reason: CallReason,
     /// The most that it can cost.
     pub price: Naira,
 }
@@ -94,7 +94,7 @@ impl Ledger {
             {
                 Ok(None)
             }
-            Err(error) => Err(StoreError::Unavailable(describe(&error))),
+            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
         }
     }
 
@@ -116,7 +116,7 @@ impl Ledger {
             .expression_attribute_values(":price", price);
         let once = Builder::new().retry_config(RetryConfig::disabled());
         let answer = update.customize().config_override(once).send().await;
-        answer.map(drop).map_err(|error| StoreError::Unavailable(describe(&error)))
+        answer.map(drop).map_err(|error| StoreError::Unavailable(error_chain(&error)))
     }
 
     /// What a purse has spent or reserved on a day. Uses an update that adds zero, because the
@@ -130,7 +130,7 @@ impl Ledger {
             .return_values(ReturnValue::UpdatedNew)
             .send()
             .await
-            .map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         Ok(read(answer.attributes.as_ref(), purse))
     }
 }

@@ -21,7 +21,7 @@ use super::item::{
 use super::{AccountStore, MOST_CONFLICTS, StoreError, Stored, pause};
 use crate::account::{Account, RefreshRule};
 use crate::account_id::AccountId;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::breaker::Breaker;
 use crate::timestamp::Timestamp;
 
@@ -105,7 +105,7 @@ impl AccountStore {
             .expression_attribute_values(":now", time(now))
             .set_exclusive_start_key(position.map(|position| position.0));
         let answer =
-            scan.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+            scan.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         let account = |item: Item| match Stored::from_item(item) {
             Ok(stored) => Some(stored),
             Err(error) => {
@@ -208,7 +208,7 @@ impl AccountStore {
     pub async fn breaker(&self) -> Result<Breaker, StoreError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key()));
         let answer = request.consistent_read(true).send().await;
-        let answer = answer.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
         Ok(answer.item.as_ref().map(breaker).unwrap_or_default())
     }
 
@@ -323,7 +323,7 @@ async fn written(update: UpdateItemFluentBuilder) -> Result<Written, StoreError>
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                 Ok(Written::Refused(refused.item.clone().unwrap_or_default()))
             }
-            _ => Err(StoreError::Unavailable(describe(&error))),
+            _ => Err(StoreError::Unavailable(error_chain(&error))),
         },
     }
 }

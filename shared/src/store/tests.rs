@@ -7,11 +7,11 @@ use super::*;
 use crate::account::ImportNotes;
 use crate::account::tests::{POLICY, facts, record};
 use crate::account::{
-    Evidence, Import, ImportLease, ImportState, Lease, OrderKey, Rank, ShortHash, SyncAttempt,
-    SyncData, SyncOutcome, Trouble,
+    CallError, Import, ImportLease, ImportState, Lease, OrderKey, Rank, ShortHash, SyncAttempt,
+    SyncData, SyncOutcome, TimeSource,
 };
 use crate::business_day::BusinessDay;
-use crate::event::{self, Meaning};
+use crate::event::{self, Interpretation};
 use crate::timestamp::Timestamp;
 
 fn written(account: &Account, seen: Option<&Stored>) -> Item {
@@ -67,8 +67,8 @@ fn a_lease_that_is_not_whole_is_none() {
 }
 
 fn import_lease(until: Timestamp) -> ImportLease {
-    let (rank, evidence) = (Rank::Updated, Evidence::Strong);
-    let pull = OrderKey { at: until, rank, evidence, event: ShortHash::of("pull") };
+    let (rank, time_source) = (Rank::Updated, TimeSource::Event);
+    let pull = OrderKey { at: until, rank, time_source, event: ShortHash::of("pull") };
     ImportLease { holder: [2; 8], pull, until }
 }
 
@@ -146,7 +146,7 @@ fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
     let outcomes = [
         SyncOutcome::ReauthorisationRequired { job_id: None },
-        SyncOutcome::Trouble(Trouble::TimedOut),
+        SyncOutcome::NoResult(CallError::TimedOut),
     ];
     let mut account = outcomes.into_iter().fold(fullest(), |account, outcome| {
         let data = SyncData::Transactions;
@@ -205,9 +205,9 @@ fn fullest() -> Account {
     let events = [connected, updated, reauthorized, job];
     let account = events.iter().fold(
         Account::new("697926f050b9c321c1451dda".parse().unwrap()),
-        |account, body| match event::read(&body.to_string(), received_at).unwrap().meaning {
-            Meaning::Fact(_, fact) => account.apply(&fact),
-            Meaning::Nothing(_) => panic!("a sample means nothing"),
+        |account, body| match event::read(&body.to_string(), received_at).unwrap().interpretation {
+            Interpretation::Fact(_, fact) => account.apply(&fact),
+            Interpretation::Nothing(_) => panic!("a sample means nothing"),
         },
     );
     let pull = account.import_due().unwrap();

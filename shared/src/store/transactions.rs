@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::batch_write::{self, MOST_ITEMS};
 use super::{Page, StoreError};
 use crate::account_id::AccountId;
-use crate::aws::describe;
+use crate::aws::error_chain;
 use crate::business_day::Days;
 use crate::money::MinorUnits;
 use crate::timestamp::Timestamp;
@@ -62,7 +62,7 @@ impl TransactionStore {
         let mut pages = query.consistent_read(true).into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(item) = pages.next().await {
-            rows.extend(row(&item.map_err(|error| StoreError::Unavailable(describe(&error)))?));
+            rows.extend(row(&item.map_err(|error| StoreError::Unavailable(error_chain(&error)))?));
             if rows.len() > most {
                 return Ok(None);
             }
@@ -168,7 +168,8 @@ async fn newest_first(
     limit: usize,
 ) -> Result<(Vec<Item>, Option<Position>), StoreError> {
     let query = query.scan_index_forward(false).limit(i32::try_from(limit).unwrap_or(i32::MAX));
-    let answer = query.send().await.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+    let answer =
+        query.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
     let looked_up_to = answer.last_evaluated_key.as_ref().and_then(position);
     Ok((answer.items.unwrap_or_default(), looked_up_to))
 }

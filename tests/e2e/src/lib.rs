@@ -1,6 +1,7 @@
 //! mono-sync on this machine, without AWS: the emulator, the deployed template, and what the
 //! end-to-end tests and the demonstration of `make run` do with them.
 
+pub mod contract_proxy;
 pub mod emulator;
 pub mod identity;
 pub mod openapi;
@@ -12,7 +13,6 @@ pub mod samples;
 pub mod shared_stack;
 pub mod stack;
 mod upstream;
-pub mod witness;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use mono_sync::account::{Evidence, OrderKey, Rank, ShortHash};
+use mono_sync::account::{OrderKey, Rank, ShortHash, TimeSource};
 use mono_sync::import::ImportJob;
 use mono_sync::refresh_job::RefreshJob;
 use mono_sync::timestamp::Timestamp;
@@ -115,7 +115,7 @@ pub fn import_job(account_id: &str, pulled_at: &str) -> ImportJob {
     let pull = OrderKey {
         at: Timestamp::parse_rfc3339(pulled_at).expect("a time"),
         rank: Rank::Updated,
-        evidence: Evidence::Strong,
+        time_source: TimeSource::Event,
         event: ShortHash::of("sample"),
     };
     ImportJob::new(account_id.parse().expect("an account id"), pull)

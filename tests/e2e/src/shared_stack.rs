@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use sandbox::{Dialect, Sandbox, Settings};
 use tokio::runtime::Runtime;
 
@@ -32,7 +32,7 @@ impl Local {
 
     /// The SDK's configuration for a client whose requests go through the proxy.
     pub fn sdk(&self) -> aws_config::SdkConfig {
-        sdk_config(&self.proxy.endpoint(), Patience::SHORT)
+        sdk_config(&self.proxy.endpoint(), Timeouts::SHORT)
     }
 }
 

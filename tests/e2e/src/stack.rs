@@ -6,17 +6,17 @@ use std::process::Stdio;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
-use mono_sync::aws::Patience;
+use mono_sync::aws::Timeouts;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
+use crate::contract_proxy::ContractProxy;
 use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
 use crate::project;
 use crate::roles::allow_batches;
-use crate::witness::Witness;
 
 /// A deployed stack.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Stack {
     port: u16,
     outputs: HashMap<String, String>,
     resources: HashMap<String, String>,
-    witness: Witness,
+    contract_proxy: ContractProxy,
     http: Client,
 }
 
@@ -79,7 +79,7 @@ impl Stack {
             port: emulator.port(),
             outputs,
             resources,
-            witness: Witness::start(emulator.endpoint()).await?,
+            contract_proxy: ContractProxy::start(emulator.endpoint()).await?,
             http,
         })
     }
@@ -121,7 +121,7 @@ impl Stack {
     /// and an answer that `openapi.yaml` does not allow comes back as 599.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
-            .request(method, format!("{}{path}", self.witness.endpoint()))
+            .request(method, format!("{}{path}", self.contract_proxy.endpoint()))
             .header("host", self.api_host())
     }
 
@@ -220,7 +220,7 @@ impl Stack {
     /// The SDK's configuration for the emulator that the stack is on.
     pub fn sdk(&self) -> SdkConfig {
         // A query of very many rows takes the emulator seconds.
-        sdk_config(&self.endpoint, Patience::LONG)
+        sdk_config(&self.endpoint, Timeouts::LONG)
     }
 
     fn api_host(&self) -> String {

@@ -2,7 +2,7 @@
 //! code, each with an example that is right.
 //!
 //! Each rule is tried on the document, and on documents that break it. That the answers are as
-//! documented is seen by whoever asks the API through [`e2e::witness`].
+//! documented is seen by whoever asks the API through [`e2e::contract_proxy`].
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use crate::event::Dialect;
 use crate::history::{History, Ledger, Page, Selection, Transaction};
+use crate::id_generator::IdGenerator;
 use crate::job::JobName;
-use crate::mint::Mint;
 
 const NAMES: [&str; 4] =
     ["Adaeze Fictional", "Babatunde Invented", "Chiamaka Placeholder", "Danladi Nobody"];
@@ -143,9 +143,14 @@ pub struct Account {
 
 impl Account {
     /// The `number`th account of a sandbox.
-    pub(crate) fn fictional(number: usize, link: Link, dialect: Dialect, mint: &mut Mint) -> Self {
+    pub(crate) fn fictional(
+        number: usize,
+        link: Link,
+        dialect: Dialect,
+        id_generator: &mut IdGenerator,
+    ) -> Self {
         let currency = if link.balance_only { "USD" } else { "NGN" };
-        let account_id = link.account_id.unwrap_or_else(|| mint.object_id());
+        let account_id = link.account_id.unwrap_or_else(|| id_generator.object_id());
         let balance = link.balance.unwrap_or(1_000_000);
         let mut history = link.history.unwrap_or_default();
         if link.balance_only {
@@ -154,7 +159,7 @@ impl Account {
         let ledger = Ledger::new(&account_id, &history, balance);
         Self {
             account_id,
-            customer_id: mint.object_id(),
+            customer_id: id_generator.object_id(),
             reference: link.reference.unwrap_or_else(|| format!("customer-{number}")),
             dialect: link.dialect.unwrap_or(dialect),
             name: NAMES[number % NAMES.len()].to_owned(),
@@ -164,12 +169,12 @@ impl Account {
             currency: link.currency.unwrap_or_else(|| currency.to_owned()),
             balance_only: link.balance_only,
             data_status: DataStatus::Processing,
-            job_id: mint.object_id(),
+            job_id: id_generator.object_id(),
             job_name: JobName::Statement,
-            data_request_id: mint.data_request_id(),
+            data_request_id: id_generator.data_request_id(),
             unlinked: false,
             bvn: format!("{:011}", 990_000 + number),
-            created_at: mint.now(),
+            created_at: id_generator.now(),
             ledger: Arc::new(ledger),
         }
     }
@@ -232,7 +237,7 @@ mod tests {
             currency: Some("GHS".to_owned()),
             ..Link::default()
         };
-        let account = Account::fictional(1, link, Dialect::V2, &mut Mint::new(1));
+        let account = Account::fictional(1, link, Dialect::V2, &mut IdGenerator::new(1));
         assert_eq!(account.account_id, "a-link");
         assert_eq!(account.reference, "owner-1");
         assert_eq!(account.dialect, Dialect::V1);
@@ -243,7 +248,7 @@ mod tests {
     #[test]
     fn an_account_with_a_balance_only_is_partial_at_best_and_in_dollars() {
         let link = Link { balance_only: true, ..Link::default() };
-        let account = Account::fictional(1, link, Dialect::V2, &mut Mint::new(1));
+        let account = Account::fictional(1, link, Dialect::V2, &mut IdGenerator::new(1));
         assert_eq!(account.whole(), DataStatus::Partial);
         assert_eq!(account.after_fetch(), DataStatus::Partial);
         assert_eq!(account.currency, "USD");

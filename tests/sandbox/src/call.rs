@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::bill::Charge;
-use crate::plan::Mishap;
+use crate::plan::Fault;
 
 /// One call to Mono's API, noted when it was decided and before it was answered. The key itself is
 /// never noted.
@@ -26,7 +26,7 @@ pub struct Call {
     pub signed_in: bool,
     /// Whether it asked for a sync, whatever came of it.
     pub sync: bool,
-    /// Whether it began one. A session that was under way, a wrong key, and a mishap that left
+    /// Whether it began one. A session that was under way, a wrong key, and a fault that left
     /// nothing done begin none.
     pub begun: bool,
     /// What Mono charges for it.
@@ -42,5 +42,5 @@ pub enum Answer {
     /// An answer of Mono's, with this status.
     Status(u16),
     /// This instead.
-    Mishap(Mishap),
+    Fault(Fault),
 }

@@ -7,16 +7,16 @@
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
 //! | `POST /control/accounts/{id}/reauthorise` | | |
 //! | `POST /control/accounts/{id}/unlink` | | |
-//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`Fate`]; `{"number", "body"}` |
+//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`NetworkFate`]; `{"number", "body"}` |
 //! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | what its next syncs come to |
 //! | `PUT /control/accounts/{id}/default_plan` | see [`Plan`] | what all others come to |
-//! | `PUT /control/accounts/{id}/free_mishaps` | `[…]`, see [`Mishap`] | what its next free calls meet |
+//! | `PUT /control/accounts/{id}/free_faults` | `[…]`, see [`Fault`] | what its next free calls meet |
 //! | `GET /control/accounts/{id}/transactions` | | its history, the newest row first |
 //! | `POST /control/accounts/{id}/transactions` | some fields of a [`Transaction`] | adds one, of today; the row |
 //! | `PATCH /control/accounts/{id}/transactions/{row}` | the fields to change | the row |
 //! | `DELETE /control/accounts/{id}/transactions/{row}` | | |
-//! | `PUT /control/accounts/{id}/page_mishaps` | `[[page, …], …]`, see [`PageMishap`] | what goes wrong about its pages, once |
-//! | `PUT /control/accounts/{id}/default_page_mishaps` | `[[page, …], …]` | every other time |
+//! | `PUT /control/accounts/{id}/page_faults` | `[[page, …], …]`, see [`PageFault`] | what goes wrong about its pages, once |
+//! | `PUT /control/accounts/{id}/default_page_faults` | `[[page, …], …]` | every other time |
 //! | `GET /control/calls` | | the calls to Mono's API |
 //! | `GET /control/bill`, `GET /control/accounts/{id}/bill` | | what Mono charges for them |
 //! | `PUT /control/key` | `{"secret_key"}` | what those calls must carry |
@@ -46,8 +46,8 @@ use crate::call::Call;
 use crate::delivery::Delivery;
 use crate::event::Kind;
 use crate::history::Transaction;
-use crate::network::{Fate, Network};
-use crate::plan::{Mishap, PageMishap, Plan};
+use crate::network::{Network, NetworkFate};
+use crate::plan::{Fault, PageFault, Plan};
 use crate::refusal::Refusal;
 use crate::scenario::{Mono, Refresh};
 
@@ -62,14 +62,14 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .route("/accounts/{account_id}/events", post(send_event))
         .route("/accounts/{account_id}/plans", put(set_plans))
         .route("/accounts/{account_id}/default_plan", put(set_default_plan))
-        .route("/accounts/{account_id}/free_mishaps", put(set_free_mishaps))
+        .route("/accounts/{account_id}/free_faults", put(set_free_faults))
         .route("/accounts/{account_id}/transactions", get(transactions).post(add_transaction))
         .route(
             "/accounts/{account_id}/transactions/{row}",
             patch(change_transaction).delete(remove_transaction),
         )
-        .route("/accounts/{account_id}/page_mishaps", put(set_page_mishaps))
-        .route("/accounts/{account_id}/default_page_mishaps", put(set_default_page_mishaps))
+        .route("/accounts/{account_id}/page_faults", put(set_page_faults))
+        .route("/accounts/{account_id}/default_page_faults", put(set_default_page_faults))
         .route("/calls", get(calls))
         .route("/bill", get(whole_bill))
         .route("/accounts/{account_id}/bill", get(bill))
@@ -120,7 +120,7 @@ struct EventRequest {
     event: Kind,
     event_id: Option<String>,
     timestamp: Option<String>,
-    fate: Option<Fate>,
+    fate: Option<NetworkFate>,
 }
 
 async fn send_event(State(mono): Control, Path(account_id): Path<String>, body: Bytes) -> Answer {
@@ -153,12 +153,12 @@ async fn set_default_plan(
     done()
 }
 
-async fn set_free_mishaps(
+async fn set_free_faults(
     State(mono): Control,
     Path(account_id): Path<String>,
     body: Bytes,
 ) -> Answer {
-    mono.plan_free(&account_id, parse::<Vec<Mishap>>(&body)?)?;
+    mono.plan_free(&account_id, parse::<Vec<Fault>>(&body)?)?;
     done()
 }
 
@@ -219,21 +219,21 @@ fn shown(mono: &Mono, account_id: &str, id: &str) -> Answer {
     Ok(Json(json!(row(mono, account_id, id)?)))
 }
 
-async fn set_page_mishaps(
+async fn set_page_faults(
     State(mono): Control,
     Path(account_id): Path<String>,
     body: Bytes,
 ) -> Answer {
-    mono.plan_pages(&account_id, parse::<Vec<(usize, PageMishap)>>(&body)?)?;
+    mono.plan_pages(&account_id, parse::<Vec<(usize, PageFault)>>(&body)?)?;
     done()
 }
 
-async fn set_default_page_mishaps(
+async fn set_default_page_faults(
     State(mono): Control,
     Path(account_id): Path<String>,
     body: Bytes,
 ) -> Answer {
-    mono.plan_pages_always(&account_id, parse::<Vec<(usize, PageMishap)>>(&body)?)?;
+    mono.plan_pages_always(&account_id, parse::<Vec<(usize, PageFault)>>(&body)?)?;
     done()
 }
 

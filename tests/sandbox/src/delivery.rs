@@ -25,7 +25,7 @@ use self::client::client;
 use self::log::Log;
 use crate::event::{Event, Kind};
 use crate::lock;
-use crate::network::Fate;
+use crate::network::NetworkFate;
 use crate::refusal::Refusal;
 use crate::schedule;
 
@@ -57,7 +57,7 @@ impl Webhook {
 }
 
 /// What is posted, and what the log says of it.
-pub(crate) struct Parcel {
+pub(crate) struct PendingDelivery {
     kind: Option<Kind>,
     event_id: Option<String>,
     account_id: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) struct Parcel {
     headers: Option<HeaderMap>,
 }
 
-impl Parcel {
+impl PendingDelivery {
     pub(crate) fn of(event: &Event) -> Self {
         Self {
             kind: Some(event.kind()),
@@ -102,8 +102,8 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal>
     Ok((header, value))
 }
 
-/// Carries parcels to the webhook URL, each in a task of its own.
-pub(crate) struct Courier {
+/// Carries pending to the webhook URL, each in a task of its own.
+pub(crate) struct WebhookSender {
     client: Client,
     webhook: Mutex<Option<Webhook>>,
     time_scale: f64,
@@ -113,7 +113,7 @@ pub(crate) struct Courier {
     tasks: Mutex<JoinSet<()>>,
 }
 
-impl Courier {
+impl WebhookSender {
     pub(crate) fn new(time_scale: f64) -> Result<Self, Refusal> {
         if !(time_scale.is_finite() && time_scale > 0.0) {
             return Err(Refusal::TimeScale);
@@ -151,46 +151,51 @@ impl Courier {
         lock(&self.tasks).abort_all();
     }
 
-    pub(crate) fn send(self: &Arc<Self>, parcel: Parcel, fate: Fate) -> usize {
+    pub(crate) fn send(self: &Arc<Self>, pending: PendingDelivery, fate: NetworkFate) -> usize {
         let copies = match fate {
-            Fate::Duplicated(copies) => copies.max(1),
+            NetworkFate::Duplicated(copies) => copies.max(1),
             _ => 1,
         };
-        let (number, entries) = self.log.open(&parcel, copies);
-        if fate == Fate::Lost {
+        let (number, entries) = self.log.open(&pending, copies);
+        if fate == NetworkFate::Lost {
             self.log.close(entries.start, Outcome::Lost);
         } else if lock(&self.webhook).is_none() {
             entries.for_each(|entry| self.log.close(entry, Outcome::Unaddressed));
         } else {
-            self.dispatch(entries, parcel, fate);
+            self.dispatch(entries, pending, fate);
         }
         number
     }
 
-    fn dispatch(self: &Arc<Self>, entries: Range<usize>, parcel: Parcel, fate: Fate) {
-        let (start, departure) = self.queue(&parcel, fate);
-        let parcel = Arc::new(parcel);
+    fn dispatch(
+        self: &Arc<Self>,
+        entries: Range<usize>,
+        pending: PendingDelivery,
+        fate: NetworkFate,
+    ) {
+        let (start, departure) = self.queue(&pending, fate);
+        let pending = Arc::new(pending);
         let mut tasks = lock(&self.tasks);
         for entry in entries {
-            let courier = Arc::clone(self);
-            let parcel = Arc::clone(&parcel);
-            tasks.spawn(courier.carry(entry, parcel, start.clone(), departure.clone()));
+            let webhook_sender = Arc::clone(self);
+            let pending = Arc::clone(&pending);
+            tasks.spawn(webhook_sender.carry(entry, pending, start.clone(), departure.clone()));
         }
         // Ended tasks would pile up otherwise.
         while tasks.try_join_next().is_some() {}
     }
 
-    /// When a parcel sets out, and what tells those behind it that it has.
-    fn queue(&self, parcel: &Parcel, fate: Fate) -> (Start, Option<Departure>) {
-        if let Fate::Delayed(delay) = fate {
+    /// When a pending sets out, and what tells those behind it that it has.
+    fn queue(&self, pending: &PendingDelivery, fate: NetworkFate) -> (Start, Option<Departure>) {
+        if let NetworkFate::Delayed(delay) = fate {
             return (Start::After(delay), None);
         }
-        let Some(account_id) = &parcel.account_id else {
+        let Some(account_id) = &pending.account_id else {
             return (Start::Now, None);
         };
         let mut lanes = lock(&self.lanes);
         let lane = lanes.entry(account_id.clone()).or_default();
-        if fate == Fate::Overtaken {
+        if fate == NetworkFate::Overtaken {
             return (Start::BehindNext(lane.next.subscribe()), None);
         }
         let (ahead, departure) = lane.take_turn();
@@ -201,19 +206,19 @@ impl Courier {
     async fn carry(
         self: Arc<Self>,
         entry: usize,
-        parcel: Arc<Parcel>,
+        pending: Arc<PendingDelivery>,
         start: Start,
         departure: Option<Departure>,
     ) {
         self.wait_for(start).await;
-        let mut delivered = self.post(entry, &parcel).await;
+        let mut delivered = self.post(entry, &pending).await;
         drop(departure);
         for wait in schedule::waits() {
             if delivered {
                 break;
             }
             sleep(self.scaled(wait)).await;
-            delivered = self.post(entry, &parcel).await;
+            delivered = self.post(entry, &pending).await;
         }
         let outcome = if delivered { Outcome::Delivered } else { Outcome::GivenUp };
         self.log.close(entry, outcome);
@@ -238,8 +243,8 @@ impl Courier {
     }
 
     /// One attempt; whether the receiver has accepted it.
-    async fn post(&self, entry: usize, parcel: &Parcel) -> bool {
-        let attempt = match self.answer(parcel).await {
+    async fn post(&self, entry: usize, pending: &PendingDelivery) -> bool {
+        let attempt = match self.answer(pending).await {
             Ok(status) => Attempt::Status(status),
             Err(error) => Attempt::Error(innermost(&error)),
         };
@@ -248,15 +253,15 @@ impl Courier {
         accepted
     }
 
-    async fn answer(&self, parcel: &Parcel) -> reqwest::Result<u16> {
+    async fn answer(&self, pending: &PendingDelivery) -> reqwest::Result<u16> {
         let _permit = self.posts.acquire().await;
         let webhook = lock(&self.webhook).clone();
-        let webhook = webhook.expect("parcels are only dispatched to an address");
+        let webhook = webhook.expect("pending are only dispatched to an address");
         let request = self
             .client
             .post(webhook.url)
-            .headers(parcel.headers(webhook.secret))
-            .body(parcel.body.clone());
+            .headers(pending.headers(webhook.secret))
+            .body(pending.body.clone());
         let response = request.send().await?;
         Ok(read_out(response).await)
     }
@@ -278,7 +283,7 @@ fn innermost(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// When a parcel sets out.
+/// When a pending sets out.
 #[derive(Clone)]
 enum Start {
     Now,
@@ -289,10 +294,10 @@ enum Start {
     BehindNext(watch::Receiver<()>),
 }
 
-/// Held by every copy of a parcel until its first attempt has ended.
+/// Held by every copy of a pending until its first attempt has ended.
 type Departure = Arc<watch::Sender<()>>;
 
-/// The parcels of one account, one behind the other.
+/// The pending of one account, one behind the other.
 #[derive(Default)]
 struct Lane {
     last: Option<watch::Receiver<()>>,

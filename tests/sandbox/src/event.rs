@@ -22,7 +22,7 @@ pub use kind::Kind;
 pub(crate) use payload::{AUTH_METHOD, institution, job};
 
 use crate::account::{Account, DataStatus, Link};
-use crate::mint::{Mint, iso};
+use crate::id_generator::{IdGenerator, iso};
 
 /// Mono's two generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +92,8 @@ impl Event {
 
     /// One of every kind in each of its dialects, of one account; the same at every call.
     pub fn samples() -> Vec<Self> {
-        let mut mint = Mint::new(0);
-        let mut account = Account::fictional(1, Link::default(), Dialect::V2, &mut mint);
+        let mut id_generator = IdGenerator::new(0);
+        let mut account = Account::fictional(1, Link::default(), Dialect::V2, &mut id_generator);
         let at = datetime!(2026-01-05 09:00 UTC);
         account.data_status = DataStatus::Available;
         account.created_at = at - time::Duration::minutes(2);
@@ -103,7 +103,7 @@ impl Event {
         shapes
             .map(|(kind, dialect)| {
                 account.dialect = dialect;
-                let stamp = Stamp { at, ..mint.stamp() };
+                let stamp = Stamp { at, ..id_generator.stamp() };
                 Self::new(kind, &account, &stamp)
             })
             .collect()

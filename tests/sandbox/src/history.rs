@@ -5,7 +5,7 @@
 //! whether it shows its balance.
 
 mod page;
-mod teller;
+mod statement;
 
 use std::mem;
 
@@ -16,8 +16,8 @@ use time::macros::offset;
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 pub(crate) use self::page::{Page, Selection};
-use self::teller::Teller;
-use crate::mint::iso;
+use self::statement::StatementGenerator;
+use crate::id_generator::iso;
 
 /// All year round: Nigeria keeps no summer time.
 const LAGOS: UtcOffset = offset!(+1);
@@ -124,7 +124,7 @@ pub(crate) struct Ledger {
     rows: Vec<Transaction>,
     /// What an incomplete statement left out.
     withheld: Vec<Transaction>,
-    teller: Teller,
+    statement: StatementGenerator,
     largest_page: usize,
     always_paged: bool,
 }
@@ -132,11 +132,11 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// A past that leads to this balance today.
     pub(crate) fn new(account_id: &str, history: &History, balance: i64) -> Self {
-        let mut teller = Teller::new(account_id, history.seed);
+        let mut statement = StatementGenerator::new(account_id, history.seed);
         let mut ledger = Self {
-            rows: teller.past(history, balance, today()),
+            rows: statement.past(history, balance, today()),
             withheld: Vec::new(),
-            teller,
+            statement,
             largest_page: history.largest_page.max(1),
             always_paged: history.always_paged,
         };
@@ -164,9 +164,9 @@ impl Ledger {
 
     /// One that is not in it yet, of today.
     pub(crate) fn draft(&mut self) -> Transaction {
-        let direction = self.teller.direction();
-        let amount = self.teller.amount();
-        self.teller.row(direction, amount, midnight(today()))
+        let direction = self.statement.direction();
+        let amount = self.statement.amount();
+        self.statement.row(direction, amount, midnight(today()))
     }
 
     /// Keeps what a fetch brought. An incomplete statement leaves half as many rows as there were,
@@ -188,11 +188,11 @@ impl Ledger {
     /// One row of today, or a few, that together add this to the balance.
     fn grow(&mut self, change: i64) {
         let today = midnight(today());
-        let spent: Vec<_> = (0..self.teller.up_to(3)).map(|_| self.teller.amount()).collect();
+        let spent: Vec<_> = (0..self.statement.up_to(3)).map(|_| self.statement.amount()).collect();
         let earned = change + spent.iter().sum::<i64>();
-        self.rows.push(self.teller.row(Direction::Credit, earned, today));
+        self.rows.push(self.statement.row(Direction::Credit, earned, today));
         for amount in spent {
-            self.rows.push(self.teller.row(Direction::Debit, amount, today));
+            self.rows.push(self.statement.row(Direction::Debit, amount, today));
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::plan::{Demand, Plan};
+use crate::plan::{Plan, ReauthSignal};
 use crate::scenario::Refresh;
 
 /// What a job fetches, by the name Mono has for it.
@@ -30,11 +30,12 @@ pub(crate) enum JobStatus {
 
 impl JobStatus {
     pub(crate) fn at_the_end_of(plan: &Plan) -> Self {
-        match (plan.outcome, plan.demand) {
+        match (plan.outcome, plan.reauth_signal) {
             (Refresh::NewData | Refresh::NothingNew | Refresh::Partial, _) => Self::Finished,
-            (Refresh::ReauthorisationRequired, Demand::JobStatus | Demand::JobLookup) => {
-                Self::ReauthorisationRequired
-            }
+            (
+                Refresh::ReauthorisationRequired,
+                ReauthSignal::JobStatus | ReauthSignal::JobLookup,
+            ) => Self::ReauthorisationRequired,
             _ => Self::Failed,
         }
     }

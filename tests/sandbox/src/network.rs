@@ -53,18 +53,18 @@ impl Network {
 
     /// Draws one event's fate. The number of draws never varies, so that the same seed gives the
     /// same accidents to the same event whatever the likelihoods of the others.
-    fn draw(&self, rng: &mut Rng) -> Fate {
+    fn draw(&self, rng: &mut Rng) -> NetworkFate {
         let [lose, duplicate, delay, how_late, reorder] = std::array::from_fn(|_| rng.f64());
         if lose < self.lose {
-            Fate::Lost
+            NetworkFate::Lost
         } else if duplicate < self.duplicate {
-            Fate::Duplicated(2)
+            NetworkFate::Duplicated(2)
         } else if delay < self.delay {
-            Fate::Delayed(Duration::from_secs_f64(how_late * self.delay_seconds))
+            NetworkFate::Delayed(Duration::from_secs_f64(how_late * self.delay_seconds))
         } else if reorder < self.reorder {
-            Fate::Overtaken
+            NetworkFate::Overtaken
         } else {
-            Fate::Prompt
+            NetworkFate::Prompt
         }
     }
 }
@@ -72,7 +72,7 @@ impl Network {
 /// What happens to one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum NetworkFate {
     /// Sets out as soon as the events before it, of the same account, have been tried once.
     Prompt,
     /// Never arrives, and is never tried again.
@@ -117,7 +117,7 @@ impl Chance {
         self.network = network;
     }
 
-    pub(crate) fn fate(&mut self) -> Fate {
+    pub(crate) fn fate(&mut self) -> NetworkFate {
         self.network.draw(&mut self.rng)
     }
 
@@ -134,7 +134,7 @@ impl Chance {
 mod tests {
     use super::*;
 
-    fn fates(network: Network, seed: u64) -> Vec<Fate> {
+    fn fates(network: Network, seed: u64) -> Vec<NetworkFate> {
         let mut chance = Chance::new(seed);
         chance.set_network(network);
         (0..200).map(|_| chance.fate()).collect()
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_good_network_delivers_everything_promptly() {
         let fates = fates(Network::default(), 1);
-        assert!(fates.iter().all(|fate| *fate == Fate::Prompt));
+        assert!(fates.iter().all(|fate| *fate == NetworkFate::Prompt));
     }
 
     #[test]
@@ -159,12 +159,12 @@ mod tests {
     #[test]
     fn every_accident_happens_on_a_rough_network() {
         let fates = fates(rough(), 1);
-        let delayed = |fate: &Fate| matches!(fate, Fate::Delayed(_));
-        assert!(fates.contains(&Fate::Lost));
-        assert!(fates.contains(&Fate::Duplicated(2)));
+        let delayed = |fate: &NetworkFate| matches!(fate, NetworkFate::Delayed(_));
+        assert!(fates.contains(&NetworkFate::Lost));
+        assert!(fates.contains(&NetworkFate::Duplicated(2)));
         assert!(fates.iter().any(delayed));
-        assert!(fates.contains(&Fate::Overtaken));
-        assert!(fates.contains(&Fate::Prompt));
+        assert!(fates.contains(&NetworkFate::Overtaken));
+        assert!(fates.contains(&NetworkFate::Prompt));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Plan {
     /// When.
     pub pace: Pace,
     /// Where v2 tells that the bank wants the customer.
-    pub demand: Demand,
+    pub reauth_signal: ReauthSignal,
     /// Whether v2 answers a failed sync with the old data, as if all were well but for the headers.
     pub old_data: bool,
     /// Whether `x-job-status` is in capitals, as in Mono's prose.
@@ -31,8 +31,8 @@ pub struct Plan {
     /// The HTTP status of a failed sync's answer; Mono documents none.
     pub failure_status: u16,
     /// What the caller meets instead of the answer.
-    pub mishap: Option<Mishap>,
-    /// Whether Mono has synced nevertheless when there is a mishap.
+    pub fault: Option<Fault>,
+    /// Whether Mono has synced nevertheless when there is a fault.
     pub done: bool,
     /// How long the answer is held back once the sync is over, in real time.
     pub delay_millis: u64,
@@ -45,12 +45,12 @@ impl Default for Plan {
         Self {
             outcome: Refresh::default(),
             pace: Pace::default(),
-            demand: Demand::default(),
+            reauth_signal: ReauthSignal::default(),
             old_data: false,
             capitals: false,
             success_code: SuccessCode::default(),
             failure_status: 200,
-            mishap: None,
+            fault: None,
             done: false,
             delay_millis: 0,
             webhooks: Webhooks::default(),
@@ -62,13 +62,13 @@ impl Plan {
     /// Itself, if it can be carried out.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         check_status(self.failure_status)?;
-        let mishap = self.mishap.map(Mishap::checked).transpose()?;
-        Ok(Self { mishap, ..self })
+        let fault = self.fault.map(Fault::checked).transpose()?;
+        Ok(Self { fault, ..self })
     }
 
     /// Whether the call never gets as far as a sync.
     pub(crate) fn is_prevented(&self) -> bool {
-        self.mishap.is_some() && !self.done
+        self.fault.is_some() && !self.done
     }
 
     /// Whether the sync brings new data, sooner or later.
@@ -85,7 +85,7 @@ pub enum Pace {
     #[default]
     AtOnce,
     /// After this much of Mono's time. v2 answers at once that it is under way; v1, which knows no
-    /// jobs, holds its answer back, though not a mishap.
+    /// jobs, holds its answer back, though not a fault.
     Slow(#[serde(deserialize_with = "seconds")] Duration),
     /// Never: a v2 job is under way for ever, v1 does not answer.
     NeverEnding,
@@ -95,7 +95,7 @@ pub enum Pace {
 /// always says so. Where nothing else is said, `x-job-status` is `failed`, and so is the job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Demand {
+pub enum ReauthSignal {
     /// Nowhere but in the webhook.
     #[default]
     Webhook,
@@ -141,7 +141,7 @@ pub enum Webhooks {
 /// What a caller meets instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Mishap {
+pub enum Fault {
     /// Mono's error body with this status.
     Status(u16),
     /// Mono's error body with this status and this sentence.
@@ -173,9 +173,9 @@ pub enum Mishap {
 /// What goes wrong about one page of transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PageMishap {
+pub enum PageFault {
     /// The caller meets this instead of the page.
-    Mishap(Mishap),
+    Fault(Fault),
     /// The total is off by this much.
     WrongTotal(isize),
     /// The total is this, whatever is asked for: it counts something else.
@@ -189,32 +189,32 @@ pub enum PageMishap {
     Changing,
 }
 
-impl PageMishap {
+impl PageFault {
     /// Itself, if it can be carried out.
     fn checked(self) -> Result<Self, Refusal> {
         match self {
-            Self::Mishap(mishap) => mishap.checked().map(Self::Mishap),
+            Self::Fault(fault) => fault.checked().map(Self::Fault),
             other => Ok(other),
         }
     }
 }
 
-impl From<Mishap> for PageMishap {
-    fn from(mishap: Mishap) -> Self {
-        Self::Mishap(mishap)
+impl From<Fault> for PageFault {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 
-/// Page mishaps by the number of the page.
-pub(crate) type PageMishaps = Vec<(usize, PageMishap)>;
+/// Page faults by the number of the page.
+pub(crate) type PageFaults = Vec<(usize, PageFault)>;
 
 pub(crate) fn check_pages(
-    pages: impl IntoIterator<Item = (usize, PageMishap)>,
-) -> Result<PageMishaps, Refusal> {
-    pages.into_iter().map(|(page, mishap)| Ok((page, mishap.checked()?))).collect()
+    pages: impl IntoIterator<Item = (usize, PageFault)>,
+) -> Result<PageFaults, Refusal> {
+    pages.into_iter().map(|(page, fault)| Ok((page, fault.checked()?))).collect()
 }
 
-impl Mishap {
+impl Fault {
     /// Itself, if it can be carried out.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         match &self {
@@ -240,10 +240,10 @@ pub(crate) struct Script {
     pub(crate) plans: VecDeque<Plan>,
     /// Once the plans are used up.
     pub(crate) always: Plan,
-    pub(crate) free_mishaps: VecDeque<Mishap>,
-    pub(crate) page_mishaps: PageMishaps,
+    pub(crate) free_faults: VecDeque<Fault>,
+    pub(crate) page_faults: PageFaults,
     /// Once those of a page are used up.
-    pub(crate) page_mishaps_always: PageMishaps,
+    pub(crate) page_faults_always: PageFaults,
     /// A day that no page can be had of.
     pub(crate) unserved_day: Option<Date>,
 }
@@ -253,17 +253,17 @@ impl Script {
         self.plans.pop_front().unwrap_or_else(|| self.always.clone())
     }
 
-    /// What is to go wrong about a page that is read now. A free mishap comes first, and leaves
+    /// What is to go wrong about a page that is read now. A free fault comes first, and leaves
     /// the page's own for the next try.
-    pub(crate) fn next_page_mishap(&mut self, number: usize) -> Option<PageMishap> {
-        if !self.free_mishaps.is_empty() {
+    pub(crate) fn next_page_fault(&mut self, number: usize) -> Option<PageFault> {
+        if !self.free_faults.is_empty() {
             return None;
         }
-        if let Some(place) = self.page_mishaps.iter().position(|(page, _)| *page == number) {
-            return Some(self.page_mishaps.remove(place).1);
+        if let Some(place) = self.page_faults.iter().position(|(page, _)| *page == number) {
+            return Some(self.page_faults.remove(place).1);
         }
-        let mut lasting = self.page_mishaps_always.iter();
-        lasting.find(|(page, _)| *page == number).map(|(_, mishap)| mishap.clone())
+        let mut lasting = self.page_faults_always.iter();
+        lasting.find(|(page, _)| *page == number).map(|(_, fault)| fault.clone())
     }
 }
 
@@ -287,12 +287,12 @@ mod tests {
         let plan = json!({
             "outcome": "reauthorisation_required",
             "pace": { "slow": 30 },
-            "demand": "job_lookup",
+            "reauth_signal": "job_lookup",
             "old_data": true,
             "capitals": true,
             "success_code": "SYNCED_SUCCESSFULLY",
             "failure_status": 400,
-            "mishap": { "rate_limited": { "retry_after": 7 } },
+            "fault": { "rate_limited": { "retry_after": 7 } },
             "done": true,
             "delay_millis": 5,
             "webhooks": "lost",
@@ -300,12 +300,12 @@ mod tests {
         let expected = Plan {
             outcome: Refresh::ReauthorisationRequired,
             pace: Pace::Slow(Duration::from_secs(30)),
-            demand: Demand::JobLookup,
+            reauth_signal: ReauthSignal::JobLookup,
             old_data: true,
             capitals: true,
             success_code: SuccessCode::SyncedSuccessfully,
             failure_status: 400,
-            mishap: Some(Mishap::RateLimited { retry_after: Some(7) }),
+            fault: Some(Fault::RateLimited { retry_after: Some(7) }),
             done: true,
             delay_millis: 5,
             webhooks: Webhooks::Lost,
@@ -314,8 +314,8 @@ mod tests {
     }
 
     #[test]
-    fn every_mishap_is_written_as_it_is_read() {
-        let mishaps = [
+    fn every_fault_is_written_as_it_is_read() {
+        let faults = [
             json!({ "status": 500 }),
             json!({ "rate_limited": { "retry_after": null } }),
             json!("malformed_json"),
@@ -325,70 +325,70 @@ mod tests {
             json!({ "redirect": "http://127.0.0.1:9/" }),
             json!("hang"),
         ];
-        for written in mishaps {
-            let mishap: Mishap = serde_json::from_value(written.clone()).unwrap();
-            assert_eq!(json!(mishap), written);
+        for written in faults {
+            let fault: Fault = serde_json::from_value(written.clone()).unwrap();
+            assert_eq!(json!(fault), written);
         }
     }
 
     #[test]
-    fn every_page_mishap_can_be_read() {
+    fn every_page_fault_can_be_read() {
         let pages = json!([
-            [1, { "mishap": { "status": 503 } }],
+            [1, { "fault": { "status": 503 } }],
             [2, { "wrong_total": -3 }],
             [3, "repeated"],
             [4, { "missing": 2 }],
             [5, "changing"],
         ]);
         let expected = [
-            (1, Mishap::Status(503).into()),
-            (2, PageMishap::WrongTotal(-3)),
-            (3, PageMishap::Repeated),
-            (4, PageMishap::Missing(2)),
-            (5, PageMishap::Changing),
+            (1, Fault::Status(503).into()),
+            (2, PageFault::WrongTotal(-3)),
+            (3, PageFault::Repeated),
+            (4, PageFault::Missing(2)),
+            (5, PageFault::Changing),
         ];
-        assert_eq!(serde_json::from_value::<PageMishaps>(pages).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<PageFaults>(pages).unwrap(), expected);
     }
 
     #[test]
-    fn a_page_mishap_that_cannot_be_sent_is_refused() {
-        let pages = [(1, PageMishap::Repeated), (2, Mishap::Html(101).into())];
+    fn a_page_fault_that_cannot_be_sent_is_refused() {
+        let pages = [(1, PageFault::Repeated), (2, Fault::Html(101).into())];
         assert_eq!(check_pages(pages), Err(Refusal::Status(101)));
     }
 
     #[test]
-    fn page_mishaps_are_used_up_page_by_page_and_the_lasting_ones_never() {
+    fn page_faults_are_used_up_page_by_page_and_the_lasting_ones_never() {
         let mut script = Script {
-            page_mishaps: vec![(2, PageMishap::Repeated), (2, PageMishap::Missing(1))],
-            page_mishaps_always: vec![(2, PageMishap::WrongTotal(1))],
+            page_faults: vec![(2, PageFault::Repeated), (2, PageFault::Missing(1))],
+            page_faults_always: vec![(2, PageFault::WrongTotal(1))],
             ..Script::default()
         };
-        assert_eq!(script.next_page_mishap(1), None);
-        let met: Vec<_> = (0..4).filter_map(|_| script.next_page_mishap(2)).collect();
-        let always = PageMishap::WrongTotal(1);
-        assert_eq!(met, [PageMishap::Repeated, PageMishap::Missing(1), always.clone(), always]);
+        assert_eq!(script.next_page_fault(1), None);
+        let met: Vec<_> = (0..4).filter_map(|_| script.next_page_fault(2)).collect();
+        let always = PageFault::WrongTotal(1);
+        assert_eq!(met, [PageFault::Repeated, PageFault::Missing(1), always.clone(), always]);
     }
 
     #[test]
-    fn a_page_keeps_its_mishap_while_there_is_one_for_any_free_call() {
+    fn a_page_keeps_its_fault_while_there_is_one_for_any_free_call() {
         let mut script = Script {
-            free_mishaps: [Mishap::Hang].into(),
-            page_mishaps: vec![(1, PageMishap::Repeated)],
+            free_faults: [Fault::Hang].into(),
+            page_faults: vec![(1, PageFault::Repeated)],
             ..Script::default()
         };
-        assert_eq!(script.next_page_mishap(1), None);
-        script.free_mishaps.clear();
-        assert_eq!(script.next_page_mishap(1), Some(PageMishap::Repeated));
+        assert_eq!(script.next_page_fault(1), None);
+        script.free_faults.clear();
+        assert_eq!(script.next_page_fault(1), Some(PageFault::Repeated));
     }
 
     #[test]
     fn what_cannot_be_sent_is_refused() {
-        let mishap = |mishap| Plan { mishap: Some(mishap), ..Plan::default() };
+        let fault = |fault| Plan { fault: Some(fault), ..Plan::default() };
         let refused = [
             (Plan { failure_status: 99, ..Plan::default() }, Refusal::Status(99)),
-            (mishap(Mishap::Status(600)), Refusal::Status(600)),
-            (mishap(Mishap::Html(101)), Refusal::Status(101)),
-            (mishap(Mishap::Redirect("\n".to_owned())), Refusal::Header("location".to_owned())),
+            (fault(Fault::Status(600)), Refusal::Status(600)),
+            (fault(Fault::Html(101)), Refusal::Status(101)),
+            (fault(Fault::Redirect("\n".to_owned())), Refusal::Header("location".to_owned())),
         ];
         for (plan, refusal) in refused {
             assert_eq!(plan.checked(), Err(refusal));

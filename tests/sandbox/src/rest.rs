@@ -4,8 +4,8 @@
 //! Every account can be reached through both. A call is decided first, then noted, then answered,
 //! so that the log is right even where the answer never comes.
 
+mod fault;
 mod history;
-mod mishap;
 mod v1;
 mod v2;
 
@@ -25,8 +25,8 @@ use tokio::time::sleep;
 use crate::bill::Charge;
 use crate::call::{Answer, Call};
 use crate::history::Page;
-use crate::mint::iso;
-use crate::plan::{Mishap, Plan, Webhooks};
+use crate::id_generator::iso;
+use crate::plan::{Fault, Plan, Webhooks};
 use crate::refusal::Refusal;
 use crate::scenario::Mono;
 
@@ -62,11 +62,11 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
     };
     let course: Course = response.extensions_mut().remove().unwrap_or_default();
     let account_id = course.account_id.clone().or_else(|| account_in(uri.path()));
-    let mishap = match &account_id {
-        Some(account_id) if signed_in && !sync => mono.next_free_mishap(account_id),
+    let fault = match &account_id {
+        Some(account_id) if signed_in && !sync => mono.next_free_fault(account_id),
         _ => None,
     };
-    let mishap = mishap.or_else(|| course.mishap.clone());
+    let fault = fault.or_else(|| course.fault.clone());
     mono.note(Call {
         method,
         path: uri.path().to_owned(),
@@ -77,15 +77,15 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
         signed_in,
         sync,
         begun: course.begun,
-        charge: course.charge.filter(|_| sync || mishap.is_none()),
-        answer: match &mishap {
-            Some(mishap) => Answer::Mishap(mishap.clone()),
+        charge: course.charge.filter(|_| sync || fault.is_none()),
+        answer: match &fault {
+            Some(fault) => Answer::Fault(fault.clone()),
             None => Answer::Status(response.status().as_u16()),
         },
     });
     course.wait(&mono, &account_id.unwrap_or_default()).await;
-    match mishap {
-        Some(mishap) => mishap::befall(mishap).await,
+    match fault {
+        Some(fault) => fault::befall(fault).await,
         None => response,
     }
 }
@@ -98,7 +98,7 @@ struct Course {
     /// Whether it began a sync.
     begun: bool,
     charge: Option<Charge>,
-    mishap: Option<Mishap>,
+    fault: Option<Fault>,
     /// The job whose end the answer waits for.
     job_id: Option<String>,
     /// Whether it waits for the webhooks as well.
@@ -114,12 +114,12 @@ impl Course {
             charge: plan.brings_new_data().then_some(Charge::Realtime),
             webhooks_first: plan.webhooks == Webhooks::First,
             delay: Duration::from_millis(plan.delay_millis),
-            mishap: plan.mishap,
+            fault: plan.fault,
             ..Self::default()
         }
     }
 
-    /// Of a plain read, which is charged, unless a mishap comes first.
+    /// Of a plain read, which is charged, unless a fault comes first.
     fn charged(charge: Charge) -> Self {
         Self { charge: Some(charge), ..Self::default() }
     }
@@ -127,7 +127,7 @@ impl Course {
     /// Of a page of transactions.
     fn of_page(page: &Page) -> Self {
         let charge = (!page.rows.is_empty()).then_some(Charge::TransactionsPage);
-        Self { charge, mishap: page.mishap.clone(), ..Self::default() }
+        Self { charge, fault: page.fault.clone(), ..Self::default() }
     }
 
     fn before(self, answer: impl IntoResponse) -> Response {

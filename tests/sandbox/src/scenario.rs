@@ -14,12 +14,12 @@ use self::sync::secret_key;
 pub(crate) use self::sync::{Sync, Trigger};
 use crate::account::{Account, DataStatus, Link};
 use crate::call::Call;
-use crate::delivery::{Courier, Delivery, Parcel, Webhook};
+use crate::delivery::{Delivery, PendingDelivery, Webhook, WebhookSender};
 use crate::event::{Dialect, Event, Kind};
+use crate::id_generator::IdGenerator;
 use crate::job::{Job, JobName, Jobs};
 use crate::lock;
-use crate::mint::Mint;
-use crate::network::{Chance, Fate, Network, Order};
+use crate::network::{Chance, Network, NetworkFate, Order};
 use crate::plan::{Plan, Script};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -87,14 +87,14 @@ impl Refresh {
     }
 }
 
-/// The stand-in itself: the accounts it remembers and the courier that carries its webhooks.
+/// The stand-in itself: the accounts it remembers and the webhook_sender that carries its webhooks.
 ///
 /// Sending returns at once; [`settled`](Mono::settled) waits for what has been sent.
 pub struct Mono {
     accounts: Mutex<BTreeMap<String, Account>>,
-    mint: Mutex<Mint>,
+    id_generator: Mutex<IdGenerator>,
     chance: Mutex<Chance>,
-    courier: Arc<Courier>,
+    webhook_sender: Arc<WebhookSender>,
     secret_key: Mutex<HeaderValue>,
     scripts: Mutex<HashMap<String, Script>>,
     jobs: Jobs,
@@ -106,15 +106,16 @@ pub struct Mono {
 
 impl Mono {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Refusal> {
-        let courier = Courier::new(settings.time_scale)?;
+        let webhook_sender = WebhookSender::new(settings.time_scale)?;
         if !settings.webhook_url.is_empty() {
-            courier.set_webhook(Webhook::new(&settings.webhook_url, &settings.webhook_secret)?);
+            webhook_sender
+                .set_webhook(Webhook::new(&settings.webhook_url, &settings.webhook_secret)?);
         }
         Ok(Self {
             accounts: Mutex::default(),
-            mint: Mutex::new(Mint::new(settings.seed)),
+            id_generator: Mutex::new(IdGenerator::new(settings.seed)),
             chance: Mutex::new(Chance::new(settings.seed)),
-            courier: Arc::new(courier),
+            webhook_sender: Arc::new(webhook_sender),
             secret_key: Mutex::new(secret_key(&settings.secret_key)?),
             scripts: Mutex::default(),
             jobs: Jobs::default(),
@@ -137,7 +138,7 @@ impl Mono {
     ///
     /// When the URL is no http:// URL, or the secret no header value.
     pub fn set_webhook(&self, url: &str, secret: &str) -> Result<(), Refusal> {
-        self.courier.set_webhook(Webhook::new(url, secret)?);
+        self.webhook_sender.set_webhook(Webhook::new(url, secret)?);
         Ok(())
     }
 
@@ -155,7 +156,8 @@ impl Mono {
     pub fn link(&self, link: Link) -> String {
         let mut accounts = lock(&self.accounts);
         let (number, silent) = (accounts.len() + 1, link.silent);
-        let mut account = Account::fictional(number, link, self.dialect, &mut lock(&self.mint));
+        let mut account =
+            Account::fictional(number, link, self.dialect, &mut lock(&self.id_generator));
         account.data_status = account.whole();
         if !silent {
             self.tell(&account, &[Kind::AccountConnected, Kind::AccountUpdated]);
@@ -223,7 +225,7 @@ impl Mono {
     pub fn event(&self, kind: Kind, account_id: &str) -> Result<Event, Refusal> {
         let accounts = lock(&self.accounts);
         let account = accounts.get(account_id).ok_or_else(|| unknown(account_id))?;
-        Ok(Event::new(kind, account, &lock(&self.mint).stamp()))
+        Ok(Event::new(kind, account, &lock(&self.id_generator).stamp()))
     }
 
     /// Sends an event through the network as it is set. Returns the number it has in the log.
@@ -233,8 +235,8 @@ impl Mono {
     }
 
     /// Sends an event to a fate of the caller's choice. Returns the number it has in the log.
-    pub fn send_with(&self, event: &Event, fate: Fate) -> usize {
-        self.courier.send(Parcel::of(event), fate)
+    pub fn send_with(&self, event: &Event, fate: NetworkFate) -> usize {
+        self.webhook_sender.send(PendingDelivery::of(event), fate)
     }
 
     /// Sends many events, each through the network as it is set. Those of one account arrive in
@@ -256,8 +258,8 @@ impl Mono {
         body: impl Into<Vec<u8>>,
         headers: &[(&str, &str)],
     ) -> Result<usize, Refusal> {
-        let parcel = Parcel::raw(body.into(), headers)?;
-        Ok(self.courier.send(parcel, Fate::Prompt))
+        let pending = PendingDelivery::raw(body.into(), headers)?;
+        Ok(self.webhook_sender.send(pending, NetworkFate::Prompt))
     }
 
     /// One account.
@@ -272,24 +274,24 @@ impl Mono {
 
     /// Everything sent so far, in the order it was sent.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.courier.deliveries()
+        self.webhook_sender.deliveries()
     }
 
     /// Waits until every job that ever ends and every delivery has ended, well or badly; the log
     /// of the deliveries then.
     pub async fn settled(&self) -> Vec<Delivery> {
         self.jobs.settled().await;
-        self.courier.settled().await
+        self.webhook_sender.settled().await
     }
 
     pub(crate) fn abandon(&self) {
         lock(&self.slow_jobs).abort_all();
-        self.courier.abandon();
+        self.webhook_sender.abandon();
     }
 
     /// What a customer who is to re-authorise is given to prove it.
     pub(crate) fn token(&self) -> String {
-        lock(&self.mint).token()
+        lock(&self.id_generator).token()
     }
 
     /// One account, unless its link is gone.
@@ -314,7 +316,7 @@ impl Mono {
 
     fn tell(&self, account: &Account, kinds: &[Kind]) {
         for kind in kinds {
-            let stamp = lock(&self.mint).stamp();
+            let stamp = lock(&self.id_generator).stamp();
             self.send(&Event::new(*kind, account, &stamp));
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use mono_sync::account::{
-    DataStatus, Job, JobDemand, JobState, MonoError, News, SyncData, SyncOutcome, SyncStatus,
-    Trouble, Update,
+    CallError, DataStatus, EventBody, Job, JobState, ProviderError, SyncData, SyncOutcome,
+    SyncStatus, Update,
 };
 
 use crate::world::Accidents;
@@ -86,16 +86,16 @@ impl Behaviour {
         let limit = Duration::from_secs(45);
         let ordinary = matches!(self, Self::Ordinary | Self::AsksForOtp | Self::LinksAnew);
         if rng.f64() < accidents.rate_limited {
-            return untaught(SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None }));
+            return untaught(SyncOutcome::NoResult(CallError::RateLimited { retry_after: None }));
         }
         match (self, truth) {
             (_, Truth::Unlinked) => {
-                let error = MonoError { code: "HTTP_404".to_owned(), message: None };
+                let error = ProviderError { code: "HTTP_404".to_owned(), message: None };
                 untaught(SyncOutcome::NotFound { error })
             }
-            (Self::Hangs, _) => late(SyncOutcome::Trouble(Trouble::TimedOut), limit, rng),
+            (Self::Hangs, _) => late(SyncOutcome::NoResult(CallError::TimedOut), limit, rng),
             _ if ordinary && rng.u32(..1_000) == 0 => {
-                late(SyncOutcome::Trouble(Trouble::TimedOut), limit, rng)
+                late(SyncOutcome::NoResult(CallError::TimedOut), limit, rng)
             }
             _ if ordinary && rng.u32(..100) < 3 => {
                 let processing = SyncOutcome::Processing { job_id: job() };
@@ -112,7 +112,7 @@ impl Behaviour {
                 job_id: job(),
             }),
             (_, Truth::BankDown) => {
-                let error = MonoError { code: "JOB_FAILED".to_owned(), message: None };
+                let error = ProviderError { code: "JOB_FAILED".to_owned(), message: None };
                 at_once(SyncOutcome::Failed { error, job_id: job() })
             }
             (_, Truth::WantsCustomer) => {
@@ -122,7 +122,7 @@ impl Behaviour {
     }
 
     /// What Mono's webhooks tell of what it has found: that the job is over, and then the rest.
-    pub(crate) fn echo(self, truth: Truth, job_id: &str) -> [News; 2] {
+    pub(crate) fn echo(self, truth: Truth, job_id: &str) -> [EventBody; 2] {
         let truth = if self == Self::BadEcho { Truth::BankDown } else { truth };
         let (state, data_status, sync_status) = match truth {
             Truth::Works => (JobState::Finished, "AVAILABLE", SyncStatus::Successful),
@@ -141,6 +141,6 @@ impl Behaviour {
             job_id,
             ..Update::default()
         };
-        [News::Job(job, JobDemand::Nothing), News::Updated(Box::new(update))]
+        [EventBody::Job(job), EventBody::Updated(Box::new(update))]
     }
 }

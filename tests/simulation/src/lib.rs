@@ -13,8 +13,8 @@
 //! Without a budget accounts are simulated one by one: the memory does not depend on how many there are. That
 //! Mono and the queue have room for all of them is assumed; the peak rate says how much that is.
 
+pub mod account_simulation;
 pub mod behaviour;
-pub mod life;
 pub mod report;
 pub mod stack;
 pub mod till;
@@ -22,8 +22,8 @@ pub mod world;
 
 use std::thread;
 
+pub use account_simulation::AccountSimulation;
 pub use behaviour::Behaviour;
-pub use life::Life;
 pub use report::Report;
 pub use stack::{Case, Outcome, simulate_stack};
 pub use till::Till;
@@ -38,7 +38,8 @@ pub fn simulate(world: &World, accounts: u64) -> Report {
                 scope.spawn(move || {
                     let mut report = Report::new(world);
                     for number in (part..accounts).step_by(usize::try_from(threads).unwrap_or(1)) {
-                        Life::new(world, number, Behaviour::of(number)).live(&mut report);
+                        AccountSimulation::new(world, number, Behaviour::of(number))
+                            .live(&mut report);
                     }
                     report
                 })

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use mono_sync::account::Attention;
-use mono_sync::spending::Reason;
+use mono_sync::spending::CallReason;
 use mono_sync::timestamp::Timestamp;
 
 use crate::world::World;
@@ -41,7 +41,7 @@ pub struct Report {
     /// Webhooks that arrived.
     pub webhooks: u64,
     /// Paid calls by their reason.
-    pub calls: BTreeMap<Reason, u64>,
+    pub calls: BTreeMap<CallReason, u64>,
     /// Accounts that at the end were not refreshed for more than eight days in which their bank worked.
     pub stuck: u64,
     /// Writes of records, and of the indexes of those that need attention.
@@ -84,7 +84,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn paid(&mut self, reason: Reason, at: Timestamp) {
+    pub(crate) fn paid(&mut self, reason: CallReason, at: Timestamp) {
         *self.calls.entry(reason).or_default() += 1;
         let minute = minutes(at.since(self.start));
         if let Some(count) = self.by_minute.get_mut(minute) {

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use mono_sync::account::{Candidate, Shortlist};
 use mono_sync::spending::Budget;
 
+use crate::account_simulation::AccountSimulation;
 use crate::behaviour::Behaviour;
-use crate::life::Life;
 use crate::report::Report;
 use crate::till::Till;
 use crate::world::World;
@@ -65,11 +65,11 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
     let mut report = Report::new(world);
     let mut lives: Vec<_> = (0..case.accounts)
         .map(|number| {
-            let life = Life::new(world, number, Behaviour::of(number));
+            let life = AccountSimulation::new(world, number, Behaviour::of(number));
             life.paid_from(Rc::clone(&till), case.read_a_day)
         })
         .collect();
-    for plan_at in Life::plans(world) {
+    for plan_at in AccountSimulation::plans(world) {
         let mut due = Shortlist::new(lives.len());
         for (number, life) in lives.iter_mut().enumerate() {
             life.advance(plan_at, &mut report);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mono_sync::account::{
-    Account, Candidate, DataStatus, Fact, News, RefreshPolicy, RefreshRule, Shortlist, Update,
+    Account, Candidate, DataStatus, EventBody, Fact, RefreshPolicy, RefreshRule, Shortlist, Update,
     Webhook,
 };
 use mono_sync::spending::{Budget, Naira};
@@ -60,7 +60,7 @@ fn of_a_hundred_thousand_due_accounts_a_budget_for_a_thousand_refreshes_the_olde
         let age = (number * 7_919) % 100_000;
         let at = midnight - 2 * DAY - age * Duration::from_secs(1);
         let data_status = Some(DataStatus::from_word("AVAILABLE"));
-        let news = News::Updated(Box::new(Update { data_status, ..Update::default() }));
+        let news = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
         let update = Webhook::new(Some(at), at, "update", None, news);
         (age, Account::new(id).apply(&Fact::Webhook(update)))
     };
@@ -85,7 +85,7 @@ fn of_a_hundred_thousand_due_accounts_a_budget_for_a_thousand_refreshes_the_olde
             let (age, account) = &mut accounts[number];
             refreshed.push(*age);
             let data_status = Some(DataStatus::from_word("AVAILABLE"));
-            let news = News::Updated(Box::new(Update { data_status, ..Update::default() }));
+            let news = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
             let update = Webhook::new(Some(now), now, "refreshed", None, news);
             *account = account.apply(&Fact::Webhook(update));
         }

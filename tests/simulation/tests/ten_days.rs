@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use mono_sync::spending::Budget;
-use simulation::{Behaviour, Life, Network, Report, Till, World};
+use simulation::{AccountSimulation, Behaviour, Network, Report, Till, World};
 
 /// The paid calls of each of some accounts in ten days.
 fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
@@ -15,7 +15,7 @@ fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
         .map(|number| {
             let world = World { network, ..World::fair(10, 24) };
             let mut report = Report::new(&world);
-            Life::new(&world, number, behaviour).live(&mut report);
+            AccountSimulation::new(&world, number, behaviour).live(&mut report);
             report.paid_calls()
         })
         .collect()
@@ -50,7 +50,8 @@ fn accounts_that_bring_nothing_cost_nothing_in_ten_days() {
         let till = Rc::new(RefCell::new(Till::new(Budget(None))));
         for number in 0..200 {
             let world = World::fair(10, 24);
-            let life = Life::new(&world, number, behaviour).paid_from(Rc::clone(&till), 0.0);
+            let life =
+                AccountSimulation::new(&world, number, behaviour).paid_from(Rc::clone(&till), 0.0);
             life.live(&mut Report::new(&world));
         }
         till.borrow().total.0 / 200

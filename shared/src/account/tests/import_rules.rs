@@ -56,7 +56,7 @@ fn one_import_runs_at_a_time() {
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
     assert_eq!(begun.import, Some(lease(1, pull, 13)));
     let second = |holder, pull, now| begun.begin_import(lease(holder, pull, 99), None, at(now));
-    assert_eq!(second(2, pull, 12), Err(ImportRefusal::SeenTo), "the first sees to it");
+    assert_eq!(second(2, pull, 12), Err(ImportRefusal::Covered), "the first sees to it");
     let later = pulled(&begun.apply(&strong(12, fresh())));
     assert_eq!(second(2, later, 12), Err(ImportRefusal::Busy), "the first may be too early");
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_lease_is_passed_on_to_who_carries_on_and_to_no_other() {
     let again = next.begin_import(lease(2, pull, 22), Some([1; 8]), at(13));
     assert_eq!(again, Err(ImportRefusal::Busy), "the message of the second, delivered twice");
     let first = next.begin_import(lease(1, pull, 22), None, at(13));
-    assert_eq!(first, Err(ImportRefusal::SeenTo), "the message of the first, delivered twice");
+    assert_eq!(first, Err(ImportRefusal::Covered), "the message of the first, delivered twice");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn what_was_imported_is_not_imported_again() {
     let account = record([strong(10, fresh())]);
     let done = account.apply(&imported(&account));
     let begun = done.begin_import(lease(1, pulled(&account), 13), None, at(11));
-    assert_eq!(begun, Err(ImportRefusal::Satisfied));
+    assert_eq!(begun, Err(ImportRefusal::UpToDate));
 }
 
 #[test]
@@ -132,9 +132,9 @@ fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
     assert!(!whole(vec![strong(1, updated("PARTIAL", None))]));
     assert!(!whole(vec![strong(1, fresh()), strong(2, updated("AVAILABLE", Some("FAILED")))]));
     assert!(!whole(vec![strong(1, fresh()), strong(2, updated("UNAVAILABLE", None))]));
-    assert!(!whole(vec![strong(1, fresh()), strong(2, News::ReauthorisationRequired)]));
-    assert!(!whole(vec![strong(1, fresh()), strong(2, News::Reauthorized)]));
-    assert!(!whole(vec![strong(1, fresh()), strong(2, News::Unlinked)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::ReauthorisationRequired)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::Reauthorized)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::Unlinked)]));
     assert!(!whole(vec![strong(1, fresh()), strong(99, updated("PROCESSING", None))]), "fetching");
     assert!(!whole(vec![strong(1, updated("FAILED", None)), attempt(2, success())]));
 }
@@ -145,7 +145,7 @@ fn an_incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
         let Fact::Attempt(attempt) = attempt(2, outcome) else { unreachable!() };
         Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..attempt })
     };
-    let unavailable = SyncOutcome::Trouble(Trouble::Unavailable);
+    let unavailable = SyncOutcome::NoResult(CallError::Unavailable);
     for outcome in [success(), timeout(), unavailable, SyncOutcome::Processing { job_id: None }] {
         let account = record([strong(1, fresh()), incomplete(outcome), strong(4, fresh())]);
         assert!(account.import_due().is_some());
@@ -159,8 +159,8 @@ fn an_incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
     }
 }
 
-fn nothing_new() -> News {
-    News::Updated(Box::new(Update {
+fn nothing_new() -> EventBody {
+    EventBody::Updated(Box::new(Update {
         data_status: Some(DataStatus::from_word("AVAILABLE")),
         sync_status: Some(SyncStatus::Successful),
         ..Update::default()
@@ -190,7 +190,7 @@ fn the_first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
 #[test]
 fn a_failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_failed() {
     let failed = |has_new_data, parts: &[&str]| {
-        News::Updated(Box::new(Update {
+        EventBody::Updated(Box::new(Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),
             sync_status: Some(SyncStatus::Failed),
             retrieved_data: Some(parts.iter().map(|part| (*part).to_owned()).collect()),
@@ -203,7 +203,7 @@ fn a_failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_f
     let parts = ["balance", "transactions"];
     let account = held.apply(&strong(10, failed(Some(true), &parts)));
     assert_eq!(account.import_due().map(|due| due.at), Some(at(10)));
-    assert_eq!(account.standing(at(11)).status, Status::Failed);
+    assert_eq!(account.status_since(at(11)).status, Status::Failed);
     assert!(!account.has_whole_statement(at(11)), "so no row is removed");
     for nothing in
         [failed(None, &parts), failed(Some(false), &parts), failed(Some(true), &["balance"])]
@@ -216,7 +216,8 @@ fn a_failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_f
 fn days_in_doubt_make_an_import_due_once_they_are() {
     let first = record([strong(0, fresh())]);
     let day = BusinessDay::of(at(0));
-    let gap = Gap { first: day, last: day, since: at(0), tried: at(60), doubt: Doubt::NotWhole };
+    let gap =
+        Gap { first: day, last: day, since: at(0), tried: at(60), reason: GapReason::NotWhole };
     let state =
         ImportState { through: Some(at(0)), gaps: vec![gap], notes: ImportNotes::default() };
     let held = first.apply(&Fact::Import(Import { pull: pulled(&first), state }));

@@ -8,7 +8,7 @@ use super::*;
 use crate::business_day::BusinessDay;
 
 /// Few times, names and values, so that ties, repeats and contradictions are the rule.
-fn news() -> impl Strategy<Value = News> {
+fn body() -> impl Strategy<Value = EventBody> {
     let data_status = proptest::option::of(select(vec![
         "AVAILABLE",
         "PARTIAL",
@@ -47,7 +47,7 @@ fn news() -> impl Strategy<Value = News> {
                     balance,
                     has_new_data,
                 )| {
-                    News::Updated(Box::new(Update {
+                    EventBody::Updated(Box::new(Update {
                         data_status: data_status.map(DataStatus::from_word),
                         sync_status: sync_status.map(SyncStatus::from_word),
                         job_id,
@@ -61,24 +61,23 @@ fn news() -> impl Strategy<Value = News> {
             );
     let connected =
         (proptest::option::of(select(vec!["c1".to_owned(), "c2".to_owned()])), any::<bool>())
-            .prop_map(|(customer_id, processing)| News::Connected { customer_id, processing });
+            .prop_map(|(customer_id, processing)| EventBody::Connected { customer_id, processing });
     let state = select(vec![
         JobState::Running,
         JobState::Finished,
         JobState::Failed,
+        JobState::ReauthorisationRequired,
         JobState::Other("odd".to_owned()),
     ]);
-    let demand = select(vec![JobDemand::Nothing, JobDemand::Reauthorisation]);
-    let job = (job_id, state, demand)
-        .prop_map(|(id, state, demand)| News::Job(Job { id, state }, demand));
+    let job = (job_id, state).prop_map(|(id, state)| EventBody::Job(Job { id, state }));
     prop_oneof![
         4 => updated,
         2 => connected,
         2 => job,
-        1 => Just(News::ReauthorisationRequired),
-        1 => Just(News::Reauthorized),
-        1 => Just(News::Unlinked),
-        1 => Just(News::SyncFailed),
+        1 => Just(EventBody::ReauthorisationRequired),
+        1 => Just(EventBody::Reauthorized),
+        1 => Just(EventBody::Unlinked),
+        1 => Just(EventBody::SyncFailed),
     ]
 }
 
@@ -86,9 +85,9 @@ fn webhook() -> impl Strategy<Value = Fact> {
     let timestamp = proptest::option::of(0..20_u32);
     let key = select(vec!["event-1", "event-2", "event-3"]);
     let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
-    (timestamp, 0..20_u32, key, reference, news()).prop_map(
-        |(timestamp, received, key, reference, news)| {
-            Fact::Webhook(Webhook::new(timestamp.map(at), at(received), key, reference, news))
+    (timestamp, 0..20_u32, key, reference, body()).prop_map(
+        |(timestamp, received, key, reference, body)| {
+            Fact::Webhook(Webhook::new(timestamp.map(at), at(received), key, reference, body))
         },
     )
 }
@@ -107,16 +106,16 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
             SyncOutcome::Failed { error: mono_error(), job_id },
         ])
     });
-    let trouble = select(vec![
+    let call_error = select(vec![
         timeout(),
         rate_limited(),
-        SyncOutcome::Trouble(Trouble::Unavailable),
-        SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
-        SyncOutcome::Trouble(Trouble::Refused(mono_error())),
-        SyncOutcome::Trouble(Trouble::NotConnected),
+        SyncOutcome::NoResult(CallError::Unavailable),
+        SyncOutcome::NoResult(CallError::Unusable(mono_error())),
+        SyncOutcome::NoResult(CallError::Refused(mono_error())),
+        SyncOutcome::NoResult(CallError::NotConnected),
         SyncOutcome::NotFound { error: mono_error() },
     ]);
-    let outcome = prop_oneof![success, of_a_job, trouble];
+    let outcome = prop_oneof![success, of_a_job, call_error];
     let data = select(vec![SyncData::Transactions, SyncData::Balance]);
     (0..20_u32, 0..3_u32, data, any::<bool>(), outcome).prop_map(
         |(start, length, data, incomplete_allowed, outcome)| {
@@ -138,7 +137,8 @@ fn link_check() -> impl Strategy<Value = Fact> {
     let found = select(vec![LinkState::Linked, LinkState::Gone, LinkState::Unknown]);
     (0..20_u32, 0..20_u32, any::<bool>(), found).prop_map(|(minute, ended, is_weak, found)| {
         let unlinking = if is_weak { weak } else { strong };
-        let Fact::Webhook(Webhook { order: ending, .. }) = unlinking(ended, News::Unlinked) else {
+        let Fact::Webhook(Webhook { order: ending, .. }) = unlinking(ended, EventBody::Unlinked)
+        else {
             unreachable!()
         };
         Fact::LinkCheck(LinkCheck { at: at(minute), ending, found })
@@ -157,8 +157,8 @@ fn import() -> impl Strategy<Value = Fact> {
     let through = proptest::option::of((0..3_u32).prop_map(at));
     let gap = (0..3_u32, 0..3_u32).prop_map(|(first, tried)| {
         let first = BusinessDay::of(at(first * 24 * 60));
-        let doubt = Doubt::NotServed;
-        Gap { first, last: first, since: at(0), tried: at(tried), doubt }
+        let reason = GapReason::NotServed;
+        Gap { first, last: first, since: at(0), tried: at(tried), reason }
     });
     (webhook(), through, vec(gap, 0..2), notes()).prop_map(|(fact, through, gaps, notes)| {
         let Fact::Webhook(Webhook { order: pull, .. }) = fact else { unreachable!() };
@@ -207,7 +207,7 @@ proptest! {
         now in 0..200_u32,
     ) {
         let (one, other) = (record(facts), record(redelivery));
-        prop_assert_eq!(one.standing(at(now)), other.standing(at(now)));
+        prop_assert_eq!(one.status_since(at(now)), other.status_since(at(now)));
         prop_assert_eq!(one.next_refresh_at(POLICY), other.next_refresh_at(POLICY));
         prop_assert_eq!(one.view(at(now), POLICY), other.view(at(now), POLICY));
     }
@@ -316,11 +316,11 @@ proptest! {
         });
         // The last fact is of minute 22 at most, and its job counts for thirty.
         let over = (20 + lease_minutes.unwrap_or(0)).max(22 + 30);
-        prop_assert_ne!(account.standing(at(over)).status, Status::Syncing);
+        prop_assert_ne!(account.status_since(at(over)).status, Status::Syncing);
         if let Some(minutes) = lease_minutes {
-            let running = account.standing(at(20 + minutes) - Duration::from_millis(1));
+            let running = account.status_since(at(20 + minutes) - Duration::from_millis(1));
             let urgent =
-                account.settled_standing().status == running.status && running.status != Status::Syncing;
+                account.status_without_sync().status == running.status && running.status != Status::Syncing;
             prop_assert!(running.status == Status::Syncing || urgent, "{:?}", running);
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::spending::{Naira, Prices, Reason};
+use crate::spending::{CallReason, Naira, Prices};
 
-fn planned(account: &Account, minute: u32) -> Option<Want> {
+fn planned(account: &Account, minute: u32) -> Option<RefreshAction> {
     account.plan(at(minute), POLICY)
 }
 
@@ -13,7 +13,7 @@ fn queued(account: &Account, minute: u32) -> Account {
 const NEXT_DAY: u32 = 24 * 60 + 1;
 const DAY_MINUTES: u32 = 24 * 60;
 
-const SCHEDULED: Option<Want> = Some(Want::Sync(Reason::Scheduled));
+const SCHEDULED: Option<RefreshAction> = Some(RefreshAction::Sync(CallReason::Scheduled));
 
 fn processing(job_id: &str) -> SyncOutcome {
     SyncOutcome::Processing { job_id: Some(job_id.to_owned()) }
@@ -31,7 +31,7 @@ fn what_is_overdue_is_planned_and_what_is_fresh_is_not() {
 #[test]
 fn what_is_unlinked_cooling_down_or_syncing_is_not_planned() {
     let account = record([strong(0, fresh())]);
-    let unlinked = account.apply(&strong(NEXT_DAY - 1, News::Unlinked));
+    let unlinked = account.apply(&strong(NEXT_DAY - 1, EventBody::Unlinked));
     let gone = unlinked.apply(&link_check(&unlinked, NEXT_DAY - 1, LinkState::Gone));
     assert_eq!(planned(&gone, NEXT_DAY), None);
     let cooling = Account { cooldown_until: Some(at(NEXT_DAY + 1)), ..account.clone() };
@@ -73,16 +73,18 @@ fn a_sync_takes_the_mark_away_when_it_ends() {
 
 #[test]
 fn weak_bad_news_is_a_reason_of_its_own() {
-    let account = record([strong(0, fresh()), weak(10, News::SyncFailed)]);
-    assert_eq!(planned(&account, 11), Some(Want::Sync(Reason::WeakEvidence)));
+    let account = record([strong(0, fresh()), weak(10, EventBody::SyncFailed)]);
+    assert_eq!(planned(&account, 11), Some(RefreshAction::Sync(CallReason::WeakEvidence)));
     let settled = account.apply(&attempt(12, failure()));
     assert_eq!(planned(&settled, 20), None, "one sync settles it, whatever it comes to");
 }
 
 #[test]
 fn an_unlinking_in_doubt_is_checked_and_not_marked() {
-    let account = record([strong(0, fresh()), weak(10, News::Unlinked)]);
-    let Some(want @ Want::Link { ending }) = planned(&account, 11) else { panic!("no check") };
+    let account = record([strong(0, fresh()), weak(10, EventBody::Unlinked)]);
+    let Some(want @ RefreshAction::Link { ending }) = planned(&account, 11) else {
+        panic!("no check")
+    };
     assert_eq!((ending.at, want.is_marked()), (at(10), false));
     let gone = account.apply(&link_check(&account, 12, LinkState::Gone));
     assert_eq!(planned(&gone, 6 * 24 * 60), None);
@@ -90,7 +92,7 @@ fn an_unlinking_in_doubt_is_checked_and_not_marked() {
 
 #[test]
 fn a_job_that_no_webhook_has_settled_is_asked_for_by_two_hourly_plans() {
-    let follow = Some(Want::Job { id: "j".to_owned() });
+    let follow = Some(RefreshAction::Job { id: "j".to_owned() });
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     assert_eq!(planned(&account, 15), None, "its webhook is waited for");
     assert_eq!(planned(&account, 16), follow);
@@ -132,8 +134,8 @@ fn a_late_word_of_an_earlier_job_is_not_followed() {
 #[test]
 fn a_job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
-    assert_eq!(account.standing(at(40)).status, Status::Syncing);
-    assert_eq!(account.standing(at(41)).status, Status::Healthy);
+    assert_eq!(account.status_since(at(40)).status, Status::Syncing);
+    assert_eq!(account.status_since(at(41)).status, Status::Healthy);
 }
 
 #[test]
@@ -145,15 +147,15 @@ fn the_end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
     let success =
         SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: job_id() };
     let synced = ended(success);
-    assert_eq!(synced.standing(at(21)), Standing { status: Status::Healthy, at: at(20) });
+    assert_eq!(synced.status_since(at(21)), StatusSince { status: Status::Healthy, at: at(20) });
     assert_eq!(synced.import_due().unwrap().at, at(20));
     let failed = ended(SyncOutcome::Failed { error: mono_error(), job_id: job_id() });
-    assert_eq!(failed.standing(at(21)).status, Status::Failed);
+    assert_eq!(failed.status_since(at(21)).status, Status::Failed);
     let demanded = ended(SyncOutcome::ReauthorisationRequired { job_id: job_id() });
-    assert_eq!(demanded.standing(at(21)).status, Status::ReauthorisationRequired);
+    assert_eq!(demanded.status_since(at(21)).status, Status::ReauthorisationRequired);
     for account in [synced, failed, demanded] {
         assert_eq!(account.registers.attempt.unwrap().order.at, at(10), "it is no attempt");
-        assert_eq!(account.registers.reached.unwrap().order.at, at(10));
+        assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(10));
     }
 }
 
@@ -182,8 +184,8 @@ fn an_import_that_was_deferred_is_planned_when_its_time_has_come() {
     let deferred =
         begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part: None }).unwrap();
     assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
-    assert_eq!(planned(&deferred, 60), Some(Want::Import(pull)));
-    assert_eq!(deferred.still_wanted(at(60), at(61), POLICY), Some(Want::Import(pull)));
+    assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
+    assert_eq!(deferred.still_wanted(at(60), at(61), POLICY), Some(RefreshAction::Import(pull)));
     let again = deferred.begin_import(lease, None, at(61)).unwrap();
     assert_eq!(planned(&again, 61), None);
 }
@@ -198,7 +200,7 @@ fn a_pull_of_a_job_that_was_imported_is_not_imported_again() {
             job_id: Some(id.to_owned()),
             ..Update::default()
         };
-        strong(minute, News::Updated(Box::new(update)))
+        strong(minute, EventBody::Updated(Box::new(update)))
     };
     let account = record([told(0, "j")]);
     let pull = account.import_due().unwrap();
@@ -210,26 +212,26 @@ fn a_pull_of_a_job_that_was_imported_is_not_imported_again() {
 }
 
 fn candidates() -> Vec<Candidate<&'static str>> {
-    let candidate = |name, account: Account, want: Want| Candidate {
+    let candidate = |name, account: Account, want: RefreshAction| Candidate {
         priority: account.priority(&want),
         want,
         account: name,
     };
-    let sync = || Want::Sync(Reason::Scheduled);
+    let sync = || RefreshAction::Sync(CallReason::Scheduled);
     let synced = |minute| record([strong(minute, fresh())]);
     let read = |minute, read_at| Account { read_at: Some(at(read_at)), ..synced(minute) };
     let pull = synced(0).import_due().unwrap();
-    let reauthorised = record([strong(5, fresh()), strong(6, News::ReauthorisationRequired)]);
-    let reauthorised = reauthorised.apply(&strong(7, News::Reauthorized));
+    let reauthorised = record([strong(5, fresh()), strong(6, EventBody::ReauthorisationRequired)]);
+    let reauthorised = reauthorised.apply(&strong(7, EventBody::Reauthorized));
     vec![
         candidate("fresher", synced(2), sync()),
         candidate("oldest", synced(1), sync()),
         candidate("read", read(3, 10), sync()),
         candidate("read last", read(4, 11), sync()),
         candidate("reauthorised", reauthorised, sync()),
-        candidate("import", synced(0), Want::Import(pull)),
-        candidate("link", synced(0), Want::Link { ending: pull }),
-        candidate("job", synced(9), Want::Job { id: "j".to_owned() }),
+        candidate("import", synced(0), RefreshAction::Import(pull)),
+        candidate("link", synced(0), RefreshAction::Link { ending: pull }),
+        candidate("job", synced(9), RefreshAction::Job { id: "j".to_owned() }),
     ]
 }
 
@@ -281,9 +283,13 @@ fn an_import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
     let part = Some(Import { pull: before, state });
     let deferred = begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part }).unwrap();
     assert_eq!(deferred.view(at(12), POLICY).transactions_through, Some(at(9)));
-    assert_eq!(planned(&deferred, 60), Some(Want::Import(pull)));
+    assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
     let off = RefreshPolicy { interval: None, ..POLICY };
-    assert_eq!(deferred.plan(at(60), off), Some(Want::Import(pull)), "without a refresh as well");
+    assert_eq!(
+        deferred.plan(at(60), off),
+        Some(RefreshAction::Import(pull)),
+        "without a refresh as well"
+    );
 }
 
 #[test]
@@ -299,7 +305,7 @@ fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_
         sync_status: Some(SyncStatus::Successful),
         ..Update::default()
     };
-    let newest = strong(DAY_MINUTES, News::Updated(Box::new(nothing_new)));
+    let newest = strong(DAY_MINUTES, EventBody::Updated(Box::new(nothing_new)));
     let hidden = |minute| imported.apply(&strong(minute, fresh())).apply(&newest).import_due();
     assert_eq!(hidden(5), None);
     assert!(hidden(45).is_some(), "too late for an echo");
@@ -308,6 +314,6 @@ fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_
 #[test]
 fn a_single_sync_is_planned_although_its_listing_might_have_to_wait() {
     let mut syncs = candidates();
-    syncs.retain(|candidate| matches!(candidate.want, Want::Sync(_)));
+    syncs.retain(|candidate| matches!(candidate.want, RefreshAction::Sync(_)));
     assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));
 }

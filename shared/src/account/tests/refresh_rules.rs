@@ -1,5 +1,5 @@
 use super::*;
-use crate::spending::Reason;
+use crate::spending::CallReason;
 
 fn next(facts: impl IntoIterator<Item = Fact>) -> Option<Timestamp> {
     record(facts).next_refresh_at(POLICY)
@@ -15,9 +15,11 @@ fn spread() -> std::ops::Range<Duration> {
 #[test]
 fn an_interval_of_none_refreshes_nothing() {
     let off = RefreshPolicy { interval: None, ..POLICY };
-    for facts in
-        [vec![strong(1, fresh())], vec![weak(1, News::Unlinked)], vec![weak(1, News::SyncFailed)]]
-    {
+    for facts in [
+        vec![strong(1, fresh())],
+        vec![weak(1, EventBody::Unlinked)],
+        vec![weak(1, EventBody::SyncFailed)],
+    ] {
         assert_eq!(record(facts).next_refresh_at(off), None);
     }
 }
@@ -31,7 +33,7 @@ fn syncing_does_not_show_in_the_next_refresh() {
 
 #[test]
 fn an_unlinking_is_checked_at_once_and_ever_more_rarely_once_mono_has_answered() {
-    for unlinked in [strong(0, News::Unlinked), weak(0, News::Unlinked)] {
+    for unlinked in [strong(0, EventBody::Unlinked), weak(0, EventBody::Unlinked)] {
         let account = record([strong(0, connected()), unlinked]);
         assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
         let gone = |account: &Account, days: u32| {
@@ -47,7 +49,7 @@ fn an_unlinking_is_checked_at_once_and_ever_more_rarely_once_mono_has_answered()
 
 #[test]
 fn a_check_that_told_nothing_of_a_settled_end_waits_as_well() {
-    let heard = record([strong(0, connected()), strong(0, News::Unlinked)]);
+    let heard = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
     let gone = heard.apply(&link_check(&heard, 0, LinkState::Gone));
     let week = 7 * DAY_MINUTES;
     let unknown = gone.apply(&link_check(&gone, week + 30, LinkState::Unknown));
@@ -58,7 +60,7 @@ fn a_check_that_told_nothing_of_a_settled_end_waits_as_well() {
 
 #[test]
 fn an_account_that_mono_shows_after_its_end_is_never_checked_again() {
-    let heard = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let error = mono_error();
     let gone = shown.apply(&attempt(20, SyncOutcome::NotFound { error }));
@@ -66,21 +68,22 @@ fn an_account_that_mono_shows_after_its_end_is_never_checked_again() {
     for retried in [connected(), fresh()] {
         assert_eq!(gone.apply(&weak(30, retried)).next_refresh_at(POLICY), None);
     }
-    let again = gone.apply(&weak(30, News::Unlinked)).next_refresh_at(POLICY);
+    let again = gone.apply(&weak(30, EventBody::Unlinked)).next_refresh_at(POLICY);
     assert_eq!(again, Some(at(21) + 7 * DAY), "it may have been linked in between");
     assert!(gone.apply(&strong(30, connected())).next_refresh_at(POLICY).is_some());
 }
 
 #[test]
 fn later_links_do_not_begin_the_backoff_anew() {
-    let relinked = [strong(0, News::Unlinked), strong(1, connected()), attempt(600, failure())];
+    let relinked =
+        [strong(0, EventBody::Unlinked), strong(1, connected()), attempt(600, failure())];
     let again = strong(590, connected());
     assert_eq!(next(relinked.clone().into_iter().chain([again])), next(relinked));
 }
 
 #[test]
 fn a_link_check_that_told_nothing_is_repeated_by_exponential_back_off() {
-    let account = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let checked = |minutes: &[u32]| {
         let check = |account: Account, minutes: &u32| {
             account.apply(&link_check(&account, *minutes, LinkState::Unknown))
@@ -96,22 +99,22 @@ fn a_link_check_that_told_nothing_is_repeated_by_exponential_back_off() {
 
 #[test]
 fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
-    let unlinked = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
-    for news in [fresh(), News::Reauthorized] {
-        assert_eq!(gone.apply(&strong(9, news)).next_refresh_at(POLICY), Some(at(9)));
+    for body in [fresh(), EventBody::Reauthorized] {
+        assert_eq!(gone.apply(&strong(9, body)).next_refresh_at(POLICY), Some(at(9)));
     }
-    let beside = gone.apply(&strong(9, News::SyncFailed));
+    let beside = gone.apply(&strong(9, EventBody::SyncFailed));
     assert_eq!(beside.next_refresh_at(POLICY), gone.next_refresh_at(POLICY));
 }
 
 #[test]
 fn a_weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
-    let unlinked = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
     let late = gone.apply(&weak(40, connected()));
     assert_eq!(late.next_refresh_at(POLICY), Some(at(40)));
-    assert!(matches!(late.plan(at(41), POLICY), Some(Want::Link { .. })));
+    assert!(matches!(late.plan(at(41), POLICY), Some(RefreshAction::Link { .. })));
     let settled = late.apply(&link_check(&late, 42, LinkState::Gone));
     assert_eq!(settled.next_refresh_at(POLICY), Some(at(42) + 7 * DAY));
 }
@@ -130,7 +133,7 @@ fn an_account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
     let due = synced.next_refresh_at(POLICY);
     let daily = (1..60).map(|day| balance(day * 20 * 60));
     let account = daily.fold(synced, |account, fact| account.apply(&fact));
-    assert_eq!(account.standing(at(100 * DAY_MINUTES)).status, Status::Healthy);
+    assert_eq!(account.status_since(at(100 * DAY_MINUTES)).status, Status::Healthy);
     assert_eq!(account.next_refresh_at(POLICY), due);
 }
 
@@ -139,11 +142,13 @@ fn trouble_of_the_whole_system_is_tried_again_by_exponential_back_off() {
     let healthy = record([strong(0, fresh())]);
     let due = healthy.next_refresh_at(POLICY).unwrap();
     let due_minute = u32::try_from(due.since(at(0)).as_secs() / 60).unwrap() + 1;
-    for trouble in [Trouble::Refused(mono_error()), Trouble::Unavailable, Trouble::NotConnected] {
-        let trouble = SyncOutcome::Trouble(trouble);
+    for call_error in
+        [CallError::Refused(mono_error()), CallError::Unavailable, CallError::NotConnected]
+    {
+        let call_error = SyncOutcome::NoResult(call_error);
         let tried =
-            |minutes| healthy.apply(&attempt(minutes, trouble.clone())).next_refresh_at(POLICY);
-        assert_eq!(tried(due_minute), Some(at(due_minute) + HOUR), "{trouble:?}");
+            |minutes| healthy.apply(&attempt(minutes, call_error.clone())).next_refresh_at(POLICY);
+        assert_eq!(tried(due_minute), Some(at(due_minute) + HOUR), "{call_error:?}");
         let later = due_minute + 5 * 60;
         let waited = at(later).since(due);
         assert_eq!(tried(later), Some(at(later) + waited), "as long again as it was due");
@@ -152,28 +157,28 @@ fn trouble_of_the_whole_system_is_tried_again_by_exponential_back_off() {
         assert_eq!(tried(60), Some(due), "what is not due yet waits no longer");
     }
     let failing = record([strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))]);
-    let refused = SyncOutcome::Trouble(Trouble::Refused(mono_error()));
+    let refused = SyncOutcome::NoResult(CallError::Refused(mono_error()));
     assert_eq!(failing.apply(&attempt(10, refused)).next_refresh_at(POLICY), Some(at(10) + HOUR));
 }
 
 #[test]
 fn weak_bad_news_is_settled_at_once() {
-    for news in [News::ReauthorisationRequired, News::SyncFailed, job("j", "failed")] {
-        assert_eq!(next([strong(1, fresh()), weak(9, news.clone())]), Some(at(9)));
-        assert_eq!(next([weak(9, news)]), Some(at(9)), "also where nothing was ever pulled");
+    for body in [EventBody::ReauthorisationRequired, EventBody::SyncFailed, job("j", "failed")] {
+        assert_eq!(next([strong(1, fresh()), weak(9, body.clone())]), Some(at(9)));
+        assert_eq!(next([weak(9, body)]), Some(at(9)), "also where nothing was ever pulled");
     }
 }
 
 #[test]
 fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
-    let facts = [attempt(1, timeout()), strong(5, fresh()), weak(9, News::SyncFailed)];
+    let facts = [attempt(1, timeout()), strong(5, fresh()), weak(9, EventBody::SyncFailed)];
     assert_eq!(next(facts), Some(at(1) + DAY));
 }
 
 #[test]
 fn weak_bad_news_is_settled_by_one_attempt_after_it() {
     let facts =
-        [strong(1, fresh()), attempt(5, timeout()), weak(40, News::ReauthorisationRequired)];
+        [strong(1, fresh()), attempt(5, timeout()), weak(40, EventBody::ReauthorisationRequired)];
     assert_eq!(next(facts.clone()), Some(at(5) + DAY), "not for seven days");
     let settled = facts.into_iter().chain([attempt(5 + DAY_MINUTES, timeout())]);
     assert_eq!(next(settled), Some(at(40) + 7 * DAY));
@@ -182,17 +187,18 @@ fn weak_bad_news_is_settled_by_one_attempt_after_it() {
 #[test]
 fn weak_bad_news_that_our_own_attempt_has_told_is_an_echo() {
     let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
-    let echo = weak(7, News::ReauthorisationRequired);
+    let echo = weak(7, EventBody::ReauthorisationRequired);
     assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + DAY));
-    let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, News::SyncFailed)];
+    let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, EventBody::SyncFailed)];
     assert_eq!(next(failed), Some(at(140)), "it doubles as without the echo");
 }
 
 #[test]
 fn a_weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
-    let facts = [strong(1, fresh()), strong(60, News::ReauthorisationRequired), weak(80, fresh())];
+    let facts =
+        [strong(1, fresh()), strong(60, EventBody::ReauthorisationRequired), weak(80, fresh())];
     assert_eq!(next(facts.clone()), Some(at(80)));
-    assert_eq!(record(facts.clone()).reason_to_refresh(), Reason::WeakEvidence);
+    assert_eq!(record(facts.clone()).reason_to_refresh(), CallReason::WeakEvidence);
     let attempted = |outcome| next(facts.clone().into_iter().chain([attempt(200, outcome)]));
     assert_eq!(attempted(timeout()), Some(at(200) + DAY), "it told nothing");
     let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
@@ -208,12 +214,15 @@ fn weak_bad_news_beside_strong_bad_news_is_not_what_makes_the_record_bad() {
 
 #[test]
 fn weak_bad_news_older_than_the_last_pull_is_nothing() {
-    assert_eq!(next([strong(9, fresh()), weak(5, News::SyncFailed)]), next([strong(9, fresh())]));
+    assert_eq!(
+        next([strong(9, fresh()), weak(5, EventBody::SyncFailed)]),
+        next([strong(9, fresh())])
+    );
 }
 
 #[test]
 fn a_demand_is_looked_at_again_after_seven_days() {
-    let demand = [strong(1, fresh()), strong(40, News::ReauthorisationRequired)];
+    let demand = [strong(1, fresh()), strong(40, EventBody::ReauthorisationRequired)];
     assert_eq!(next(demand.clone()), Some(at(40 + 7 * DAY_MINUTES)));
     let attempted = |minute, outcome| demand.clone().into_iter().chain([attempt(minute, outcome)]);
     assert_eq!(next(attempted(48, timeout())), Some(at(40 + 7 * DAY_MINUTES)));
@@ -228,21 +237,21 @@ fn a_demand_is_looked_at_again_after_seven_days() {
 
 #[test]
 fn a_demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interval() {
-    let demand = strong(39, News::ReauthorisationRequired);
-    for news in [News::Reauthorized, fresh()] {
-        let facts = [strong(0, fresh()), strong(10, news.clone()), demand.clone()];
+    let demand = strong(39, EventBody::ReauthorisationRequired);
+    for body in [EventBody::Reauthorized, fresh()] {
+        let facts = [strong(0, fresh()), strong(10, body.clone()), demand.clone()];
         assert_eq!(next(facts), Some(at(39) + DAY), "it may be of a job from before");
-        let facts = [strong(0, fresh()), strong(9, news), demand.clone()];
+        let facts = [strong(0, fresh()), strong(9, body), demand.clone()];
         assert_eq!(next(facts), Some(at(39) + 7 * DAY));
     }
-    let facts = [strong(10, News::Reauthorized), demand, attempt(600, timeout())];
+    let facts = [strong(10, EventBody::Reauthorized), demand, attempt(600, timeout())];
     assert_eq!(next(facts), Some(at(600) + DAY), "nothing was told");
 }
 
 #[test]
 fn a_healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
-    for news in [fresh(), updated("PARTIAL", None)] {
-        assert!(spread().contains(&(at(1) + DAY).since(next([strong(1, news)]).unwrap())));
+    for body in [fresh(), updated("PARTIAL", None)] {
+        assert!(spread().contains(&(at(1) + DAY).since(next([strong(1, body)]).unwrap())));
     }
 }
 
@@ -268,8 +277,10 @@ fn the_spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() 
 
 #[test]
 fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
-    for news in [linked(), updated("UNAVAILABLE", None), News::Reauthorized, News::SyncFailed] {
-        let facts = [strong(1, linked()), strong(20, news)];
+    for body in
+        [linked(), updated("UNAVAILABLE", None), EventBody::Reauthorized, EventBody::SyncFailed]
+    {
+        let facts = [strong(1, linked()), strong(20, body)];
         assert_eq!(next(facts), Some(at(20) + POLICY.cooldown));
     }
 }
@@ -315,12 +326,13 @@ fn the_backoff_begins_anew_when_the_customer_has_come() {
     let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
     let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
     let came_at = 8 * DAY_MINUTES + 9;
-    let reauthorised = vec![strong(came_at, News::Reauthorized)];
-    let relinked = vec![strong(came_at, News::Unlinked), strong(came_at + 1, linked())];
+    let reauthorised = vec![strong(came_at, EventBody::Reauthorized)];
+    let relinked = vec![strong(came_at, EventBody::Unlinked), strong(came_at + 1, linked())];
     for came in [reauthorised, relinked] {
         let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
         assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
-        let later = came.clone().into_iter().chain([strong(12 * DAY_MINUTES, News::Reauthorized)]);
+        let later =
+            came.clone().into_iter().chain([strong(12 * DAY_MINUTES, EventBody::Reauthorized)]);
         assert_eq!(next(later), Some(at(12 * DAY_MINUTES) + POLICY.cooldown), "Mono pulls too");
         let again = came.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
         assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - came_at)));

@@ -1,13 +1,13 @@
 use super::*;
 
-fn with_reference(minutes: u32, reference: &str, news: News) -> Fact {
+fn with_reference(minutes: u32, reference: &str, body: EventBody) -> Fact {
     let reference = Some(reference.to_owned());
     Fact::Webhook(Webhook::new(
         Some(at(minutes)),
         at(minutes),
         reference.as_ref().unwrap(),
         reference.clone(),
-        news,
+        body,
     ))
 }
 
@@ -35,7 +35,7 @@ fn details_are_replaced_whole() {
             kind: kind.map(str::to_owned),
             ..Details::default()
         };
-        News::Updated(Box::new(Update { details: Some(details), ..Update::default() }))
+        EventBody::Updated(Box::new(Update { details: Some(details), ..Update::default() }))
     };
     let account = record([
         strong(1, details("0000000001", Some("CURRENT"))),
@@ -48,7 +48,7 @@ fn details_are_replaced_whole() {
 #[test]
 fn details_and_balance_move_apart() {
     let named = Details { name: Some("Ada Example".to_owned()), ..Details::default() };
-    let named = News::Updated(Box::new(Update { details: Some(named), ..Update::default() }));
+    let named = EventBody::Updated(Box::new(Update { details: Some(named), ..Update::default() }));
     let account = record([strong(1, named), strong(2, balance_of(7))]);
     assert!(account.registers.details.is_some_and(|held| held.order.at == at(1)));
     assert!(account.registers.cached_balance.newest().is_some_and(|held| held.order.at == at(2)));
@@ -67,7 +67,7 @@ fn the_reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
 #[test]
 fn before_a_link_the_earliest_reference_stands() {
     let facts =
-        [with_reference(9, "second", fresh()), with_reference(5, "first", News::Reauthorized)];
+        [with_reference(9, "second", fresh()), with_reference(5, "first", EventBody::Reauthorized)];
     assert_eq!(reference(facts).as_deref(), Some("first"));
 }
 
@@ -97,7 +97,7 @@ fn a_fact_that_loses_everywhere_still_counts_for_first_seen() {
 
 #[test]
 fn an_update_without_content_writes_nothing() {
-    assert!(!strong(1, News::Updated(Box::default())).writes_a_register());
+    assert!(!strong(1, EventBody::Updated(Box::default())).writes_a_register());
     assert!(strong(1, balance_of(0)).writes_a_register());
 }
 
@@ -105,7 +105,7 @@ fn an_update_without_content_writes_nothing() {
 fn the_newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
     let account = record([attempt(1, success()), attempt(9, rate_limited())]);
     assert_eq!(account.registers.attempt.unwrap().value.outcome, "rate_limited");
-    assert_eq!(account.registers.reached.unwrap().order.at, at(1));
+    assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(1));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_failed_sync_keeps_monos_code() {
 fn a_sync_that_still_runs_is_a_job() {
     let processing = SyncOutcome::Processing { job_id: Some("j".to_owned()) };
     let account = record([attempt(5, processing)]);
-    assert_eq!(account.standing(at(7)).status, Status::Syncing);
+    assert_eq!(account.status_since(at(7)).status, Status::Syncing);
     assert_eq!(account.registers.pull, None);
 }
 
@@ -140,7 +140,7 @@ fn transactions_are_pulled_when_retrieved_and_where_told_new() {
             has_new_data,
             ..Update::default()
         };
-        record([strong(1, News::Updated(Box::new(update)))]).registers.transactions.is_some()
+        record([strong(1, EventBody::Updated(Box::new(update)))]).registers.transactions.is_some()
     };
     assert!(pulled(None, None, None), "an event that no sync caused says nothing of new data");
     assert!(pulled(Some(&["balance", "transactions"]), None, None));
@@ -156,17 +156,17 @@ fn transactions_are_pulled_when_retrieved_and_where_told_new() {
 fn a_timestamp_far_ahead_of_the_receipt_is_not_believed() {
     let event = |ahead: Duration| {
         let order = Webhook::new(Some(at(10) + ahead), at(10), "e", None, connected()).order;
-        (order.at, order.evidence)
+        (order.at, order.time_source)
     };
     let half_a_minute = Duration::from_secs(30);
-    assert_eq!(event(half_a_minute), (at(10) + half_a_minute, Evidence::Strong));
-    assert_eq!(event(half_a_minute + Duration::from_millis(1)), (at(10), Evidence::Weak));
+    assert_eq!(event(half_a_minute), (at(10) + half_a_minute, TimeSource::Event));
+    assert_eq!(event(half_a_minute + Duration::from_millis(1)), (at(10), TimeSource::Receipt));
 }
 
 #[test]
 fn an_event_without_a_timestamp_is_timed_by_its_receipt() {
     let order = Webhook::new(None, at(10), "e", None, connected()).order;
-    assert_eq!((order.at, order.evidence), (at(10), Evidence::Weak));
+    assert_eq!((order.at, order.time_source), (at(10), TimeSource::Receipt));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn the_balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_th
     ]);
     let view = account.view(at(10), POLICY);
     assert_eq!((view.last_synced_at, view.balance_synced_at), (Some(at(1)), Some(at(5))));
-    assert_eq!(account.standing(at(10)), Standing { status: Status::Healthy, at: at(5) });
+    assert_eq!(account.status_since(at(10)), StatusSince { status: Status::Healthy, at: at(5) });
     let transactions = account.apply(&attempt(7, success()));
     let view = transactions.view(at(10), POLICY);
     assert_eq!((view.last_synced_at, view.balance_synced_at), (Some(at(8)), Some(at(5))));
@@ -196,9 +196,9 @@ fn the_balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_th
 fn a_balance_that_was_not_sent_or_cannot_be_read_does_not_count_as_synced() {
     let before = record([strong(1, retrieved("AVAILABLE", &["balance", "transactions"]))]);
     for balance in [SentBalance::Missing, SentBalance::Unreadable] {
-        let News::Updated(mut update) = fresh() else { unreachable!() };
+        let EventBody::Updated(mut update) = fresh() else { unreachable!() };
         update.balance = balance;
-        let fact = strong(5, News::Updated(update));
+        let fact = strong(5, EventBody::Updated(update));
         assert_eq!(fact.has_unreadable_balance(), balance == SentBalance::Unreadable);
         let account = before.apply(&fact);
         let view = account.view(at(10), POLICY);

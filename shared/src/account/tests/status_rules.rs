@@ -11,23 +11,23 @@ fn later() -> Timestamp {
 
 #[track_caller]
 fn assert_standing(facts: impl IntoIterator<Item = Fact>, status: Status, since: u32) {
-    assert_eq!(record(facts).standing(later()), Standing { status, at: at(since) });
+    assert_eq!(record(facts).status_since(later()), StatusSince { status, at: at(since) });
 }
 
 #[test]
 fn unlinked_newer_than_linked_is_unlinked() {
-    assert_standing([strong(1, connected()), strong(5, News::Unlinked)], Unlinked, 5);
-    assert_standing([strong(5, News::Unlinked)], Unlinked, 5);
+    assert_standing([strong(1, connected()), strong(5, EventBody::Unlinked)], Unlinked, 5);
+    assert_standing([strong(5, EventBody::Unlinked)], Unlinked, 5);
 }
 
 #[test]
 fn an_update_after_an_unlinking_does_not_link_again() {
-    assert_standing([strong(5, News::Unlinked), strong(6, fresh())], Unlinked, 5);
+    assert_standing([strong(5, EventBody::Unlinked), strong(6, fresh())], Unlinked, 5);
 }
 
 #[test]
 fn a_link_after_an_unlinking_is_pending_since_that_link() {
-    let facts = [strong(1, connected()), strong(2, fresh()), strong(5, News::Unlinked)];
+    let facts = [strong(1, connected()), strong(2, fresh()), strong(5, EventBody::Unlinked)];
     let relinked = facts.into_iter().chain([strong(8, connected())]);
     assert_standing(relinked, Pending, 8);
 }
@@ -35,15 +35,15 @@ fn a_link_after_an_unlinking_is_pending_since_that_link() {
 #[test]
 fn what_is_older_than_a_link_that_followed_an_unlinking_does_not_count() {
     let former = [
-        News::ReauthorisationRequired,
-        News::Reauthorized,
+        EventBody::ReauthorisationRequired,
+        EventBody::Reauthorized,
         updated("UNAVAILABLE", None),
         updated("FAILED", None),
         updated("AVAILABLE", Some("FAILED")),
         job("j", "failed"),
     ];
-    for news in former {
-        let facts = [strong(3, news), strong(5, News::Unlinked), strong(8, connected())];
+    for body in former {
+        let facts = [strong(3, body), strong(5, EventBody::Unlinked), strong(8, connected())];
         assert_standing(facts.clone(), Pending, 8);
         assert_standing(facts.into_iter().chain([strong(9, fresh())]), Healthy, 9);
     }
@@ -52,7 +52,7 @@ fn what_is_older_than_a_link_that_followed_an_unlinking_does_not_count() {
 #[test]
 fn a_plain_link_discounts_nothing() {
     assert_standing(
-        [strong(3, News::ReauthorisationRequired), strong(8, connected())],
+        [strong(3, EventBody::ReauthorisationRequired), strong(8, connected())],
         ReauthorisationRequired,
         3,
     );
@@ -61,13 +61,13 @@ fn a_plain_link_discounts_nothing() {
 #[test]
 fn a_demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
     let demands = [
-        News::ReauthorisationRequired,
+        EventBody::ReauthorisationRequired,
         updated("AVAILABLE", Some("REAUTHORISATION_REQUIRED")),
-        News::Job(Job { id: None, state: JobState::Failed }, JobDemand::Reauthorisation),
+        EventBody::Job(Job { id: None, state: JobState::ReauthorisationRequired }),
     ];
     for demand in demands {
         assert_standing(
-            [strong(1, fresh()), strong(2, News::Reauthorized), strong(5, demand)],
+            [strong(1, fresh()), strong(2, EventBody::Reauthorized), strong(5, demand)],
             ReauthorisationRequired,
             5,
         );
@@ -78,9 +78,13 @@ fn a_demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
 
 #[test]
 fn a_late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
-    assert_standing([strong(5, fresh()), strong(3, News::ReauthorisationRequired)], Healthy, 5);
     assert_standing(
-        [strong(5, News::Reauthorized), strong(3, News::ReauthorisationRequired)],
+        [strong(5, fresh()), strong(3, EventBody::ReauthorisationRequired)],
+        Healthy,
+        5,
+    );
+    assert_standing(
+        [strong(5, EventBody::Reauthorized), strong(3, EventBody::ReauthorisationRequired)],
         ReauthorisationPending,
         5,
     );
@@ -88,23 +92,27 @@ fn a_late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
 
 #[test]
 fn a_demand_wins_over_all_but_an_unlinking_of_the_same_millisecond() {
-    let same = [strong(5, fresh()), strong(5, News::Reauthorized), attempt(4, success())];
-    let demanded = same.into_iter().chain([strong(5, News::ReauthorisationRequired)]);
+    let same = [strong(5, fresh()), strong(5, EventBody::Reauthorized), attempt(4, success())];
+    let demanded = same.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
     assert_standing(demanded.clone(), ReauthorisationRequired, 5);
-    assert_standing(demanded.chain([strong(5, News::Unlinked)]), Unlinked, 5);
+    assert_standing(demanded.chain([strong(5, EventBody::Unlinked)]), Unlinked, 5);
 }
 
 #[test]
 fn reauthorised_alone_never_says_healthy() {
-    assert_standing([strong(1, fresh()), strong(5, News::Reauthorized)], ReauthorisationPending, 5);
-    assert_standing([strong(5, News::Reauthorized)], ReauthorisationPending, 5);
+    assert_standing(
+        [strong(1, fresh()), strong(5, EventBody::Reauthorized)],
+        ReauthorisationPending,
+        5,
+    );
+    assert_standing([strong(5, EventBody::Reauthorized)], ReauthorisationPending, 5);
 }
 
 #[test]
 fn a_confirmed_pull_ends_a_reauthorisation() {
     let facts = [
-        strong(1, News::ReauthorisationRequired),
-        strong(5, News::Reauthorized),
+        strong(1, EventBody::ReauthorisationRequired),
+        strong(5, EventBody::Reauthorized),
         strong(7, fresh()),
     ];
     assert_standing(facts, Healthy, 7);
@@ -113,22 +121,22 @@ fn a_confirmed_pull_ends_a_reauthorisation() {
 #[test]
 fn a_running_job_is_syncing_for_thirty_minutes_and_no_longer() {
     let account = record([strong(1, fresh()), strong(10, job("j", "processing"))]);
-    let running = Standing { status: Syncing, at: at(10) };
-    assert_eq!(account.standing(at(10)), running);
-    assert_eq!(account.standing(at(40) - Duration::from_millis(1)), running);
-    assert_eq!(account.standing(at(40)).status, Healthy);
+    let running = StatusSince { status: Syncing, at: at(10) };
+    assert_eq!(account.status_since(at(10)), running);
+    assert_eq!(account.status_since(at(40) - Duration::from_millis(1)), running);
+    assert_eq!(account.status_since(at(40)).status, Healthy);
 }
 
 #[test]
 fn a_weak_running_job_starts_anew_with_each_delivery() {
     let account = record([weak(10, job("j", "processing")), weak(35, job("j", "processing"))]);
-    assert_eq!(account.standing(at(60)), Standing { status: Syncing, at: at(35) });
+    assert_eq!(account.status_since(at(60)), StatusSince { status: Syncing, at: at(35) });
 }
 
 #[test]
 fn a_pull_that_is_newer_than_the_job_ends_it() {
     let account = record([strong(10, job("j", "processing")), strong(11, fresh())]);
-    assert_eq!(account.standing(at(12)).status, Healthy);
+    assert_eq!(account.status_since(at(12)).status, Healthy);
 }
 
 #[test]
@@ -139,51 +147,51 @@ fn a_pull_that_names_the_job_ends_it_even_if_it_is_older() {
         ..Update::default()
     };
     let account =
-        record([strong(10, News::Updated(Box::new(pull))), weak(15, job("j", "processing"))]);
-    assert_eq!(account.standing(at(16)).status, Healthy);
+        record([strong(10, EventBody::Updated(Box::new(pull))), weak(15, job("j", "processing"))]);
+    assert_eq!(account.status_since(at(16)).status, Healthy);
 }
 
 #[test]
 fn a_pull_that_names_another_job_does_not_end_it() {
     let account = record([strong(10, fresh()), weak(15, job("j", "processing"))]);
-    assert_eq!(account.standing(at(16)).status, Syncing);
+    assert_eq!(account.status_since(at(16)).status, Syncing);
 }
 
 #[test]
 fn processing_is_progress_and_the_settled_value_stays_beneath() {
     let account =
         record([strong(1, updated("PARTIAL", None)), strong(5, updated("PROCESSING", None))]);
-    assert_eq!(account.standing(at(6)), Standing { status: Syncing, at: at(5) });
+    assert_eq!(account.status_since(at(6)), StatusSince { status: Syncing, at: at(5) });
     assert_eq!(account.view(at(6), POLICY).data_status, Some("PROCESSING"));
-    assert_eq!(account.standing(later()), Standing { status: Partial, at: at(1) });
+    assert_eq!(account.status_since(later()), StatusSince { status: Partial, at: at(1) });
     assert_eq!(account.view(later(), POLICY).data_status, Some("PARTIAL"));
 }
 
 #[test]
 fn a_link_that_is_still_being_filled_is_syncing_then_pending() {
-    let account = record([strong(1, News::Connected { customer_id: None, processing: true })]);
-    assert_eq!(account.standing(at(2)), Standing { status: Syncing, at: at(1) });
-    assert_eq!(account.standing(later()), Standing { status: Pending, at: at(1) });
+    let account = record([strong(1, EventBody::Connected { customer_id: None, processing: true })]);
+    assert_eq!(account.status_since(at(2)), StatusSince { status: Syncing, at: at(1) });
+    assert_eq!(account.status_since(later()), StatusSince { status: Pending, at: at(1) });
 }
 
 #[test]
 fn our_lease_is_syncing_since_it_was_taken() {
     let mut account = record([strong(1, fresh())]);
     account.lease = Some(Lease { started_at: at(20), until: at(22), token: [1; 8] });
-    assert_eq!(account.standing(at(21)), Standing { status: Syncing, at: at(20) });
-    assert_eq!(account.standing(at(22)).status, Healthy, "a lease ends by itself");
+    assert_eq!(account.status_since(at(21)), StatusSince { status: Syncing, at: at(20) });
+    assert_eq!(account.status_since(at(22)).status, Healthy, "a lease ends by itself");
 }
 
 #[test]
 fn syncing_hides_no_demand_and_no_unlinking() {
     let running = strong(10, job("j", "processing"));
-    for (news, status) in [
-        (News::ReauthorisationRequired, ReauthorisationRequired),
-        (News::Reauthorized, ReauthorisationPending),
-        (News::Unlinked, Unlinked),
+    for (body, status) in [
+        (EventBody::ReauthorisationRequired, ReauthorisationRequired),
+        (EventBody::Reauthorized, ReauthorisationPending),
+        (EventBody::Unlinked, Unlinked),
     ] {
-        let account = record([strong(9, news), running.clone()]);
-        assert_eq!(account.standing(at(11)).status, status);
+        let account = record([strong(9, body), running.clone()]);
+        assert_eq!(account.status_since(at(11)).status, status);
     }
 }
 
@@ -200,7 +208,7 @@ fn unavailable_newer_than_the_last_pull_is_bank_unavailable() {
 #[test]
 fn a_failed_pull_availability_or_job_newer_than_the_last_pull_is_failed() {
     let failures = [
-        News::SyncFailed,
+        EventBody::SyncFailed,
         updated("AVAILABLE", Some("FAILED")),
         updated("AVAILABLE", Some("SOMETHING_NEW")),
         updated("FAILED", None),
@@ -229,7 +237,7 @@ fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
     for sync_status in ["FAILED", "REAUTHORISATION_REQUIRED", "PROCESSING", "whatever"] {
         let account = record([strong(5, updated("AVAILABLE", Some(sync_status)))]);
         assert_eq!(account.confirmed(), None, "{sync_status}");
-        assert_ne!(account.standing(later()).status, Healthy);
+        assert_ne!(account.status_since(later()).status, Healthy);
     }
 }
 
@@ -282,11 +290,11 @@ fn everything_fresh_is_healthy_since_the_last_confirmed_pull() {
 fn attempts_that_tell_nothing_of_the_account_change_no_status() {
     for outcome in [
         timeout(),
-        SyncOutcome::Trouble(Trouble::Unavailable),
-        SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
-        SyncOutcome::Trouble(Trouble::Refused(mono_error())),
+        SyncOutcome::NoResult(CallError::Unavailable),
+        SyncOutcome::NoResult(CallError::Unusable(mono_error())),
+        SyncOutcome::NoResult(CallError::Refused(mono_error())),
         rate_limited(),
-        SyncOutcome::Trouble(Trouble::NotConnected),
+        SyncOutcome::NoResult(CallError::NotConnected),
     ] {
         assert_standing([strong(1, fresh()), attempt(5, outcome)], Healthy, 1);
     }
@@ -294,23 +302,23 @@ fn attempts_that_tell_nothing_of_the_account_change_no_status() {
 
 #[test]
 fn reauthorisation_required_at_is_told_while_the_demand_stands() {
-    let demanded = record([strong(1, fresh()), strong(5, News::ReauthorisationRequired)]);
+    let demanded = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
     assert_eq!(demanded.reauthorisation_required_at(), Some(at(5)));
-    for news in [fresh(), News::Reauthorized] {
-        assert_eq!(demanded.apply(&strong(6, news)).reauthorisation_required_at(), None);
+    for body in [fresh(), EventBody::Reauthorized] {
+        assert_eq!(demanded.apply(&strong(6, body)).reauthorisation_required_at(), None);
     }
 }
 
 #[test]
 fn a_link_that_is_told_after_its_data_is_neither_syncing_nor_pending() {
-    let link = || strong(12, News::Connected { customer_id: None, processing: true });
+    let link = || strong(12, EventBody::Connected { customer_id: None, processing: true });
     for data in [fresh(), updated("UNAVAILABLE", None), updated("FAILED", None)] {
-        let told = record([strong(11, data.clone())]).standing(at(13));
+        let told = record([strong(11, data.clone())]).status_since(at(13));
         let linked = record([strong(11, data.clone()), link()]);
-        assert_eq!(linked.standing(at(13)), told, "{data:?}");
-        let unlinked = strong(5, News::Unlinked);
+        assert_eq!(linked.status_since(at(13)), told, "{data:?}");
+        let unlinked = strong(5, EventBody::Unlinked);
         let relinked = record([strong(1, fresh()), unlinked, strong(11, data.clone()), link()]);
-        assert_eq!(relinked.standing(at(13)), told, "{data:?}");
+        assert_eq!(relinked.status_since(at(13)), told, "{data:?}");
     }
 }
 
@@ -318,12 +326,13 @@ fn a_link_that_is_told_after_its_data_is_neither_syncing_nor_pending() {
 fn only_the_link_that_follows_the_unlinking_counts() {
     let relinked = [
         strong(1, connected()),
-        strong(2, News::Unlinked),
+        strong(2, EventBody::Unlinked),
         strong(3, connected()),
         strong(4, fresh()),
     ];
-    let demanded = relinked.clone().into_iter().chain([strong(5, News::ReauthorisationRequired)]);
-    let again = strong(9, News::Connected { customer_id: None, processing: true });
+    let demanded =
+        relinked.clone().into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
+    let again = strong(9, EventBody::Connected { customer_id: None, processing: true });
     assert_standing(relinked.into_iter().chain([again.clone()]), Healthy, 4);
     assert_standing(demanded.chain([again]), ReauthorisationRequired, 5);
 }
@@ -333,88 +342,89 @@ fn a_refuted_weak_unlinking_discounts_nothing() {
     let refuted = |facts: Vec<Fact>| {
         let account = record(facts);
         let account = account.apply(&link_check(&account, 160, LinkState::Linked));
-        account.standing(at(161))
+        account.status_since(at(161))
     };
-    let linked = || vec![strong(100, connected()), weak(101, News::Unlinked)];
+    let linked = || vec![strong(100, connected()), weak(101, EventBody::Unlinked)];
     let updated = refuted([linked(), vec![strong(105, fresh())]].concat());
-    assert_eq!(updated, Standing { status: Healthy, at: at(105) });
-    let demand = strong(100, News::ReauthorisationRequired);
+    assert_eq!(updated, StatusSince { status: Healthy, at: at(105) });
+    let demand = strong(100, EventBody::ReauthorisationRequired);
     let demanded = record([linked(), vec![demand]].concat());
     let demanded = demanded.apply(&link_check(&demanded, 160, LinkState::Linked));
-    assert_eq!(demanded.standing(at(161)).status, ReauthorisationRequired);
+    assert_eq!(demanded.status_since(at(161)).status, ReauthorisationRequired);
     assert!(demanded.attention().is_some());
 }
 
 #[test]
 fn a_former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
     let facts = [
-        strong(40, News::ReauthorisationRequired),
-        strong(50, News::Unlinked),
+        strong(40, EventBody::ReauthorisationRequired),
+        strong(50, EventBody::Unlinked),
         strong(60, connected()),
-        weak(101, News::Unlinked),
+        weak(101, EventBody::Unlinked),
     ];
     let account = record(facts);
     let refuted = account.apply(&link_check(&account, 160, LinkState::Linked));
-    assert_eq!(refuted.standing(at(161)).status, Pending, "the demand is of the former link");
+    assert_eq!(refuted.status_since(at(161)).status, Pending, "the demand is of the former link");
 }
 
 #[test]
 fn an_unlinking_is_in_doubt_until_mono_has_answered() {
-    let heard = record([strong(1, fresh()), strong(5, News::Unlinked)]);
-    assert_eq!(heard.standing(later()), Standing { status: Unlinked, at: at(5) });
+    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    assert_eq!(heard.status_since(later()), StatusSince { status: Unlinked, at: at(5) });
     let gone = heard.apply(&link_check(&heard, 9, LinkState::Gone));
     assert_eq!(gone.link(), Link::Ended { at: at(9) });
-    assert_eq!(gone.standing(later()).status, Unlinked);
+    assert_eq!(gone.status_since(later()).status, Unlinked);
     let linked = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     assert_eq!(linked.link(), Link::Linked);
-    assert_eq!(linked.standing(later()).status, Pending, "what is known is of the former link");
+    assert_eq!(linked.status_since(later()).status, Pending, "what is known is of the former link");
     let unknown = heard.apply(&link_check(&heard, 9, LinkState::Unknown));
     assert!(matches!(unknown.link(), Link::InDoubt { .. }) && unknown.is_unlinked());
 }
 
 #[test]
 fn an_account_that_mono_shows_and_does_not_sync_is_unlinked_for_good() {
-    let heard = record([strong(1, fresh()), weak(5, News::Unlinked)]);
+    let heard = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
     let gone = shown.apply(&attempt(20, not_found));
     assert_eq!(gone.link(), Link::Ended { at: at(21) });
-    let retried = gone.apply(&weak(30, News::Unlinked));
+    let retried = gone.apply(&weak(30, EventBody::Unlinked));
     assert_eq!(retried.link(), Link::Ended { at: at(21) }, "a retry costs nothing");
     let relinked = retried.apply(&strong(40, connected()));
-    assert_eq!((relinked.link(), relinked.standing(later()).status), (Link::Linked, Pending));
+    assert_eq!((relinked.link(), relinked.status_since(later()).status), (Link::Linked, Pending));
 }
 
 #[test]
 fn a_sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
-    let heard = record([strong(1, fresh()), strong(5, News::Unlinked)]);
+    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
-    let error = MonoError { code: "HTTP_400".to_owned(), message: None };
+    let error = ProviderError { code: "HTTP_400".to_owned(), message: None };
     let refused = SyncOutcome::Failed { error, job_id: None };
-    assert_eq!(shown.apply(&attempt(20, refused.clone())).standing(later()).status, Unlinked);
+    assert_eq!(shown.apply(&attempt(20, refused.clone())).status_since(later()).status, Unlinked);
     let never_unlinked = record([strong(1, fresh()), attempt(20, refused)]);
-    assert_eq!(never_unlinked.standing(later()).status, Failed);
+    assert_eq!(never_unlinked.status_since(later()).status, Failed);
 }
 
 #[test]
 fn a_404_after_syncs_that_succeeded_is_a_failure_and_no_end() {
-    let heard = record([strong(1, fresh()), weak(5, News::Unlinked)]);
+    let heard = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
     let synced = shown.apply(&attempt(20, success())).apply(&attempt(500, not_found));
-    assert_eq!(synced.standing(later()).status, Failed);
+    assert_eq!(synced.status_since(later()).status, Failed);
     assert!(synced.next_refresh_at(POLICY).is_some());
 }
 
 #[test]
 fn a_weak_link_after_an_unlinking_is_pending_and_in_doubt() {
-    let account = record([strong(1, fresh()), strong(5, News::Unlinked), weak(9, connected())]);
-    assert_eq!(account.standing(later()), Standing { status: Pending, at: at(9) });
+    let account =
+        record([strong(1, fresh()), strong(5, EventBody::Unlinked), weak(9, connected())]);
+    assert_eq!(account.status_since(later()), StatusSince { status: Pending, at: at(9) });
     assert!(matches!(account.link(), Link::InDoubt { ended_at: None, .. }));
     let gone = account.apply(&link_check(&account, 20, LinkState::Gone));
-    assert_eq!(gone.standing(later()).status, Unlinked);
+    assert_eq!(gone.status_since(later()).status, Unlinked);
     let unknown = account.apply(&link_check(&account, 20, LinkState::Unknown));
-    assert_eq!(unknown.standing(later()).status, Unlinked, "nothing confirms it");
+    assert_eq!(unknown.status_since(later()).status, Unlinked, "nothing confirms it");
     let linked = account.apply(&link_check(&account, 20, LinkState::Linked));
     assert_eq!(linked.link(), Link::Linked);
     let synced = account.apply(&strong(10, fresh()));
@@ -424,21 +434,21 @@ fn a_weak_link_after_an_unlinking_is_pending_and_in_doubt() {
 #[test]
 fn a_weak_pull_after_a_demand_may_be_a_retry_and_ends_nothing() {
     let pulled = |minutes, amount| {
-        let News::Updated(mut update) = fresh() else { unreachable!() };
+        let EventBody::Updated(mut update) = fresh() else { unreachable!() };
         update.balance = sent(amount);
-        weak(minutes, News::Updated(update))
+        weak(minutes, EventBody::Updated(update))
     };
     let facts =
-        vec![pulled(0, 100), pulled(60, 50), strong(25 * 60, News::ReauthorisationRequired)];
+        vec![pulled(0, 100), pulled(60, 50), strong(25 * 60, EventBody::ReauthorisationRequired)];
     let before = record(facts);
     let retried = before.apply(&pulled(40 * 60, 100));
-    assert_eq!(retried.standing(later()).status, ReauthorisationRequired);
+    assert_eq!(retried.status_since(later()).status, ReauthorisationRequired);
     let view = retried.view(later(), POLICY);
     assert_eq!(view.balance, Some(MinorUnits(50)));
     let synced = (view.last_synced_at, view.balance_synced_at);
     assert_eq!(synced, (Some(at(60)), Some(at(60))));
     let settled = retried.apply(&attempt(41 * 60, success()));
-    assert_eq!(settled.standing(later()).status, Healthy, "one sync settles it");
-    let come = strong(26 * 60, News::Reauthorized);
-    assert_eq!(retried.apply(&come).standing(later()).status, Healthy, "the customer has come");
+    assert_eq!(settled.status_since(later()).status, Healthy, "one sync settles it");
+    let come = strong(26 * 60, EventBody::Reauthorized);
+    assert_eq!(retried.apply(&come).status_since(later()).status, Healthy, "the customer has come");
 }

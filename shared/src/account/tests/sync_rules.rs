@@ -60,13 +60,13 @@ fn a_job_at_mono_that_is_running_is_waited_for() {
 
 #[test]
 fn an_account_that_waits_for_its_customer_can_be_synced() {
-    let account = record([strong(1, fresh()), strong(5, News::ReauthorisationRequired)]);
+    let account = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
     assert!(begin(&account, 10).is_ok());
 }
 
 #[test]
 fn an_unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
-    let unlinked = record([strong(1, fresh()), weak(5, News::Unlinked)]);
+    let unlinked = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let refused = |account: &Account, minute| match begin(account, minute) {
         Err(SyncRefusal::Unlinked { to_check }) => to_check.is_some(),
         other => panic!("{other:?}"),
@@ -91,15 +91,15 @@ fn the_cooldown_holds_unless_mono_was_never_asked_to_begin() {
         failure(),
         timeout(),
         not_found(),
-        SyncOutcome::Trouble(Trouble::Unavailable),
-        SyncOutcome::Trouble(Trouble::Unusable(mono_error())),
+        SyncOutcome::NoResult(CallError::Unavailable),
+        SyncOutcome::NoResult(CallError::Unusable(mono_error())),
         SyncOutcome::Processing { job_id: None },
         SyncOutcome::ReauthorisationRequired { job_id: None },
     ] {
         assert_eq!(cooldown(outcome.clone()), Some(at(15)), "{outcome:?}");
     }
-    let refused = SyncOutcome::Trouble(Trouble::Refused(mono_error()));
-    for outcome in [rate_limited(), SyncOutcome::Trouble(Trouble::NotConnected), refused] {
+    let refused = SyncOutcome::NoResult(CallError::Refused(mono_error()));
+    for outcome in [rate_limited(), SyncOutcome::NoResult(CallError::NotConnected), refused] {
         assert_eq!(cooldown(outcome.clone()), None, "{outcome:?}");
     }
 }
@@ -107,7 +107,7 @@ fn the_cooldown_holds_unless_mono_was_never_asked_to_begin() {
 #[test]
 fn of_an_account_that_nobody_knows_nothing_is_kept() {
     let begun = begin(&Account::new(id()), 10).unwrap();
-    for outcome in [not_found(), rate_limited(), SyncOutcome::Trouble(Trouble::NotConnected)] {
+    for outcome in [not_found(), rate_limited(), SyncOutcome::NoResult(CallError::NotConnected)] {
         assert_eq!(end(&begun, 10, outcome), None);
     }
     let kept = end(&begun, 10, timeout()).unwrap();
@@ -118,7 +118,7 @@ fn of_an_account_that_nobody_knows_nothing_is_kept() {
 fn a_known_account_that_mono_does_not_know_has_failed() {
     let account = record([strong(1, fresh())]);
     let ended = end(&begin(&account, 10).unwrap(), 10, not_found()).unwrap();
-    assert_eq!(ended.standing(at(12)), Standing { status: Status::Failed, at: at(11) });
+    assert_eq!(ended.status_since(at(12)), StatusSince { status: Status::Failed, at: at(11) });
     let pull = ended.registers.pull.unwrap().value;
     assert_eq!(pull.error, Some(mono_error()));
 }
@@ -129,7 +129,10 @@ fn of_an_account_that_only_attempts_of_ours_are_known_of_nothing_is_kept_either(
     let begun = begin(&tried, 20).unwrap();
     assert_eq!(end(&begun, 20, not_found()), None, "a mistyped id leaves no trace");
     let limited = end(&begun, 20, rate_limited()).unwrap();
-    assert_eq!(limited.registers.reached, tried.registers.reached, "that it was asked is kept");
+    assert_eq!(
+        limited.registers.last_billable_attempt, tried.registers.last_billable_attempt,
+        "that it was asked is kept"
+    );
 }
 
 #[test]
@@ -239,8 +242,8 @@ fn an_event_that_came_during_the_call_keeps_the_record() {
 #[test]
 fn the_record_of_a_first_sync_is_pending_since_its_lease() {
     let begun = begin(&Account::new(id()), 10).unwrap();
-    let pending = Standing { status: Status::Pending, at: at(10) };
-    assert_eq!(begun.standing(at(12)), pending, "when the lease is over, whatever crashed");
+    let pending = StatusSince { status: Status::Pending, at: at(10) };
+    assert_eq!(begun.status_since(at(12)), pending, "when the lease is over, whatever crashed");
     assert_eq!(begun.next_refresh_at(POLICY), Some(at(15)));
 }
 
@@ -302,9 +305,9 @@ fn the_holders_name_is_taken_out_of_monos_words() {
     let told = |name: &str, message: &str| {
         let details = Details { name: Some(name.to_owned()), ..Details::default() };
         let update = Update { details: Some(details), ..Update::default() };
-        let account = record([strong(1, News::Updated(Box::new(update)))]);
+        let account = record([strong(1, EventBody::Updated(Box::new(update)))]);
         let message = Some(message.to_owned());
-        let error = MonoError { code: "SYNC_ERROR".to_owned(), message };
+        let error = ProviderError { code: "SYNC_ERROR".to_owned(), message };
         let outcome = SyncOutcome::Failed { error, job_id: None }.without_name_of(&account);
         outcome.error().unwrap().message.clone().unwrap()
     };
@@ -320,18 +323,18 @@ fn accounts_that_somebody_has_to_look_after_are_told_with_the_age_of_their_data(
     let attention = |facts: Vec<Fact>| record(facts).attention();
     assert_eq!(attention(vec![strong(1, fresh())]), None);
     assert_eq!(attention(vec![strong(1, connected())]), None);
-    assert_eq!(attention(vec![strong(1, News::Unlinked)]), None);
-    for (news, status) in [
-        (News::ReauthorisationRequired, Status::ReauthorisationRequired),
-        (News::Reauthorized, Status::ReauthorisationPending),
-        (News::SyncFailed, Status::Failed),
+    assert_eq!(attention(vec![strong(1, EventBody::Unlinked)]), None);
+    for (body, status) in [
+        (EventBody::ReauthorisationRequired, Status::ReauthorisationRequired),
+        (EventBody::Reauthorized, Status::ReauthorisationPending),
+        (EventBody::SyncFailed, Status::Failed),
         (updated("UNAVAILABLE", None), Status::BankUnavailable),
     ] {
         let told = Some(Attention { status, since: at(1) });
-        assert_eq!(attention(vec![strong(1, fresh()), strong(5, news.clone())]), told);
+        assert_eq!(attention(vec![strong(1, fresh()), strong(5, body.clone())]), told);
         let never = Some(Attention { status, since: Timestamp::from_millis(0) });
-        assert_eq!(attention(vec![strong(5, news)]), never);
+        assert_eq!(attention(vec![strong(5, body)]), never);
     }
-    let syncing = [strong(1, News::SyncFailed), strong(5, job("j", "processing"))];
+    let syncing = [strong(1, EventBody::SyncFailed), strong(5, job("j", "processing"))];
     assert_eq!(attention(syncing.into()).unwrap().status, Status::Failed, "syncing aside");
 }

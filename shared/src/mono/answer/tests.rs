@@ -39,22 +39,22 @@ fn processing(job_id: Option<&str>) -> SyncOutcome {
 
 fn failed(code: &str, message: Option<&str>, job_id: Option<&str>) -> SyncOutcome {
     let message = message.map(str::to_owned);
-    let error = MonoError { code: code.to_owned(), message };
+    let error = ProviderError { code: code.to_owned(), message };
     SyncOutcome::Failed { error, job_id: job_id.map(str::to_owned) }
 }
 
 fn refused(code: &str) -> SyncOutcome {
-    let error = MonoError { code: code.to_owned(), message: None };
-    SyncOutcome::Trouble(Trouble::Refused(error))
+    let error = ProviderError { code: code.to_owned(), message: None };
+    SyncOutcome::NoResult(CallError::Refused(error))
 }
 
 fn unusable(code: &str) -> SyncOutcome {
-    let error = MonoError { code: code.to_owned(), message: None };
-    SyncOutcome::Trouble(Trouble::Unusable(error))
+    let error = ProviderError { code: code.to_owned(), message: None };
+    SyncOutcome::NoResult(CallError::Unusable(error))
 }
 
 fn unavailable() -> SyncOutcome {
-    SyncOutcome::Trouble(Trouble::Unavailable)
+    SyncOutcome::NoResult(CallError::Unavailable)
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_balance_is_taken_in_minor_units() {
 fn an_account_that_mono_does_not_know_is_not_found() {
     let body = json!({ "status": "failed", "message": "Account not found", "data": null });
     let message = Some("Account not found".to_owned());
-    let error = MonoError { code: "HTTP_404".to_owned(), message };
+    let error = ProviderError { code: "HTTP_404".to_owned(), message };
     assert_eq!(v1(404, &body), SyncOutcome::NotFound { error: error.clone() });
     assert_eq!(v2(404, &[], &body), SyncOutcome::NotFound { error });
 }
@@ -204,7 +204,7 @@ fn trouble_is_told_by_the_http_status() {
         (403, refused("HTTP_403")),
         (302, unusable("HTTP_302")),
         (307, unusable("HTTP_307")),
-        (429, SyncOutcome::Trouble(Trouble::RateLimited { retry_after: None })),
+        (429, SyncOutcome::NoResult(CallError::RateLimited { retry_after: None })),
         (500, unavailable()),
         (502, unavailable()),
         (408, unavailable()),
@@ -234,7 +234,7 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
 fn a_rate_limit_says_for_how_long_in_seconds() {
     let limited =
         |value| answer(429, &[("retry-after", value)], "{}").of_sync(V2, SyncData::Transactions);
-    let after = |retry_after| SyncOutcome::Trouble(Trouble::RateLimited { retry_after });
+    let after = |retry_after| SyncOutcome::NoResult(CallError::RateLimited { retry_after });
     assert_eq!(limited("7"), after(Some(Duration::from_secs(7))));
     assert_eq!(limited("Wed, 21 Oct 2026 07:28:00 GMT"), after(None));
 }
@@ -257,13 +257,12 @@ fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
             SyncData::Transactions,
             "which it would not cost anything to look for"
         );
-        (report.state, report.demand)
+        report.state
     };
-    assert_eq!(job("processing"), (JobState::Running, JobDemand::Nothing));
-    assert_eq!(job("finished"), (JobState::Finished, JobDemand::Nothing));
-    assert_eq!(job("FAILED"), (JobState::Failed, JobDemand::Nothing));
-    let demanded = (JobState::Failed, JobDemand::Reauthorisation);
-    assert_eq!(job("REAUTHORISATION_REQUIRED"), demanded);
+    assert_eq!(job("processing"), JobState::Running);
+    assert_eq!(job("finished"), JobState::Finished);
+    assert_eq!(job("FAILED"), JobState::Failed);
+    assert_eq!(job("REAUTHORISATION_REQUIRED"), JobState::ReauthorisationRequired);
     let balance = r#"{ "data": { "status": "finished", "name": "jobs.accounts.sync_balance" } }"#;
     assert_eq!(answer(200, &[], balance).of_job().unwrap().data, SyncData::Balance);
     assert_eq!(answer(200, &[], "{}").of_job(), None);
@@ -285,15 +284,15 @@ fn an_account_is_known_or_not_or_it_cannot_be_told() {
     for status in [400, 404, 410] {
         assert_eq!(known(status, "{\"status\":\"failed\"}"), Ok(LinkState::Gone), "{status}");
     }
-    assert_eq!(known(500, "{}"), Err(Trouble::Unavailable));
+    assert_eq!(known(500, "{}"), Err(CallError::Unavailable));
     for status in [200, 302, 400, 404, 410] {
-        assert!(matches!(known(status, "<html>"), Err(Trouble::Unusable(_))), "{status}");
+        assert!(matches!(known(status, "<html>"), Err(CallError::Unusable(_))), "{status}");
     }
     for body in ["{}", "{\"data\":null}", "{\"status\":\"failed\",\"data\":{}}"] {
-        assert!(matches!(known(200, body), Err(Trouble::Unusable(_))), "{body}");
+        assert!(matches!(known(200, body), Err(CallError::Unusable(_))), "{body}");
     }
     for status in [401, 402, 403] {
-        assert!(matches!(known(status, "{}"), Err(Trouble::Refused(_))), "{status}");
+        assert!(matches!(known(status, "{}"), Err(CallError::Refused(_))), "{status}");
     }
 }
 
@@ -320,19 +319,16 @@ fn without_a_link_over_tls_or_a_token_there_is_no_reauthorisation() {
     };
     for url in ["\"http://link.mono.co/A\"", "\"javascript:alert(1)\"", "\"\"", "null", "7"] {
         let body = format!("{{\"data\":{{\"mono_url\":{url}}}}}");
-        assert!(matches!(
-            refusal(V2, 200, &body),
-            NoReauthorisation::Trouble(Trouble::Unusable(_))
-        ));
+        assert!(matches!(refusal(V2, 200, &body), ReauthoriseError::Call(CallError::Unusable(_))));
     }
     for version in [V1, V2] {
         let refusal = |status, body| refusal(version, status, body);
-        assert!(matches!(refusal(200, "{}"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
-        assert!(matches!(refusal(200, "<html>"), NoReauthorisation::Trouble(Trouble::Unusable(_))));
-        assert!(matches!(refusal(401, "{}"), NoReauthorisation::Trouble(Trouble::Refused(_))));
-        assert_eq!(refusal(503, "{}"), NoReauthorisation::Trouble(Trouble::Unavailable));
-        assert_eq!(refusal(404, "{}"), NoReauthorisation::NotFound);
-        assert!(matches!(refusal(400, "{}"), NoReauthorisation::Failed(_)));
+        assert!(matches!(refusal(200, "{}"), ReauthoriseError::Call(CallError::Unusable(_))));
+        assert!(matches!(refusal(200, "<html>"), ReauthoriseError::Call(CallError::Unusable(_))));
+        assert!(matches!(refusal(401, "{}"), ReauthoriseError::Call(CallError::Refused(_))));
+        assert_eq!(refusal(503, "{}"), ReauthoriseError::Call(CallError::Unavailable));
+        assert_eq!(refusal(404, "{}"), ReauthoriseError::NotFound);
+        assert!(matches!(refusal(400, "{}"), ReauthoriseError::Failed(_)));
     }
 }
 
@@ -399,7 +395,7 @@ fn no_answer_makes_the_reader_panic() {
     });
 }
 
-fn transactions(status: u16, body: &str) -> Result<TransactionPage, NoTransactions> {
+fn transactions(status: u16, body: &str) -> Result<TransactionPage, TransactionsError> {
     answer(status, &[], body).of_transactions()
 }
 
@@ -448,30 +444,30 @@ fn what_is_no_page_is_trouble_and_never_an_empty_page() {
         (400, r#"{ "data": [] }"#),
     ] {
         let page = transactions(status, body);
-        let unusable = matches!(page, Err(NoTransactions::Trouble(Trouble::Unusable(_))));
+        let unusable = matches!(page, Err(TransactionsError::Call(CallError::Unusable(_))));
         assert!(unusable, "{status} {body}: {page:?}");
     }
     for status in [404, 410] {
-        assert_eq!(transactions(status, "{}"), Err(NoTransactions::NotFound));
+        assert_eq!(transactions(status, "{}"), Err(TransactionsError::NotFound));
     }
     for status in [401, 402, 403] {
         let page = transactions(status, r#"{ "data": [] }"#);
-        assert!(matches!(page, Err(NoTransactions::Trouble(Trouble::Refused(_)))), "{status}");
+        assert!(matches!(page, Err(TransactionsError::Call(CallError::Refused(_)))), "{status}");
     }
-    let trouble = |status| transactions(status, "{}").unwrap_err();
-    assert_eq!(trouble(500), NoTransactions::Trouble(Trouble::Unavailable));
-    let limited = Trouble::RateLimited { retry_after: None };
-    assert_eq!(trouble(429), NoTransactions::Trouble(limited));
+    let call_error = |status| transactions(status, "{}").unwrap_err();
+    assert_eq!(call_error(500), TransactionsError::Call(CallError::Unavailable));
+    let limited = CallError::RateLimited { retry_after: None };
+    assert_eq!(call_error(429), TransactionsError::Call(limited));
 }
 
 #[test]
 fn a_listing_that_needs_the_customer_says_so_under_any_status() {
     for status in [200, 400, 401, 403, 428, 500] {
         let page = transactions(status, r#"{ "code": "REAUTHORISATION_REQUIRED" }"#);
-        assert_eq!(page, Err(NoTransactions::ReauthorisationRequired), "{status}");
+        assert_eq!(page, Err(TransactionsError::ReauthorisationRequired), "{status}");
     }
     let page = transactions(403, r#"{ "message": "Account needs Reauthorization" }"#);
-    assert_eq!(page, Err(NoTransactions::ReauthorisationRequired));
+    assert_eq!(page, Err(TransactionsError::ReauthorisationRequired));
     let narrated = r#"{ "data": [{ "id": "a", "narration": "reauth fee" }], "message": "reauth" }"#;
     assert_eq!(transactions(200, narrated).unwrap().unreadable.len(), 1, "a page is a page");
 }
@@ -490,7 +486,7 @@ fn a_refused_key_wallet_or_plan_is_no_failure_of_the_account() {
         for version in [V1, V2] {
             let outcome = answer(status, &[], r#"{ "status": "failed" }"#)
                 .of_sync(version, SyncData::Transactions);
-            assert!(matches!(outcome, SyncOutcome::Trouble(Trouble::Refused(_))), "{status}");
+            assert!(matches!(outcome, SyncOutcome::NoResult(CallError::Refused(_))), "{status}");
             assert!(!outcome.reached_mono(), "nothing was begun");
         }
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use e2e::proxy::Failure;
 use mono_sync::account::{
-    Account, Lease, MonoError, SyncAttempt, SyncData, SyncOutcome, SyncRefusal, Trouble,
+    Account, CallError, Lease, ProviderError, SyncAttempt, SyncData, SyncOutcome, SyncRefusal,
 };
 use mono_sync::account_id::AccountId;
 use mono_sync::caller::Caller;
-use mono_sync::store::{AccountStore, Begun, StoreError, Stored};
+use mono_sync::store::{AccountStore, LeaseResult, StoreError, Stored};
 use mono_sync::timestamp::Timestamp;
 use tokio::task::JoinSet;
 
@@ -23,9 +23,9 @@ type Leased = (Stored, Lease);
 async fn begin(store: &AccountStore, id: &AccountId) -> Result<Leased, SyncRefusal> {
     let now = Timestamp::now();
     match store.begin_sync(id, &Caller::Trusted, None, now, now + LEASE).await.unwrap() {
-        Begun::Leased(stored, lease) => Ok((*stored, lease)),
-        Begun::Refused(_, refusal) => Err(refusal),
-        Begun::Unseen => panic!("a trusted caller sees every account"),
+        LeaseResult::Leased(stored, lease) => Ok((*stored, lease)),
+        LeaseResult::Refused(_, refusal) => Err(refusal),
+        LeaseResult::NotVisible => panic!("a trusted caller sees every account"),
     }
 }
 
@@ -45,7 +45,7 @@ fn success() -> SyncOutcome {
 }
 
 fn not_found() -> SyncOutcome {
-    let error = MonoError { code: "HTTP_404".to_owned(), message: None };
+    let error = ProviderError { code: "HTTP_404".to_owned(), message: None };
     SyncOutcome::NotFound { error }
 }
 
@@ -127,7 +127,7 @@ async fn a_lease_whose_answer_was_lost_is_found_to_be_ones_own() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let leased = begin(&store, &id).await.unwrap();
-    let attempt = attempt(&leased, SyncOutcome::Trouble(Trouble::TimedOut));
+    let attempt = attempt(&leased, SyncOutcome::NoResult(CallError::TimedOut));
     let account = end(&store, leased, &attempt).await.unwrap();
     assert_eq!((account.lease, account.cooldown_until.is_some()), (None, true));
 }
@@ -150,7 +150,7 @@ async fn a_lease_that_an_event_came_upon_while_its_answer_was_lost_is_ones_own()
 async fn who_ends_late_leaves_the_lease_of_the_next_alone() {
     let (store, id) = (store(), account_id());
     let first = begin(&store, &id).await.unwrap();
-    let not_begun = attempt(&first, SyncOutcome::Trouble(Trouble::NotConnected));
+    let not_begun = attempt(&first, SyncOutcome::NoResult(CallError::NotConnected));
     assert_eq!(end(&store, first.clone(), &not_begun).await, None, "its cooldown is taken back");
     let second = begin(&store, &id).await.unwrap();
     end(&store, first, &not_begun).await;

@@ -1,6 +1,6 @@
 use e2e::proxy::Failure;
 use mono_sync::business_day::BusinessDay;
-use mono_sync::spending::{Budget, Budgets, CallKind, Naira, Purse, Reason};
+use mono_sync::spending::{Budget, Budgets, CallKind, CallReason, Naira, Purse};
 use mono_sync::store::{Entry, Ledger};
 use tokio::task::JoinSet;
 
@@ -11,7 +11,7 @@ fn day() -> BusinessDay {
     BusinessDay::parse("2026-01-27").unwrap()
 }
 
-fn entry(reason: Reason) -> Entry {
+fn entry(reason: CallReason) -> Entry {
     Entry { day: day(), kind: CallKind::Realtime, reason, price: Naira(100) }
 }
 
@@ -34,7 +34,7 @@ async fn fifty_callers_at_once_reserve_no_more_than_the_budget() {
     let mut callers = JoinSet::new();
     for _ in 0..50 {
         let ledger = ledger.clone();
-        callers.spawn(async move { ledger.reserve(entry(Reason::Scheduled)).await.unwrap() });
+        callers.spawn(async move { ledger.reserve(entry(CallReason::Scheduled)).await.unwrap() });
     }
     let reserved = callers.join_all().await.into_iter().flatten().count();
     assert_eq!(proxy().count("UpdateItem", &table), 50, "one write a caller");
@@ -44,7 +44,7 @@ async fn fifty_callers_at_once_reserve_no_more_than_the_budget() {
 #[tokio::test]
 async fn what_is_given_back_can_be_reserved_again() {
     let (ledger, _) = ledger(100, 0).await;
-    let scheduled = entry(Reason::Scheduled);
+    let scheduled = entry(CallReason::Scheduled);
     assert_eq!(ledger.reserve(scheduled).await.unwrap(), Some(Naira(100)));
     assert_eq!(ledger.reserve(scheduled).await.unwrap(), None);
     ledger.give_back(scheduled).await.unwrap();
@@ -54,8 +54,8 @@ async fn what_is_given_back_can_be_reserved_again() {
 #[tokio::test]
 async fn each_purse_and_each_day_has_its_own_budget() {
     let (ledger, _) = ledger(100, 100).await;
-    let tomorrow = Entry { day: day() + 1, ..entry(Reason::Manual) };
-    for entry in [entry(Reason::Scheduled), entry(Reason::Manual), tomorrow] {
+    let tomorrow = Entry { day: day() + 1, ..entry(CallReason::Manual) };
+    for entry in [entry(CallReason::Scheduled), entry(CallReason::Manual), tomorrow] {
         assert_eq!(ledger.reserve(entry).await.unwrap(), Some(Naira(100)));
         assert_eq!(ledger.reserve(entry).await.unwrap(), None);
     }
@@ -66,7 +66,7 @@ async fn each_purse_and_each_day_has_its_own_budget() {
 async fn a_reservation_whose_answer_is_lost_is_never_too_small() {
     let (ledger, table) = ledger(0, 0).await;
     fail("UpdateItem", &table, &[Failure::AnswerLost]);
-    ledger.reserve(entry(Reason::Scheduled)).await.unwrap();
+    ledger.reserve(entry(CallReason::Scheduled)).await.unwrap();
     assert_eq!(spent(&ledger).await, [200, 0]);
 }
 
@@ -74,9 +74,9 @@ async fn a_reservation_whose_answer_is_lost_is_never_too_small() {
 async fn what_is_given_back_is_given_back_once_even_if_the_answer_is_lost() {
     let (ledger, table) = ledger(0, 0).await;
     for _ in 0..3 {
-        ledger.reserve(entry(Reason::Scheduled)).await.unwrap();
+        ledger.reserve(entry(CallReason::Scheduled)).await.unwrap();
     }
     fail("UpdateItem", &table, &[Failure::AnswerLost]);
-    assert!(ledger.give_back(entry(Reason::Scheduled)).await.is_err());
+    assert!(ledger.give_back(entry(CallReason::Scheduled)).await.is_err());
     assert_eq!(spent(&ledger).await, [200, 0]);
 }

@@ -5,20 +5,18 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use e2e::emulator::free_port;
 use e2e::shared_stack::local;
-use mono_sync::account::{
-    JobDemand, JobState, LinkState, MonoError, SyncData, SyncOutcome, Trouble,
-};
+use mono_sync::account::{CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome};
 use mono_sync::account_id::AccountId;
 use mono_sync::business_day::BusinessDay;
 use mono_sync::mono::{
-    ApiVersion, JobReport, KeyCache, Meter, Mono, NoTransactions, Part, Reauthorisation,
-    ReauthorisationRequest, SyncRequest,
+    ApiVersion, JobReport, KeyCache, Meter, Mono, Part, Reauthorisation, ReauthorisationRequest,
+    SyncRequest, TransactionsError,
 };
-use mono_sync::spending::{Budget, Budgets, Prices, Purse, Reason};
+use mono_sync::spending::{Budget, Budgets, CallReason, Prices, Purse};
 use mono_sync::store::Ledger;
 use mono_sync::timestamp::Timestamp;
 use mono_sync::transaction::TransactionPage;
-use sandbox::{Demand, History, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings};
+use sandbox::{Fault, History, Link, Pace, Plan, ReauthSignal, Refresh, Sandbox, Settings};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -64,9 +62,9 @@ impl World {
     }
 
     async fn sync_at(&self, now: Timestamp, data: SyncData) -> SyncOutcome {
-        let session = self.mono.sign_in(now).await.unwrap();
+        let session = self.mono.session(now).await.unwrap();
         let request = SyncRequest { data, allow_incomplete_statement: false };
-        session.sync(&self.id, request, Reason::Manual, Instant::now() + LIMIT).await.0
+        session.sync(&self.id, request, CallReason::Manual, Instant::now() + LIMIT).await.0
     }
 
     /// What the ledger holds of today, and what Mono charges, in naira.
@@ -77,15 +75,15 @@ impl World {
         (automatic.0 + manual.0, self.sandbox.bill(self.id.as_str()).naira)
     }
 
-    async fn page(&self) -> Result<TransactionPage, NoTransactions> {
-        let session = self.mono.sign_in(Timestamp::now()).await.unwrap();
+    async fn page(&self) -> Result<TransactionPage, TransactionsError> {
+        let session = self.mono.session(Timestamp::now()).await.unwrap();
         let today = BusinessDay::of(Timestamp::now());
         session.transactions(&self.id, &(today..=today), Part::All, Instant::now() + LIMIT).await
     }
 
-    async fn link_state(&self) -> Result<LinkState, Trouble> {
-        let session = self.mono.sign_in(Timestamp::now()).await.unwrap();
-        session.link_state(&self.id, Reason::LinkCheck, Instant::now() + LIMIT).await
+    async fn link_state(&self) -> Result<LinkState, CallError> {
+        let session = self.mono.session(Timestamp::now()).await.unwrap();
+        session.link_state(&self.id, CallReason::LinkCheck, Instant::now() + LIMIT).await
     }
 }
 
@@ -105,13 +103,13 @@ fn client(version: ApiVersion, url: &str, secret: &str, ledger: &Ledger, limit: 
     Mono::new(version, url.parse().unwrap(), KeyCache::new(secrets(), secret), meter, limit)
 }
 
-fn mishap(mishap: Mishap) -> Plan {
-    Plan { mishap: Some(mishap), ..Plan::default() }
+fn fault(fault: Fault) -> Plan {
+    Plan { fault: Some(fault), ..Plan::default() }
 }
 
 fn unusable(code: &str) -> SyncOutcome {
-    let error = MonoError { code: code.to_owned(), message: None };
-    SyncOutcome::Trouble(Trouble::Unusable(error))
+    let error = ProviderError { code: code.to_owned(), message: None };
+    SyncOutcome::NoResult(CallError::Unusable(error))
 }
 
 #[tokio::test]
@@ -147,19 +145,18 @@ async fn a_job_can_be_asked_for() {
     let world = World::new(ApiVersion::V2).await;
     world.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let SyncOutcome::Processing { job_id: Some(job_id) } = world.sync().await else { panic!() };
-    let session = world.mono.sign_in(Timestamp::now()).await.unwrap();
+    let session = world.mono.session(Timestamp::now()).await.unwrap();
     let by = Instant::now() + LIMIT;
-    let (state, demand) = (JobState::Running, JobDemand::Nothing);
-    let running = JobReport { state, demand, data: SyncData::Transactions };
-    assert_eq!(session.job(&world.id, &job_id, Reason::Manual, by).await, Ok(Some(running)));
-    assert_eq!(session.job(&world.id, "unknown", Reason::Manual, by).await, Ok(None));
+    let running = JobReport { state: JobState::Running, data: SyncData::Transactions };
+    assert_eq!(session.job(&world.id, &job_id, CallReason::Manual, by).await, Ok(Some(running)));
+    assert_eq!(session.job(&world.id, "unknown", CallReason::Manual, by).await, Ok(None));
 }
 
 #[tokio::test]
 async fn a_job_that_failed_is_asked_why() {
     let world = World::new(ApiVersion::V2).await;
-    let (outcome, demand) = (Refresh::ReauthorisationRequired, Demand::JobLookup);
-    world.plan(Plan { outcome, demand, ..Plan::default() });
+    let (outcome, reauth_signal) = (Refresh::ReauthorisationRequired, ReauthSignal::JobLookup);
+    world.plan(Plan { outcome, reauth_signal, ..Plan::default() });
     assert!(matches!(world.sync().await, SyncOutcome::ReauthorisationRequired { job_id: Some(_) }));
     world.plan(Plan { outcome: Refresh::Failed, ..Plan::default() });
     let paid = world.sandbox.begun_syncs(world.id.as_str());
@@ -177,10 +174,10 @@ async fn a_key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal(
     world.sandbox.set_secret_key("test_sk_second").unwrap();
     let put = secrets().put_secret_value().secret_id(&world.secret);
     put.secret_string("test_sk_second\n").send().await.unwrap();
-    let SyncOutcome::Trouble(Trouble::Refused(error)) = sync(now).await else { panic!() };
+    let SyncOutcome::NoResult(CallError::Refused(error)) = sync(now).await else { panic!() };
     assert_eq!(error.code, "HTTP_401");
     let minute = Duration::from_mins(1);
-    assert!(matches!(sync(now + minute / 2).await, SyncOutcome::Trouble(Trouble::Refused(_))));
+    assert!(matches!(sync(now + minute / 2).await, SyncOutcome::NoResult(CallError::Refused(_))));
     assert!(matches!(sync(now + minute).await, SyncOutcome::Successful { .. }));
     let reads = local().proxy.count("GetSecretValue", &format!("\"{}\"", world.secret));
     assert_eq!(reads, 2);
@@ -203,7 +200,7 @@ async fn without_a_key_there_is_no_session() {
     secrets().create_secret().name(&blank).secret_string(" ").send().await.unwrap();
     for secret in [blank, unique("missing")] {
         let mono = client(ApiVersion::V2, "http://127.0.0.1:9", &secret, &ledger().await, LIMIT);
-        assert!(mono.sign_in(Timestamp::now()).await.is_err());
+        assert!(mono.session(Timestamp::now()).await.is_err());
     }
 }
 
@@ -213,7 +210,7 @@ async fn a_redirect_is_not_followed_so_the_key_goes_nowhere_else() {
         let elsewhere = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let world = World::new(version).await;
         let url = format!("http://{}/", elsewhere.local_addr().unwrap());
-        world.plan(mishap(Mishap::Redirect(url)));
+        world.plan(fault(Fault::Redirect(url)));
         assert_eq!(world.sync().await, unusable("HTTP_307"));
         let called = timeout(Duration::from_millis(200), elsewhere.accept()).await;
         assert!(called.is_err(), "nobody calls there");
@@ -224,20 +221,20 @@ async fn a_redirect_is_not_followed_so_the_key_goes_nowhere_else() {
 async fn what_goes_wrong_is_told_by_what_can_be_done_about_it() {
     for version in BOTH {
         let world = World::new(version).await;
-        let trouble = SyncOutcome::Trouble;
+        let trouble = SyncOutcome::NoResult;
         for (what, outcome) in [
-            (Mishap::MalformedJson, unusable("UNREADABLE_ANSWER")),
-            (Mishap::Html(200), unusable("UNREADABLE_ANSWER")),
-            (Mishap::EndlessBody, unusable("ANSWER_TOO_LARGE")),
-            (Mishap::ConnectionClosed, trouble(Trouble::Unavailable)),
-            (Mishap::Status(500), trouble(Trouble::Unavailable)),
-            (Mishap::Status(503), trouble(Trouble::Unavailable)),
+            (Fault::MalformedJson, unusable("UNREADABLE_ANSWER")),
+            (Fault::Html(200), unusable("UNREADABLE_ANSWER")),
+            (Fault::EndlessBody, unusable("ANSWER_TOO_LARGE")),
+            (Fault::ConnectionClosed, trouble(CallError::Unavailable)),
+            (Fault::Status(500), trouble(CallError::Unavailable)),
+            (Fault::Status(503), trouble(CallError::Unavailable)),
             (
-                Mishap::RateLimited { retry_after: Some(7) },
-                trouble(Trouble::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
+                Fault::RateLimited { retry_after: Some(7) },
+                trouble(CallError::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
             ),
         ] {
-            world.plan(mishap(what.clone()));
+            world.plan(fault(what.clone()));
             assert_eq!(world.sync().await, outcome, "{what:?}");
         }
     }
@@ -246,9 +243,9 @@ async fn what_goes_wrong_is_told_by_what_can_be_done_about_it() {
 #[tokio::test]
 async fn a_sync_is_sent_once_whatever_happens() {
     for version in BOTH {
-        for what in [Mishap::ConnectionClosed, Mishap::Status(500), Mishap::Status(429)] {
+        for what in [Fault::ConnectionClosed, Fault::Status(500), Fault::Status(429)] {
             let world = World::new(version).await;
-            world.plan(mishap(what.clone()));
+            world.plan(fault(what.clone()));
             world.sync().await;
             assert_eq!(world.sandbox.calls().len(), 1, "{what:?}");
         }
@@ -259,8 +256,8 @@ async fn a_sync_is_sent_once_whatever_happens() {
 async fn mono_is_not_waited_for_beyond_the_limit() {
     for version in BOTH {
         let world = World::with_limit(version, Duration::from_millis(300)).await;
-        world.plan(mishap(Mishap::Hang));
-        assert_eq!(world.sync().await, SyncOutcome::Trouble(Trouble::TimedOut));
+        world.plan(fault(Fault::Hang));
+        assert_eq!(world.sync().await, SyncOutcome::NoResult(CallError::TimedOut));
     }
 }
 
@@ -271,18 +268,18 @@ async fn a_connection_that_never_opened_is_told_from_one_that_broke() {
     let url = format!("http://127.0.0.1:{}", free_port().unwrap());
     for version in BOTH {
         let mono = client(version, &url, &secret, &ledger().await, LIMIT);
-        let session = mono.sign_in(Timestamp::now()).await.unwrap();
+        let session = mono.session(Timestamp::now()).await.unwrap();
         let request =
             SyncRequest { data: SyncData::Transactions, allow_incomplete_statement: false };
         let id = "a".parse().unwrap();
-        let never = SyncOutcome::Trouble(Trouble::NotConnected);
+        let never = SyncOutcome::NoResult(CallError::NotConnected);
         assert_eq!(
-            session.sync(&id, request, Reason::Manual, Instant::now() + LIMIT).await.0,
+            session.sync(&id, request, CallReason::Manual, Instant::now() + LIMIT).await.0,
             never
         );
         let too_late = Instant::now();
         assert_eq!(
-            session.sync(&id, request, Reason::Manual, too_late).await.0,
+            session.sync(&id, request, CallReason::Manual, too_late).await.0,
             never,
             "nothing was sent"
         );
@@ -294,16 +291,16 @@ async fn a_read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
     for version in BOTH {
         let world = World::new(version).await;
         let id = world.id.as_str();
-        let limited = Mishap::RateLimited { retry_after: None };
-        world.sandbox.plan_free(id, [limited, Mishap::ConnectionClosed]).unwrap();
+        let limited = Fault::RateLimited { retry_after: None };
+        world.sandbox.plan_free(id, [limited, Fault::ConnectionClosed]).unwrap();
         assert_eq!(world.link_state().await, Ok(LinkState::Linked));
         assert_eq!(world.sandbox.calls().len(), 3);
 
-        world.sandbox.plan_free(id, vec![Mishap::Status(503); 3]).unwrap();
-        assert_eq!(world.link_state().await, Err(Trouble::Unavailable), "but not for ever");
-        world.sandbox.plan_free(id, [Mishap::Status(401)]).unwrap();
+        world.sandbox.plan_free(id, vec![Fault::Status(503); 3]).unwrap();
+        assert_eq!(world.link_state().await, Err(CallError::Unavailable), "but not for ever");
+        world.sandbox.plan_free(id, [Fault::Status(401)]).unwrap();
         let calls = world.sandbox.calls().len();
-        assert!(matches!(world.link_state().await, Err(Trouble::Refused(_))));
+        assert!(matches!(world.link_state().await, Err(CallError::Refused(_))));
         assert_eq!(world.sandbox.calls().len(), calls + 1, "nor where it cannot help");
         assert_eq!(world.sandbox.begun_syncs(id), 0);
     }
@@ -327,7 +324,7 @@ async fn a_reauthorisation_is_asked_for_as_each_version_wants_it() {
     };
     for version in BOTH {
         let world = World::new(version).await;
-        let session = world.mono.sign_in(Timestamp::now()).await.unwrap();
+        let session = world.mono.session(Timestamp::now()).await.unwrap();
         let asked = session.reauthorise(&world.id, &wanted, Instant::now() + LIMIT).await;
         let call = world.sandbox.calls().remove(0);
         match (version, asked.ok().unwrap()) {
@@ -390,7 +387,7 @@ async fn what_is_metered_is_what_mono_charges() {
 #[tokio::test]
 async fn each_try_of_a_read_is_metered_and_what_failed_costs_nothing() {
     let world = World::new(ApiVersion::V2).await;
-    let failures = [Mishap::Status(503), Mishap::RateLimited { retry_after: None }];
+    let failures = [Fault::Status(503), Fault::RateLimited { retry_after: None }];
     world.sandbox.plan_free(world.id.as_str(), failures).unwrap();
     assert_eq!(world.link_state().await, Ok(LinkState::Linked));
     assert_eq!(world.ledger_and_bill().await, (100, 100));
@@ -398,10 +395,10 @@ async fn each_try_of_a_read_is_metered_and_what_failed_costs_nothing() {
 
 #[tokio::test]
 async fn what_mono_may_have_charged_counts_as_charged() {
-    for what in [Mishap::Status(500), Mishap::ConnectionClosed, Mishap::MalformedJson] {
+    for what in [Fault::Status(500), Fault::ConnectionClosed, Fault::MalformedJson] {
         for done in [false, true] {
             let world = World::new(ApiVersion::V2).await;
-            world.plan(Plan { done, ..mishap(what.clone()) });
+            world.plan(Plan { done, ..fault(what.clone()) });
             world.sync().await;
             let charged = if done { 100 } else { 0 };
             assert_eq!(world.ledger_and_bill().await, (100, charged), "{what:?}");
@@ -420,7 +417,7 @@ async fn mono_is_not_asked_when_the_budget_is_exhausted() {
     let mono = client(ApiVersion::V2, &url, &world.secret, &ledger, LIMIT);
     let world = World { mono, ledger, ..world };
     assert!(matches!(world.sync().await, SyncOutcome::Successful { .. }));
-    let SyncOutcome::Trouble(Trouble::BudgetExhausted { until }) = world.sync().await else {
+    let SyncOutcome::NoResult(CallError::BudgetExhausted { until }) = world.sync().await else {
         panic!("the second costs 100 of the 50 naira left");
     };
     assert_eq!(until, (BusinessDay::of(Timestamp::now()) + 1).begins_at());

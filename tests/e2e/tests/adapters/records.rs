@@ -10,7 +10,7 @@ use e2e::proxy::Failure;
 use e2e::shared_stack::{aside, local};
 use mono_sync::account::{Fact, RefreshPolicy, RefreshRule, Step};
 use mono_sync::account_id::AccountId;
-use mono_sync::event::{self, Meaning};
+use mono_sync::event::{self, Interpretation};
 use mono_sync::money::MinorUnits;
 use mono_sync::store::{AccountStore, StoreError};
 use mono_sync::timestamp::Timestamp;
@@ -67,9 +67,9 @@ pub(crate) fn update(account_id: &AccountId, minute: u32, balance: i64) -> Fact 
         },
     });
     let received_at = Timestamp::parse_rfc3339("2026-01-27T22:00:00Z").unwrap();
-    match event::read(&body.to_string(), received_at).unwrap().meaning {
-        Meaning::Fact(_, fact) => *fact,
-        Meaning::Nothing(_) => unreachable!("an update with a balance means something"),
+    match event::read(&body.to_string(), received_at).unwrap().interpretation {
+        Interpretation::Fact(_, fact) => *fact,
+        Interpretation::Nothing(_) => unreachable!("an update with a balance means something"),
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_record_from_before_refreshing_was_turned_on_is_found() {
     put(&AccountStore::new(client(), "scan-off", off), "never", 1).await;
     let (accounts, _) = found(&on, pulled_at()).await;
     assert_eq!(of(&accounts), BTreeSet::from(["never"]));
-    assert_eq!(accounts[0].account.settled_standing().status, Status::Healthy);
+    assert_eq!(accounts[0].account.status_without_sync().status, Status::Healthy);
 }
 
 #[tokio::test]

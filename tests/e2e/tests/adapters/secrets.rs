@@ -50,8 +50,8 @@ impl Secret {
         let body = UnverifiedBody::new(b"{}");
         match self.cache.verify(&[value.as_bytes()], body, now).await {
             Ok(_) => Accepted,
-            Err(VerificationError::Refused(_)) => Refused,
-            Err(VerificationError::Unreadable(_)) => Unreadable,
+            Err(VerificationError::InvalidSecret(_)) => Refused,
+            Err(VerificationError::SecretUnavailable(_)) => Unreadable,
         }
     }
 

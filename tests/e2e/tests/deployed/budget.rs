@@ -12,7 +12,7 @@ use e2e::shared_stack::{World, aside, local, start_mono};
 use e2e::stack::Stack;
 use mono_sync::timestamp::Timestamp;
 use reqwest::Method;
-use sandbox::{Dialect, History, Kind, Link, Mishap, Plan, Refresh, Webhooks};
+use sandbox::{Dialect, Fault, History, Kind, Link, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
@@ -265,7 +265,7 @@ async fn an_empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe
     for _ in 0..40 {
         let case = Case::overdue(world, DAY * 2).await;
         case.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
-        let refused = Plan { mishap: Some(Mishap::Status(402)), ..Plan::default() };
+        let refused = Plan { fault: Some(Fault::Status(402)), ..Plan::default() };
         world.mono.plan_always(&case.id, refused).unwrap();
         cases.push(case);
     }

@@ -8,7 +8,7 @@ use e2e::samples::LOCAL_SECRET;
 use e2e::shared_stack::stack;
 use mono_sync::account::{Account, RefreshPolicy, RefreshRule};
 use mono_sync::account_id::AccountId;
-use mono_sync::event::{self, Meaning};
+use mono_sync::event::{self, Interpretation};
 use mono_sync::store::AccountStore;
 use mono_sync::timestamp::Timestamp;
 use sandbox::{Attempt, Dialect};
@@ -53,9 +53,9 @@ fn ten_events(id: &str, number: usize) -> [Value; 10] {
 
 fn expected(id: &AccountId, events: &[Value]) -> Account {
     events.iter().fold(Account::new(id.clone()), |account, body| {
-        match event::read(&body.to_string(), Timestamp::now()).unwrap().meaning {
-            Meaning::Fact(_, fact) => account.apply(&fact),
-            Meaning::Nothing(_) => panic!("each of the ten means something"),
+        match event::read(&body.to_string(), Timestamp::now()).unwrap().interpretation {
+            Interpretation::Fact(_, fact) => account.apply(&fact),
+            Interpretation::Nothing(_) => panic!("each of the ten means something"),
         }
     })
 }

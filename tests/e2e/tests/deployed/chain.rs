@@ -1,7 +1,7 @@
 //! From Mono's call to the record that the API shows.
 
 use mono_sync::timestamp::Timestamp;
-use sandbox::{Dialect, Fate, Kind, Link, Network, Order, Refresh};
+use sandbox::{Dialect, Kind, Link, Network, NetworkFate, Order, Refresh};
 use serde_json::json;
 
 use super::{account_id, account_when, account_with_status, balance_update, mono, post};
@@ -93,7 +93,7 @@ async fn duplicates_and_overtaken_events_end_in_the_newest_state() {
     let newest = newest.with("/data/account/balance", 900);
     let late = mono.event(Kind::AccountUpdatedReauthorisationRequired, &id).unwrap();
     let late = late.with_timestamp("2026-01-01T00:00:00.000Z").with("/data/account/balance", 100);
-    mono.send_with(&newest, Fate::Duplicated(3));
+    mono.send_with(&newest, NetworkFate::Duplicated(3));
     mono.send_all(vec![late.clone(), newest, late], Order::Shuffled);
     mono.settled().await;
     let account = account_when(&id, |account| account["balance"] == 900).await;

@@ -7,7 +7,7 @@ use e2e::samples;
 use e2e::shared_stack::{local, world};
 use mono_sync::import::ImportJob;
 use mono_sync::timestamp::Timestamp;
-use sandbox::{Dialect, History, Link, Mishap, PageMishap};
+use sandbox::{Dialect, Fault, History, Link, PageFault};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -31,18 +31,18 @@ fn paged_history() -> History {
 
 #[tokio::test]
 async fn a_listing_that_fails_leaves_the_rows_as_they_were_and_is_asked_for_again_later() {
-    for mishap in [Mishap::Status(500), Mishap::RateLimited { retry_after: Some(1) }] {
+    for fault in [Fault::Status(500), Fault::RateLimited { retry_after: Some(1) }] {
         let case = Case::imported(Dialect::V2, history(150)).await;
         let mono = &case.world.mono;
         let drafts = (0..150).map(|_| mono.draft_transaction(&case.id).unwrap());
         mono.add_transactions(&case.id, drafts.collect::<Vec<_>>()).unwrap();
         let (rows, written) = (case.rows().await, case.written());
         // Whatever days are asked for.
-        mono.plan_pages_always(&case.id, [(1, PageMishap::Mishap(mishap.clone()))]).unwrap();
+        mono.plan_pages_always(&case.id, [(1, PageFault::Fault(fault.clone()))]).unwrap();
         let due = case.job();
         let given_back = case.import(&due, 1).await;
-        assert_eq!(given_back.as_array().map(Vec::len), Some(1), "{mishap:?}: {given_back}");
-        assert_eq!((case.rows().await, case.written()), (rows, written), "{mishap:?}");
+        assert_eq!(given_back.as_array().map(Vec::len), Some(1), "{fault:?}: {given_back}");
+        assert_eq!((case.rows().await, case.written()), (rows, written), "{fault:?}");
         mono.plan_pages_always(&case.id, []).unwrap();
         assert_eq!(case.import(&due, 1).await, json!([]), "at once: its lease was released");
         assert_eq!(case.rows().await, case.rows_at_mono());
@@ -55,7 +55,7 @@ async fn a_job_that_failed_comes_again_by_itself() {
     let id = world.mono.link(Link { silent: true, history: Some(history(30)), ..Link::default() });
     let case = Case { world, id };
     // As often as it is tried within one invocation.
-    let limited = Mishap::RateLimited { retry_after: None };
+    let limited = Fault::RateLimited { retry_after: None };
     world.mono.plan_free(&case.id, vec![limited; 3]).unwrap();
     world.mono.send(&world.mono.event(sandbox::Kind::AccountUpdated, &case.id).unwrap());
     case.until_as_at_mono().await;

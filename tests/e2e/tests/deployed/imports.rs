@@ -9,7 +9,7 @@ use e2e::samples;
 use e2e::shared_stack::{local, world};
 use mono_sync::import::ImportJob;
 use mono_sync::timestamp::Timestamp;
-use sandbox::{Dialect, History, Kind, Link, PageMishap, Plan, Refresh, Webhooks};
+use sandbox::{Dialect, History, Kind, Link, PageFault, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
@@ -216,17 +216,17 @@ async fn a_statement_that_does_not_add_up_takes_nothing_away() {
     let case = Case::imported(Dialect::V2, history(150)).await;
     let mono = &case.world.mono;
     let gone = mono.transactions(&case.id)[0].id.clone();
-    for mishap in [PageMishap::WrongTotal(1), PageMishap::Missing(1)] {
+    for fault in [PageFault::WrongTotal(1), PageFault::Missing(1)] {
         let draft = mono.draft_transaction(&case.id).unwrap();
         let new = draft.id.clone();
         mono.add_transactions(&case.id, [draft]).unwrap();
         let _ = mono.remove_transaction(&case.id, &gone);
-        mono.plan_pages_always(&case.id, [(1, mishap.clone())]).unwrap();
+        mono.plan_pages_always(&case.id, [(1, fault.clone())]).unwrap();
         case.pull().await;
         let rows = case.rows().await;
         let holds = |id: &str| rows.iter().any(|row| row["id"] == id);
-        assert!(holds(&gone), "{mishap:?}: it may be missing at present only");
-        assert!(holds(&new), "{mishap:?}: what is new is there all the same");
+        assert!(holds(&gone), "{fault:?}: it may be missing at present only");
+        assert!(holds(&new), "{fault:?}: what is new is there all the same");
     }
     mono.plan_pages_always(&case.id, []).unwrap();
     case.pull().await;
@@ -238,10 +238,7 @@ async fn pages_between_which_a_row_came_in_are_fetched_again() {
     let paged = History { always_paged: true, ..history(250) };
     let case = Case::unseen(Dialect::V2, Link { history: Some(paged), ..Link::default() });
     let world = case.world;
-    world
-        .mono
-        .plan_pages(&case.id, [(1, PageMishap::Changing), (2, PageMishap::Repeated)])
-        .unwrap();
+    world.mono.plan_pages(&case.id, [(1, PageFault::Changing), (2, PageFault::Repeated)]).unwrap();
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
     case.until_as_at_mono().await;
     assert_eq!(case.rows().await.len(), 251);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::shared_stack::world;
 use mono_sync::timestamp::Timestamp;
-use sandbox::{Dialect, History, Kind, Link, Mishap, Transaction};
+use sandbox::{Dialect, Fault, History, Kind, Link, Transaction};
 use serde_json::{Value, json};
 
 use super::manual_sync::{BOTH, Case};
@@ -169,7 +169,7 @@ async fn a_day_that_mono_never_serves_holds_up_no_other_and_is_asked_for_again()
 async fn a_listing_that_needs_the_customer_says_so_in_the_record_and_is_done() {
     let case = Case::from_before(Dialect::V2, 10);
     let message = "REAUTHORISATION_REQUIRED".to_owned();
-    case.world.mono.plan_free(&case.id, [Mishap::Words { status: 403, message }]).unwrap();
+    case.world.mono.plan_free(&case.id, [Fault::Words { status: 403, message }]).unwrap();
     case.told(Duration::ZERO, &[]).await;
     case.status("reauthorisation_required").await;
     let pages = case.pages();

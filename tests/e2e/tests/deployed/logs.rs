@@ -2,7 +2,7 @@
 
 use e2e::samples::LOCAL_KEY;
 use e2e::shared_stack::{stack, world};
-use sandbox::{Dialect, Link, Mishap, Plan, Refresh};
+use sandbox::{Dialect, Fault, Link, Plan, Refresh};
 use serde_json::{Value, json};
 
 use super::{account_id, account_with_status, eventually, post};
@@ -94,10 +94,10 @@ async fn a_sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_
     for (plan, outcome) in [
         (Plan::default(), "successful"),
         (Plan { outcome: Refresh::Failed, ..Plan::default() }, "failed"),
-        (Plan { mishap: Some(Mishap::Status(401)), ..Plan::default() }, "refused"),
-        (Plan { mishap: Some(Mishap::Html(200)), ..Plan::default() }, "unusable"),
-        (Plan { mishap: Some(Mishap::Status(500)), ..Plan::default() }, "unavailable"),
-        (Plan { mishap: Some(Mishap::Status(404)), ..Plan::default() }, "not_found"),
+        (Plan { fault: Some(Fault::Status(401)), ..Plan::default() }, "refused"),
+        (Plan { fault: Some(Fault::Html(200)), ..Plan::default() }, "unusable"),
+        (Plan { fault: Some(Fault::Status(500)), ..Plan::default() }, "unavailable"),
+        (Plan { fault: Some(Fault::Status(404)), ..Plan::default() }, "not_found"),
     ] {
         let id = mono.link(Link::default());
         account_with_status(&id, "healthy").await;

@@ -4,7 +4,9 @@
 use e2e::samples::LOCAL_KEY;
 use e2e::shared_stack::{World, world};
 use reqwest::{Method, Response, StatusCode};
-use sandbox::{Demand, Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, SuccessCode, Webhooks};
+use sandbox::{
+    Dialect, Fault, Kind, Link, Pace, Plan, ReauthSignal, Refresh, SuccessCode, Webhooks,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -113,8 +115,8 @@ impl Case {
     }
 }
 
-fn mishap(mishap: Mishap) -> Plan {
-    Plan { mishap: Some(mishap), ..Plan::default() }
+fn fault(fault: Fault) -> Plan {
+    Plan { fault: Some(fault), ..Plan::default() }
 }
 
 #[tokio::test]
@@ -176,7 +178,7 @@ async fn an_account_that_nobody_knows_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_known_account_that_mono_does_not_know_stays_as_failed() {
     for dialect in BOTH {
-        let (case, answer) = Case::planned(dialect, mishap(Mishap::Status(404))).await;
+        let (case, answer) = Case::planned(dialect, fault(Fault::Status(404))).await;
         answer.expect(404, "ACCOUNT_NOT_FOUND");
         let account = case.shown().await;
         assert_eq!(
@@ -216,17 +218,22 @@ async fn what_mono_is_fetching_by_itself_is_waited_for_too() {
 
 #[tokio::test]
 async fn a_bank_that_wants_the_customer_is_409_with_the_route_to_call() {
-    let demands =
-        [Demand::Code, Demand::Status, Demand::JobStatus, Demand::ReauthHeader, Demand::JobLookup];
-    let v2 = demands.map(|demand| (Dialect::V2, demand));
-    for (dialect, demand) in v2.into_iter().chain([(Dialect::V1, Demand::Code)]) {
+    let signals = [
+        ReauthSignal::Code,
+        ReauthSignal::Status,
+        ReauthSignal::JobStatus,
+        ReauthSignal::ReauthHeader,
+        ReauthSignal::JobLookup,
+    ];
+    let v2 = signals.map(|signal| (Dialect::V2, signal));
+    for (dialect, reauth_signal) in v2.into_iter().chain([(Dialect::V1, ReauthSignal::Code)]) {
         let outcome = Refresh::ReauthorisationRequired;
-        let plan = Plan { outcome, demand, webhooks: Webhooks::Lost, ..Plan::default() };
+        let plan = Plan { outcome, reauth_signal, webhooks: Webhooks::Lost, ..Plan::default() };
         let (case, answer) = Case::planned(dialect, plan).await;
         let answer = answer.expect(409, "REAUTHORISATION_REQUIRED");
         assert_eq!(answer.body["reauthorise"], format!("/accounts/{}/reauthorise", case.id));
         let account = case.shown().await;
-        assert_eq!(account["status"], "reauthorisation_required", "{demand:?}");
+        assert_eq!(account["status"], "reauthorisation_required", "{reauth_signal:?}");
         assert!(account["reauthorisation_required_at"].is_string());
     }
 }
@@ -317,12 +324,12 @@ async fn a_sync_that_mono_could_not_do_is_502_with_monos_code() {
 async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
     for dialect in BOTH {
         for (unusable, code) in [
-            (Mishap::MalformedJson, "UNREADABLE_ANSWER"),
-            (Mishap::Html(200), "UNREADABLE_ANSWER"),
-            (Mishap::EndlessBody, "ANSWER_TOO_LARGE"),
-            (Mishap::Redirect("http://127.0.0.1:9/".to_owned()), "HTTP_307"),
+            (Fault::MalformedJson, "UNREADABLE_ANSWER"),
+            (Fault::Html(200), "UNREADABLE_ANSWER"),
+            (Fault::EndlessBody, "ANSWER_TOO_LARGE"),
+            (Fault::Redirect("http://127.0.0.1:9/".to_owned()), "HTTP_307"),
         ] {
-            let (case, answer) = Case::planned(dialect, mishap(unusable)).await;
+            let (case, answer) = Case::planned(dialect, fault(unusable)).await;
             let answer = answer.expect(502, "SYNC_FAILED");
             assert_eq!(answer.body["mono_code"], code, "{dialect}");
             assert_eq!(case.shown().await["status"], "healthy");
@@ -334,7 +341,7 @@ async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
 #[tokio::test]
 async fn a_refused_key_is_502_and_gives_the_cooldown_back() {
     for dialect in BOTH {
-        let (case, answer) = Case::planned(dialect, mishap(Mishap::Status(401))).await;
+        let (case, answer) = Case::planned(dialect, fault(Fault::Status(401))).await;
         assert_eq!(answer.expect(502, "SYNC_FAILED").body["mono_code"], "HTTP_401", "{dialect}");
         assert_eq!(case.shown().await["status"], "healthy");
         case.sync().await.expect(200, "SYNC_SUCCESSFUL");
@@ -345,9 +352,9 @@ async fn a_refused_key_is_502_and_gives_the_cooldown_back() {
 async fn trouble_at_mono_is_503_and_the_cooldown_holds_since_it_may_have_charged() {
     for dialect in BOTH {
         for trouble in
-            [Mishap::Status(500), Mishap::Status(503), Mishap::Html(502), Mishap::ConnectionClosed]
+            [Fault::Status(500), Fault::Status(503), Fault::Html(502), Fault::ConnectionClosed]
         {
-            let (case, answer) = Case::planned(dialect, mishap(trouble.clone())).await;
+            let (case, answer) = Case::planned(dialect, fault(trouble.clone())).await;
             let answer = answer.expect(503, "MONO_UNAVAILABLE");
             let seconds = answer.retry_after.unwrap();
             assert!((240..=300).contains(&seconds), "{trouble:?}: {seconds}");
@@ -361,8 +368,8 @@ async fn trouble_at_mono_is_503_and_the_cooldown_holds_since_it_may_have_charged
 #[tokio::test]
 async fn monos_429_is_503_and_takes_the_cooldown_back() {
     for dialect in BOTH {
-        let limited = Mishap::RateLimited { retry_after: Some(7) };
-        let (case, answer) = Case::planned(dialect, mishap(limited)).await;
+        let limited = Fault::RateLimited { retry_after: Some(7) };
+        let (case, answer) = Case::planned(dialect, fault(limited)).await;
         let answer = answer.expect(503, "MONO_UNAVAILABLE");
         assert_eq!(answer.retry_after, Some(7));
         assert_eq!(case.shown().await["next_sync_allowed_at"], json!(null));
@@ -375,7 +382,7 @@ async fn a_hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
     for (dialect, done) in [(Dialect::V1, false), (Dialect::V2, false), (Dialect::V2, true)] {
         let case = Case::linked(dialect).await;
         let before = case.shown().await;
-        case.plan(Plan { done, ..mishap(Mishap::Hang) });
+        case.plan(Plan { done, ..fault(Fault::Hang) });
         case.sync().await.expect(504, "MONO_TIMEOUT");
         let account = case.shown().await;
         assert_eq!(account["status"], "healthy", "a timeout says nothing of the account");
@@ -475,7 +482,7 @@ async fn an_unlinking_that_cannot_be_checked_stays_in_doubt() {
         let mono = &case.world.mono;
         mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
         case.status("unlinked").await;
-        mono.plan_free(&case.id, vec![Mishap::Status(503); 3]).unwrap();
+        mono.plan_free(&case.id, vec![Fault::Status(503); 3]).unwrap();
         case.sync().await.expect(503, "MONO_UNAVAILABLE");
         assert_eq!(case.shown().await["status"], "unlinked");
         assert_eq!(case.asked(), 0);
@@ -536,7 +543,7 @@ async fn monos_sentence_is_handed_on_without_what_is_private() {
         let spaced = format!("{} {} {}", &number[..4], &number[4..7], &number[7..]);
         let message =
             format!("{first} {last}: {number}, {spaced}, {}, {LOCAL_KEY}. Sorry", account.bvn);
-        case.plan(mishap(Mishap::Words { status: 402, message }));
+        case.plan(fault(Fault::Words { status: 402, message }));
         let answer = case.sync().await.expect(502, "SYNC_FAILED");
         assert_eq!(answer.body["mono_code"], "HTTP_402");
         assert_eq!(answer.body["mono_message"], "… …: …, …. Sorry", "{dialect}");

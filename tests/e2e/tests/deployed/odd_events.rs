@@ -2,7 +2,7 @@
 
 use e2e::samples;
 use e2e::shared_stack::World;
-use sandbox::{Dialect, Kind, Link, Mishap};
+use sandbox::{Dialect, Fault, Kind, Link};
 use serde_json::{Value, json};
 
 use super::manual_sync::{BOTH, Case};
@@ -46,12 +46,12 @@ async fn a_balance_and_a_reference_are_read_however_they_are_written() {
 async fn an_unlinked_account_is_410_whatever_mono_answers_about_it() {
     for dialect in BOTH {
         for answer in [
-            Mishap::Status(400),
-            Mishap::Status(403),
-            Mishap::Status(404),
-            Mishap::Status(410),
-            Mishap::Html(200),
-            Mishap::Html(404),
+            Fault::Status(400),
+            Fault::Status(403),
+            Fault::Status(404),
+            Fault::Status(410),
+            Fault::Html(200),
+            Fault::Html(404),
         ] {
             let case = Case::linked(dialect).await;
             case.hears(Kind::AccountUnlinked);
@@ -73,7 +73,7 @@ async fn an_account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
     let case = Case::linked(Dialect::V2).await;
     case.hears(Kind::AccountUnlinked);
     case.status("unlinked").await;
-    case.plan(sandbox::Plan { mishap: Some(Mishap::Status(404)), ..sandbox::Plan::default() });
+    case.plan(sandbox::Plan { fault: Some(Fault::Status(404)), ..sandbox::Plan::default() });
     case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
     let account = case.shown().await;
     assert_eq!(
@@ -94,7 +94,7 @@ async fn an_account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
 async fn an_empty_wallet_fails_no_account_and_rings_the_alarm() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
-        case.plan(sandbox::Plan { mishap: Some(Mishap::Status(402)), ..sandbox::Plan::default() });
+        case.plan(sandbox::Plan { fault: Some(Fault::Status(402)), ..sandbox::Plan::default() });
         let refused = case.sync().await.expect(502, "SYNC_FAILED");
         assert_eq!(refused.body["mono_code"], "HTTP_402");
         let account = case.shown().await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandbox::{Dialect, History, Kind, Link, PageMishap, Transaction};
+use sandbox::{Dialect, History, Kind, Link, PageFault, Transaction};
 use serde_json::json;
 
 use super::eventually;
@@ -67,7 +67,7 @@ async fn a_row_that_is_listed_twice_is_one_row_and_keeps_none_from_being_removed
 async fn a_total_that_does_not_count_the_days_costs_a_few_reads() {
     let case = Case::imported(Dialect::V2, history(12)).await;
     let mono = &case.world.mono;
-    let all_time = [1, 2, 3].map(|page| (page, PageMishap::OtherTotal(12_000)));
+    let all_time = [1, 2, 3].map(|page| (page, PageFault::OtherTotal(12_000)));
     mono.plan_pages_always(&case.id, all_time).unwrap();
     mono.add_transactions(&case.id, [case.draft()]).unwrap();
     let pages = case.pages();
@@ -82,7 +82,7 @@ async fn a_total_that_does_not_count_the_days_is_recognised_where_there_are_more
     let paged = History { always_paged: true, ..history(250) };
     let id = world.mono.link(Link { silent: true, history: Some(paged), ..Link::default() });
     let case = Case { world, id };
-    let all_time = [1, 2, 3, 4].map(|page| (page, PageMishap::OtherTotal(12_000)));
+    let all_time = [1, 2, 3, 4].map(|page| (page, PageFault::OtherTotal(12_000)));
     world.mono.plan_pages_always(&case.id, all_time).unwrap();
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
     case.until_as_at_mono().await;

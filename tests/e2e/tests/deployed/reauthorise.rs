@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mono_sync::timestamp::Timestamp;
 use reqwest::{Method, RequestBuilder};
-use sandbox::{Dialect, Kind, Link, Mishap, Refresh};
+use sandbox::{Dialect, Fault, Kind, Link, Refresh};
 use serde_json::{Value, json};
 
 use super::account_id;
@@ -112,22 +112,22 @@ async fn an_unknown_account_is_404_and_an_unlinked_one_410() {
 async fn trouble_with_mono_is_told_as_for_a_sync() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
-        for (mishap, status, code) in [
-            (Mishap::Status(404), 404, "ACCOUNT_NOT_FOUND"),
-            (Mishap::Status(401), 502, "SYNC_FAILED"),
-            (Mishap::Status(400), 502, "SYNC_FAILED"),
-            (Mishap::MalformedJson, 502, "SYNC_FAILED"),
-            (Mishap::Status(500), 503, "MONO_UNAVAILABLE"),
-            (Mishap::RateLimited { retry_after: Some(9) }, 503, "MONO_UNAVAILABLE"),
-            (Mishap::ConnectionClosed, 503, "MONO_UNAVAILABLE"),
+        for (fault, status, code) in [
+            (Fault::Status(404), 404, "ACCOUNT_NOT_FOUND"),
+            (Fault::Status(401), 502, "SYNC_FAILED"),
+            (Fault::Status(400), 502, "SYNC_FAILED"),
+            (Fault::MalformedJson, 502, "SYNC_FAILED"),
+            (Fault::Status(500), 503, "MONO_UNAVAILABLE"),
+            (Fault::RateLimited { retry_after: Some(9) }, 503, "MONO_UNAVAILABLE"),
+            (Fault::ConnectionClosed, 503, "MONO_UNAVAILABLE"),
         ] {
-            case.world.mono.plan_free(&case.id, [mishap.clone()]).unwrap();
+            case.world.mono.plan_free(&case.id, [fault.clone()]).unwrap();
             let answer = reauthorise(&case, &json!({})).await.expect(status, code);
-            assert_eq!(answer.retry_after.is_some(), status == 503, "{mishap:?}");
+            assert_eq!(answer.retry_after.is_some(), status == 503, "{fault:?}");
         }
     }
     let case = Case::linked(Dialect::V2).await;
-    case.world.mono.plan_free(&case.id, [Mishap::Hang]).unwrap();
+    case.world.mono.plan_free(&case.id, [Fault::Hang]).unwrap();
     reauthorise(&case, &json!({})).await.expect(504, "MONO_TIMEOUT");
 }
 

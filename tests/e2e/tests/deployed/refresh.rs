@@ -13,9 +13,9 @@ use e2e::proxy::Failure;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{World, aside, local, start_mono};
 use e2e::stack::Stack;
-use mono_sync::account::{Evidence, OrderKey, Rank, ShortHash};
+use mono_sync::account::{OrderKey, Rank, ShortHash, TimeSource};
 use mono_sync::timestamp::Timestamp;
-use sandbox::{Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, Sandbox, Webhooks};
+use sandbox::{Dialect, Fault, Kind, Link, Pace, Plan, Refresh, Sandbox, Webhooks};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -99,9 +99,9 @@ impl Alone {
 impl Alone {
     /// Has the job that the record knows of be of an hour ago, so that it counts as over.
     async fn end_job(&self, case: &Case) {
-        let (rank, evidence) = (Rank::Updated, Evidence::Strong);
+        let (rank, time_source) = (Rank::Updated, TimeSource::Event);
         let event = ShortHash::of("job");
-        let place = OrderKey { at: Timestamp::now() - HOUR, rank, evidence, event };
+        let place = OrderKey { at: Timestamp::now() - HOUR, rank, time_source, event };
         let update = Client::new(&self.world.stack.sdk())
             .update_item()
             .table_name(self.world.stack.output("AccountsTableName"))
@@ -114,9 +114,9 @@ impl Alone {
 
     /// Has the record say that a sync of ours began this job a while ago.
     async fn attempted(&self, case: &Case, job_id: &str, ago: Duration) {
-        let (rank, evidence) = (Rank::Sync, Evidence::Strong);
+        let (rank, time_source) = (Rank::Sync, TimeSource::Event);
         let event = ShortHash::of("attempt");
-        let place = OrderKey { at: Timestamp::now() - ago, rank, evidence, event };
+        let place = OrderKey { at: Timestamp::now() - ago, rank, time_source, event };
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let update = Client::new(&self.world.stack.sdk())
             .update_item()
@@ -360,8 +360,8 @@ async fn a_429_pauses_all_and_the_account_is_planned_again() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
-    let limited = Mishap::RateLimited { retry_after: Some(8) };
-    case.plan(Plan { mishap: Some(limited), ..Plan::default() });
+    let limited = Fault::RateLimited { retry_after: Some(8) };
+    case.plan(Plan { fault: Some(limited), ..Plan::default() });
     let planned_at = Timestamp::now();
     refresh.plan().await;
     case.logged("\"outcome\":\"rate_limited\"").await;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::Parcel;
+use super::PendingDelivery;
 use crate::event::Kind;
 use crate::lock;
 
@@ -63,17 +63,17 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Enters every copy of a parcel; its number, and its entries.
-    pub(super) fn open(&self, parcel: &Parcel, copies: u32) -> (usize, Range<usize>) {
+    /// Enters every copy of a pending; its number, and its entries.
+    pub(super) fn open(&self, pending: &PendingDelivery, copies: u32) -> (usize, Range<usize>) {
         let mut deliveries = lock(&self.deliveries);
         let number = deliveries.last().map_or(1, |last| last.number + 1);
         let first = deliveries.len();
         deliveries.extend((1..=copies).map(|copy| Delivery {
             number,
             copy,
-            kind: parcel.kind,
-            event_id: parcel.event_id.clone(),
-            account_id: parcel.account_id.clone(),
+            kind: pending.kind,
+            event_id: pending.event_id.clone(),
+            account_id: pending.account_id.clone(),
             attempts: Vec::new(),
             outcome: Outcome::UnderWay,
         }));

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Dialect, Kind, Stamp};
 use crate::account::{Account, DataStatus};
+use crate::id_generator::iso;
 use crate::job::JobName;
-use crate::mint::iso;
 
 /// The one app all accounts are linked in.
 const APP: &str = "a99000000000000000000001";

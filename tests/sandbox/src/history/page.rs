@@ -3,7 +3,7 @@
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{Direction, Ledger, Transaction, midnight};
-use crate::plan::Mishap;
+use crate::plan::Fault;
 
 /// The rows of a page where the caller does not say.
 const ROWS: usize = 20;
@@ -66,7 +66,7 @@ pub(crate) struct Page {
     pub(crate) number: usize,
     pub(crate) is_last: bool,
     /// What the caller meets instead.
-    pub(crate) mishap: Option<Mishap>,
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Page {
@@ -93,7 +93,7 @@ impl Ledger {
             total: taken.len(),
             number,
             is_last: pages.next().is_none(),
-            mishap: None,
+            fault: None,
         }
     }
 }

@@ -90,7 +90,7 @@ async fn sync(
     Ok(match mono.sync(&account_id, Trigger::V1 { allow_incomplete_statement })? {
         Sync::Begun(plan, job) => {
             let answer = outcome(&plan);
-            let job_id = plan.mishap.is_none().then_some(job.id);
+            let job_id = plan.fault.is_none().then_some(job.id);
             Course { job_id, ..Course::planned(plan) }.before(answer)
         }
         Sync::Prevented(plan) => Course::planned(plan).before(()),

@@ -18,9 +18,9 @@ use crate::account::Account;
 use crate::bill::Charge;
 use crate::event::{self, AUTH_METHOD};
 use crate::history::Page;
+use crate::id_generator::iso;
 use crate::job::{Job, JobStatus};
-use crate::mint::iso;
-use crate::plan::{Demand, Plan};
+use crate::plan::{Plan, ReauthSignal};
 use crate::scenario::{Mono, Refresh, Sync, Trigger};
 
 const REAUTHORISATION_REQUIRED: &str = "REAUTHORISATION_REQUIRED";
@@ -226,14 +226,14 @@ fn failure(plan: &Plan, job: &Job, old_data: Value) -> Response {
     } else {
         envelope("failed", "The account could not be synced", &Value::Null)
     };
-    let demand = (plan.outcome == Refresh::ReauthorisationRequired).then_some(plan.demand);
+    let demand = (plan.outcome == Refresh::ReauthorisationRequired).then_some(plan.reauth_signal);
     match demand {
-        Some(Demand::Code) => body["code"] = json!(REAUTHORISATION_REQUIRED),
-        Some(Demand::Status) => body["status"] = json!(REAUTHORISATION_REQUIRED),
+        Some(ReauthSignal::Code) => body["code"] = json!(REAUTHORISATION_REQUIRED),
+        Some(ReauthSignal::Status) => body["status"] = json!(REAUTHORISATION_REQUIRED),
         _ => {}
     }
     let response = (status(plan.failure_status), Json(body)).into_response();
-    if demand == Some(Demand::ReauthHeader) {
+    if demand == Some(ReauthSignal::ReauthHeader) {
         ([("x-reauth-required", "true")], response).into_response()
     } else {
         with_job(plan, job, response)
@@ -242,7 +242,9 @@ fn failure(plan: &Plan, job: &Job, old_data: Value) -> Response {
 
 fn with_job(plan: &Plan, job: &Job, response: Response) -> Response {
     let status = match job.status {
-        JobStatus::ReauthorisationRequired if plan.demand == Demand::JobLookup => JobStatus::Failed,
+        JobStatus::ReauthorisationRequired if plan.reauth_signal == ReauthSignal::JobLookup => {
+            JobStatus::Failed
+        }
         status => status,
     };
     let status = status.wire_name();

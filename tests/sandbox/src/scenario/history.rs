@@ -5,7 +5,7 @@ use time::Date;
 use super::{Mono, found};
 use crate::history::{Ledger, Page, Selection, Transaction};
 use crate::lock;
-use crate::plan::{Mishap, PageMishap, check_pages};
+use crate::plan::{Fault, PageFault, check_pages};
 use crate::refusal::Refusal;
 
 impl Mono {
@@ -67,32 +67,32 @@ impl Mono {
 
     /// Has things go wrong about pages of an account's transactions, counted from 1, instead of
     /// what was to go wrong before. Each happens once, to the first free call for that page that
-    /// meets no mishap planned for [free calls](Mono::plan_free).
+    /// meets no fault planned for [free calls](Mono::plan_free).
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a mishap cannot be carried out.
+    /// When the account is unknown, or a fault cannot be carried out.
     pub fn plan_pages(
         &self,
         account_id: &str,
-        pages: impl IntoIterator<Item = (usize, PageMishap)>,
+        pages: impl IntoIterator<Item = (usize, PageFault)>,
     ) -> Result<(), Refusal> {
         let pages = check_pages(pages)?;
-        self.rewrite(account_id, |script| script.page_mishaps = pages)
+        self.rewrite(account_id, |script| script.page_faults = pages)
     }
 
     /// Has things go wrong whenever nothing else is planned for a page.
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a mishap cannot be carried out.
+    /// When the account is unknown, or a fault cannot be carried out.
     pub fn plan_pages_always(
         &self,
         account_id: &str,
-        pages: impl IntoIterator<Item = (usize, PageMishap)>,
+        pages: impl IntoIterator<Item = (usize, PageFault)>,
     ) -> Result<(), Refusal> {
         let pages = check_pages(pages)?;
-        self.rewrite(account_id, |script| script.page_mishaps_always = pages)
+        self.rewrite(account_id, |script| script.page_faults_always = pages)
     }
 
     /// Has Mono fail whenever it is asked for this day of an account's transactions, or for none if there
@@ -107,36 +107,36 @@ impl Mono {
 
     /// What a call for transactions gets.
     pub(crate) fn page(&self, account_id: &str, selection: &Selection) -> Result<Page, Refusal> {
-        let mishap = self.next_page_mishap(account_id, selection.number());
+        let fault = self.next_page_fault(account_id, selection.number());
         let mut accounts = lock(&self.accounts);
         let account = found(&mut accounts, account_id)?;
         let mut page = account.page(selection);
-        match mishap {
-            Some(PageMishap::Mishap(mishap)) => page.mishap = Some(mishap),
-            Some(PageMishap::OtherTotal(total)) => page.total = total,
-            Some(PageMishap::WrongTotal(difference)) => {
+        match fault {
+            Some(PageFault::Fault(fault)) => page.fault = Some(fault),
+            Some(PageFault::OtherTotal(total)) => page.total = total,
+            Some(PageFault::WrongTotal(difference)) => {
                 page.total = page.total.saturating_add_signed(difference);
             }
-            Some(PageMishap::Repeated) => page.rows = account.page(&selection.before()).rows,
-            Some(PageMishap::Missing(rows)) => {
+            Some(PageFault::Repeated) => page.rows = account.page(&selection.before()).rows,
+            Some(PageFault::Missing(rows)) => {
                 page.rows.truncate(page.rows.len().saturating_sub(rows));
             }
-            Some(PageMishap::Changing) => {
+            Some(PageFault::Changing) => {
                 let mut row = account.draft();
-                selection.attract(&mut row, lock(&self.mint).now());
+                selection.attract(&mut row, lock(&self.id_generator).now());
                 account.edit(|ledger| ledger.add([row]));
             }
             None => {}
         }
         let unserved = lock(&self.scripts).get(account_id).and_then(|script| script.unserved_day);
         if unserved.is_some_and(|day| selection.includes(day)) {
-            page.mishap = Some(Mishap::Status(500));
+            page.fault = Some(Fault::Status(500));
         }
         Ok(page)
     }
 
-    fn next_page_mishap(&self, account_id: &str, number: usize) -> Option<PageMishap> {
-        lock(&self.scripts).get_mut(account_id)?.next_page_mishap(number)
+    fn next_page_fault(&self, account_id: &str, number: usize) -> Option<PageFault> {
+        lock(&self.scripts).get_mut(account_id)?.next_page_fault(number)
     }
 
     fn edit<T>(

@@ -12,7 +12,7 @@ use crate::bill::Bill;
 use crate::call::Call;
 use crate::job::{Job, JobName, JobStatus};
 use crate::lock;
-use crate::plan::{Mishap, Pace, Plan, Script, Webhooks};
+use crate::plan::{Fault, Pace, Plan, Script, Webhooks};
 use crate::refusal::Refusal;
 
 /// How a sync was asked for.
@@ -56,7 +56,7 @@ pub(crate) enum Sync {
     Begun(Plan, Job),
     /// There is a session already: one at a time.
     UnderWay(Job),
-    /// A mishap came first.
+    /// A fault came first.
     Prevented(Plan),
 }
 
@@ -101,14 +101,14 @@ impl Mono {
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a mishap cannot be carried out.
+    /// When the account is unknown, or a fault cannot be carried out.
     pub fn plan_free(
         &self,
         account_id: &str,
-        mishaps: impl IntoIterator<Item = Mishap>,
+        faults: impl IntoIterator<Item = Fault>,
     ) -> Result<(), Refusal> {
-        let mishaps = mishaps.into_iter().map(Mishap::checked).collect::<Result<_, _>>()?;
-        self.rewrite(account_id, |script| script.free_mishaps = mishaps)
+        let faults = faults.into_iter().map(Fault::checked).collect::<Result<_, _>>()?;
+        self.rewrite(account_id, |script| script.free_faults = faults)
     }
 
     /// Every call to Mono's API so far, in the order they came.
@@ -151,11 +151,11 @@ impl Mono {
     }
 
     pub(crate) async fn settled_about(&self, account_id: &str) {
-        self.courier.settled_about(account_id).await;
+        self.webhook_sender.settled_about(account_id).await;
     }
 
-    pub(crate) fn next_free_mishap(&self, account_id: &str) -> Option<Mishap> {
-        lock(&self.scripts).get_mut(account_id)?.free_mishaps.pop_front()
+    pub(crate) fn next_free_fault(&self, account_id: &str) -> Option<Fault> {
+        lock(&self.scripts).get_mut(account_id)?.free_faults.pop_front()
     }
 
     /// Syncs as the account's script has it.
@@ -194,7 +194,7 @@ impl Mono {
 
     pub(super) fn new_job(&self, account_id: &str, name: JobName, pace: Pace) -> Job {
         Job {
-            id: lock(&self.mint).object_id(),
+            id: lock(&self.id_generator).object_id(),
             account_id: account_id.to_owned(),
             name,
             status: JobStatus::Processing,
@@ -214,7 +214,7 @@ impl Mono {
 
     fn end_after(self: &Arc<Self>, wait: Duration, job: Job, plan: Plan) {
         let mono = Arc::clone(self);
-        let wait = self.courier.scaled(wait);
+        let wait = self.webhook_sender.scaled(wait);
         let mut slow_jobs = lock(&self.slow_jobs);
         slow_jobs.spawn(async move {
             sleep(wait).await;

@@ -191,9 +191,9 @@ async fn pages_can_be_planned() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let account_id = sandbox.link(sandbox::Link::default());
     let account = format!("/accounts/{account_id}");
-    let once = json!([[1, { "mishap": { "status": 503 } }]]);
+    let once = json!([[1, { "fault": { "status": 503 } }]]);
     let always = json!([[1, { "wrong_total": 1 }]]);
-    for (plan, pages) in [("page_mishaps", once), ("default_page_mishaps", always)] {
+    for (plan, pages) in [("page_faults", once), ("default_page_faults", always)] {
         let answer = put(&sandbox, &format!("{account}/{plan}"), &pages).await;
         assert_eq!(answer, (StatusCode::OK, json!({})));
     }
@@ -202,7 +202,7 @@ async fn pages_can_be_planned() {
     assert_eq!(caller.get(&path).await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(caller.get(&path).await.body["meta"]["total"], 41);
     let wrong = json!([[1, "torn"]]);
-    let (status, answer) = put(&sandbox, &format!("{account}/page_mishaps"), &wrong).await;
+    let (status, answer) = put(&sandbox, &format!("{account}/page_faults"), &wrong).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(answer["error"].as_str().is_some_and(|error| error.contains("repeated")), "{answer}");
 }
@@ -219,9 +219,9 @@ async fn syncs_free_calls_and_the_key_can_be_planned_and_the_calls_read() {
     let account_id = answer["account_id"].as_str().expect("an id");
     let plan = |what: &str| format!("/accounts/{account_id}/{what}");
     let settings = [
-        (plan("plans"), json!([{ "mishap": { "status": 503 } }, { "outcome": "failed" }])),
+        (plan("plans"), json!([{ "fault": { "status": 503 } }, { "outcome": "failed" }])),
         (plan("default_plan"), json!({ "success_code": "SYNCED_SUCCESSFUL" })),
-        (plan("free_mishaps"), json!(["malformed_json", { "rate_limited": {} }])),
+        (plan("free_faults"), json!(["malformed_json", { "rate_limited": {} }])),
         ("/key".to_owned(), json!({ "secret_key": "test_sk_other" })),
     ];
     for (path, body) in settings {
@@ -239,10 +239,10 @@ async fn syncs_free_calls_and_the_key_can_be_planned_and_the_calls_read() {
     let calls = get(&sandbox, "/calls").await;
     let answers: Vec<_> = calls.as_array().expect("a list").iter().map(|c| &c["answer"]).collect();
     let expected = [
-        json!({ "mishap": { "status": 503 } }),
+        json!({ "fault": { "status": 503 } }),
         json!({ "status": 200 }),
         json!({ "status": 200 }),
-        json!({ "mishap": "malformed_json" }),
+        json!({ "fault": "malformed_json" }),
     ];
     assert_eq!(answers, expected.iter().collect::<Vec<_>>());
     assert_eq!(calls[0]["sync"], true);
@@ -259,7 +259,7 @@ async fn plans_that_make_no_sense_are_refused() {
     let refused = [
         (json!([{ "colour": "red" }]), "colour"),
         (json!([{ "failure_status": 99 }]), "99"),
-        (json!([{ "mishap": { "rate_limited": { "retry": 1 } } }]), "retry_after"),
+        (json!([{ "fault": { "rate_limited": { "retry": 1 } } }]), "retry_after"),
         (json!({}), "sequence"),
     ];
     for (body, reason) in refused {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sandbox::{
-    Attempt, Delivery, Event, Fate, Kind, Link, Network, Order, Outcome, Sandbox, Settings,
+    Attempt, Delivery, Event, Kind, Link, Network, NetworkFate, Order, Outcome, Sandbox, Settings,
 };
 use tokio::net::TcpListener;
 
@@ -120,7 +120,7 @@ async fn a_lost_event_never_arrives() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
-    sandbox.send_with(&event(&sandbox, Kind::AccountUnlinked, &account_id), Fate::Lost);
+    sandbox.send_with(&event(&sandbox, Kind::AccountUnlinked, &account_id), NetworkFate::Lost);
     let log = sandbox.settled().await;
     assert_eq!(log[2].outcome, Outcome::Lost);
     assert!(log[2].attempts.is_empty());
@@ -133,7 +133,7 @@ async fn a_duplicated_event_arrives_as_often_as_asked_for_with_the_same_bytes() 
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
-    let number = sandbox.send_with(&update, Fate::Duplicated(3));
+    let number = sandbox.send_with(&update, NetworkFate::Duplicated(3));
     let log = sandbox.settled().await;
     let copies: Vec<u32> = log[2..].iter().map(|delivery| delivery.copy).collect();
     assert_eq!(copies, [1, 2, 3]);
@@ -149,8 +149,8 @@ async fn later_events_do_not_wait_for_a_delayed_one() {
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
     let events = updates(&sandbox, &account_id, 2);
-    sandbox.send_with(&events[0], Fate::Delayed(Duration::from_hours(1)));
-    sandbox.send_with(&events[1], Fate::Prompt);
+    sandbox.send_with(&events[0], NetworkFate::Delayed(Duration::from_hours(1)));
+    sandbox.send_with(&events[1], NetworkFate::Prompt);
     receiver.received(3).await;
     assert_eq!(event_ids(&receiver)[2], ids_of(&events)[1]);
     assert_eq!(sandbox.deliveries()[2].outcome, Outcome::UnderWay);
@@ -162,7 +162,7 @@ async fn a_delayed_event_arrives_in_the_end() {
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
-    sandbox.send_with(&update, Fate::Delayed(Duration::from_hours(1)));
+    sandbox.send_with(&update, NetworkFate::Delayed(Duration::from_hours(1)));
     assert_eq!(sandbox.settled().await[2].outcome, Outcome::Delivered);
     assert_eq!(receiver.posts().len(), 3);
 }
@@ -173,8 +173,8 @@ async fn an_overtaken_event_arrives_behind_the_next_one_of_its_account() {
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
     let events = updates(&sandbox, &account_id, 2);
-    sandbox.send_with(&events[0], Fate::Overtaken);
-    sandbox.send_with(&events[1], Fate::Prompt);
+    sandbox.send_with(&events[0], NetworkFate::Overtaken);
+    sandbox.send_with(&events[1], NetworkFate::Prompt);
     sandbox.settled().await;
     let arrived = event_ids(&receiver);
     assert_eq!(arrived[2..], [ids_of(&events)[1].clone(), ids_of(&events)[0].clone()]);
@@ -186,7 +186,7 @@ async fn an_event_that_nothing_overtakes_arrives_all_the_same() {
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
-    sandbox.send_with(&update, Fate::Overtaken);
+    sandbox.send_with(&update, NetworkFate::Overtaken);
     assert_eq!(sandbox.settled().await[2].outcome, Outcome::Delivered);
 }
 

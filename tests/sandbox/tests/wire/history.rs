@@ -5,7 +5,7 @@ use std::time::Instant;
 use reqwest::{Method, StatusCode};
 use sandbox::history::{midnight, today};
 use sandbox::{
-    Answer, Dialect, Direction, History, Link, Mishap, PageMishap, Plan, Refresh, Refusal, Sandbox,
+    Answer, Dialect, Direction, Fault, History, Link, PageFault, Plan, Refresh, Refusal, Sandbox,
     Transaction,
 };
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ impl World {
         self.sandbox.account(&self.account_id).expect("an account").balance
     }
 
-    fn plan_pages(&self, pages: impl IntoIterator<Item = (usize, PageMishap)>) {
+    fn plan_pages(&self, pages: impl IntoIterator<Item = (usize, PageFault)>) {
         self.sandbox.plan_pages(&self.account_id, pages).expect("an account");
     }
 
@@ -413,11 +413,11 @@ async fn edits_are_of_rows_and_accounts_that_are_there() {
 }
 
 #[tokio::test]
-async fn a_page_can_be_met_by_any_mishap_once() {
+async fn a_page_can_be_met_by_any_fault_once() {
     let world = world(120).await;
     world.plan_pages([
-        (2, Mishap::Status(503).into()),
-        (2, Mishap::RateLimited { retry_after: Some(7) }.into()),
+        (2, Fault::Status(503).into()),
+        (2, Fault::RateLimited { retry_after: Some(7) }.into()),
     ]);
     assert_eq!(world.v2("page=1").await.status, StatusCode::OK);
     assert_eq!(world.v2("page=2").await.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -428,18 +428,18 @@ async fn a_page_can_be_met_by_any_mishap_once() {
     let answers: Vec<_> = world.sandbox.calls().into_iter().map(|call| call.answer).collect();
     let expected = [
         Answer::Status(200),
-        Answer::Mishap(Mishap::Status(503)),
-        Answer::Mishap(Mishap::RateLimited { retry_after: Some(7) }),
+        Answer::Fault(Fault::Status(503)),
+        Answer::Fault(Fault::RateLimited { retry_after: Some(7) }),
         Answer::Status(200),
     ];
     assert_eq!(answers, expected);
 }
 
 #[tokio::test]
-async fn a_page_mishap_waits_for_a_free_call_that_gets_through() {
+async fn a_page_fault_waits_for_a_free_call_that_gets_through() {
     let world = world(120).await;
-    world.plan_pages([(1, Mishap::Status(500).into())]);
-    world.sandbox.plan_free(&world.account_id, [Mishap::Status(503)]).expect("an account");
+    world.plan_pages([(1, Fault::Status(500).into())]);
+    world.sandbox.plan_free(&world.account_id, [Fault::Status(503)]).expect("an account");
     let synced = read(world.caller.real_time(&world.path("/v2"))).await;
     assert_eq!(synced.status, StatusCode::OK);
     assert_eq!(world.v2("").await.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -450,9 +450,9 @@ async fn a_page_mishap_waits_for_a_free_call_that_gets_through() {
 #[tokio::test]
 async fn a_page_can_go_wrong_whenever_it_is_read() {
     let world = world(120).await;
-    let pages = [(2, PageMishap::WrongTotal(5))];
+    let pages = [(2, PageFault::WrongTotal(5))];
     world.sandbox.plan_pages_always(&world.account_id, pages).expect("an account");
-    world.plan_pages([(2, PageMishap::WrongTotal(-120))]);
+    world.plan_pages([(2, PageFault::WrongTotal(-120))]);
     for total in [0, 125, 125] {
         assert_eq!(world.total("page=2").await, total);
     }
@@ -463,7 +463,7 @@ async fn a_page_can_go_wrong_whenever_it_is_read() {
 async fn a_wrong_total_is_all_that_is_wrong() {
     let world = world(120).await;
     let right = world.page(2).await;
-    world.plan_pages([(2, PageMishap::WrongTotal(1))]);
+    world.plan_pages([(2, PageFault::WrongTotal(1))]);
     let wrong = world.page(2).await;
     assert_eq!(wrong["meta"]["total"], 121);
     assert_eq!(wrong["meta"]["next"], right["meta"]["next"]);
@@ -474,7 +474,7 @@ async fn a_wrong_total_is_all_that_is_wrong() {
 async fn a_repeated_page_has_the_rows_of_the_page_before_in_its_own_place() {
     let world = world(120).await;
     let first = world.ids(1).await;
-    world.plan_pages([(2, PageMishap::Repeated), (1, PageMishap::Repeated)]);
+    world.plan_pages([(2, PageFault::Repeated), (1, PageFault::Repeated)]);
     let repeated = world.page(2).await;
     assert_eq!(ids(&repeated), first);
     assert_eq!(repeated["meta"]["page"], 2);
@@ -487,7 +487,7 @@ async fn a_repeated_page_has_the_rows_of_the_page_before_in_its_own_place() {
 async fn missing_rows_are_counted_all_the_same() {
     let world = world(120).await;
     let whole = world.ids(2).await;
-    world.plan_pages([(2, PageMishap::Missing(3)), (3, PageMishap::Missing(99))]);
+    world.plan_pages([(2, PageFault::Missing(3)), (3, PageFault::Missing(99))]);
     let page = world.page(2).await;
     assert_eq!(ids(&page), whole[..17]);
     assert_eq!(page["meta"]["total"], 120);
@@ -499,7 +499,7 @@ async fn missing_rows_are_counted_all_the_same() {
 async fn a_row_that_comes_in_between_two_pages_shifts_all_others() {
     let world = world(120).await;
     let (first, second) = (world.ids(1).await, world.ids(2).await);
-    world.plan_pages([(1, PageMishap::Changing)]);
+    world.plan_pages([(1, PageFault::Changing)]);
     let page = world.page(1).await;
     assert_eq!((ids(&page), &page["meta"]["total"]), (first.clone(), &json!(120)));
     let page = world.page(2).await;
@@ -513,7 +513,7 @@ async fn rows_shift_in_a_window_of_the_past_as_well() {
     let world = world(3000).await;
     let window = format!("end={}", written(today() - Duration::WEEK));
     let first = ids(&world.v2(&window).await.body);
-    world.plan_pages([(1, PageMishap::Changing)]);
+    world.plan_pages([(1, PageFault::Changing)]);
     world.v2(&window).await;
     let second = ids(&world.v2(&format!("{window}&page=2")).await.body);
     assert_eq!(first[19], second[0]);

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use sandbox::account::DataStatus;
-use sandbox::{Answer, Call, Charge, Link, Mishap, Plan, Refresh, Refusal, Sandbox, Settings};
+use sandbox::{Answer, Call, Charge, Fault, Link, Plan, Refresh, Refusal, Sandbox, Settings};
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, balance, read};
@@ -194,10 +194,10 @@ async fn what_mono_does_not_serve_is_refused_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn free_calls_meet_their_mishaps_one_each_and_syncs_do_not() {
+async fn free_calls_meet_their_faults_one_each_and_syncs_do_not() {
     let (sandbox, caller, account_id) = start().await;
-    let mishaps = [Mishap::Status(503), Mishap::RateLimited { retry_after: None }];
-    sandbox.plan_free(&account_id, mishaps).expect("an account");
+    let faults = [Fault::Status(503), Fault::RateLimited { retry_after: None }];
+    sandbox.plan_free(&account_id, faults).expect("an account");
     assert_eq!(caller.refresh(&account_id).await.status, StatusCode::OK);
     let details = format!("/v2/accounts/{account_id}");
     assert_eq!(caller.get(&details).await.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -207,9 +207,9 @@ async fn free_calls_meet_their_mishaps_one_each_and_syncs_do_not() {
 }
 
 #[tokio::test]
-async fn a_link_for_reauthorisation_meets_the_mishaps_of_the_account_it_is_for() {
+async fn a_link_for_reauthorisation_meets_the_faults_of_the_account_it_is_for() {
     let (sandbox, caller, account_id) = start().await;
-    sandbox.plan_free(&account_id, [Mishap::Status(500)]).expect("an account");
+    sandbox.plan_free(&account_id, [Fault::Status(500)]).expect("an account");
     let body = json!({ "scope": "reauth", "account": account_id });
     assert_eq!(initiate(&caller, body).await.0, StatusCode::INTERNAL_SERVER_ERROR);
 }
@@ -217,8 +217,8 @@ async fn a_link_for_reauthorisation_meets_the_mishaps_of_the_account_it_is_for()
 #[tokio::test]
 async fn the_log_has_every_call_and_no_key() {
     let (sandbox, caller, account_id) = start().await;
-    let mishap = Plan { mishap: Some(Mishap::Status(500)), ..Plan::default() };
-    sandbox.plan(&account_id, [Plan::default(), mishap]).expect("an account");
+    let fault = Plan { fault: Some(Fault::Status(500)), ..Plan::default() };
+    sandbox.plan(&account_id, [Plan::default(), fault]).expect("an account");
     caller.get(&format!("/accounts/{account_id}")).await;
     caller.post(&format!("/accounts/{account_id}/sync?allow_incomplete_statement=true")).await;
     caller.refresh(&account_id).await;
@@ -248,7 +248,7 @@ async fn the_log_has_every_call_and_no_key() {
         },
         Call {
             sync: true,
-            answer: Answer::Mishap(Mishap::Status(500)),
+            answer: Answer::Fault(Fault::Status(500)),
             ..call("GET", balance(&account_id))
         },
         Call {
@@ -274,9 +274,9 @@ async fn the_log_has_what_a_call_carried_and_the_names_of_its_headers() {
 }
 
 #[tokio::test]
-async fn a_mishap_can_have_words_of_its_own() {
+async fn a_fault_can_have_words_of_its_own() {
     let (sandbox, caller, account_id) = start().await;
-    let words = Mishap::Words { status: 402, message: "The bank says no".to_owned() };
+    let words = Fault::Words { status: 402, message: "The bank says no".to_owned() };
     sandbox.plan_free(&account_id, [words]).expect("an account");
     let answer = caller.get(&format!("/v2/accounts/{account_id}")).await;
     assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use sandbox::{
-    Demand, Dialect, Kind, Link, Mishap, Pace, Plan, Refresh, Sandbox, Settings, SuccessCode,
+    Dialect, Fault, Kind, Link, Pace, Plan, ReauthSignal, Refresh, Sandbox, Settings, SuccessCode,
     Webhooks,
 };
 use serde_json::{Value, json};
@@ -69,8 +69,8 @@ fn coming_to(outcome: Refresh) -> Plan {
     Plan { outcome, ..Plan::default() }
 }
 
-fn meeting(mishap: Mishap) -> Plan {
-    Plan { mishap: Some(mishap), ..Plan::default() }
+fn meeting(fault: Fault) -> Plan {
+    Plan { fault: Some(fault), ..Plan::default() }
 }
 
 fn slow() -> Plan {
@@ -216,18 +216,18 @@ async fn a_demand_for_the_customer_is_told_where_the_plan_says_and_nowhere_else(
     const ASKED: &str = "REAUTHORISATION_REQUIRED";
     let lower = "reauthorisation_required";
     let demands = [
-        (Demand::Webhook, "failed", Some("failed"), None, Value::Null, "failed"),
-        (Demand::Code, "failed", Some("failed"), None, json!(ASKED), "failed"),
-        (Demand::Status, ASKED, Some("failed"), None, Value::Null, "failed"),
-        (Demand::JobStatus, "failed", Some(lower), None, Value::Null, ASKED),
-        (Demand::ReauthHeader, "failed", None, Some("true"), Value::Null, "failed"),
-        (Demand::JobLookup, "failed", Some("failed"), None, Value::Null, ASKED),
+        (ReauthSignal::Webhook, "failed", Some("failed"), None, Value::Null, "failed"),
+        (ReauthSignal::Code, "failed", Some("failed"), None, json!(ASKED), "failed"),
+        (ReauthSignal::Status, ASKED, Some("failed"), None, Value::Null, "failed"),
+        (ReauthSignal::JobStatus, "failed", Some(lower), None, Value::Null, ASKED),
+        (ReauthSignal::ReauthHeader, "failed", None, Some("true"), Value::Null, "failed"),
+        (ReauthSignal::JobLookup, "failed", Some("failed"), None, Value::Null, ASKED),
     ];
     let world = world(fast()).await;
-    for (demand, status, job_status, reauth, code, looked_up) in demands {
+    for (reauth_signal, status, job_status, reauth, code, looked_up) in demands {
         let plan = coming_to(Refresh::ReauthorisationRequired);
-        let reply = world.refresh(Plan { demand, ..plan }).await;
-        assert_eq!(reply.body["status"], status, "{demand:?}");
+        let reply = world.refresh(Plan { reauth_signal, ..plan }).await;
+        assert_eq!(reply.body["status"], status, "{reauth_signal:?}");
         assert_eq!(reply.body["code"], code);
         assert_eq!(reply.header("x-job-status"), job_status);
         assert_eq!(reply.header("x-job-id").is_some(), job_status.is_some());
@@ -419,10 +419,10 @@ async fn an_answer_can_be_held_back() {
 }
 
 #[tokio::test]
-async fn a_mishap_prevents_the_sync_unless_it_was_done() {
+async fn a_fault_prevents_the_sync_unless_it_was_done() {
     for (done, count) in [(false, 0), (true, 2)] {
         let world = world(fast()).await;
-        let reply = world.refresh(Plan { done, ..meeting(Mishap::Status(500)) }).await;
+        let reply = world.refresh(Plan { done, ..meeting(Fault::Status(500)) }).await;
         assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(reply.header("x-job-id"), None);
         assert_eq!(world.kinds().await.len(), count);
@@ -435,7 +435,7 @@ async fn a_mishap_prevents_the_sync_unless_it_was_done() {
 #[tokio::test]
 async fn an_answer_can_be_lost_while_the_job_goes_on() {
     let world = world(brisk()).await;
-    let lost = Plan { mishap: Some(Mishap::ConnectionClosed), done: true, ..slow() };
+    let lost = Plan { fault: Some(Fault::ConnectionClosed), done: true, ..slow() };
     world.plan(lost);
     let request = world.caller.real_time(&balance(&world.account_id));
     request.send().await.expect_err("no answer");
@@ -450,8 +450,8 @@ async fn statuses_come_in_monos_error_body() {
     let world = world(fast()).await;
     for status in [401, 404, 500, 503] {
         for reply in [
-            world.refresh(meeting(Mishap::Status(status))).await,
-            world.sync(meeting(Mishap::Status(status))).await,
+            world.refresh(meeting(Fault::Status(status))).await,
+            world.sync(meeting(Fault::Status(status))).await,
         ] {
             assert_eq!(reply.status, status);
             assert_eq!(reply.body["status"], "failed");
@@ -464,7 +464,7 @@ async fn statuses_come_in_monos_error_body() {
 async fn a_rate_limit_may_say_when_to_come_again() {
     let world = world(fast()).await;
     for (retry_after, header) in [(Some(7), Some("7")), (None, None)] {
-        let reply = world.refresh(meeting(Mishap::RateLimited { retry_after })).await;
+        let reply = world.refresh(meeting(Fault::RateLimited { retry_after })).await;
         assert_eq!(reply.status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(reply.header("retry-after"), header);
     }
@@ -474,11 +474,11 @@ async fn a_rate_limit_may_say_when_to_come_again() {
 async fn broken_answers_are_no_json() {
     let world = world(fast()).await;
     let broken = [
-        (Mishap::MalformedJson, 200, "application/json"),
-        (Mishap::Html(502), 502, "text/html; charset=utf-8"),
+        (Fault::MalformedJson, 200, "application/json"),
+        (Fault::Html(502), 502, "text/html; charset=utf-8"),
     ];
-    for (mishap, status, content_type) in broken {
-        world.plan(meeting(mishap));
+    for (fault, status, content_type) in broken {
+        world.plan(meeting(fault));
         let request = world.caller.real_time(&balance(&world.account_id));
         let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), status);
@@ -491,7 +491,7 @@ async fn broken_answers_are_no_json() {
 #[tokio::test]
 async fn an_endless_body_goes_on_without_a_length() {
     let world = world(fast()).await;
-    world.plan(meeting(Mishap::EndlessBody));
+    world.plan(meeting(Fault::EndlessBody));
     let request = world.caller.real_time(&balance(&world.account_id));
     let mut response = request.send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::OK);
@@ -505,7 +505,7 @@ async fn an_endless_body_goes_on_without_a_length() {
 #[tokio::test]
 async fn a_closed_connection_ends_without_a_byte() {
     let world = world(fast()).await;
-    world.plan(meeting(Mishap::ConnectionClosed));
+    world.plan(meeting(Fault::ConnectionClosed));
     let mut stream = TcpStream::connect(world.sandbox.address()).await.expect("a connection");
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: mono\r\nx-realtime: true\r\nmono-sec-key: {}\r\n\r\n",
@@ -517,7 +517,7 @@ async fn a_closed_connection_ends_without_a_byte() {
     stream.read_to_end(&mut answer).await.expect("an orderly end");
     assert!(answer.is_empty());
 
-    world.plan(meeting(Mishap::ConnectionClosed));
+    world.plan(meeting(Fault::ConnectionClosed));
     let request = world.caller.real_time(&balance(&world.account_id));
     let error = request.send().await.expect_err("no answer");
     assert!(error.is_request() && !error.is_timeout() && !error.is_connect(), "{error:?}");
@@ -528,7 +528,7 @@ async fn a_closed_connection_ends_without_a_byte() {
 async fn a_redirect_names_the_url_of_choice() {
     let world = world(fast()).await;
     let url = "http://127.0.0.1:9/elsewhere";
-    world.plan(meeting(Mishap::Redirect(url.to_owned())));
+    world.plan(meeting(Fault::Redirect(url.to_owned())));
     let request = world.caller.real_time(&balance(&world.account_id));
     let response = request.send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
@@ -538,7 +538,7 @@ async fn a_redirect_names_the_url_of_choice() {
 #[tokio::test]
 async fn a_hanging_call_is_noted_although_nothing_comes_of_it() {
     let world = world(fast()).await;
-    world.plan(meeting(Mishap::Hang));
+    world.plan(meeting(Fault::Hang));
     let request = world.caller.real_time(&balance(&world.account_id));
     let error = request.timeout(Duration::from_millis(300)).send().await.expect_err("no answer");
     assert!(error.is_timeout());

@@ -160,7 +160,7 @@ impl Demonstration {
         let before = self.shown().await?;
         let other = self.link(&json!({ "ref": "customer-4712" })).await?;
         self.until(&other, "healthy").await?;
-        let plan = json!([{ "outcome": "reauthorisation_required", "demand": "code" }]);
+        let plan = json!([{ "outcome": "reauthorisation_required", "reauth_signal": "code" }]);
         self.0.mono.put(&format!("accounts/{other}/plans"), &plan).await?;
         let answer = self.sync(&other, 409, "REAUTHORISATION_REQUIRED").await?;
         println!("   reauthorise                  {}", answer["reauthorise"]);

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use mono_sync::account::{
-    Account, Answer as MonoAnswer, DataStatus, Fact, Lease, LinkCheck, LinkState, MonoError, News,
-    Priority, SyncAttempt, SyncData, SyncOutcome, Trouble, Update, Want, Webhook,
+    Account, Answer as MonoAnswer, CallError, DataStatus, EventBody, Fact, Lease, LinkCheck,
+    LinkState, Priority, ProviderError, RefreshAction, SyncAttempt, SyncData, SyncOutcome, Update,
+    Webhook,
 };
 use mono_sync::spending::{CallKind, Naira, Prices};
 use mono_sync::timestamp::Timestamp;
@@ -21,7 +22,7 @@ use crate::till::Till;
 use crate::world::World;
 
 /// An account in a world.
-pub struct Life<'a> {
+pub struct AccountSimulation<'a> {
     world: &'a World,
     behaviour: Behaviour,
     bank: &'a [Range<Timestamp>],
@@ -82,12 +83,12 @@ enum Told {
 }
 
 impl Told {
-    fn news(self) -> News {
+    fn body(self) -> EventBody {
         match self {
-            Self::Unlinked => News::Unlinked,
-            Self::Connected => News::Connected { customer_id: None, processing: false },
-            Self::Reauthorized => News::Reauthorized,
-            Self::Data => News::Updated(Box::new(Update {
+            Self::Unlinked => EventBody::Unlinked,
+            Self::Connected => EventBody::Connected { customer_id: None, processing: false },
+            Self::Reauthorized => EventBody::Reauthorized,
+            Self::Data => EventBody::Updated(Box::new(Update {
                 data_status: Some(DataStatus::from_word("AVAILABLE")),
                 ..Update::default()
             })),
@@ -100,7 +101,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// How long SQS keeps a message of a worker that died from the next.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(30);
 
-impl<'a> Life<'a> {
+impl<'a> AccountSimulation<'a> {
     /// The account of this number, linked before the world begins.
     pub fn new(world: &'a World, number: u64, behaviour: Behaviour) -> Self {
         let mut rng = Rng::with_seed(world.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -110,7 +111,7 @@ impl<'a> Life<'a> {
         let bank = usize::try_from(rng.u64(..)).unwrap_or(0) % world.banks.len();
         let account = Account::new(id.parse().unwrap_or_else(|_| unreachable!("hexadecimal")));
         let first = if behaviour == Behaviour::PaymentOnly { Told::Connected } else { Told::Data };
-        let webhook = Webhook::new(Some(linked_at), linked_at, "link", None, first.news());
+        let webhook = Webhook::new(Some(linked_at), linked_at, "link", None, first.body());
         let mut life = Self {
             world,
             behaviour,
@@ -183,7 +184,7 @@ impl<'a> Life<'a> {
     }
 
     /// Queues what a plan of this time wants.
-    pub fn queue(&mut self, now: Timestamp, want: &Want, report: &mut Report) {
+    pub fn queue(&mut self, now: Timestamp, want: &RefreshAction, report: &mut Report) {
         if want.is_marked() {
             self.account.refresh_queued_at = Some(now);
         }
@@ -217,7 +218,7 @@ impl<'a> Life<'a> {
             Event::Told { told, said_at } => {
                 // Nor does its account_unlinked.
                 let said_at = Some(said_at).filter(|_| told != Told::Unlinked);
-                self.learn(said_at, now, &format!("{told:?}"), told.news(), report);
+                self.learn(said_at, now, &format!("{told:?}"), told.body(), report);
             }
             Event::Wanted(truth) => {
                 self.customer = Some(truth);
@@ -256,7 +257,7 @@ impl<'a> Life<'a> {
     }
 
     /// What a plan of this time wants for it.
-    pub fn want(&self, now: Timestamp) -> Option<(Want, Priority)> {
+    pub fn want(&self, now: Timestamp) -> Option<(RefreshAction, Priority)> {
         if self.account.nothing_planned_before(self.world.policy)? > now {
             return None;
         }
@@ -310,7 +311,7 @@ impl<'a> Life<'a> {
                 }
             }
             SyncOutcome::Processing { .. }
-            | SyncOutcome::Trouble(Trouble::TimedOut | Trouble::Unavailable) => {}
+            | SyncOutcome::NoResult(CallError::TimedOut | CallError::Unavailable) => {}
             _ => till.borrow_mut().give_back(prices.of(CallKind::Realtime)),
         }
     }
@@ -333,7 +334,7 @@ impl<'a> Life<'a> {
 
     fn work(&mut self, now: Timestamp, planned_at: Timestamp, report: &mut Report) {
         match self.account.still_wanted(planned_at, now, self.world.policy) {
-            Some(Want::Sync(reason)) => {
+            Some(RefreshAction::Sync(reason)) => {
                 if !self.pay(|prices| prices.of(CallKind::Realtime), now) {
                     self.account.refresh_queued_at = None;
                     return;
@@ -364,11 +365,11 @@ impl<'a> Life<'a> {
                     self.record(ended, report);
                 }
             }
-            Some(Want::Job { id }) => {
+            Some(RefreshAction::Job { id }) => {
                 report.followed += 1;
                 self.follow(now, &id, report);
             }
-            Some(Want::Link { ending }) => {
+            Some(RefreshAction::Link { ending }) => {
                 if !self.pay(|prices| prices.of(CallKind::Details), now) {
                     return;
                 }
@@ -382,7 +383,7 @@ impl<'a> Life<'a> {
                 self.record(self.account.apply(&check), report);
             }
             // Imports are not simulated.
-            Some(Want::Import(_)) | None => report.unwanted += 1,
+            Some(RefreshAction::Import(_)) | None => report.unwanted += 1,
         }
     }
 
@@ -391,12 +392,12 @@ impl<'a> Life<'a> {
         let truth = self.truth(now);
         let answer = if self.world.outage(now).is_some() {
             let trouble = match self.rng.u32(..10) {
-                0..5 => Trouble::Unavailable,
-                5..8 => Trouble::TimedOut,
-                _ => Trouble::NotConnected,
+                0..5 => CallError::Unavailable,
+                5..8 => CallError::TimedOut,
+                _ => CallError::NotConnected,
             };
             let took = Duration::from_secs(2);
-            Answer { outcome: SyncOutcome::Trouble(trouble), took, found: None }
+            Answer { outcome: SyncOutcome::NoResult(trouble), took, found: None }
         } else {
             self.behaviour.answer(truth, &job_id, self.world.accidents, &mut self.rng)
         };
@@ -431,7 +432,7 @@ impl<'a> Life<'a> {
             },
             Truth::WantsCustomer => SyncOutcome::ReauthorisationRequired { job_id },
             Truth::BankDown | Truth::Unlinked => {
-                let error = MonoError { code: "JOB_FAILED".to_owned(), message: None };
+                let error = ProviderError { code: "JOB_FAILED".to_owned(), message: None };
                 SyncOutcome::Failed { error, job_id }
             }
         };
@@ -499,12 +500,12 @@ impl<'a> Life<'a> {
         said_at: Option<Timestamp>,
         now: Timestamp,
         key: &str,
-        news: News,
+        body: EventBody,
         report: &mut Report,
     ) {
         report.webhooks += 1;
         let said_at = said_at.filter(|_| self.world.network.timed);
-        let webhook = Webhook::new(said_at, now, key, None, news);
+        let webhook = Webhook::new(said_at, now, key, None, body);
         self.record(self.account.apply(&Fact::Webhook(webhook)), report);
     }
 

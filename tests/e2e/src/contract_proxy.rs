@@ -1,4 +1,4 @@
-//! A witness between the tests and the API: every answer is held against the HTTP contract.
+//! A contract_proxy between the tests and the API: every answer is held against the HTTP contract.
 
 use std::io;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use crate::openapi::{Answer, Contract};
 use crate::upstream::Upstream;
 
-/// A running witness. It lives as long as the runtime it was started on.
+/// A running contract_proxy. It lives as long as the runtime it was started on.
 #[derive(Clone, Copy, Debug)]
-pub struct Witness {
+pub struct ContractProxy {
     port: u16,
 }
 
@@ -25,8 +25,8 @@ struct Shared {
     contract: &'static Contract,
 }
 
-impl Witness {
-    /// Starts a witness in front of an emulator at `upstream`.
+impl ContractProxy {
+    /// Starts a contract_proxy in front of an emulator at `upstream`.
     ///
     /// # Errors
     ///
@@ -78,12 +78,12 @@ mod tests {
 
     use super::*;
 
-    /// A witness in front of an API that answers like this.
+    /// A contract_proxy in front of an API that answers like this.
     async fn before(api: Router) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, api).await });
-        Witness::start(address).await.unwrap().endpoint()
+        ContractProxy::start(address).await.unwrap().endpoint()
     }
 
     async fn asked(api: Router, path: &str) -> (u16, String) {
@@ -116,8 +116,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_that_cannot_be_reached_is_502() {
-        let witness = Witness::start("http://127.0.0.1:9".to_owned()).await.unwrap();
-        let answer = Client::new().get(witness.endpoint()).send().await.unwrap();
+        let contract_proxy = ContractProxy::start("http://127.0.0.1:9".to_owned()).await.unwrap();
+        let answer = Client::new().get(contract_proxy.endpoint()).send().await.unwrap();
         assert_eq!(answer.status(), 502);
     }
 }

@@ -25,14 +25,14 @@ const MOST: i64 = 5_000_000;
 
 /// Makes up the rows of one account; all but their ids follows from a seed.
 #[derive(Clone, Debug)]
-pub(super) struct Teller {
+pub(super) struct StatementGenerator {
     rng: Rng,
     /// What all ids of the account begin with.
     account: u64,
     rows: u32,
 }
 
-impl Teller {
+impl StatementGenerator {
     pub(super) fn new(account_id: &str, seed: Option<u64>) -> Self {
         let account = fingerprint(account_id);
         Self { rng: Rng::with_seed(seed.unwrap_or(account)), account, rows: 0 }

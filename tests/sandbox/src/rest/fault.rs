@@ -1,4 +1,4 @@
-//! What a mishap looks like on the wire.
+//! What a fault looks like on the wire.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -11,26 +11,24 @@ use axum::response::{Html, IntoResponse, Response};
 use futures_util::stream;
 
 use super::{error, status};
-use crate::plan::Mishap;
+use crate::plan::Fault;
 
 const JSON: &str = "application/json";
 const HTML: &str = "<!doctype html><title>Sorry</title><h1>Something went wrong</h1>";
 
-pub(super) async fn befall(mishap: Mishap) -> Response {
-    match mishap {
-        Mishap::Status(code) => error(status(code), "Something went wrong"),
-        Mishap::Words { status: code, message } => error(status(code), &message),
-        Mishap::RateLimited { retry_after } => rate_limited(retry_after),
-        Mishap::MalformedJson => {
+pub(super) async fn befall(fault: Fault) -> Response {
+    match fault {
+        Fault::Status(code) => error(status(code), "Something went wrong"),
+        Fault::Words { status: code, message } => error(status(code), &message),
+        Fault::RateLimited { retry_after } => rate_limited(retry_after),
+        Fault::MalformedJson => {
             ([(CONTENT_TYPE, JSON)], r#"{"status":"successful","data":"#).into_response()
         }
-        Mishap::Html(code) => (status(code), Html(HTML)).into_response(),
-        Mishap::EndlessBody => ([(CONTENT_TYPE, JSON)], endless()).into_response(),
-        Mishap::ConnectionClosed => closed().into_response(),
-        Mishap::Redirect(url) => {
-            (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url)]).into_response()
-        }
-        Mishap::Hang => pending().await,
+        Fault::Html(code) => (status(code), Html(HTML)).into_response(),
+        Fault::EndlessBody => ([(CONTENT_TYPE, JSON)], endless()).into_response(),
+        Fault::ConnectionClosed => closed().into_response(),
+        Fault::Redirect(url) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url)]).into_response(),
+        Fault::Hang => pending().await,
     }
 }
 

@@ -7,12 +7,12 @@ use time::{Duration, OffsetDateTime};
 use crate::event::Stamp;
 
 /// Makes what must be fresh.
-pub(crate) struct Mint {
+pub(crate) struct IdGenerator {
     rng: Rng,
     latest: OffsetDateTime,
 }
 
-impl Mint {
+impl IdGenerator {
     pub(crate) fn new(seed: u64) -> Self {
         Self { rng: Rng::with_seed(seed), latest: OffsetDateTime::UNIX_EPOCH }
     }
@@ -64,17 +64,17 @@ mod tests {
 
     #[test]
     fn ids_are_24_hex_digits_and_follow_from_the_seed() {
-        let id = Mint::new(7).object_id();
+        let id = IdGenerator::new(7).object_id();
         assert_eq!(id.len(), 24);
         assert!(id.chars().all(|digit| digit.is_ascii_hexdigit()));
-        assert_eq!(id, Mint::new(7).object_id());
-        assert_ne!(id, Mint::new(8).object_id());
+        assert_eq!(id, IdGenerator::new(7).object_id());
+        assert_ne!(id, IdGenerator::new(8).object_id());
     }
 
     #[test]
     fn times_are_whole_milliseconds_and_only_ever_grow() {
-        let mut mint = Mint::new(1);
-        let times: Vec<_> = (0..100).map(|_| mint.now()).collect();
+        let mut id_generator = IdGenerator::new(1);
+        let times: Vec<_> = (0..100).map(|_| id_generator.now()).collect();
         assert!(times.is_sorted_by(|earlier, later| earlier < later));
         assert!(times.iter().all(|at| at.nanosecond() % 1_000_000 == 0));
     }
