@@ -1,47 +1,76 @@
-//! What the functions of mono-sync share.
+//! What the functions of mono-sync share. Each floor uses those above it in this list, and none below:
 //!
-//! The domain is pure — no AWS types, no I/O, no clock: [`event`] reads what Mono sends,
-//! [`account`] is the record and its rules, [`history`] what
-//! happened to it, [`caller`] who may see it, [`secret`] and [`webhook_body`] decide what is let in,
-//! [`breaker`] when Mono is left alone, [`spending`] what calls to it cost, and [`account_id`], [`money`] and [`timestamp`] are the values they are made
-//! of.
-//!
-//! The rest are thin adapters: [`mono`] to Mono's API, [`store`] to DynamoDB, [`queue`] and [`batch`]
-//! to SQS, [`stored_secret`] and [`secret_cache`] to Secrets Manager, [`api`], [`request`] and [`problem`] to
-//! HTTP,
-//! [`config`], [`invocation`], [`aws`] and [`telemetry`] to Lambda. [`sync`] is what brings `mono`
-//! and `store` together.
+//! - [`domain`]: the rules. Pure: no AWS, no I/O, no clock.
+//! - [`aws`]: DynamoDB, SQS and Secrets Manager.
+//! - [`mono`]: Mono's two APIs.
+//! - [`lambda`]: what Lambda hands over, and how a function starts.
+//! - [`app`]: the use cases, which bring these together.
+//! - [`http`]: requests, answers and errors of the API.
 
-pub mod account;
-pub mod account_id;
-pub mod api;
+pub mod app;
 pub mod aws;
-pub mod batch;
-pub mod breaker;
-pub mod business_day;
-pub mod caller;
-pub mod config;
-pub mod event;
-pub mod history;
-pub mod import;
-pub mod importer;
-pub mod invocation;
-pub mod money;
+mod clock;
+pub mod domain;
+pub mod http;
+pub mod lambda;
 pub mod mono;
-pub mod problem;
-pub mod queue;
 pub mod random;
-pub mod refresh_job;
-pub mod request;
-pub mod response;
-pub mod secret;
-pub mod secret_cache;
-pub mod spending;
-pub mod startup;
-pub mod store;
-pub mod stored_secret;
-pub mod sync;
-pub mod telemetry;
-pub mod timestamp;
-pub mod transaction;
-pub mod webhook_body;
+
+#[cfg(test)]
+mod floors {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// What no rule may name: AWS, Lambda, I/O and the clock.
+    const OUTSIDE: [&str; 10] = [
+        "aws_",
+        "lambda_",
+        "tokio",
+        "reqwest",
+        "std::fs",
+        "std::env",
+        "std::net",
+        "SystemTime",
+        "Instant",
+        "Timestamp::now",
+    ];
+    /// From the lowest floor to the highest.
+    const FLOORS: [&str; 6] = ["domain", "aws", "mono", "lambda", "app", "http"];
+
+    fn files(path: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    /// The files of a floor, with what they name.
+    fn sources(floor: &str) -> Vec<(PathBuf, String)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let files = files(&root.join(floor)).into_iter().chain([root.join(format!("{floor}.rs"))]);
+        files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    }
+
+    #[test]
+    fn domain_names_nothing_outside_itself() {
+        let sources = sources("domain");
+        assert!(sources.len() > 20, "{}", sources.len());
+        for (path, text) in sources {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                let outside = OUTSIDE.iter().find(|name| line.contains(**name));
+                assert_eq!(outside, None, "{}: {line}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn floors_use_only_lower_floors() {
+        for (height, floor) in FLOORS.iter().enumerate() {
+            for (path, text) in sources(floor) {
+                for higher in &FLOORS[height + 1..] {
+                    let name = format!("crate::{higher}::");
+                    assert!(!text.contains(&name), "{} uses {name}", path.display());
+                }
+            }
+        }
+    }
+}

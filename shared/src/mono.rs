@@ -23,14 +23,16 @@ pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use key::{KeyCache, MonoKey};
 pub use meter::Meter;
 
-use crate::account::{CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome};
-use crate::account_id::AccountId;
-use crate::business_day::Days;
+use crate::aws::secrets::SecretUnavailable;
+use crate::domain::account::{
+    CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome,
+};
+use crate::domain::account_id::AccountId;
+use crate::domain::business_day::Days;
+use crate::domain::spending::{CallKind, CallReason};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::transaction::{SyncedPage, TransactionPage};
 use crate::random;
-use crate::spending::{CallKind, CallReason};
-use crate::stored_secret::SecretUnavailable;
-use crate::timestamp::Timestamp;
-use crate::transaction::{SyncedPage, TransactionPage};
 use answer::Answer;
 use meter::Purpose;
 use transport::Transport;

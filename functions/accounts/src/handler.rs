@@ -2,23 +2,21 @@
 
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::account::{Account, RefreshRule, Status};
-use mono_sync::account_id::AccountId;
-use mono_sync::business_day::BusinessDay;
-use mono_sync::caller::Caller;
-use mono_sync::invocation::Invocation;
-use mono_sync::money::MinorUnits;
-use mono_sync::mono::Mono;
-use mono_sync::problem::Problem;
-use mono_sync::request::{account_id, caller, choice, cursor, limit, principal, time};
-use mono_sync::response;
-use mono_sync::store::{
+use mono_sync::aws::store::{
     AccountStore, EventStore, Page, Selection, StoreError, Stored, TransactionStore,
 };
-use mono_sync::telemetry;
-use mono_sync::timestamp::Timestamp;
-use mono_sync::transaction::{Direction, Transaction};
-use serde::Serialize;
+use mono_sync::domain::account::{Account, RefreshRule, Status};
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::business_day::BusinessDay;
+use mono_sync::domain::caller::Caller;
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::transaction::Direction;
+use mono_sync::http::problem::Problem;
+use mono_sync::http::request::{account_id, caller, choice, cursor, limit, principal, time};
+use mono_sync::http::response;
+use mono_sync::lambda::invocation::Invocation;
+use mono_sync::lambda::telemetry;
+use mono_sync::mono::Mono;
 use serde_json::{Map, Value, json};
 use tracing::{debug, error, info, warn};
 
@@ -205,42 +203,11 @@ impl Accounts {
         let account = self.read(request, caller, request_id).await?;
         let page = self.transactions.page(&account.id, selection, limit, before).await;
         let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
-        let rows = page.items.iter().map(|transaction| Row::of(transaction, &account));
+        let rows = page.items.iter().map(|transaction| transaction.view(&account));
         Ok(response::ok(&json!({
             "transactions": rows.collect::<Vec<_>>(),
             "next_cursor": page.next.map(|next| next.to_string()),
         })))
-    }
-}
-
-/// A row of an account as the API shows it.
-#[derive(Serialize)]
-struct Row<'a> {
-    id: &'a str,
-    date: Timestamp,
-    r#type: Direction,
-    amount: MinorUnits,
-    balance: Option<MinorUnits>,
-    currency: Option<&'a str>,
-    narration: Option<&'a str>,
-    category: Option<&'a str>,
-}
-
-impl<'a> Row<'a> {
-    /// v2 leaves the currency to the account.
-    fn of(transaction: &'a Transaction, account: &'a Account) -> Self {
-        let details = account.registers.details.as_ref();
-        let of_account = details.and_then(|details| details.value.currency.as_deref());
-        Self {
-            id: &transaction.position.id,
-            date: transaction.position.date,
-            r#type: transaction.direction,
-            amount: transaction.amount,
-            balance: transaction.balance,
-            currency: transaction.currency.as_deref().or(of_account),
-            narration: transaction.narration.as_deref(),
-            category: transaction.category.as_deref(),
-        }
     }
 }
 

@@ -7,9 +7,9 @@ mod reauthorise;
 use std::time::Duration;
 
 use lambda_http::{Error, Request, service_fn};
-use mono_sync::api;
-use mono_sync::aws::Timeouts;
-use mono_sync::startup::Startup;
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::http_api;
+use mono_sync::lambda::startup::Startup;
 
 use handler::Accounts;
 
@@ -26,5 +26,5 @@ async fn main() -> Result<(), Error> {
         mono: startup.mono(MONO_LIMIT)?,
         owner_claim: startup.environment().owner_claim()?,
     };
-    api::serve(service_fn(async move |request: Request| accounts.answer(request).await)).await
+    http_api::serve(service_fn(async move |request: Request| accounts.answer(request).await)).await
 }

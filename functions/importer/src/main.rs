@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Timeouts;
-use mono_sync::importer::{Importer, ROOM};
-use mono_sync::startup::Startup;
+use mono_sync::app::import::{Importer, ROOM};
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::startup::Startup;
 use tokio::sync::Semaphore;
-
-use handler::Function;
 
 /// A page of what Mono holds already takes no longer.
 const MONO_LIMIT: Duration = Duration::from_secs(25);
@@ -19,13 +17,16 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::LONG)?;
-    let importer = &Function(Importer {
+    let importer = &Importer {
         accounts: startup.accounts()?,
         transactions: startup.transactions()?,
         mono: startup.mono(MONO_LIMIT)?,
         queue: startup.import_queue()?,
         history: startup.environment().import_history_days()?,
         room: Semaphore::new(ROOM),
-    });
-    run(service_fn(async move |event: LambdaEvent<SqsEvent>| importer.work(event).await)).await
+    };
+    run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
+        handler::import(importer, event).await
+    }))
+    .await
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::account::{Account, SyncData, SyncOutcome, SyncRefusal};
-use mono_sync::account_id::AccountId;
-use mono_sync::caller::Caller;
-use mono_sync::invocation::Invocation;
-use mono_sync::problem::Problem;
-use mono_sync::request::{account_id, caller, choice, principal};
-use mono_sync::response;
-use mono_sync::sync::{SyncError, SyncOptions, Synced, Syncer};
-use mono_sync::telemetry;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::app::sync::{SyncError, SyncOptions, Synced, Syncer};
+use mono_sync::domain::account::{Account, SyncData, SyncOutcome, SyncRefusal};
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::caller::Caller;
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::http::problem::Problem;
+use mono_sync::http::request::{account_id, caller, choice, principal};
+use mono_sync::http::response;
+use mono_sync::lambda::invocation::Invocation;
+use mono_sync::lambda::telemetry;
 use serde_json::json;
 use tracing::{debug, error, info};
 
@@ -88,8 +88,7 @@ impl ManualSync {
     fn refused(&self, account: &Account, refusal: SyncRefusal) -> Result<Response<Body>, Problem> {
         match refusal {
             SyncRefusal::Unlinked { .. } => Err(Problem::AccountUnlinked),
-            // Said of what was planned alone.
-            SyncRefusal::Unwanted => Ok(self.processing(None, Some(account))),
+            SyncRefusal::NotVisible => Err(Problem::AccountNotFound),
             SyncRefusal::Running { job_id } => {
                 Ok(self.processing(job_id.as_deref(), Some(account)))
             }
@@ -121,7 +120,6 @@ fn options(request: &Request, caller: Caller) -> Result<SyncOptions, Problem> {
         caller,
         data: choice(request, "data", "transactions or balance", &data)?,
         allow_incomplete_statement: incomplete.unwrap_or(false),
-        planned_at: None,
     })
 }
 
@@ -131,12 +129,13 @@ fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncErr
         Ok(Synced::Done { outcome, .. }) => (outcome.as_str(), outcome.error()),
         Ok(Synced::Refused(_, SyncRefusal::Unlinked { .. })) => ("unlinked", None),
         Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
-        Ok(Synced::Refused(_, SyncRefusal::Unwanted)) => ("unwanted", None),
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
-        Ok(Synced::NotVisible) => ("unseen", None),
+        Ok(Synced::NotVisible | Synced::Refused(_, SyncRefusal::NotVisible)) => {
+            ("not_visible", None)
+        }
         Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => {
-            return error!(request_id, %account_id, %error, "the sync went wrong");
+            return error!(request_id, %account_id, %error, "sync failed");
         }
     };
     let mono_code = error.map(|error| &error.code);

@@ -5,9 +5,10 @@ mod handler;
 use std::time::Duration;
 
 use lambda_http::{Error, Request, service_fn};
-use mono_sync::api;
-use mono_sync::aws::Timeouts;
-use mono_sync::startup::Startup;
+use mono_sync::app::sync::Syncer;
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::http_api;
+use mono_sync::lambda::startup::Startup;
 
 use handler::ManualSync;
 
@@ -18,8 +19,13 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::SHORT)?;
     let manual_sync = &ManualSync {
-        syncer: startup.syncer(MONO_LIMIT)?,
+        syncer: Syncer {
+            accounts: startup.accounts()?,
+            mono: startup.mono(MONO_LIMIT)?,
+            imports: startup.import_queue()?,
+        },
         owner_claim: startup.environment().owner_claim()?,
     };
-    api::serve(service_fn(async move |request: Request| manual_sync.answer(request).await)).await
+    http_api::serve(service_fn(async move |request: Request| manual_sync.answer(request).await))
+        .await
 }

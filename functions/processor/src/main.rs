@@ -1,25 +1,22 @@
-//! The consumer of the webhook queue: folds events into account records.
+//! The consumer of the webhook queue: applies events to account records.
 
 mod handler;
-mod history;
-mod summary;
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Timeouts;
-use mono_sync::startup::Startup;
-
-use handler::Processor;
-use history::History;
+use mono_sync::app::ingest::Ingest;
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::startup::Startup;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::SHORT)?;
-    let processor = &Processor {
-        history: History(startup.events()?),
+    let ingest = &Ingest {
         accounts: startup.accounts()?,
+        events: startup.events()?,
         imports: startup.import_queue()?,
         dead_letters: startup.webhook_dead_letters()?,
     };
-    run(service_fn(async move |event: LambdaEvent<SqsEvent>| processor.work(event).await)).await
+    run(service_fn(async move |event: LambdaEvent<SqsEvent>| handler::process(ingest, event).await))
+        .await
 }

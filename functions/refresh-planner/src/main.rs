@@ -3,11 +3,10 @@
 mod handler;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Timeouts;
-use mono_sync::startup::Startup;
+use mono_sync::app::refresh_planner::Planner;
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::startup::Startup;
 use serde_json::Value;
-
-use handler::Planner;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,5 +17,8 @@ async fn main() -> Result<(), Error> {
         prices: startup.environment().mono_prices()?,
         queue: startup.refresh_queue()?,
     };
-    run(service_fn(async move |event: LambdaEvent<Value>| planner.plan(&event.context).await)).await
+    run(service_fn(async move |event: LambdaEvent<Value>| {
+        handler::plan(planner, &event.context).await
+    }))
+    .await
 }

@@ -1,4 +1,4 @@
-//! The consumer of the refresh queue: has Mono sync one account, and records what it came to.
+//! The consumer of the refresh queue: does what the hourly plan has found to be due for one account.
 
 mod handler;
 
@@ -6,17 +6,25 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mono_sync::aws::Timeouts;
-use mono_sync::startup::Startup;
+use mono_sync::app::refresh::Refresher;
+use mono_sync::app::sync::Syncer;
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::startup::Startup;
 
-use handler::Worker;
-
-/// Nobody waits for it, and Mono's own limit is half a minute.
+/// Nobody waits for the answer, and Mono's own limit is half a minute.
 const MONO_LIMIT: Duration = Duration::from_secs(45);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::SHORT)?;
-    let worker = &Worker { syncer: startup.syncer(MONO_LIMIT)?, queue: startup.refresh_queue()? };
-    run(service_fn(async move |event: LambdaEvent<SqsEvent>| worker.work(event).await)).await
+    let syncer = Syncer {
+        accounts: startup.accounts()?,
+        mono: startup.mono(MONO_LIMIT)?,
+        imports: startup.import_queue()?,
+    };
+    let refresher = &Refresher { syncer, queue: startup.refresh_queue()? };
+    run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
+        handler::refresh(refresher, event).await
+    }))
+    .await
 }

@@ -3,9 +3,9 @@
 mod handler;
 
 use lambda_http::{Error, Request, service_fn};
-use mono_sync::api;
-use mono_sync::aws::Timeouts;
-use mono_sync::startup::Startup;
+use mono_sync::aws::sdk::Timeouts;
+use mono_sync::lambda::http_api;
+use mono_sync::lambda::startup::Startup;
 
 use handler::Webhook;
 
@@ -13,5 +13,5 @@ use handler::Webhook;
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::SHORT)?;
     let webhook = &Webhook { secrets: startup.webhook_secret()?, queue: startup.webhook_queue()? };
-    api::serve(service_fn(async move |request: Request| webhook.answer(request).await)).await
+    http_api::serve(service_fn(async move |request: Request| webhook.answer(request).await)).await
 }

@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{ApiVersion, JobReport, Reauthorisation, ReauthoriseError, TransactionsError};
-use crate::account::{
+use crate::domain::account::{
     CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome, SyncStatus,
 };
-use crate::money::MinorUnits;
-use crate::timestamp::Timestamp;
-use crate::transaction::{SyncedPage, TransactionPage};
+use crate::domain::money::MinorUnits;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::transaction::{SyncedPage, TransactionPage};
 
 /// An answer of Mono's. Not to be printed: there may be bank data in it.
 #[derive(Clone)]

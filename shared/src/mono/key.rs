@@ -7,8 +7,8 @@ use aws_sdk_secretsmanager::Client;
 use lambda_http::http::HeaderValue;
 use tokio::sync::Mutex;
 
-use crate::stored_secret::{MAX_AGE, SecretUnavailable, StoredSecret};
-use crate::timestamp::Timestamp;
+use crate::aws::secrets::{MAX_AGE, SecretUnavailable, StoredSecret};
+use crate::domain::timestamp::Timestamp;
 
 /// Signs calls to Mono in (`live_sk_…`, `test_sk_…`). Cannot be printed.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 
 use tracing::{error, info, warn};
 
-use crate::account::CallError;
-use crate::account_id::AccountId;
-use crate::business_day::BusinessDay;
-use crate::spending::{CallKind, CallReason, Naira, Prices};
-use crate::store::{Entry, Ledger};
-use crate::timestamp::Timestamp;
+use crate::aws::store::{Entry, Ledger};
+use crate::domain::account::CallError;
+use crate::domain::account_id::AccountId;
+use crate::domain::business_day::BusinessDay;
+use crate::domain::spending::{CallKind, CallReason, Naira, Prices};
+use crate::domain::timestamp::Timestamp;
 
 /// Counts calls and what they cost.
 #[derive(Clone)]

@@ -18,8 +18,8 @@ use tracing::warn;
 
 use super::answer::Answer;
 use super::base_url::BaseUrl;
-use crate::account::{CallError, ProviderError};
-use crate::aws::{error_chain, tls};
+use crate::aws::sdk::{error_chain, tls};
+use crate::domain::account::{CallError, ProviderError};
 
 /// A connection that takes longer will not open: so it is known that nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use mono_sync::aws::{self, Timeouts};
+use mono_sync::aws::sdk::{self, Timeouts};
 use reqwest::Client;
 use tokio::time::sleep;
 
@@ -96,7 +96,7 @@ impl Emulator {
 /// The SDK's configuration for an emulator at this address; the same HTTP client as the functions'.
 pub fn sdk_config(endpoint: &str, timeouts: Timeouts) -> SdkConfig {
     let credentials = Credentials::new(OPERATOR, OPERATOR, None, None, "local");
-    aws::sdk_config(REGION, Some(endpoint), timeouts)
+    sdk::config(REGION, Some(endpoint), timeouts)
         .into_builder()
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use mono_sync::account::{OrderKey, Rank, ShortHash, TimeSource};
-use mono_sync::import::ImportJob;
-use mono_sync::refresh_job::RefreshJob;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::account::{OrderKey, Rank, ShortHash, TimeSource};
+use mono_sync::domain::import::ImportJob;
+use mono_sync::domain::refresh_job::RefreshJob;
+use mono_sync::domain::timestamp::Timestamp;
 use sandbox::Event;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
-use mono_sync::aws::Timeouts;
+use mono_sync::aws::sdk::Timeouts;
 use sandbox::{Dialect, Sandbox, Settings};
 use tokio::runtime::Runtime;
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
-use mono_sync::aws::Timeouts;
+use mono_sync::aws::sdk::Timeouts;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};

@@ -46,7 +46,7 @@ fn routes_are_those_of_the_template(contract: &Contract) -> Vec<String> {
 }
 
 fn problems_are_those_of_the_code(contract: &Contract) -> Vec<String> {
-    let code = fs::read_to_string(project().join("shared/src/problem.rs")).expect("the code");
+    let code = fs::read_to_string(project().join("shared/src/http/problem.rs")).expect("the code");
     let code = code.split("#[cfg(test)]").next().unwrap_or_default();
     let literals = code.split('"').skip(1).step_by(2);
     let is_code = |text: &&str| {

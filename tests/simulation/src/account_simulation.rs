@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use mono_sync::account::{
+use mono_sync::domain::account::{
     Account, Answer as MonoAnswer, CallError, DataStatus, EventBody, Fact, Lease, LinkCheck,
     LinkState, Priority, ProviderError, RefreshAction, SyncAttempt, SyncData, SyncOutcome, Update,
     Webhook,
 };
-use mono_sync::spending::{CallKind, Naira, Prices};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::spending::{CallKind, Naira, Prices};
+use mono_sync::domain::timestamp::Timestamp;
 
 use crate::behaviour::{Answer, Behaviour, Truth};
 use crate::report::{Hindrance, Report};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use mono_sync::account::{
+use mono_sync::domain::account::{
     CallError, DataStatus, EventBody, Job, JobState, ProviderError, SyncData, SyncOutcome,
     SyncStatus, Update,
 };

@@ -1,8 +1,8 @@
 //! Prints the tables and the plot of ARCHITECTURE.md.
 
 use clap::Parser;
-use mono_sync::account::RefreshRule;
-use mono_sync::spending::{Budget, Naira};
+use mono_sync::domain::account::RefreshRule;
+use mono_sync::domain::spending::{Budget, Naira};
 use simulation::{Case, World, simulate, simulate_stack};
 
 /// Simulates the automatic refresh on a virtual clock: how old the data of accounts gets, and what it

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use mono_sync::account::Attention;
-use mono_sync::spending::CallReason;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::account::Attention;
+use mono_sync::domain::spending::CallReason;
+use mono_sync::domain::timestamp::Timestamp;
 
 use crate::world::World;
 

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use mono_sync::account::{Candidate, Shortlist};
-use mono_sync::spending::Budget;
+use mono_sync::domain::account::{Candidate, Shortlist};
+use mono_sync::domain::spending::Budget;
 
 use crate::account_simulation::AccountSimulation;
 use crate::behaviour::Behaviour;

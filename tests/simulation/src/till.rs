@@ -1,8 +1,8 @@
 //! What all accounts of a stack spend at Mono, from one daily budget.
 
-use mono_sync::business_day::BusinessDay;
-use mono_sync::spending::{Budget, Naira, Prices, Room};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::business_day::BusinessDay;
+use mono_sync::domain::spending::{Budget, Naira, Prices, Room};
+use mono_sync::domain::timestamp::Timestamp;
 
 /// The budget and the bill.
 #[derive(Debug)]

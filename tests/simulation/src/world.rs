@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
-use mono_sync::account::{RefreshPolicy, RefreshRule};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::account::{RefreshPolicy, RefreshRule};
+use mono_sync::domain::timestamp::Timestamp;
 
 /// A world: its time, its misfortunes, and how often it refreshes.
 #[derive(Clone, Debug)]

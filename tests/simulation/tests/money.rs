@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mono_sync::account::{
+use mono_sync::domain::account::{
     Account, Candidate, DataStatus, EventBody, Fact, RefreshPolicy, RefreshRule, Shortlist, Update,
     Webhook,
 };
-use mono_sync::spending::{Budget, Naira};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::spending::{Budget, Naira};
+use mono_sync::domain::timestamp::Timestamp;
 use simulation::{Case, Outcome, Till, World, simulate_stack};
 
 const HOUR: Duration = Duration::from_hours(1);

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mono_sync::spending::Budget;
+use mono_sync::domain::spending::Budget;
 use simulation::{AccountSimulation, Behaviour, Network, Report, Till, World};
 
 /// The paid calls of each of some accounts in ten days.

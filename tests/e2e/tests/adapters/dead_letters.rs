@@ -4,12 +4,12 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::Message;
 use e2e::proxy::Failure;
 use e2e::shared_stack::local;
-use mono_sync::batch::{Batch, Verdict};
-use mono_sync::invocation::Invocation;
-use mono_sync::queue::{DeadLetterQueue, WebhookQueue};
-use mono_sync::secret::{UnverifiedBody, WebhookSecrets};
-use mono_sync::timestamp::Timestamp;
-use mono_sync::webhook_body::WebhookBody;
+use mono_sync::aws::queues::{DeadLetterQueue, WebhookQueue};
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::webhook::body::WebhookBody;
+use mono_sync::domain::webhook::secret::{UnverifiedBody, WebhookSecrets};
+use mono_sync::lambda::invocation::Invocation;
+use mono_sync::lambda::sqs_batch::{Batch, Verdict};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use e2e::proxy::Failure;
-use mono_sync::account::{
+use mono_sync::aws::store::{self, AccountStore, StoreError};
+use mono_sync::domain::account::{
     Account, CallError, Lease, ProviderError, SyncAttempt, SyncData, SyncOutcome, SyncRefusal,
 };
-use mono_sync::account_id::AccountId;
-use mono_sync::caller::Caller;
-use mono_sync::store::{AccountStore, LeaseResult, StoreError, Stored};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::caller::Caller;
+use mono_sync::domain::timestamp::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::records::{account_id, balance, store, update};
@@ -17,23 +17,19 @@ use crate::{fail, proxy};
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// A record that is leased, and the lease.
-type Leased = (Stored, Lease);
+type Leased = store::Leased<Lease>;
 
 async fn begin(store: &AccountStore, id: &AccountId) -> Result<Leased, SyncRefusal> {
     let now = Timestamp::now();
-    match store.begin_sync(id, &Caller::Trusted, None, now, now + LEASE).await.unwrap() {
-        LeaseResult::Leased(stored, lease) => Ok((*stored, lease)),
-        LeaseResult::Refused(_, refusal) => Err(refusal),
-        LeaseResult::NotVisible => panic!("a trusted caller sees every account"),
-    }
+    let begun = store.begin_sync(id, &Caller::Trusted, now, now + LEASE).await.unwrap();
+    begun.map_err(|(_, refusal)| refusal)
 }
 
 async fn end(store: &AccountStore, leased: Leased, attempt: &SyncAttempt) -> Option<Account> {
-    store.end_sync(leased.0, leased.1, attempt).await.unwrap()
+    store.end_sync(leased, attempt).await.unwrap()
 }
 
-fn attempt((_, lease): &Leased, outcome: SyncOutcome) -> SyncAttempt {
+fn attempt(Leased { lease, .. }: &Leased, outcome: SyncOutcome) -> SyncAttempt {
     let started_at = lease.started_at;
     let (ended_at, data) = (Timestamp::now(), SyncData::Transactions);
     SyncAttempt { started_at, ended_at, data, incomplete_allowed: false, outcome }
@@ -117,7 +113,7 @@ async fn a_lease_whose_write_was_answered_with_a_failure_is_no_lease() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let now = Timestamp::now();
-    let failed = store.begin_sync(&id, &Caller::Trusted, None, now, now + LEASE).await;
+    let failed = store.begin_sync(&id, &Caller::Trusted, now, now + LEASE).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))));
     assert!(begin(&store, &id).await.is_ok());
 }
@@ -155,6 +151,6 @@ async fn who_ends_late_leaves_the_lease_of_the_next_alone() {
     let second = begin(&store, &id).await.unwrap();
     end(&store, first, &not_begun).await;
     let stored = store.get(&id).await.unwrap().unwrap();
-    assert_eq!(stored.account.lease, Some(second.1));
+    assert_eq!(stored.account.lease, Some(second.lease));
     assert!(stored.account.cooldown_until.is_some());
 }

@@ -1,7 +1,7 @@
 use e2e::proxy::Failure;
-use mono_sync::business_day::BusinessDay;
-use mono_sync::spending::{Budget, Budgets, CallKind, CallReason, Naira, Purse};
-use mono_sync::store::{Entry, Ledger};
+use mono_sync::aws::store::{Entry, Ledger};
+use mono_sync::domain::business_day::BusinessDay;
+use mono_sync::domain::spending::{Budget, Budgets, CallKind, CallReason, Naira, Purse};
 use tokio::task::JoinSet;
 
 use crate::records::{client, create_table};

@@ -5,17 +5,19 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use e2e::emulator::free_port;
 use e2e::shared_stack::local;
-use mono_sync::account::{CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome};
-use mono_sync::account_id::AccountId;
-use mono_sync::business_day::BusinessDay;
+use mono_sync::aws::store::Ledger;
+use mono_sync::domain::account::{
+    CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome,
+};
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::business_day::BusinessDay;
+use mono_sync::domain::spending::{Budget, Budgets, CallReason, Prices, Purse};
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::transaction::TransactionPage;
 use mono_sync::mono::{
     ApiVersion, JobReport, KeyCache, Meter, Mono, Part, Reauthorisation, ReauthorisationRequest,
     SyncRequest, TransactionsError,
 };
-use mono_sync::spending::{Budget, Budgets, CallReason, Prices, Purse};
-use mono_sync::store::Ledger;
-use mono_sync::timestamp::Timestamp;
-use mono_sync::transaction::TransactionPage;
 use sandbox::{Fault, History, Link, Pace, Plan, ReauthSignal, Refresh, Sandbox, Settings};
 use serde_json::json;
 use tokio::net::TcpListener;

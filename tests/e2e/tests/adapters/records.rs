@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::types::{
 };
 use e2e::proxy::Failure;
 use e2e::shared_stack::{aside, local};
-use mono_sync::account::{Fact, RefreshPolicy, RefreshRule, Step};
-use mono_sync::account_id::AccountId;
-use mono_sync::event::{self, Interpretation};
-use mono_sync::money::MinorUnits;
-use mono_sync::store::{AccountStore, StoreError};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::aws::store::{AccountStore, StoreError};
+use mono_sync::domain::account::{Fact, RefreshPolicy, RefreshRule, Step};
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::money::MinorUnits;
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::webhook::event::{self, Interpretation};
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use e2e::proxy::Failure;
-use mono_sync::account::{Account, RefreshPolicy, RefreshRule, Status};
-use mono_sync::account_id::AccountId;
-use mono_sync::breaker::Breaker;
-use mono_sync::store::{AccountStore, Claim, SEGMENTS, Stored};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::aws::store::{AccountStore, Claim, SEGMENTS, Stored};
+use mono_sync::domain::account::{Account, RefreshPolicy, RefreshRule, Status};
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::circuit_breaker::Breaker;
+use mono_sync::domain::timestamp::Timestamp;
 
 use crate::records::{POLICY, client, create_table, update};
 use crate::{fail, proxy};

@@ -3,9 +3,9 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use e2e::proxy::Failure;
 use e2e::shared_stack::local;
-use mono_sync::secret::UnverifiedBody;
-use mono_sync::secret_cache::{SecretCache, VerificationError};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::aws::webhook_secrets::{SecretCache, VerificationError};
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::webhook::secret::UnverifiedBody;
 
 use crate::{fail, proxy, unique};
 

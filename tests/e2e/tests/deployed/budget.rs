@@ -10,7 +10,7 @@ use e2e::emulator::Emulator;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{World, aside, local, start_mono};
 use e2e::stack::Stack;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::timestamp::Timestamp;
 use reqwest::Method;
 use sandbox::{Dialect, Fault, History, Kind, Link, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ impl Case {
 
 /// The key of today's item, with what was spent.
 fn today() -> String {
-    let today = mono_sync::business_day::BusinessDay::of(Timestamp::now());
+    let today = mono_sync::domain::business_day::BusinessDay::of(Timestamp::now());
     format!("#spending#{today}")
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use e2e::samples::LOCAL_SECRET;
 use e2e::shared_stack::stack;
-use mono_sync::account::{Account, RefreshPolicy, RefreshRule};
-use mono_sync::account_id::AccountId;
-use mono_sync::event::{self, Interpretation};
-use mono_sync::store::AccountStore;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::aws::store::AccountStore;
+use mono_sync::domain::account::{Account, RefreshPolicy, RefreshRule};
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::webhook::event::{self, Interpretation};
 use sandbox::{Attempt, Dialect};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! From Mono's call to the record that the API shows.
 
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::timestamp::Timestamp;
 use sandbox::{Dialect, Kind, Link, Network, NetworkFate, Order, Refresh};
 use serde_json::json;
 

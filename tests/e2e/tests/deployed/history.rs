@@ -3,7 +3,7 @@
 use e2e::proxy::Failure;
 use e2e::samples;
 use e2e::shared_stack::{local, stack};
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::timestamp::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 

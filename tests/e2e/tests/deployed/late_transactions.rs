@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::shared_stack::world;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::timestamp::Timestamp;
 use sandbox::{Dialect, Fault, History, Kind, Link, Transaction};
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ async fn no_range_ends_after_today_or_is_longer_than_a_year() {
     case.until_as_at_mono().await;
     case.told(Duration::ZERO, &[]).await;
     case.until_as_at_mono().await;
-    let today = mono_sync::business_day::BusinessDay::of(Timestamp::now());
+    let today = mono_sync::domain::business_day::BusinessDay::of(Timestamp::now());
     let (first, last) = ((today - 364).for_mono(), today.for_mono());
     let ranges = case.ranges();
     assert!(ranges.contains(&(first, last.clone())), "the whole window: {ranges:?}");

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::shared_stack::World;
-use mono_sync::account::OrderKey;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::account::OrderKey;
+use mono_sync::domain::timestamp::Timestamp;
 
 use super::{Item, item};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::timestamp::Timestamp;
 use reqwest::{Method, RequestBuilder};
 use sandbox::{Dialect, Fault, Kind, Link, Refresh};
 use serde_json::{Value, json};

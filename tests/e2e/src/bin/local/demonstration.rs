@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::emulator::REGION;
 use e2e::samples::LOCAL_SECRET;
-use mono_sync::timestamp::Timestamp;
+use mono_sync::domain::timestamp::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};

@@ -1,0 +1,8 @@
+//! The use cases.
+
+pub mod import;
+pub mod ingest;
+pub mod reauthorise;
+pub mod refresh;
+pub mod refresh_planner;
+pub mod sync;

@@ -1,0 +1,184 @@
+//! Applies the webhooks of a batch: reads each event by itself and all records at once, computes what changes, writes
+//! the histories, requests the imports, and then writes the records.
+//!
+//! Histories and imports come before the records. After a crash in between, the batch is delivered again and writes
+//! the same entries, and an import that is not due any more ends at once.
+
+mod account_batch;
+mod summary;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use tracing::error;
+
+pub use summary::Summary;
+
+use crate::aws::queues::{self, DeadLetterQueue, ImportQueue, SendError};
+use crate::aws::store::{AccountStore, EventStore, StoreError, Stored};
+use crate::domain::account::Step;
+use crate::domain::account_id::AccountId;
+use crate::domain::webhook::event::{self, Event, Interpretation};
+use crate::lambda::invocation::Invocation;
+use crate::lambda::sqs_batch::{Batch, MissingMessageId, Verdict, Work};
+use account_batch::{AccountBatch, facts};
+
+/// Applies webhooks to account records.
+pub struct Ingest {
+    pub accounts: AccountStore,
+    /// `None` if no histories are kept.
+    pub events: Option<EventStore>,
+    pub imports: ImportQueue,
+    pub dead_letters: DeadLetterQueue,
+}
+
+/// Why the events of an account have to be delivered again.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the import cannot be requested: {0}")]
+    Import(#[from] SendError),
+}
+
+type Batches = HashMap<AccountId, Result<AccountBatch, Failure>>;
+
+impl Ingest {
+    /// Processes a batch. Returns the messages that SQS has to deliver again, and a summary for the log.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingMessageId`]: nothing was done, and the whole batch is delivered again.
+    pub async fn ingest(
+        &self,
+        event: SqsEvent,
+        invocation: Invocation,
+    ) -> Result<(SqsBatchResponse, Summary), MissingMessageId> {
+        let log = RefCell::new(Summary::default());
+        let mut batch = Batch::sort(event, invocation, |message| self.read(message, &log))?;
+        if let Some(records) = batch.prepare(self.accounts.get_all(batch.account_ids())).await {
+            self.apply_all(&mut batch, &records, &log).await;
+        }
+        batch.put_rejected_aside(&self.dead_letters).await;
+        Ok((batch.into_response(), log.into_inner()))
+    }
+
+    fn read(&self, message: &SqsMessage, log: &RefCell<Summary>) -> Verdict<Event> {
+        let Some(received_at) = queues::received_at(message) else {
+            let reason = "the message does not say when the webhook was received".to_owned();
+            return Verdict::Reject { event_id: None, reason };
+        };
+        match event::read(message.body.as_deref().unwrap_or_default(), received_at) {
+            Ok(event) => {
+                let is_kept = matches!(event.interpretation, Interpretation::Fact(..))
+                    || self.events.is_some();
+                if let Some(account_id) = event.account_id().cloned().filter(|_| is_kept) {
+                    return Verdict::Work(account_id, event);
+                }
+                log.borrow_mut().ignored(&event, false);
+                Verdict::Done
+            }
+            Err(unprocessable) => Verdict::Reject {
+                event_id: unprocessable.event_id().map(str::to_owned),
+                reason: unprocessable.to_string(),
+            },
+        }
+    }
+
+    async fn apply_all(
+        &self,
+        batch: &mut Batch<Event>,
+        records: &HashMap<AccountId, Result<Option<Stored>, StoreError>>,
+        log: &RefCell<Summary>,
+    ) {
+        let account_batch = |id: &AccountId, work: &[Work<Event>]| {
+            let record = records.get(id).cloned().unwrap_or(Ok(None))?;
+            Ok(AccountBatch::new(id, record, work))
+        };
+        let batches = batch.preview(|id, work| (id.clone(), account_batch(id, work)));
+        let write_ahead = Box::pin(self.write_ahead(batches.into_iter().collect()));
+        let Some(batches) = batch.prepare(write_ahead).await else {
+            return;
+        };
+        batch
+            .work(async |id, work| {
+                let is_known = matches!(records.get(id), Some(Ok(Some(_))));
+                log.borrow_mut().ignored_of(work, is_known);
+                let applied = match batches.get(id) {
+                    Some(Ok(batch)) if batch.is_of(work) => self.apply(id, batch, work).await,
+                    Some(Err(failure)) => Err(failure.clone()),
+                    // One of the events panicked, and each is processed alone.
+                    _ => {
+                        let alone = [(id.clone(), account_batch(id, work))];
+                        let mut alone = self.write_ahead(alone.into()).await;
+                        match alone.remove(id) {
+                            Some(Ok(batch)) => self.apply(id, &batch, work).await,
+                            Some(Err(failure)) => Err(failure),
+                            None => Ok(Vec::new()),
+                        }
+                    }
+                };
+                match applied {
+                    Ok(steps) => log.borrow_mut().applied(work, &steps),
+                    // Events that say nothing are not worth another delivery.
+                    Err(_) if facts(work).is_empty() => {}
+                    Err(failure) => return Err(failure),
+                }
+                Ok(())
+            })
+            .await;
+    }
+
+    /// Writes the histories and requests the imports of all accounts, a request for each. What fails is noted with its
+    /// account.
+    async fn write_ahead(&self, mut batches: Batches) -> Batches {
+        let previews = || batches.iter().filter_map(|(id, batch)| Some((id, batch.as_ref().ok()?)));
+        let entries = previews()
+            .flat_map(|(id, batch)| batch.entries.iter().map(|entry| (id.clone(), entry.clone())));
+        let entries: Vec<_> = entries.collect();
+        let imports: Vec<_> = previews().filter_map(|(_, batch)| batch.import.clone()).collect();
+        let write = async {
+            match &self.events {
+                Some(events) => events.write(entries).await,
+                None => HashMap::new(),
+            }
+        };
+        let (unwritten, unsent) =
+            tokio::join!(write, self.imports.send(&imports, ImportQueue::DELAY));
+        batches.extend(unwritten.into_iter().map(|(id, error)| (id, Err(error.into()))));
+        batches.extend(unsent.into_iter().map(|(id, error)| (id, Err(error.into()))));
+        batches
+    }
+
+    async fn apply(
+        &self,
+        id: &AccountId,
+        batch: &AccountBatch,
+        work: &[Work<Event>],
+    ) -> Result<Vec<Step>, Failure> {
+        let (record, steps) = (batch.record.clone(), batch.steps.clone());
+        let steps = self.accounts.apply_steps(id, record, steps, &facts(work)).await?;
+        if steps != batch.steps {
+            self.correct_history(id, batch, work, &steps).await;
+        }
+        Ok(steps)
+    }
+
+    /// Replaces the entries that a concurrent writer made untrue.
+    async fn correct_history(
+        &self,
+        id: &AccountId,
+        batch: &AccountBatch,
+        work: &[Work<Event>],
+        steps: &[Step],
+    ) {
+        let Some(events) = &self.events else {
+            return;
+        };
+        let entries = batch.entries_of(work, steps);
+        if let Err(error) = events.correct(id, &batch.stale(&entries), &entries).await {
+            error!(account_id = %id, %error, "history could not be corrected after a conflict");
+        }
+    }
+}

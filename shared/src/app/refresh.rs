@@ -1,0 +1,248 @@
+//! One planned refresh: syncs the account, polls a job, checks the link or queues an import, whichever is still wanted.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::app::sync::{LEASE_MARGIN, RECORDING_TIME, SyncError, Syncer, begin_by, in_time};
+use crate::aws::queues::{ImportQueue, JobQueue};
+use crate::aws::store::{RefreshStart, StoreError};
+use crate::domain::account::{Answer, CallError, Fact, RefreshAction, SyncOutcome};
+use crate::domain::account_id::AccountId;
+use crate::domain::circuit_breaker::{Admission, Breaker};
+use crate::domain::import::ImportJob;
+use crate::domain::refresh_job::RefreshJob;
+use crate::domain::spending::CallReason;
+use crate::domain::timestamp::Timestamp;
+use crate::lambda::invocation::Invocation;
+use crate::lambda::sqs_batch::Delivery;
+use crate::mono::{Session, SyncRequest};
+use crate::random;
+
+/// Does what was planned, unless refreshing is paused.
+pub struct Refresher {
+    pub syncer: Syncer,
+    pub queue: JobQueue,
+}
+
+/// What came of a refresh that was planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Mono was asked to sync, if there was budget for it.
+    Synced(SyncOutcome),
+    /// Mono was asked for a job. What the sync it is of came to; `None` if it is not over, or Mono
+    /// does not say.
+    Followed(Option<SyncOutcome>),
+    /// Mono was asked whether the account is still linked.
+    Checked,
+    /// Mono was asked for a job or a link, and could not be. It is left to the next plan.
+    Unanswered(CallError),
+    /// An import that was deferred is queued again.
+    ImportQueued,
+    /// The account is up to date, or gone.
+    UpToDate,
+    /// Refreshing is paused, and the account is left to the next plan.
+    Paused,
+}
+
+impl Refreshed {
+    /// Why Mono taught nothing, if it was asked in vain.
+    pub const fn trouble(&self) -> Option<&CallError> {
+        match self {
+            Self::Synced(SyncOutcome::NoResult(call_error)) | Self::Unanswered(call_error) => {
+                Some(call_error)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether Mono has answered what it charges for.
+    pub const fn is_answered(&self) -> bool {
+        match self {
+            Self::Synced(outcome) => !matches!(outcome, SyncOutcome::NoResult(_)),
+            Self::Checked => true,
+            Self::Followed(_)
+            | Self::Unanswered(_)
+            | Self::ImportQueued
+            | Self::UpToDate
+            | Self::Paused => false,
+        }
+    }
+}
+
+/// Why a message is delivered again. No sync was begun at Mono.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("refreshing is paused until {0}")]
+    Paused(Timestamp),
+}
+
+/// How long refreshing pauses after a 429 without `Retry-After`.
+const PAUSE: Duration = Duration::from_mins(1);
+/// The longest such pause, whatever `Retry-After` says.
+const LONGEST_PAUSE: Duration = Duration::from_mins(3);
+/// Messages that waited for the end of a pause are spread over this time.
+const SPREAD: Duration = Duration::from_secs(10);
+/// After this many deliveries SQS moves a message to the dead-letter queue.
+const LAST_TIME: u32 = 5;
+/// How long a poll of a job may take, which nobody waits for.
+const POLL_TIME: Duration = Duration::from_secs(20);
+
+impl Refresher {
+    /// Does one job.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError`]: the message has to be delivered again.
+    pub async fn refresh(
+        &self,
+        delivery: &Delivery<RefreshJob>,
+        invocation: &Invocation,
+    ) -> Result<Refreshed, RefreshError> {
+        let (admission, breaker) = self.admission().await?;
+        if let Admission::PausedUntil(until) = admission {
+            return self.put_off(delivery, until).await;
+        }
+        let is_probe = admission == Admission::Probe;
+        let refreshed = self.run(&delivery.job, invocation).await?;
+        self.record_result(&refreshed, breaker, is_probe).await;
+        Ok(refreshed)
+    }
+
+    async fn run(
+        &self,
+        RefreshJob { account_id: id, planned_at }: &RefreshJob,
+        invocation: &Invocation,
+    ) -> Result<Refreshed, SyncError> {
+        let Syncer { accounts, mono, imports } = &self.syncer;
+        let (now, begin_by) = (Timestamp::now(), begin_by(invocation));
+        let by = invocation.deadline - RECORDING_TIME;
+        let mono = in_time(begin_by, mono.session(now)).await?;
+        let lease_until = invocation.ends_at + LEASE_MARGIN;
+        let start = accounts.begin_refresh(id, *planned_at, now, lease_until);
+        match in_time(begin_by, start).await? {
+            RefreshStart::Sync(leased, reason) => {
+                let data = leased.stored.account.data_to_sync(now);
+                let request = SyncRequest { data, allow_incomplete_statement: false };
+                let (outcome, _) =
+                    self.syncer.run(*leased, request, reason, &mono, invocation).await?;
+                Ok(Refreshed::Synced(outcome))
+            }
+            RefreshStart::Other(account, RefreshAction::Job { id: job_id }) => {
+                let at = account.followed_since().unwrap_or(*planned_at);
+                self.poll_job(id, job_id, at, &mono, by).await
+            }
+            RefreshStart::Other(_, RefreshAction::Link { ending }) => {
+                let reason = CallReason::LinkCheck;
+                Ok(match self.syncer.check_link(id, ending, &mono, by, reason).await? {
+                    Ok(_) => Refreshed::Checked,
+                    Err(error) => Refreshed::Unanswered(error),
+                })
+            }
+            RefreshStart::Other(_, RefreshAction::Import(pull)) => {
+                let job = ImportJob::new(id.clone(), pull);
+                let failed = imports.send(&[job], ImportQueue::DELAY).await;
+                match failed.into_values().next() {
+                    None => Ok(Refreshed::ImportQueued),
+                    Some(error) => Err(error.into()),
+                }
+            }
+            RefreshStart::Other(_, RefreshAction::Sync(_)) | RefreshStart::Nothing => {
+                Ok(Refreshed::UpToDate)
+            }
+        }
+    }
+
+    /// Asks Mono how a job has ended, and applies what that says of the account.
+    async fn poll_job(
+        &self,
+        id: &AccountId,
+        job_id: String,
+        at: Timestamp,
+        mono: &Session<'_>,
+        by: Instant,
+    ) -> Result<Refreshed, SyncError> {
+        let poll_by = by.min(Instant::now() + POLL_TIME);
+        let report = match mono.job(id, &job_id, CallReason::Scheduled, poll_by).await {
+            Ok(report) => report,
+            Err(error) => return Ok(Refreshed::Unanswered(error)),
+        };
+        let outcome = report.and_then(|report| report.outcome(job_id));
+        if let Some(outcome) = &outcome {
+            let accounts = &self.syncer.accounts;
+            let fact = Fact::Answer(Answer { at, outcome: outcome.clone() });
+            if let Some(seen) = in_time(by, accounts.get(id)).await? {
+                self.syncer.request_import(&seen.account, &fact, None).await;
+                let by = by + RECORDING_TIME;
+                in_time(by, accounts.apply(id, Some(seen), &[&fact])).await?;
+            }
+        }
+        Ok(Refreshed::Followed(outcome))
+    }
+
+    /// Asks the breaker. If several workers could probe, one of them gets the probe.
+    async fn admission(&self) -> Result<(Admission, Breaker), StoreError> {
+        let accounts = &self.syncer.accounts;
+        let (now, breaker) = (Timestamp::now(), accounts.breaker().await?);
+        let admission = breaker.admit(now);
+        let claimed = breaker.claimed(now);
+        if admission == Admission::Probe && !accounts.swap_breaker(breaker, claimed).await? {
+            return Ok((claimed.admit(now), breaker));
+        }
+        Ok((admission, breaker))
+    }
+
+    /// Has the message come again when Mono may be asked, unless it would end among the dead letters: then its account
+    /// is left to the next plan.
+    async fn put_off(
+        &self,
+        delivery: &Delivery<RefreshJob>,
+        until: Timestamp,
+    ) -> Result<Refreshed, RefreshError> {
+        let RefreshJob { account_id, planned_at } = &delivery.job;
+        if delivery.times >= LAST_TIME {
+            self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+            return Ok(Refreshed::Paused);
+        }
+        let wait = until.since(Timestamp::now()) + random::jittered(SPREAD);
+        if let Err(error) = self.queue.postpone(&delivery.receipt_handle, wait).await {
+            warn!(%account_id, %error, "visibility timeout could not be changed");
+        }
+        Err(RefreshError::Paused(until))
+    }
+
+    /// What Mono's answer means for all accounts.
+    async fn record_result(&self, refreshed: &Refreshed, seen: Breaker, is_probe: bool) {
+        let now = Timestamp::now();
+        let accounts = &self.syncer.accounts;
+        let heeded = match refreshed.trouble() {
+            Some(CallError::RateLimited { retry_after }) => {
+                let until = now + retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+                accounts.change_breaker(|breaker| breaker.after_wish(until)).await
+            }
+            Some(call_error) if call_error.may_affect_all_accounts() => {
+                let failed = |breaker: Breaker| {
+                    if is_probe {
+                        breaker.after_failed_probe(now)
+                    } else {
+                        breaker.after_failure(now)
+                    }
+                };
+                accounts.change_breaker(failed).await
+            }
+            _ if refreshed.is_answered() && (is_probe || seen.failures > 0) => {
+                accounts.change_breaker(Breaker::after_success).await
+            }
+            _ if is_probe => accounts.change_breaker(Breaker::unclaimed).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = heeded {
+            error!(%error, "circuit breaker could not be updated");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The hourly plan: scan, choose what the day's budget pays for, mark it, queue it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::aws::queues::{Job, JobQueue};
+use crate::aws::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
+use crate::domain::account::{Candidate, RefreshAction, Shortlist};
+use crate::domain::business_day::BusinessDay;
+use crate::domain::refresh_job::RefreshJob;
+use crate::domain::spending::{CallReason, Naira, Prices, Purse};
+use crate::domain::timestamp::Timestamp;
+use crate::lambda::invocation::Invocation;
+use futures_util::stream::{self, StreamExt};
+use serde::Serialize;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+/// What the function is wired to.
+pub struct Planner {
+    pub accounts: AccountStore,
+    pub ledger: Ledger,
+    pub prices: Prices,
+    pub queue: JobQueue,
+}
+
+/// What a run came to: one line in the log, and the answer to whoever invoked it.
+#[derive(Clone, Copy, Default, Serialize)]
+pub struct Plan {
+    scanned: u64,
+    scheduled: u64,
+    weak_evidence: u64,
+    job_follow_up: u64,
+    link_check: u64,
+    import: u64,
+    /// Due, and left to a later run: what is left of the budget may not do for them, or Mono is left alone.
+    left_out: u64,
+    /// Written by others in the meantime, and left to the next run.
+    changed: u64,
+    /// Segments that there was no time for: the next run begins with them.
+    unreached: usize,
+    /// Parts of the plan that failed.
+    pub failed: u64,
+}
+
+/// How many segments are scanned at once.
+const CONCURRENCY: usize = 4;
+/// How many accounts are queued in one request.
+const BATCH: usize = 10;
+/// How many accounts are to begin within a second, as long as SQS can hold them back.
+const RATE: u64 = 10;
+/// The longest that SQS holds a message back.
+const LONGEST_DELAY: u64 = 900;
+/// The most accounts of a run: those that begin at this rate until the next one.
+const MOST: usize = 36_000;
+/// The most while Mono fails alike for all: one account, so that it is tried at all.
+const PROBES: usize = 1;
+/// Without as much time left no further page is begun: it is needed to queue what was found.
+const QUEUEING_TIME: Duration = Duration::from_mins(4);
+
+/// An account as it was seen, and when.
+struct Seen {
+    claim: Claim,
+    at: Timestamp,
+}
+
+/// A run under way.
+struct Run<'a> {
+    planner: &'a Planner,
+    scan_until: Instant,
+    plan: RefCell<Plan>,
+    found: RefCell<Shortlist<Seen>>,
+    /// Refreshing is paused, since Mono fails for all accounts. This run queues only probes.
+    is_paused: bool,
+    /// How many accounts were queued so far.
+    queued: Cell<u64>,
+}
+
+impl Planner {
+    /// Goes through the table once, or through as much of it as there is time for.
+    pub async fn plan(&self, invocation: &Invocation) -> Result<Plan, StoreError> {
+        let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
+        let left = invocation.deadline - Instant::now();
+        let is_paused = breaker.pause.is_some();
+        let run = Run {
+            planner: self,
+            scan_until: invocation.deadline - QUEUEING_TIME.min(left / 2),
+            plan: RefCell::default(),
+            found: RefCell::new(Shortlist::new(if is_paused { PROBES } else { MOST })),
+            is_paused,
+            queued: Cell::new(0),
+        };
+        let unreached = run.segments(first_segment).await;
+        // In the order of this run: what it has not reached the next one reaches first.
+        let order = (0..SEGMENTS).map(|number| (first_segment + number) % SEGMENTS);
+        if let Some(next) = order.clone().find(|segment| unreached.contains(segment)) {
+            self.accounts.begin_next_with(next).await?;
+        }
+        let found = run.found.replace(Shortlist::new(0));
+        let (seen, rest) = (found.seen(), self.rest().await?);
+        let (chosen, is_short) = found.choose(rest, &self.prices);
+        let left_out = (seen - chosen.len()) as u64;
+        if is_short && rest.is_some_and(|rest| rest < self.prices.realtime) {
+            let code = "BUDGET_EXHAUSTED";
+            warn!(code, left_out, "daily budget is too small for all due accounts");
+        }
+        run.plan.borrow_mut().left_out = left_out;
+        for candidates in chosen.chunks(BATCH) {
+            run.queue(candidates).await;
+        }
+        let plan = Plan { unreached: unreached.len(), ..run.plan.into_inner() };
+        if plan.unreached > 0 {
+            let (code, unreached) = ("PLAN_INCOMPLETE", plan.unreached);
+            warn!(code, unreached, "the time was up before all segments were scanned");
+        }
+        Ok(plan)
+    }
+
+    /// What is left of today's budget; `None` is no bound.
+    async fn rest(&self) -> Result<Option<Naira>, StoreError> {
+        let budget = self.ledger.budgets().automatic;
+        if budget.0.is_none() {
+            return Ok(None);
+        }
+        let today = BusinessDay::of(Timestamp::now());
+        let spent = self.ledger.spent(today, Purse::Automatic).await?;
+        Ok(budget.rest(spent))
+    }
+}
+
+impl Run<'_> {
+    /// Answers with the segments that were not gone through to their end.
+    async fn segments(&self, first: u32) -> BTreeSet<u32> {
+        let order = (0..SEGMENTS).map(|number| (first + number) % SEGMENTS);
+        stream::iter(order)
+            .map(async |segment| {
+                let reached = self.segment(segment).await.unwrap_or_else(|error| {
+                    self.plan.borrow_mut().failed += 1;
+                    error!(segment, %error, "a segment cannot be scanned");
+                    false
+                });
+                (!reached).then_some(segment)
+            })
+            .buffered(CONCURRENCY)
+            .filter_map(async |unreached| unreached)
+            .collect()
+            .await
+    }
+
+    /// Whether it was gone through to its end.
+    async fn segment(&self, segment: u32) -> Result<bool, StoreError> {
+        let policy = self.planner.accounts.policy();
+        let mut position = None;
+        while Instant::now() < self.scan_until {
+            // Of each page anew: an account that a worker attempts while the run goes on was attempted
+            // before it is planned, not after.
+            let at = Timestamp::now();
+            let page = self.planner.accounts.scan(segment, position, at).await?;
+            self.plan.borrow_mut().scanned += page.scanned;
+            self.found.borrow_mut().extend(page.accounts.iter().filter_map(|stored| {
+                let want = stored.account.plan(at, policy)?;
+                if self.is_paused && !is_probe(&want) {
+                    return None;
+                }
+                let priority = stored.account.priority(&want);
+                Some(Candidate { priority, want, account: Seen { claim: stored.into(), at } })
+            }));
+            position = match page.next {
+                None => return Ok(true),
+                more => more,
+            };
+        }
+        Ok(false)
+    }
+
+    /// Marks first, so that nobody queues them too; what then cannot be queued is unmarked.
+    async fn queue(&self, candidates: &[Candidate<Seen>]) {
+        let marked = stream::iter(candidates)
+            .map(async |candidate| self.mark(candidate).await.then_some(candidate))
+            .buffer_unordered(BATCH)
+            .filter_map(async |marked| marked)
+            .collect::<Vec<_>>()
+            .await;
+        let jobs: Vec<_> = marked.iter().map(|candidate| self.job(&candidate.account)).collect();
+        let failed = self.planner.queue.send(&jobs).await;
+        for Candidate { want, account, .. } in marked {
+            let id = &account.claim.account_id;
+            let Some(error) = failed.get(id) else {
+                self.plan.borrow_mut().count(want);
+                continue;
+            };
+            error!(account_id = %id, %error, "an account is due and not queued");
+            self.plan.borrow_mut().failed += 1;
+            if let Err(error) = self.planner.accounts.unmark_queued(id, account.at).await {
+                error!(account_id = %id, %error, "it is queued after another interval");
+            }
+        }
+    }
+
+    async fn mark(&self, Candidate { want, account, .. }: &Candidate<Seen>) -> bool {
+        let queued_at = Some(account.at).filter(|_| want.is_marked());
+        match self.planner.accounts.mark_queued(&account.claim, queued_at).await {
+            Ok(true) => true,
+            Ok(false) => {
+                self.plan.borrow_mut().changed += 1;
+                false
+            }
+            Err(error) => {
+                let account_id = &account.claim.account_id;
+                error!(%account_id, %error, "an account is due and not marked");
+                self.plan.borrow_mut().failed += 1;
+                false
+            }
+        }
+    }
+
+    /// Those of a run are spread over the quarter of an hour that SQS can hold a message back.
+    fn job(&self, Seen { claim, at }: &Seen) -> Job {
+        let number = self.queued.replace(self.queued.get() + 1);
+        let account_id = claim.account_id.clone();
+        let body = RefreshJob { account_id: account_id.clone(), planned_at: *at }.to_body();
+        let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
+        Job { account_id, body, delay }
+    }
+}
+
+/// A probe has to be a call that Mono charges.
+const fn is_probe(want: &RefreshAction) -> bool {
+    matches!(want, RefreshAction::Sync(_) | RefreshAction::Link { .. })
+}
+
+impl Plan {
+    fn count(&mut self, want: &RefreshAction) {
+        *match want {
+            RefreshAction::Sync(CallReason::WeakEvidence) => &mut self.weak_evidence,
+            RefreshAction::Sync(_) => &mut self.scheduled,
+            RefreshAction::Job { .. } => &mut self.job_follow_up,
+            RefreshAction::Link { .. } => &mut self.link_check,
+            RefreshAction::Import(_) => &mut self.import,
+        } += 1;
+    }
+}

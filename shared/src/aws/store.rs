@@ -1,0 +1,311 @@
+//! Account records in DynamoDB, and the one door through which they change.
+//!
+//! A record is one item, replaced whole on the condition that its `version` is still the one that
+//! was read. Reads are eventually consistent at first, at half the price: what is stale is found
+//! out by the condition, and what changes nothing on a stale record changes nothing on the newest.
+
+mod attention;
+mod batch_write;
+mod events;
+mod item;
+mod leases;
+mod ledger;
+mod refresh;
+#[cfg(test)]
+mod tests;
+mod transactions;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use tokio::time::sleep;
+
+pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
+pub use events::EventStore;
+pub use item::{CorruptItem, Stored};
+pub use leases::{LeaseResult, Leased, RefreshStart};
+pub use ledger::{Entry, Ledger};
+pub use refresh::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
+pub use transactions::{Selection, TransactionStore};
+
+use crate::aws::sdk::error_chain;
+use crate::domain::account::{Account, Fact, RefreshPolicy, Step};
+use crate::domain::account_id::AccountId;
+use crate::random;
+use item::{ACCOUNT_ID, Item, VERSION};
+
+/// The table of account records.
+#[derive(Clone)]
+pub struct AccountStore {
+    client: Client,
+    table: String,
+    policy: RefreshPolicy,
+}
+
+/// A record could not be read or written. Nothing is lost as long as the facts are kept.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB refused, or could not be reached.
+    #[error("DynamoDB does not answer: {0}")]
+    Unavailable(String),
+    /// DynamoDB left the key unprocessed, however often it was asked.
+    #[error("DynamoDB left the record unread")]
+    Unprocessed,
+    /// DynamoDB still left rows unprocessed at the deadline.
+    #[error("DynamoDB left rows unwritten")]
+    Unwritten,
+    /// Others wrote the record each time it was about to be written.
+    #[error("the record was changed by others {MOST_CONFLICTS} times in a row")]
+    Contended,
+    /// What is stored is no record of this system.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptItem),
+}
+
+/// What to do with a record.
+enum Change {
+    Keep,
+    Put(Box<Account>),
+    Remove,
+}
+
+/// The most keys that one `BatchGetItem` takes.
+const MOST_KEYS: usize = 100;
+/// How often unprocessed keys are asked for again, with growing pauses.
+const MOST_ROUNDS: u32 = 6;
+/// How often a record is folded anew after a conflict.
+const MOST_CONFLICTS: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+impl AccountStore {
+    /// The records in this table. The policy decides the time of the next refresh, which is stored
+    /// with each record.
+    pub fn new(client: Client, table: impl Into<String>, policy: RefreshPolicy) -> Self {
+        Self { client, table: table.into(), policy }
+    }
+
+    /// The policy that decides the time of the next refresh.
+    pub const fn policy(&self) -> RefreshPolicy {
+        self.policy
+    }
+
+    /// One record, eventually consistent. One request.
+    pub async fn get(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
+        self.read(id, false).await
+    }
+
+    /// One record as it is at this moment. One request, at twice the price.
+    pub async fn get_newest(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
+        self.read(id, true).await
+    }
+
+    /// The records of up to any number of accounts, eventually consistent, a request for each 100.
+    /// Each account has its own result, so that one corrupt item or one throttled key stands in
+    /// nobody else's way.
+    pub async fn get_all(
+        &self,
+        ids: BTreeSet<AccountId>,
+    ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
+        let mut results = HashMap::new();
+        for chunk in ids.iter().collect::<Vec<_>>().chunks(MOST_KEYS) {
+            results.extend(self.get_chunk(chunk).await);
+        }
+        results
+    }
+
+    /// Folds facts into a record and stores it. `seen` is the record as it was read before, however
+    /// stale. No request if the facts change nothing; one if they do and nobody interferes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the facts must be kept and brought again.
+    pub async fn apply(
+        &self,
+        id: &AccountId,
+        seen: Option<Stored>,
+        facts: &[&Fact],
+    ) -> Result<Vec<Step>, StoreError> {
+        let blank = Account::new(id.clone());
+        let steps = seen.as_ref().map_or(&blank, |seen| &seen.account).fold(facts);
+        self.apply_steps(id, seen, steps, facts).await
+    }
+
+    /// The same, where it is known already what the facts do to the record as it was read: `steps`. They are folded
+    /// again only after a conflict. Returns the steps that were stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the facts must be kept and brought again.
+    pub async fn apply_steps(
+        &self,
+        id: &AccountId,
+        seen: Option<Stored>,
+        steps: Vec<Step>,
+        facts: &[&Fact],
+    ) -> Result<Vec<Step>, StoreError> {
+        let mut known = Some(steps);
+        let folded = |account: &Account| {
+            let steps = known.take().unwrap_or_else(|| account.fold(facts));
+            let next = steps.last().map_or(account, |step| &step.after).clone();
+            (Change::Put(Box::new(next)), steps)
+        };
+        Ok(Box::pin(self.change(id, seen, folded)).await?.1)
+    }
+
+    /// Makes of a record what `decide` says, and answers with what is stored then. After a conflict
+    /// it is decided anew, on the newest record. What would change nothing is not written.
+    async fn change<T>(
+        &self,
+        id: &AccountId,
+        seen: Option<Stored>,
+        mut decide: impl FnMut(&Account) -> (Change, T),
+    ) -> Result<(Option<Stored>, T), StoreError> {
+        let blank = Account::new(id.clone());
+        let mut seen = seen;
+        let mut tried: Option<(Stored, T)> = None;
+        for conflicts in 0..MOST_CONFLICTS {
+            if conflicts > 0 {
+                sleep(pause(conflicts)).await;
+                seen = self.read(id, true).await?;
+            }
+            // A conflict with a write of our own, whose answer was lost and which the SDK repeated.
+            if let (Some(seen), Some((written, result))) = (&seen, tried.take())
+                && seen.version == written.version
+            {
+                return Ok((Some(written), result));
+            }
+            let before = seen.as_ref().map_or(&blank, |seen| &seen.account);
+            let (change, result) = decide(before);
+            match (change, &seen) {
+                (Change::Keep, _) => return Ok((seen, result)),
+                (Change::Put(next), _) if *next == *before => return Ok((seen, result)),
+                (Change::Put(next), _) => {
+                    let next = Stored::next(*next, seen.as_ref());
+                    if self.replace(seen.as_ref(), &next).await? {
+                        return Ok((Some(next), result));
+                    }
+                    tried = Some((next, result));
+                }
+                (Change::Remove, None) => return Ok((None, result)),
+                (Change::Remove, Some(seen)) => {
+                    if self.remove(seen).await? {
+                        return Ok((None, result));
+                    }
+                }
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn read(&self, id: &AccountId, consistent: bool) -> Result<Option<Stored>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).consistent_read(consistent);
+        let answer = request
+            .set_key(Some(item::key(id)))
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        Ok(answer.item.map(Stored::from_item).transpose()?)
+    }
+
+    async fn get_chunk(
+        &self,
+        ids: &[&AccountId],
+    ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
+        let absent = ids.iter().map(|id| ((*id).clone(), Ok(None)));
+        let mut results: HashMap<_, _> = absent.collect();
+        let mut left: Vec<Item> = ids.iter().map(|id| item::key(id)).collect();
+        let mut failure = StoreError::Unprocessed;
+        for round in 0..MOST_ROUNDS {
+            if round > 0 {
+                sleep(pause(round)).await;
+            }
+            let (items, unprocessed) = match self.get_items(left.clone()).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    failure = error;
+                    break;
+                }
+            };
+            for item in items {
+                if let Some(id) = item::account_id(&item) {
+                    results.insert(id, Stored::from_item(item).map(Some).map_err(Into::into));
+                }
+            }
+            left = unprocessed;
+            if left.is_empty() {
+                break;
+            }
+        }
+        let unread = left.iter().filter_map(item::account_id);
+        results.extend(unread.map(|id| (id, Err(failure.clone()))));
+        results
+    }
+
+    /// One request: the items found, and the keys left unprocessed.
+    async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+        let wanted = wanted.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let request = self.client.batch_get_item().request_items(&self.table, wanted);
+        let answer =
+            request.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let items = answer.responses.unwrap_or_default().into_values().flatten().collect();
+        let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
+        Ok((items, unprocessed.map(|left| left.keys).unwrap_or_default()))
+    }
+
+    /// Puts the record in the place of the version that was seen; `false` if that is not the newest.
+    async fn replace(&self, seen: Option<&Stored>, next: &Stored) -> Result<bool, StoreError> {
+        let item = next.to_item(self.policy);
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let put = match seen {
+            Some(seen) => put
+                .condition_expression("#version = :version")
+                .expression_attribute_names("#version", VERSION)
+                .expression_attribute_values(":version", seen.version.to_attribute()),
+            None => put
+                .condition_expression("attribute_not_exists(#id)")
+                .expression_attribute_names("#id", ACCOUNT_ID),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
+        }
+    }
+
+    /// Removes the version that was seen; `false` if that is not the newest.
+    async fn remove(&self, seen: &Stored) -> Result<bool, StoreError> {
+        let delete = self.client.delete_item().table_name(&self.table);
+        let delete = delete
+            .set_key(Some(item::key(&seen.account.id)))
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":version", seen.version.to_attribute());
+        match delete.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
+        }
+    }
+}
+
+/// Doubles with each round, and differs between workers that got in each other's way.
+fn pause(round: u32) -> Duration {
+    random::jittered(FIRST_PAUSE * 2_u32.pow(round.min(5)))
+}

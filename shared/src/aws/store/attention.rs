@@ -1,0 +1,215 @@
+//! The accounts that need someone's attention, the most stale first.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
+use tracing::error;
+
+use super::item::{
+    self, ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE, Item, SHARDS, attention, attention_owner,
+};
+use super::{AccountStore, StoreError};
+use crate::aws::sdk::error_chain;
+use crate::domain::account::{Account, Attention, Status};
+use crate::domain::account_id::AccountId;
+use crate::domain::caller::Caller;
+use crate::domain::timestamp::Timestamp;
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, P> {
+    /// What is in it.
+    pub items: Vec<T>,
+    /// Where the rest begins, if there is more.
+    pub next: Option<P>,
+}
+
+/// A place in the list: how old the data of an account is, and which account it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttentionPosition {
+    pub(super) since: Timestamp,
+    pub(super) account_id: AccountId,
+}
+
+/// The text is no place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a position in the list")]
+pub struct InvalidAttentionPosition;
+
+impl AccountStore {
+    /// Accounts that need attention, of one status or all, as far as the caller may see them.
+    ///
+    /// For all owners, it sends one query for each shard of each status. For one owner, it sends one query and drops
+    /// accounts of other statuses, so a page may be short although more follow. One more request reads the records.
+    pub async fn attention(
+        &self,
+        caller: &Caller,
+        status: Option<Status>,
+        limit: usize,
+        after: Option<AttentionPosition>,
+    ) -> Result<Page<Account, AttentionPosition>, StoreError> {
+        let Page { items: places, next } = match caller {
+            Caller::Trusted => self.places(status, limit, after.as_ref()).await?,
+            Caller::Owner(owner) => {
+                self.places_of_owner(owner, status, limit, after.as_ref()).await?
+            }
+        };
+        let ids = places.iter().map(|place| place.account_id.clone()).collect();
+        let mut records = self.get_all(ids).await;
+        let mut accounts = Vec::new();
+        for AttentionPosition { account_id, .. } in places {
+            let account = match records.remove(&account_id) {
+                Some(Ok(Some(stored))) => stored.account,
+                // A corrupt item does not make the list fail.
+                Some(Err(StoreError::Corrupt(error))) => {
+                    error!(%account_id, %error, "corrupt account record left out of the list");
+                    continue;
+                }
+                Some(Err(error)) => return Err(error),
+                Some(Ok(None)) | None => continue,
+            };
+            // The index may be behind the record.
+            let is_wanted =
+                |attention: Attention| status.is_none_or(|wanted| attention.status == wanted);
+            if account.attention().is_some_and(is_wanted) && caller.may_see(&account) {
+                accounts.push(account);
+            }
+        }
+        Ok(Page { items: accounts, next })
+    }
+
+    async fn places(
+        &self,
+        status: Option<Status>,
+        limit: usize,
+        after: Option<&AttentionPosition>,
+    ) -> Result<Page<AttentionPosition, AttentionPosition>, StoreError> {
+        let statuses = Status::ALL.into_iter().filter(|status| status.needs_attention());
+        let statuses = statuses.filter(|each| status.is_none_or(|wanted| *each == wanted));
+        let shards = statuses.flat_map(|status| (0..SHARDS).map(move |shard| (status, shard)));
+        let queries = shards.map(async |(status, shard)| {
+            let key = AttributeValue::S(attention(status, shard));
+            let query = self.keys("AttentionIndex", ATTENTION, key, after);
+            // One more than wanted, to know whether there is more.
+            let query = query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+            let answer = query.send().await;
+            let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+            Ok::<_, StoreError>(answer.items.unwrap_or_default())
+        });
+        let found = try_join_all(queries).await?.concat();
+        let mut places: Vec<_> = found.iter().filter_map(AttentionPosition::at).collect();
+        places.sort();
+        let has_more = places.len() > limit;
+        places.truncate(limit);
+        let next = places.last().filter(|_| has_more).cloned();
+        Ok(Page { items: places, next })
+    }
+
+    async fn places_of_owner(
+        &self,
+        owner: &str,
+        status: Option<Status>,
+        limit: usize,
+        after: Option<&AttentionPosition>,
+    ) -> Result<Page<AttentionPosition, AttentionPosition>, StoreError> {
+        let query =
+            self.keys("AttentionByOwnerIndex", ATTENTION_OWNER, attention_owner(owner), after);
+        let query = match status {
+            None => query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX)),
+            Some(status) => query
+                .limit(i32::try_from(MOST_PASSED_OVER.max(limit + 1)).unwrap_or(i32::MAX))
+                .filter_expression("begins_with(#attention, :status)")
+                .expression_attribute_names("#attention", ATTENTION)
+                .expression_attribute_values(
+                    ":status",
+                    AttributeValue::S(format!("{}#", status.as_str())),
+                ),
+        };
+        let answer = query.send().await;
+        let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let found = answer.items.unwrap_or_default();
+        let mut places: Vec<_> = found.iter().filter_map(AttentionPosition::at).collect();
+        let next = if places.len() > limit {
+            places.truncate(limit);
+            places.last().cloned()
+        } else {
+            answer.last_evaluated_key.as_ref().and_then(AttentionPosition::at)
+        };
+        Ok(Page { items: places, next })
+    }
+
+    /// Queries the keys in one partition of an index, after a position.
+    fn keys(
+        &self,
+        index: &str,
+        key: &str,
+        value: AttributeValue,
+        after: Option<&AttentionPosition>,
+    ) -> QueryFluentBuilder {
+        let beginning = || AttributeValue::B(Blob::new([0]));
+        let after = after.map_or_else(beginning, AttentionPosition::to_key);
+        self.client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .key_condition_expression("#key = :key AND #place > :after")
+            .expression_attribute_names("#key", key)
+            .expression_attribute_names("#place", ATTENTION_PLACE)
+            .expression_attribute_values(":key", value)
+            .expression_attribute_values(":after", after)
+    }
+}
+
+/// How many of an owner's accounts are looked through for those of one status, in one query.
+const MOST_PASSED_OVER: usize = 1000;
+
+impl AttentionPosition {
+    /// The value of [`ATTENTION_PLACE`], by which the list is sorted: the time, then the account's id. It is in bytes
+    /// so that a record fits into one write unit.
+    pub(super) fn to_key(&self) -> AttributeValue {
+        let place = [&self.since.to_bytes(), self.account_id.as_str().as_bytes()].concat();
+        AttributeValue::B(Blob::new(place))
+    }
+
+    fn at(key: &Item) -> Option<Self> {
+        let since = key.get(ATTENTION_PLACE)?.as_b().ok()?.as_ref().first_chunk().copied()?;
+        let since = Timestamp::from_bytes(since);
+        Some(Self { since, account_id: item::account_id(key)? })
+    }
+}
+
+impl fmt::Display for AttentionPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.since.millis(), self.account_id)
+    }
+}
+
+impl FromStr for AttentionPosition {
+    type Err = InvalidAttentionPosition;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAttentionPosition> {
+        let (since, account_id) = text.split_once('.').ok_or(InvalidAttentionPosition)?;
+        let since = since.parse().map_err(|_| InvalidAttentionPosition)?;
+        let account_id = account_id.parse().map_err(|_| InvalidAttentionPosition)?;
+        let position = Self { since: Timestamp::from_millis(since), account_id };
+        if position.to_string() == text { Ok(position) } else { Err(InvalidAttentionPosition) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_was_written_and_nothing_else_is() {
+        let text = "1769547638856.697926f050b9c321c1451dda";
+        assert_eq!(text.parse::<AttentionPosition>().unwrap().to_string(), text);
+        for odd in ["", ".", "1.", ".a", "1", "01.a", "-1.a", "1.a b", "1.a.b", "x.a"] {
+            assert_eq!(odd.parse::<AttentionPosition>(), Err(InvalidAttentionPosition), "{odd}");
+        }
+    }
+}

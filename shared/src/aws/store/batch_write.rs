@@ -1,0 +1,54 @@
+//! Writing many items at once.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::WriteRequest;
+use tokio::time::{Instant, sleep};
+
+use super::StoreError;
+use crate::aws::sdk::error_chain;
+use crate::random;
+
+/// The most items that one `BatchWriteItem` takes.
+pub(super) const MOST_ITEMS: usize = 25;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// DynamoDB's error codes for throttled writes. A new table takes 4,000 writes a second, and more after sustained load.
+const THROTTLED: [&str; 3] =
+    ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
+
+/// Writes up to [`MOST_ITEMS`] items in one request. Retries throttled items with exponential back-off until the
+/// deadline. Returns the items that were not written, and why.
+pub(super) async fn write(
+    client: &Client,
+    table: &str,
+    writes: Vec<WriteRequest>,
+    deadline: Instant,
+) -> (Vec<WriteRequest>, StoreError) {
+    let (mut left, mut longest) = (writes, FIRST_PAUSE);
+    loop {
+        let request = client.batch_write_item().request_items(table, left.clone());
+        let reason = match request.send().await {
+            Ok(answer) => {
+                let unprocessed = answer.unprocessed_items.unwrap_or_default().remove(table);
+                left = unprocessed.unwrap_or_default();
+                StoreError::Unwritten
+            }
+            Err(error) => {
+                let reason = StoreError::Unavailable(error_chain(&error));
+                if !error.code().is_some_and(|code| THROTTLED.contains(&code)) {
+                    return (left, reason);
+                }
+                reason
+            }
+        };
+        let pause = random::jittered(longest);
+        if left.is_empty() || Instant::now() + pause >= deadline {
+            return (left, reason);
+        }
+        sleep(pause).await;
+        longest = LONGEST_PAUSE.min(longest * 2);
+    }
+}

@@ -1,0 +1,631 @@
+//! An account record as a DynamoDB item.
+//!
+//! Registers' values are top-level attributes with the names of the API, so that an operator can
+//! read an item. Their places are eleven bytes each in the one map `order`: the item made of Mono's
+//! fullest events stays under 1 KiB, so that a write is one unit.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::{Digest, Sha256};
+
+use super::AttentionPosition;
+use crate::domain::account::{
+    Account, Attempted, Attention, Availability, DataStatus, Details, Gap, GapReason, ImportLease,
+    ImportNotes, ImportState, Institution, Job, JobState, Lease, Mark, OrderKey, ProviderError,
+    Pull, Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status, SyncStatus,
+};
+use crate::domain::account_id::AccountId;
+use crate::domain::business_day::BusinessDay;
+use crate::domain::money::MinorUnits;
+use crate::domain::timestamp::Timestamp;
+use crate::random;
+
+pub(super) const ACCOUNT_ID: &str = "account_id";
+pub(super) const VERSION: &str = "version";
+pub(super) const REFRESH_QUEUED_AT: &str = "refresh_queued_at";
+pub(super) const REFRESH: &str = "refresh";
+pub(super) const READ_AT: &str = "read_at";
+pub(super) const IMPORT_DEFERRED_UNTIL: &str = "import_deferred_until";
+pub(super) const NEXT_REFRESH_AT: &str = "next_refresh_at";
+pub(super) const ATTEMPT_JOB_ID: &str = "attempt_job_id";
+pub(super) const PULL_JOB_ID: &str = "pull_job_id";
+const JOB_STATE: &str = "job_state";
+const JOB_ID: &str = "job_id";
+const ORDER: &str = "order";
+/// When Mono first and last held the balance and no transactions, in few bytes.
+const WITHOUT_TRANSACTIONS: &str = "without_transactions";
+/// What imports have left, in few bytes: what [`state_to_bytes`] writes.
+const IMPORTS: &str = "imports";
+/// A gap's bytes.
+const GAP: usize = 4 + 4 + 6 + 6 + 1;
+/// Both locks in few bytes: when they begin and end, and whose they are.
+const LEASE: &str = "lease";
+const IMPORT_LEASE: &str = "import_lease";
+
+/// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
+/// shard, the other by owner, and [`ATTENTION_PLACE`] sorts both. The indexes hold only keys, so a write that changes
+/// neither the status, nor the owner, nor the time of the data costs them nothing.
+pub(super) const ATTENTION: &str = "attention";
+pub(super) const ATTENTION_OWNER: &str = "attention_owner";
+pub(super) const ATTENTION_PLACE: &str = "attention_place";
+const ATTENTION_KEYS: [&str; 3] = [ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE];
+
+/// How many partitions of the index the accounts of one status are spread over: each takes a thousand writes a second.
+pub(super) const SHARDS: u8 = 4;
+
+/// The value of [`ATTENTION`].
+pub(super) fn attention(status: Status, shard: u8) -> String {
+    format!("{}#{shard}", status.as_str())
+}
+
+fn shard(id: &AccountId) -> u8 {
+    let digest: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
+    digest[0] % SHARDS
+}
+
+/// The value of [`ATTENTION_OWNER`]: half a SHA-256, since a reference can be longer than a key.
+pub(super) fn attention_owner(reference: &str) -> AttributeValue {
+    let digest: [u8; 32] = Sha256::digest(reference.as_bytes()).into();
+    AttributeValue::B(Blob::new(&digest[..16]))
+}
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The record.
+    pub account: Account,
+    pub(super) version: Version,
+    /// Attributes and places of registers that this version of the system does not know. They are
+    /// written back, so that two versions can work side by side during a deployment, and a rollback
+    /// loses nothing.
+    unknown: Item,
+    unknown_order: Item,
+}
+
+/// An item is not a record as this system writes them. Nothing overwrites it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored record is corrupt at the attribute {0}")]
+pub struct CorruptItem(pub(super) &'static str);
+
+/// Fresh for every write. Random, never a counter: a record that was deleted and made again must
+/// not pass for the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version([u8; 8]);
+
+impl Version {
+    pub(super) fn fresh() -> Self {
+        Self(random::bytes())
+    }
+
+    pub(super) fn to_attribute(self) -> AttributeValue {
+        AttributeValue::B(Blob::new(self.0))
+    }
+}
+
+/// The key of a record.
+pub(super) fn key(id: &AccountId) -> Item {
+    HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(id.to_string()))])
+}
+
+pub(super) fn account_id(item: &Item) -> Option<AccountId> {
+    item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
+}
+
+/// The places of a register's strong value, of its weak one, and of the weak one before.
+const UNLINKED: [&str; 3] = ["unlinked", "unlinked_w", "unlinked_w2"];
+const SYNCED_TRANSACTIONS: [&str; 3] = ["synced", "synced_w", "synced_w2"];
+const SYNCED_OTHERS: [&str; 3] = ["synced_others", "synced_others_w", "synced_others_w2"];
+/// Also the attributes of the values.
+const BALANCE: [&str; 3] = ["balance", "balance_w", "balance_w2"];
+const CACHED_BALANCE: [&str; 3] = ["cached_balance", "cached_balance_w", "cached_balance_w2"];
+
+struct Writer {
+    item: Item,
+    order: Item,
+}
+
+impl Writer {
+    fn registers(&mut self, registers: &Registers) {
+        self.order("linked", registers.linked.as_ref());
+        self.recent(UNLINKED, &registers.unlinked);
+        self.order("gone", registers.gone.as_ref());
+        self.order("not_found", registers.not_found.as_ref());
+        self.order("vouched", registers.confirmed_linked.as_ref());
+        self.time("link_checked_at", registers.link_checked);
+        self.order("demand", registers.reauth_required.as_ref());
+        self.order("reauthorised", registers.reauthorised.as_ref());
+        self.recent(SYNCED_TRANSACTIONS, &registers.synced_transactions);
+        self.recent(SYNCED_OTHERS, &registers.synced_others);
+        self.balance(BALANCE, &registers.synced_balance);
+        self.balance(CACHED_BALANCE, &registers.cached_balance);
+        self.order("transactions", registers.transactions.as_ref());
+        self.order("reached", registers.last_billable_attempt.as_ref());
+        self.order("reached_balance", registers.last_billable_balance_attempt.as_ref());
+        self.order("incomplete", registers.incomplete.as_ref());
+        if let Some((first, last)) = registers.without_transactions {
+            self.bytes(WITHOUT_TRANSACTIONS, &[&first.to_bytes(), &last.to_bytes()]);
+        }
+        if let Some(state) = self.order("imported", registers.imported.as_ref()) {
+            self.bytes(IMPORTS, &[&state_to_bytes(state)]);
+        }
+        if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
+            self.text("customer_id", customer);
+        }
+        if let Some(reference) = self.order("ref", registers.reference.as_ref()) {
+            self.text("ref", reference);
+        }
+        if registers.has_transactions {
+            self.item.insert("has_transactions".to_owned(), AttributeValue::Bool(true));
+        }
+        if let Some(availability) = self.order("availability", registers.availability.as_ref()) {
+            self.availability(availability);
+        }
+        if let Some(pull) = self.order("pull", registers.pull.as_ref()) {
+            self.pull(pull);
+        }
+        if let Some(details) = self.order("details", registers.details.as_ref()) {
+            self.details(details);
+        }
+        if let Some(job) = self.order("job", registers.job.as_ref()) {
+            self.optional(JOB_ID, job.id.as_deref());
+            self.text(JOB_STATE, job.state.as_str());
+        }
+        if let Some(attempt) = self.order("attempt", registers.attempt.as_ref()) {
+            self.text("attempt_outcome", &attempt.outcome);
+            self.optional(ATTEMPT_JOB_ID, attempt.job_id.as_deref());
+        }
+        self.time("first_seen_at", registers.first_seen);
+        self.time("last_event_at", registers.last_event);
+    }
+
+    fn recent(&mut self, names: [&str; 3], recent: &Recent<()>) {
+        let Recent { strong, weak, weak_before } = recent;
+        for (name, mark) in names.into_iter().zip([strong, weak, weak_before]) {
+            self.order(name, mark.as_ref());
+        }
+    }
+
+    fn balance(&mut self, names: [&str; 3], recent: &Recent<MinorUnits>) {
+        let Recent { strong, weak, weak_before } = recent;
+        for (name, balance) in names.into_iter().zip([strong, weak, weak_before]) {
+            if let Some(balance) = self.order(name, balance.as_ref()) {
+                self.number(name, &balance.0);
+            }
+        }
+    }
+
+    fn lease(&mut self, lease: Option<&Lease>) {
+        if let Some(Lease { started_at, until, token }) = lease {
+            self.bytes(LEASE, &[&started_at.to_bytes(), &until.to_bytes(), token]);
+        }
+    }
+
+    fn import(&mut self, lease: Option<&ImportLease>) {
+        if let Some(ImportLease { holder, pull, until }) = lease {
+            self.bytes(IMPORT_LEASE, &[holder, &until.to_bytes(), &pull.to_bytes()]);
+        }
+    }
+
+    fn attention(&mut self, account: &Account) {
+        let Some(Attention { status, since }) = account.attention() else {
+            return;
+        };
+        self.text(ATTENTION, &attention(status, shard(&account.id)));
+        if let Some(reference) = &account.registers.reference {
+            self.item.insert(ATTENTION_OWNER.to_owned(), attention_owner(&reference.value));
+        }
+        let place = AttentionPosition { since, account_id: account.id.clone() };
+        self.item.insert(ATTENTION_PLACE.to_owned(), place.to_key());
+    }
+
+    fn availability(&mut self, availability: &Availability) {
+        self.text("data_status", availability.data_status.as_str());
+        if let Some(parts) = &availability.retrieved_data {
+            let parts = parts.iter().cloned().map(AttributeValue::S).collect();
+            self.item.insert("retrieved_data".to_owned(), AttributeValue::L(parts));
+        }
+        self.optional("data_request_id", availability.data_request_id.as_deref());
+    }
+
+    fn pull(&mut self, pull: &Pull) {
+        self.optional("sync_status", pull.sync_status.as_ref().map(SyncStatus::as_str));
+        self.optional("sync_error_code", pull.error.as_ref().map(|error| error.code.as_str()));
+        let message = pull.error.as_ref().and_then(|error| error.message.as_deref());
+        self.optional("sync_error_message", message);
+        self.optional(PULL_JOB_ID, pull.job_id.as_deref());
+    }
+
+    fn details(&mut self, details: &Details) {
+        self.optional("name", details.name.as_deref());
+        self.optional("account_number", details.account_number.as_deref());
+        self.optional("type", details.kind.as_deref());
+        self.optional("currency", details.currency.as_deref());
+        if let Some(institution) = &details.institution {
+            let Institution { name, bank_code, kind } = institution;
+            let fields = [("name", name), ("bank_code", bank_code), ("type", kind)];
+            let fields = fields.into_iter().filter_map(|(field, value)| {
+                Some((field.to_owned(), AttributeValue::S(value.clone()?)))
+            });
+            let fields = AttributeValue::M(fields.collect());
+            self.item.insert("institution".to_owned(), fields);
+        }
+    }
+
+    fn order<'a, T>(&mut self, name: &str, register: Option<&'a Register<T>>) -> Option<&'a T> {
+        let register = register?;
+        let bytes = Blob::new(register.order.to_bytes());
+        self.order.insert(name.to_owned(), AttributeValue::B(bytes));
+        Some(&register.value)
+    }
+
+    fn bytes(&mut self, name: &str, parts: &[&[u8]]) {
+        let bytes = AttributeValue::B(Blob::new(parts.concat()));
+        self.item.insert(name.to_owned(), bytes);
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.item.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    fn number(&mut self, name: &str, value: &impl ToString) {
+        self.item.insert(name.to_owned(), AttributeValue::N(value.to_string()));
+    }
+
+    fn time(&mut self, name: &str, value: Option<Timestamp>) {
+        if let Some(value) = value {
+            self.number(name, &value.millis());
+        }
+    }
+}
+
+impl Stored {
+    /// The record that takes the place of `seen`, not yet written.
+    pub(super) fn next(account: Account, seen: Option<&Self>) -> Self {
+        Self {
+            account,
+            version: Version::fresh(),
+            unknown: seen.map(|seen| seen.unknown.clone()).unwrap_or_default(),
+            unknown_order: seen.map(|seen| seen.unknown_order.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn to_item(&self, policy: RefreshPolicy) -> Item {
+        let Self { account, version, unknown, unknown_order } = self;
+        let mut writer = Writer { item: unknown.clone(), order: unknown_order.clone() };
+        writer.text(ACCOUNT_ID, account.id.as_str());
+        writer.item.insert(VERSION.to_owned(), version.to_attribute());
+        writer.registers(&account.registers);
+        writer.lease(account.lease.as_ref());
+        writer.import(account.import.as_ref());
+        writer.time(REFRESH_QUEUED_AT, account.refresh_queued_at);
+        writer.time("next_sync_allowed_at", account.cooldown_until);
+        writer.optional(REFRESH, account.refresh.map(RefreshRule::as_str));
+        writer.time(READ_AT, account.read_at);
+        writer.time(IMPORT_DEFERRED_UNTIL, account.import_deferred_until);
+        writer.time(NEXT_REFRESH_AT, account.next_refresh_at(policy));
+        writer.attention(account);
+        let Writer { mut item, order } = writer;
+        item.insert(ORDER.to_owned(), AttributeValue::M(order));
+        item
+    }
+
+    /// Reads an item.
+    ///
+    /// # Errors
+    ///
+    /// [`CorruptItem`] names the first attribute that is not as it is written.
+    pub fn from_item(item: HashMap<String, AttributeValue>) -> Result<Self, CorruptItem> {
+        let mut reader = Reader { item, order: HashMap::new() };
+        reader.order = match reader.item.remove(ORDER) {
+            Some(AttributeValue::M(order)) => order,
+            _ => return Err(CorruptItem(ORDER)),
+        };
+        let id = reader.required(ACCOUNT_ID)?.parse().map_err(|_| CorruptItem(ACCOUNT_ID))?;
+        let version = reader.version()?;
+        let account = Account {
+            id,
+            registers: reader.registers()?,
+            lease: reader.lease(),
+            cooldown_until: reader.time("next_sync_allowed_at")?,
+            import: reader.import(),
+            refresh_queued_at: reader.time(REFRESH_QUEUED_AT)?,
+            // A rule of another version's counts as none.
+            refresh: reader.text(REFRESH)?.as_deref().and_then(RefreshRule::from_word),
+            read_at: reader.time(READ_AT)?,
+            import_deferred_until: reader.time(IMPORT_DEFERRED_UNTIL)?,
+        };
+        // Derived, and written anew each time.
+        for derived in [NEXT_REFRESH_AT].iter().chain(&ATTENTION_KEYS) {
+            reader.item.remove(*derived);
+        }
+        Ok(Self { account, version, unknown: reader.item, unknown_order: reader.order })
+    }
+}
+
+struct Reader {
+    item: Item,
+    order: Item,
+}
+
+impl Reader {
+    fn registers(&mut self) -> Result<Registers, CorruptItem> {
+        Ok(Registers {
+            linked: self.mark("linked")?,
+            unlinked: self.recent(UNLINKED)?,
+            gone: self.mark("gone")?,
+            not_found: self.mark("not_found")?,
+            confirmed_linked: self.mark("vouched")?,
+            link_checked: self.time("link_checked_at")?,
+            reauth_required: self.mark("demand")?,
+            reauthorised: self.mark("reauthorised")?,
+            synced_transactions: self.recent(SYNCED_TRANSACTIONS)?,
+            synced_others: self.recent(SYNCED_OTHERS)?,
+            synced_balance: self.balance(BALANCE)?,
+            cached_balance: self.balance(CACHED_BALANCE)?,
+            transactions: self.mark("transactions")?,
+            last_billable_attempt: self.mark("reached")?,
+            last_billable_balance_attempt: self.mark("reached_balance")?,
+            without_transactions: self.without_transactions(),
+            incomplete: self.mark("incomplete")?,
+            imported: self.register("imported", |r| {
+                match r.item.remove(IMPORTS) {
+                    Some(AttributeValue::B(bytes)) => state(bytes.as_ref()),
+                    _ => None,
+                }
+                .ok_or(CorruptItem(IMPORTS))
+            })?,
+            customer: self.register("customer", |r| r.required("customer_id"))?,
+            reference: self.register("ref", |r| r.required("ref"))?,
+            has_transactions: self.flag("has_transactions")?,
+            availability: self.register("availability", Self::availability)?,
+            pull: self.register("pull", Self::pull)?,
+            details: self.register("details", Self::details)?,
+            job: self.register("job", |r| {
+                let state = JobState::from_word(&r.required(JOB_STATE)?);
+                Ok(Job { id: r.text(JOB_ID)?, state })
+            })?,
+            attempt: self.register("attempt", |r| {
+                let outcome = r.required("attempt_outcome")?;
+                Ok(Attempted { outcome, job_id: r.text(ATTEMPT_JOB_ID)? })
+            })?,
+            first_seen: self.time("first_seen_at")?,
+            last_event: self.time("last_event_at")?,
+        })
+    }
+
+    fn recent(&mut self, names: [&'static str; 3]) -> Result<Recent<()>, CorruptItem> {
+        let [strong, weak, weak_before] = names;
+        Ok(Recent {
+            strong: self.mark(strong)?,
+            weak: self.mark(weak)?,
+            weak_before: self.mark(weak_before)?,
+        })
+    }
+
+    fn balance(&mut self, names: [&'static str; 3]) -> Result<Recent<MinorUnits>, CorruptItem> {
+        let mut balance = |name| self.register(name, |reader| reader.number(name).map(MinorUnits));
+        let [strong, weak, weak_before] = names;
+        Ok(Recent {
+            strong: balance(strong)?,
+            weak: balance(weak)?,
+            weak_before: balance(weak_before)?,
+        })
+    }
+
+    /// What is written otherwise is found out anew.
+    fn without_transactions(&mut self) -> Option<(Timestamp, Timestamp)> {
+        let bytes = self.item.remove(WITHOUT_TRANSACTIONS)?;
+        let (first, last) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+        let last = last.try_into().ok()?;
+        Some((Timestamp::from_bytes(*first), Timestamp::from_bytes(last)))
+    }
+
+    fn availability(&mut self) -> Result<Availability, CorruptItem> {
+        let word = self.required("data_status")?;
+        let data_status = match DataStatus::from_word(&word) {
+            DataStatus::Settled(settled) => settled,
+            DataStatus::Processing => return Err(CorruptItem("data_status")),
+        };
+        Ok(Availability {
+            data_status,
+            retrieved_data: self.texts("retrieved_data")?,
+            data_request_id: self.text("data_request_id")?,
+        })
+    }
+
+    fn pull(&mut self) -> Result<Pull, CorruptItem> {
+        let message = self.text("sync_error_message")?;
+        Ok(Pull {
+            sync_status: self.text("sync_status")?.as_deref().map(SyncStatus::from_word),
+            error: self.text("sync_error_code")?.map(|code| ProviderError { code, message }),
+            job_id: self.text(PULL_JOB_ID)?,
+        })
+    }
+
+    fn details(&mut self) -> Result<Details, CorruptItem> {
+        Ok(Details {
+            name: self.text("name")?,
+            account_number: self.text("account_number")?,
+            kind: self.text("type")?,
+            currency: self.text("currency")?,
+            institution: self.institution()?,
+        })
+    }
+
+    fn institution(&mut self) -> Result<Option<Institution>, CorruptItem> {
+        let fields = match self.item.remove("institution") {
+            None => return Ok(None),
+            Some(AttributeValue::M(fields)) => fields,
+            Some(_) => return Err(CorruptItem("institution")),
+        };
+        let mut fields = Self { item: fields, order: HashMap::new() };
+        Ok(Some(Institution {
+            name: fields.text("name")?,
+            bank_code: fields.text("bank_code")?,
+            kind: fields.text("type")?,
+        }))
+    }
+
+    /// What is written otherwise is no lease: another version's, which ends by itself.
+    fn lease(&mut self) -> Option<Lease> {
+        let bytes = self.item.remove(LEASE)?;
+        let (started_at, rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+        let (until, token) = rest.split_first_chunk()?;
+        Some(Lease {
+            started_at: Timestamp::from_bytes(*started_at),
+            until: Timestamp::from_bytes(*until),
+            token: token.try_into().ok()?,
+        })
+    }
+
+    fn import(&mut self) -> Option<ImportLease> {
+        let bytes = self.item.remove(IMPORT_LEASE)?;
+        let (holder, rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+        let (until, pull) = rest.split_first_chunk()?;
+        Some(ImportLease {
+            holder: *holder,
+            until: Timestamp::from_bytes(*until),
+            pull: OrderKey::from_bytes(pull)?,
+        })
+    }
+
+    fn version(&mut self) -> Result<Version, CorruptItem> {
+        match self.item.remove(VERSION) {
+            Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().ok().map(Version),
+            _ => None,
+        }
+        .ok_or(CorruptItem(VERSION))
+    }
+
+    fn mark(&mut self, name: &'static str) -> Result<Option<Mark>, CorruptItem> {
+        self.register(name, |_| Ok(()))
+    }
+
+    /// A register is there when its place is; then its value must be, too.
+    fn register<T>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&mut Self) -> Result<T, CorruptItem>,
+    ) -> Result<Option<Register<T>>, CorruptItem> {
+        let order = match self.order.remove(name) {
+            None => return Ok(None),
+            Some(AttributeValue::B(bytes)) => OrderKey::from_bytes(bytes.as_ref()),
+            Some(_) => None,
+        };
+        let order = order.ok_or(CorruptItem(name))?;
+        Ok(Some(Register { order, value: value(self)? }))
+    }
+
+    fn required(&mut self, name: &'static str) -> Result<String, CorruptItem> {
+        self.text(name)?.ok_or(CorruptItem(name))
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, CorruptItem> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(CorruptItem(name)),
+        }
+    }
+
+    fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, CorruptItem> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::L(values)) => values
+                .into_iter()
+                .map(|value| match value {
+                    AttributeValue::S(text) => Ok(text),
+                    _ => Err(CorruptItem(name)),
+                })
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(_) => Err(CorruptItem(name)),
+        }
+    }
+
+    fn flag(&mut self, name: &'static str) -> Result<bool, CorruptItem> {
+        match self.item.remove(name) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(flag),
+            Some(_) => Err(CorruptItem(name)),
+        }
+    }
+
+    fn number(&mut self, name: &'static str) -> Result<i64, CorruptItem> {
+        match self.item.remove(name) {
+            Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| CorruptItem(name)),
+            _ => Err(CorruptItem(name)),
+        }
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, CorruptItem> {
+        if !self.item.contains_key(name) {
+            return Ok(None);
+        }
+        let millis = self.number(name)?.try_into().map_err(|_| CorruptItem(name))?;
+        Ok(Some(Timestamp::from_millis(millis)))
+    }
+}
+
+fn state_to_bytes(state: &ImportState) -> Vec<u8> {
+    let ImportState { through, gaps, notes } = state;
+    let ImportNotes { total, looked_back_on, is_paged, unexplained, job } = notes;
+    let mut bytes = through.unwrap_or(Timestamp::from_millis(0)).to_bytes().to_vec();
+    bytes.extend(total.unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend(looked_back_on.map_or(0, BusinessDay::number).to_be_bytes());
+    bytes.push(u8::from(*is_paged));
+    bytes.extend(unexplained.to_be_bytes());
+    bytes.extend(job.map_or([0; 4], ShortHash::to_bytes));
+    for gap in gaps {
+        bytes.extend([gap.first, gap.last].map(|day| day.number().to_be_bytes()).concat());
+        bytes.extend([gap.since, gap.tried].map(Timestamp::to_bytes).concat());
+        bytes.push(gap.reason as u8);
+    }
+    bytes
+}
+
+fn state(bytes: &[u8]) -> Option<ImportState> {
+    let (through, rest) = bytes.split_first_chunk()?;
+    let (total, rest) = rest.split_first_chunk()?;
+    let (looked_back_on, rest) = rest.split_first_chunk()?;
+    let ([is_paged], rest) = rest.split_first_chunk()?;
+    let (unexplained, rest) = rest.split_first_chunk()?;
+    let (job, gaps) = rest.split_first_chunk()?;
+    let day = u32::from_be_bytes(*looked_back_on);
+    let notes = ImportNotes {
+        total: Some(u32::from_be_bytes(*total)).filter(|total| *total < u32::MAX),
+        looked_back_on: (day > 0).then(|| BusinessDay::from_number(day)),
+        is_paged: *is_paged != 0,
+        unexplained: i32::from_be_bytes(*unexplained),
+        job: Some(ShortHash::from_bytes(*job)).filter(|_| *job != [0; 4]),
+    };
+    let through = Some(Timestamp::from_bytes(*through)).filter(|through| through.millis() > 0);
+    let gaps = gaps.chunks(GAP).map(gap).collect::<Option<_>>()?;
+    Some(ImportState { through, gaps, notes })
+}
+
+fn gap(bytes: &[u8]) -> Option<Gap> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    let (last, rest) = rest.split_first_chunk()?;
+    let (since, rest) = rest.split_first_chunk()?;
+    let (tried, reason) = rest.split_first_chunk()?;
+    let day = |bytes: &[u8; 4]| BusinessDay::from_number(u32::from_be_bytes(*bytes));
+    let reasons = [GapReason::NotWhole, GapReason::MostRowsGone, GapReason::NotServed];
+    Some(Gap {
+        first: day(first),
+        last: day(last),
+        since: Timestamp::from_bytes(*since),
+        tried: Timestamp::from_bytes(*tried),
+        reason: reasons.into_iter().find(|known| [*known as u8] == reason)?,
+    })
+}

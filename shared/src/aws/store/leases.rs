@@ -1,0 +1,186 @@
+//! Leases: the right to sync an account or to import its transactions, taken and released by compare-and-set.
+
+use super::{AccountStore, Change, StoreError, Stored};
+use crate::domain::account::{
+    Account, ImportEnd, ImportLease, ImportRefusal, Lease, RefreshAction, SyncAttempt, SyncRefusal,
+};
+use crate::domain::account_id::AccountId;
+use crate::domain::caller::Caller;
+use crate::domain::spending::CallReason;
+use crate::domain::timestamp::Timestamp;
+use crate::random;
+
+/// A lease that was taken, and the record that is stored with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leased<L> {
+    pub stored: Stored,
+    pub lease: L,
+}
+
+/// A lease, or the record that does not allow it and why.
+pub type LeaseResult<L, R> = Result<Leased<L>, (Box<Account>, R)>;
+
+/// What a planned refresh has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RefreshStart {
+    /// Sync the account. The lease is taken.
+    Sync(Box<Leased<Lease>>, CallReason),
+    /// Something that takes no lease.
+    Other(Box<Account>, RefreshAction),
+    /// Nothing: the account is gone, or up to date.
+    Nothing,
+}
+
+impl AccountStore {
+    /// Takes the lease of an account, known or not, for a sync by this caller that starts now, together with its
+    /// cooldown. A consistent read, and a write if the lease is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: no sync may be made.
+    pub async fn begin_sync(
+        &self,
+        id: &AccountId,
+        caller: &Caller,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<LeaseResult<Lease, SyncRefusal>, StoreError> {
+        let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
+        let seen = self.get_newest(id).await?;
+        let begin = |account: &Account| {
+            if !caller.may_see(account) {
+                return (Change::Keep, Err((Box::new(account.clone()), SyncRefusal::NotVisible)));
+            }
+            match account.begin_sync(lease, self.policy.cooldown) {
+                Ok(begun) => (Change::Put(Box::new(begun)), Ok(lease)),
+                Err(refusal) => (Change::Keep, Err((Box::new(account.clone()), refusal))),
+            }
+        };
+        let (stored, begun) = Box::pin(self.change(id, seen, begin)).await?;
+        Ok(begun.map(|lease| leased(stored, lease)))
+    }
+
+    /// Decides what is still to be done of a refresh that was planned, and takes the lease if that is a sync. If nothing
+    /// is to be done, and no sync was attempted since, the queued mark of that plan is removed, so that the next plan
+    /// looks at the account again. A consistent read, and at most one write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing may be done.
+    pub async fn begin_refresh(
+        &self,
+        id: &AccountId,
+        planned_at: Timestamp,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<RefreshStart, StoreError> {
+        enum Decision {
+            Sync(CallReason),
+            Other(Box<Account>, RefreshAction),
+            Nothing,
+        }
+        let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
+        let Some(seen) = self.get_newest(id).await? else {
+            return Ok(RefreshStart::Nothing);
+        };
+        let decide = |account: &Account| {
+            // The lease of this call, if the answer to the write was lost, is not another's attempt.
+            if account.lease == Some(lease) {
+                return (Change::Keep, Decision::Sync(account.reason_to_refresh()));
+            }
+            if account.is_unknown() {
+                return (Change::Keep, Decision::Nothing);
+            }
+            match account.still_wanted(planned_at, now, self.policy) {
+                Some(RefreshAction::Sync(reason)) => {
+                    if let Ok(begun) = account.begin_sync(lease, self.policy.cooldown) {
+                        return (Change::Put(Box::new(begun)), Decision::Sync(reason));
+                    }
+                }
+                Some(other) => {
+                    return (Change::Keep, Decision::Other(Box::new(account.clone()), other));
+                }
+                None => {}
+            }
+            (Change::Put(Box::new(account.unqueued(planned_at))), Decision::Nothing)
+        };
+        let (stored, decision) = Box::pin(self.change(id, Some(seen), decide)).await?;
+        Ok(match decision {
+            Decision::Sync(reason) => RefreshStart::Sync(Box::new(leased(stored, lease)), reason),
+            Decision::Other(account, action) => RefreshStart::Other(account, action),
+            Decision::Nothing => RefreshStart::Nothing,
+        })
+    }
+
+    /// Records the outcome of a sync, and releases its lease. `None` if nothing of the account is kept. One write if
+    /// there is no conflict.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the lease expires.
+    pub async fn end_sync(
+        &self,
+        leased: Leased<Lease>,
+        attempt: &SyncAttempt,
+    ) -> Result<Option<Account>, StoreError> {
+        let Leased { stored, lease } = leased;
+        let id = stored.account.id.clone();
+        let end = |account: &Account| match account.end_sync(lease, attempt) {
+            Some(ended) => (Change::Put(Box::new(ended)), ()),
+            None => (Change::Remove, ()),
+        };
+        let (stored, ()) = Box::pin(self.change(&id, Some(stored), end)).await?;
+        Ok(stored.map(|stored| stored.account))
+    }
+
+    /// Takes the lease of an import, for the newest pull there is by now, unless it continues where another message
+    /// stopped. A consistent read, and a write if the lease is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing may be imported.
+    pub async fn begin_import(
+        &self,
+        id: &AccountId,
+        wanted: ImportLease,
+        continued_from: Option<[u8; 8]>,
+        now: Timestamp,
+    ) -> Result<LeaseResult<ImportLease, ImportRefusal>, StoreError> {
+        let begin = |account: &Account| {
+            let newest = account.import_due().filter(|_| continued_from.is_none());
+            let pull = newest.map_or(wanted.pull, |newest| newest.max(wanted.pull));
+            let lease = ImportLease { pull, ..wanted };
+            match account.begin_import(lease, continued_from, now) {
+                Ok(begun) => (Change::Put(Box::new(begun)), Ok(lease)),
+                Err(refusal) => (Change::Keep, Err((Box::new(account.clone()), refusal))),
+            }
+        };
+        let seen = self.get_newest(id).await?;
+        let (stored, begun) = Box::pin(self.change(id, seen, begin)).await?;
+        Ok(begun.map(|lease| leased(stored, lease)))
+    }
+
+    /// Records how an import has ended, and releases its lease. One write if there is no conflict.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the lease expires.
+    pub async fn end_import(
+        &self,
+        leased: Leased<ImportLease>,
+        end: &ImportEnd,
+    ) -> Result<(), StoreError> {
+        let Leased { stored, lease } = leased;
+        let id = stored.account.id.clone();
+        let end = |account: &Account| match account.end_import(lease.holder, end) {
+            Some(ended) => (Change::Put(Box::new(ended)), ()),
+            None => (Change::Keep, ()),
+        };
+        Box::pin(self.change(&id, Some(stored), end)).await.map(drop)
+    }
+}
+
+/// A record that holds a lease is stored.
+fn leased<L>(stored: Option<Stored>, lease: L) -> Leased<L> {
+    Leased { stored: stored.expect("the record was put with its lease"), lease }
+}

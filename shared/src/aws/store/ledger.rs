@@ -1,0 +1,150 @@
+//! What was spent at Mono, one item a day in the table of account records.
+//!
+//! The item of a day (Africa/Lagos) holds the naira of each purse, reserved or spent, and the calls and naira of each
+//! kind and reason. Each attribute is only ever added to, so that callers at once lose nothing.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+
+use super::StoreError;
+use super::item::{ACCOUNT_ID, Item};
+use crate::aws::sdk::error_chain;
+use crate::domain::business_day::BusinessDay;
+use crate::domain::spending::{Budgets, CallKind, CallReason, Naira, Purse, Room};
+
+/// The spending of each day, and how much it may be.
+#[derive(Clone)]
+pub struct Ledger {
+    client: Client,
+    table: String,
+    budgets: Budgets,
+}
+
+/// What is entered before a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The day that pays.
+    pub day: BusinessDay,
+    /// What is called.
+    pub kind: CallKind,
+    /// Why.
+    pub reason: CallReason,
+    /// The most that it can cost.
+    pub price: Naira,
+}
+
+impl Entry {
+    fn calls(&self) -> String {
+        format!("{}.{}.calls", self.kind.as_str(), self.reason.as_str())
+    }
+
+    fn naira(&self) -> String {
+        format!("{}.{}.naira", self.kind.as_str(), self.reason.as_str())
+    }
+}
+
+impl Ledger {
+    /// The ledger in this table of account records.
+    pub fn new(client: Client, table: impl Into<String>, budgets: Budgets) -> Self {
+        Self { client, table: table.into(), budgets }
+    }
+
+    /// How much may be spent in a day.
+    pub const fn budgets(&self) -> Budgets {
+        self.budgets
+    }
+
+    /// Reserves the price of a call, if the budget has room for it. Answers with what the purse has spent or
+    /// reserved by then; `None` if the budget has no room. One conditional write. If the response is lost,
+    /// the SDK retries and the price is reserved twice. The day then spends less than its budget.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the call must not be made.
+    pub async fn reserve(&self, entry: Entry) -> Result<Option<Naira>, StoreError> {
+        let purse = entry.reason.purse();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(entry.day)))
+            .update_expression("ADD #purse :price, #naira :price, #calls :one")
+            .expression_attribute_names("#purse", purse.as_str())
+            .expression_attribute_names("#naira", entry.naira())
+            .expression_attribute_names("#calls", entry.calls())
+            .expression_attribute_values(":price", naira(entry.price))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .return_values(ReturnValue::UpdatedNew);
+        let update = match self.budgets.of(purse).room_for(entry.price) {
+            Room::Always => update,
+            Room::UpTo(most) => update
+                .condition_expression("attribute_not_exists(#purse) OR #purse <= :most")
+                .expression_attribute_values(":most", naira(most)),
+            Room::Never => return Ok(None),
+        };
+        match update.send().await {
+            Ok(answer) => Ok(Some(read(answer.attributes.as_ref(), purse))),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
+        }
+    }
+
+    /// Gives back what a call has not cost. One write, never repeated: given back twice, it could be spent twice.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it stays reserved.
+    pub async fn give_back(&self, entry: Entry) -> Result<(), StoreError> {
+        let price = AttributeValue::N(format!("-{}", entry.price));
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(entry.day)))
+            .update_expression("ADD #purse :price, #naira :price")
+            .expression_attribute_names("#purse", entry.reason.purse().as_str())
+            .expression_attribute_names("#naira", entry.naira())
+            .expression_attribute_values(":price", price);
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let answer = update.customize().config_override(once).send().await;
+        answer.map(drop).map_err(|error| StoreError::Unavailable(error_chain(&error)))
+    }
+
+    /// What a purse has spent or reserved on a day. Uses an update that adds zero, because the
+    /// planner's role has no read permission.
+    pub async fn spent(&self, day: BusinessDay, purse: Purse) -> Result<Naira, StoreError> {
+        let update = self.client.update_item().table_name(&self.table).set_key(Some(key(day)));
+        let answer = update
+            .update_expression("ADD #purse :nothing")
+            .expression_attribute_names("#purse", purse.as_str())
+            .expression_attribute_values(":nothing", naira(Naira(0)))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await
+            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        Ok(read(answer.attributes.as_ref(), purse))
+    }
+}
+
+/// No account id has such a character.
+fn key(day: BusinessDay) -> Item {
+    [(ACCOUNT_ID.to_owned(), AttributeValue::S(format!("#spending#{day}")))].into()
+}
+
+fn naira(amount: Naira) -> AttributeValue {
+    AttributeValue::N(amount.to_string())
+}
+
+fn read(item: Option<&Item>, purse: Purse) -> Naira {
+    let number = item.and_then(|item| item.get(purse.as_str())?.as_n().ok()?.parse().ok());
+    Naira(number.unwrap_or_default())
+}

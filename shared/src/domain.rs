@@ -1,0 +1,15 @@
+//! The rules: what is known of an account, what changes it, and what follows from it.
+
+pub mod account;
+pub mod account_id;
+pub mod business_day;
+pub mod caller;
+pub mod circuit_breaker;
+pub mod history;
+pub mod import;
+pub mod money;
+pub mod refresh_job;
+pub mod spending;
+pub mod timestamp;
+pub mod transaction;
+pub mod webhook;

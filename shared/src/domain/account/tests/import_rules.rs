@@ -1,0 +1,227 @@
+use super::*;
+use crate::domain::business_day::BusinessDay;
+
+fn lease(holder: u8, pull: OrderKey, until: u32) -> ImportLease {
+    ImportLease { holder: [holder; 8], pull, until: at(until) }
+}
+
+fn pulled(account: &Account) -> OrderKey {
+    account.registers.transactions.as_ref().unwrap().order
+}
+
+fn imported(account: &Account) -> Fact {
+    Fact::Import(done(pulled(account)))
+}
+
+fn done(pull: OrderKey) -> Import {
+    Import {
+        pull,
+        state: ImportState {
+            through: Some(at(1)),
+            gaps: Vec::new(),
+            notes: ImportNotes::default(),
+        },
+    }
+}
+
+#[test]
+fn an_import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_the_last_import() {
+    let account = record([strong(10, fresh())]);
+    assert_eq!(account.import_due(), Some(pulled(&account)));
+    let done = account.apply(&imported(&account));
+    assert_eq!(done.import_due(), None);
+    let view = done.view(at(20), POLICY);
+    assert_eq!(view.transactions_imported_at, Some(at(10)));
+    assert_eq!(view.transactions_through, Some(at(1)));
+    let older = done.apply(&strong(9, fresh()));
+    assert_eq!(older.import_due(), None, "what came late was there when Mono was asked");
+    let newer = done.apply(&strong(11, fresh()));
+    assert_eq!(newer.import_due(), Some(pulled(&newer)));
+}
+
+#[test]
+fn a_pull_without_new_transactions_asks_for_what_a_crash_has_left_undone() {
+    let first = record([strong(1, fresh())]);
+    let held = first.apply(&imported(&first));
+    let facts = [strong(10, fresh()), strong(20, nothing_new())];
+    let left_undone = facts.iter().fold(held, |account, fact| account.apply(fact));
+    assert_eq!(left_undone.import_due(), Some(pulled(&left_undone)));
+    assert_eq!(pulled(&left_undone).at, at(10));
+}
+
+#[test]
+fn one_import_runs_at_a_time() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
+    assert_eq!(begun.import, Some(lease(1, pull, 13)));
+    let second = |holder, pull, now| begun.begin_import(lease(holder, pull, 99), None, at(now));
+    assert_eq!(second(2, pull, 12), Err(ImportRefusal::Covered), "the first sees to it");
+    let later = pulled(&begun.apply(&strong(12, fresh())));
+    assert_eq!(second(2, later, 12), Err(ImportRefusal::Busy), "the first may be too early");
+    assert_eq!(
+        second(1, pull, 12),
+        Err(ImportRefusal::Busy),
+        "its message must not count on itself"
+    );
+    assert!(second(2, pull, 13).is_ok(), "it ends by itself");
+}
+
+#[test]
+fn a_lease_is_passed_on_to_who_carries_on_and_to_no_other() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
+    let next = begun.begin_import(lease(2, pull, 21), Some([1; 8]), at(12)).unwrap();
+    assert_eq!(next.import, Some(lease(2, pull, 21)));
+    let again = next.begin_import(lease(2, pull, 22), Some([1; 8]), at(13));
+    assert_eq!(again, Err(ImportRefusal::Busy), "the message of the second, delivered twice");
+    let first = next.begin_import(lease(1, pull, 22), None, at(13));
+    assert_eq!(first, Err(ImportRefusal::Covered), "the message of the first, delivered twice");
+}
+
+#[test]
+fn who_ends_an_import_leaves_the_lease_of_another_alone() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
+    let ended = begun.end_import([1; 8], &ImportEnd::Done(done(pull))).unwrap();
+    assert_eq!((ended.import, ended.import_due()), (None, None));
+    assert_eq!(
+        begun.end_import([1; 8], &ImportEnd::GivenUp).unwrap(),
+        account,
+        "undone, it is due as before"
+    );
+    let other = begun.end_import([2; 8], &ImportEnd::Done(done(pull))).unwrap();
+    assert_eq!((other.import, other.import_due()), (begun.import, None));
+}
+
+#[test]
+fn an_import_makes_no_record() {
+    let account = record([strong(10, fresh())]);
+    let (pull, unseen) = (pulled(&account), Account::new(id()));
+    let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
+    assert_eq!(begun, Err(ImportRefusal::Unknown));
+    assert_eq!(unseen.end_import([1; 8], &ImportEnd::Done(done(pull))), None);
+}
+
+#[test]
+fn what_was_imported_is_not_imported_again() {
+    let account = record([strong(10, fresh())]);
+    let done = account.apply(&imported(&account));
+    let begun = done.begin_import(lease(1, pulled(&account), 13), None, at(11));
+    assert_eq!(begun, Err(ImportRefusal::UpToDate));
+}
+
+#[test]
+fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
+    let whole = |facts: Vec<Fact>| record(facts).has_whole_statement(at(100));
+    let all = ["identity", "balance", "transactions"];
+    assert!(whole(vec![strong(1, fresh())]));
+    assert!(whole(vec![strong(1, retrieved("AVAILABLE", &all))]));
+    assert!(whole(vec![strong(1, retrieved("PARTIAL", &["transactions"]))]));
+    let imported = Fact::Import(done(pulled(&record([attempt(1, success())]))));
+    assert!(whole(vec![attempt(1, success()), imported]), "rows were seen");
+    assert!(whole(vec![strong(1, updated("FAILED", None)), strong(2, fresh())]));
+
+    assert!(!whole(vec![]));
+    assert!(!whole(vec![attempt(1, success())]), "no row was ever seen");
+    assert!(!whole(vec![strong(1, connected())]));
+    assert!(!whole(vec![strong(1, retrieved("PARTIAL", &["balance"]))]));
+    assert!(!whole(vec![strong(1, retrieved("AVAILABLE", &["balance"]))]));
+    assert!(!whole(vec![strong(1, updated("PARTIAL", None))]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, updated("AVAILABLE", Some("FAILED")))]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, updated("UNAVAILABLE", None))]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::ReauthorisationRequired)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::Reauthorized)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::Unlinked)]));
+    assert!(!whole(vec![strong(1, fresh()), strong(99, updated("PROCESSING", None))]), "fetching");
+    assert!(!whole(vec![strong(1, updated("FAILED", None)), attempt(2, success())]));
+}
+
+#[test]
+fn an_incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
+    let incomplete = |outcome| {
+        let Fact::Attempt(attempt) = attempt(2, outcome) else { unreachable!() };
+        Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..attempt })
+    };
+    let unavailable = SyncOutcome::NoResult(CallError::Unavailable);
+    for outcome in [success(), timeout(), unavailable, SyncOutcome::Processing { job_id: None }] {
+        let account = record([strong(1, fresh()), incomplete(outcome), strong(4, fresh())]);
+        assert!(account.import_due().is_some());
+        assert!(!account.has_whole_statement(at(100)));
+        for told_nothing in [rate_limited(), timeout(), failure()] {
+            let late = [attempt(10, told_nothing), strong(20, fresh())];
+            let late = late.iter().fold(account.clone(), |account, fact| account.apply(fact));
+            assert!(!late.has_whole_statement(at(100)), "the webhook may be of the incomplete one");
+        }
+        assert!(account.apply(&attempt(10, success())).has_whole_statement(at(100)));
+    }
+}
+
+fn nothing_new() -> EventBody {
+    EventBody::Updated(Box::new(Update {
+        data_status: Some(DataStatus::from_word("AVAILABLE")),
+        sync_status: Some(SyncStatus::Successful),
+        ..Update::default()
+    }))
+}
+
+#[test]
+fn the_first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
+    let successful = |data| {
+        let (has_new_data, balance, job_id) = (false, None, None);
+        SyncOutcome::Successful { has_new_data, data, balance, job_id }
+    };
+    let by_webhook = record([strong(10, nothing_new())]);
+    let by_sync = record([attempt(10, successful(SyncData::Transactions))]);
+    for account in [by_webhook, by_sync] {
+        let due = account.import_due().expect("Mono may hold a history");
+        let done = account.apply(&Fact::Import(done(due)));
+        let next = done.apply(&strong(20, nothing_new()));
+        assert_eq!(next.import_due(), None, "from then on Mono says what is new");
+    }
+    let of_the_balance = record([balance_attempt(10, successful(SyncData::Balance))]);
+    assert_eq!(of_the_balance.import_due(), None);
+    let without = record([strong(10, retrieved("PARTIAL", &["identity", "balance"]))]);
+    assert_eq!(without.import_due(), None);
+}
+
+#[test]
+fn a_failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_failed() {
+    let failed = |has_new_data, parts: &[&str]| {
+        EventBody::Updated(Box::new(Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: Some(SyncStatus::Failed),
+            retrieved_data: Some(parts.iter().map(|part| (*part).to_owned()).collect()),
+            has_new_data,
+            ..Update::default()
+        }))
+    };
+    let first = record([strong(1, fresh())]);
+    let held = first.apply(&imported(&first));
+    let parts = ["balance", "transactions"];
+    let account = held.apply(&strong(10, failed(Some(true), &parts)));
+    assert_eq!(account.import_due().map(|due| due.at), Some(at(10)));
+    assert_eq!(account.status_since(at(11)).status, Status::Failed);
+    assert!(!account.has_whole_statement(at(11)), "so no row is removed");
+    for nothing in
+        [failed(None, &parts), failed(Some(false), &parts), failed(Some(true), &["balance"])]
+    {
+        assert_eq!(held.apply(&strong(10, nothing)).import_due(), None);
+    }
+}
+
+#[test]
+fn days_in_doubt_make_an_import_due_once_they_are() {
+    let first = record([strong(0, fresh())]);
+    let day = BusinessDay::of(at(0));
+    let gap =
+        Gap { first: day, last: day, since: at(0), tried: at(60), reason: GapReason::NotWhole };
+    let state =
+        ImportState { through: Some(at(0)), gaps: vec![gap], notes: ImportNotes::default() };
+    let held = first.apply(&Fact::Import(Import { pull: pulled(&first), state }));
+    assert_eq!(held.import_due(), None, "without a pull there is nothing new to be had");
+    assert_eq!(held.apply(&strong(119, nothing_new())).import_due(), None);
+    assert!(held.apply(&strong(120, nothing_new())).import_due().is_some());
+}

@@ -1,0 +1,319 @@
+use super::*;
+use crate::domain::spending::{CallReason, Naira, Prices};
+
+fn planned(account: &Account, minute: u32) -> Option<RefreshAction> {
+    account.plan(at(minute), POLICY)
+}
+
+fn queued(account: &Account, minute: u32) -> Account {
+    Account { refresh_queued_at: Some(at(minute)), ..account.clone() }
+}
+
+/// In minutes: certainly overdue.
+const NEXT_DAY: u32 = 24 * 60 + 1;
+const DAY_MINUTES: u32 = 24 * 60;
+
+const SCHEDULED: Option<RefreshAction> = Some(RefreshAction::Sync(CallReason::Scheduled));
+
+fn processing(job_id: &str) -> SyncOutcome {
+    SyncOutcome::Processing { job_id: Some(job_id.to_owned()) }
+}
+
+#[test]
+fn what_is_overdue_is_planned_and_what_is_fresh_is_not() {
+    let account = record([strong(0, fresh())]);
+    assert_eq!(planned(&account, 20 * 60), None);
+    assert_eq!(planned(&account, NEXT_DAY), SCHEDULED);
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    assert_eq!(account.plan(at(NEXT_DAY), off), None);
+}
+
+#[test]
+fn what_is_unlinked_cooling_down_or_syncing_is_not_planned() {
+    let account = record([strong(0, fresh())]);
+    let unlinked = account.apply(&strong(NEXT_DAY - 1, EventBody::Unlinked));
+    let gone = unlinked.apply(&link_check(&unlinked, NEXT_DAY - 1, LinkState::Gone));
+    assert_eq!(planned(&gone, NEXT_DAY), None);
+    let cooling = Account { cooldown_until: Some(at(NEXT_DAY + 1)), ..account.clone() };
+    assert_eq!(planned(&cooling, NEXT_DAY), None);
+    assert_eq!(planned(&cooling, NEXT_DAY + 1), SCHEDULED);
+    let (started_at, until) = (at(NEXT_DAY - 1), at(NEXT_DAY + 1));
+    let lease = Some(Lease { started_at, until, token: [1; 8] });
+    let leased = Account { lease, ..account.clone() };
+    assert_eq!(planned(&leased, NEXT_DAY), None);
+    assert_eq!(planned(&leased, NEXT_DAY + 1), SCHEDULED);
+    let fetching = account.apply(&strong(NEXT_DAY - 1, updated("PROCESSING", None)));
+    assert_eq!(planned(&fetching, NEXT_DAY), None);
+}
+
+#[test]
+fn an_account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
+    let account = record([strong(0, fresh())]);
+    let queued = queued(&account, NEXT_DAY);
+    assert_eq!(planned(&queued, NEXT_DAY + 60), None);
+    assert_eq!(planned(&queued, NEXT_DAY + 23 * 60), None);
+    assert_eq!(planned(&queued, NEXT_DAY + 24 * 60 - 20), SCHEDULED, "its message was lost");
+    let synced = queued.apply(&attempt(NEXT_DAY + 5, success()));
+    assert_eq!(planned(&synced, 2 * NEXT_DAY), SCHEDULED, "a later due time is another");
+}
+
+#[test]
+fn a_sync_takes_the_mark_away_when_it_ends() {
+    let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
+    let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
+    let begun = account.begin_sync(lease, POLICY.cooldown).unwrap();
+    assert_eq!(planned(&begun, NEXT_DAY + 60), None, "one that dies is not paid for each hour");
+    let echo = weak(NEXT_DAY + 2, updated("AVAILABLE", Some("FAILED")));
+    assert_eq!(planned(&begun.apply(&echo), NEXT_DAY + 60), None, "whatever Mono tells of it");
+    assert_eq!(planned(&begun, NEXT_DAY + 24 * 60), SCHEDULED);
+    let Fact::Attempt(attempt) = attempt(NEXT_DAY + 1, rate_limited()) else { unreachable!() };
+    let ended = begun.end_sync(lease, &attempt).unwrap();
+    assert_eq!(planned(&ended, NEXT_DAY + 60), SCHEDULED, "nothing was begun");
+}
+
+#[test]
+fn weak_bad_news_is_a_reason_of_its_own() {
+    let account = record([strong(0, fresh()), weak(10, EventBody::SyncFailed)]);
+    assert_eq!(planned(&account, 11), Some(RefreshAction::Sync(CallReason::WeakEvidence)));
+    let settled = account.apply(&attempt(12, failure()));
+    assert_eq!(planned(&settled, 20), None, "one sync settles it, whatever it comes to");
+}
+
+#[test]
+fn an_unlinking_in_doubt_is_checked_and_not_marked() {
+    let account = record([strong(0, fresh()), weak(10, EventBody::Unlinked)]);
+    let Some(want @ RefreshAction::Link { ending }) = planned(&account, 11) else {
+        panic!("no check")
+    };
+    assert_eq!((ending.at, want.is_marked()), (at(10), false));
+    let gone = account.apply(&link_check(&account, 12, LinkState::Gone));
+    assert_eq!(planned(&gone, 6 * 24 * 60), None);
+}
+
+#[test]
+fn a_job_that_no_webhook_has_settled_is_asked_for_by_two_hourly_plans() {
+    let follow = Some(RefreshAction::Job { id: "j".to_owned() });
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    assert_eq!(planned(&account, 15), None, "its webhook is waited for");
+    assert_eq!(planned(&account, 16), follow);
+    assert_eq!((planned(&account, 135), planned(&account, 136)), (follow.clone(), None));
+    let told = account.apply(&strong(12, updated("AVAILABLE", Some("SUCCESSFUL"))));
+    assert_eq!(planned(&told, 16), None);
+    let half_told = account.apply(&strong(12, job("j", "finished")));
+    assert_eq!(planned(&half_told, 16), follow, "the update that is to follow was lost");
+    let failed = account.apply(&strong(12, job("j", "failed")));
+    assert_eq!(planned(&failed, 17), None, "which is told");
+    let nameless =
+        record([strong(0, fresh()), attempt(10, SyncOutcome::Processing { job_id: None })]);
+    assert_eq!(planned(&nameless, 16), None);
+}
+
+#[test]
+fn a_job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() {
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    let (planned_at, now) = (at(NEXT_DAY + 60), at(NEXT_DAY + 61));
+    assert_eq!(account.plan(planned_at, POLICY), SCHEDULED);
+    assert_eq!(account.still_wanted(planned_at, now, POLICY), SCHEDULED);
+}
+
+#[test]
+fn a_late_word_of_an_earlier_job_is_not_followed() {
+    let failed = updated("AVAILABLE", Some("FAILED"));
+    let account = record([strong(0, fresh()), attempt(10, processing("j2")), strong(12, failed)]);
+    let late = account.apply(&weak(30, job("j1", "finished")));
+    assert_eq!(planned(&late, 40), None, "how it ended says nothing of today");
+    let unanswered =
+        record([strong(0, fresh()), attempt(10, processing("j1")), attempt(1_400, timeout())]);
+    let late = unanswered.apply(&weak(1_410, job("j1", "finished")));
+    assert_eq!(planned(&late, 1_420), None, "nor while the newest sync is unanswered");
+    let open = record([strong(0, fresh()), attempt(10, processing("j1"))]);
+    let told = open.apply(&weak(700, job("j1", "finished")));
+    assert_eq!(told.followed_since(), Some(at(10)), "whenever it is heard of");
+}
+
+#[test]
+fn a_job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    assert_eq!(account.status_since(at(40)).status, Status::Syncing);
+    assert_eq!(account.status_since(at(41)).status, Status::Healthy);
+}
+
+#[test]
+fn the_end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
+    let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
+    let job_id = || Some("j".to_owned());
+    let ended = |outcome| account.apply(&Fact::Answer(Answer { at: at(20), outcome }));
+    let data = SyncData::Transactions;
+    let success =
+        SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: job_id() };
+    let synced = ended(success);
+    assert_eq!(synced.status_since(at(21)), StatusSince { status: Status::Healthy, at: at(20) });
+    assert_eq!(synced.import_due().unwrap().at, at(20));
+    let failed = ended(SyncOutcome::Failed { error: mono_error(), job_id: job_id() });
+    assert_eq!(failed.status_since(at(21)).status, Status::Failed);
+    let demanded = ended(SyncOutcome::ReauthorisationRequired { job_id: job_id() });
+    assert_eq!(demanded.status_since(at(21)).status, Status::ReauthorisationRequired);
+    for account in [synced, failed, demanded] {
+        assert_eq!(account.registers.attempt.unwrap().order.at, at(10), "it is no attempt");
+        assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(10));
+    }
+}
+
+#[test]
+fn what_was_planned_is_dropped_once_the_account_was_attempted() {
+    let account = record([strong(0, fresh())]);
+    let (planned_at, now) = (at(NEXT_DAY), at(NEXT_DAY + 10));
+    let wanted = |account: &Account| account.still_wanted(planned_at, now, POLICY);
+    assert_eq!(wanted(&account), SCHEDULED);
+    assert_eq!(wanted(&account.apply(&strong(NEXT_DAY + 1, fresh()))), None, "it is fresh");
+    let limited = account.apply(&attempt(NEXT_DAY + 1, rate_limited()));
+    assert_eq!(wanted(&limited), None, "attempted, though not begun");
+    assert_eq!(planned(&limited, NEXT_DAY + 60), SCHEDULED, "the next plan has it again");
+    let (started_at, until) = (at(NEXT_DAY + 1), at(NEXT_DAY + 2));
+    let died = Account { lease: Some(Lease { started_at, until, token: [1; 8] }), ..account };
+    assert_eq!(wanted(&died), None, "by a delivery that died after its lease");
+    assert_eq!(planned(&died, NEXT_DAY + 60), SCHEDULED);
+}
+
+#[test]
+fn an_import_that_was_deferred_is_planned_when_its_time_has_come() {
+    let account = record([strong(0, fresh())]);
+    let pull = account.import_due().unwrap();
+    let lease = ImportLease { holder: [1; 8], pull, until: at(9) };
+    let begun = account.begin_import(lease, None, at(1)).unwrap();
+    let deferred =
+        begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part: None }).unwrap();
+    assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
+    assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
+    assert_eq!(deferred.still_wanted(at(60), at(61), POLICY), Some(RefreshAction::Import(pull)));
+    let again = deferred.begin_import(lease, None, at(61)).unwrap();
+    assert_eq!(planned(&again, 61), None);
+}
+
+#[test]
+fn a_pull_of_a_job_that_was_imported_is_not_imported_again() {
+    let told = |minute, id: &str| {
+        let update = Update {
+            data_status: Some(DataStatus::from_word("AVAILABLE")),
+            sync_status: Some(SyncStatus::Successful),
+            has_new_data: Some(true),
+            job_id: Some(id.to_owned()),
+            ..Update::default()
+        };
+        strong(minute, EventBody::Updated(Box::new(update)))
+    };
+    let account = record([told(0, "j")]);
+    let pull = account.import_due().unwrap();
+    let notes = ImportNotes { job: account.job_of_pull(pull), ..ImportNotes::default() };
+    let state = ImportState { notes, ..ImportState::default() };
+    let imported = account.apply(&Fact::Import(Import { pull, state }));
+    assert_eq!(imported.apply(&told(1, "j")).import_due(), None, "told twice");
+    assert!(imported.apply(&told(1, "other")).import_due().is_some());
+}
+
+fn candidates() -> Vec<Candidate<&'static str>> {
+    let candidate = |name, account: Account, want: RefreshAction| Candidate {
+        priority: account.priority(&want),
+        want,
+        account: name,
+    };
+    let sync = || RefreshAction::Sync(CallReason::Scheduled);
+    let synced = |minute| record([strong(minute, fresh())]);
+    let read = |minute, read_at| Account { read_at: Some(at(read_at)), ..synced(minute) };
+    let pull = synced(0).import_due().unwrap();
+    let reauthorised = record([strong(5, fresh()), strong(6, EventBody::ReauthorisationRequired)]);
+    let reauthorised = reauthorised.apply(&strong(7, EventBody::Reauthorized));
+    vec![
+        candidate("fresher", synced(2), sync()),
+        candidate("oldest", synced(1), sync()),
+        candidate("read", read(3, 10), sync()),
+        candidate("read last", read(4, 11), sync()),
+        candidate("reauthorised", reauthorised, sync()),
+        candidate("import", synced(0), RefreshAction::Import(pull)),
+        candidate("link", synced(0), RefreshAction::Link { ending: pull }),
+        candidate("job", synced(9), RefreshAction::Job { id: "j".to_owned() }),
+    ]
+}
+
+/// The names of those chosen, in order, and whether the budget left any out.
+fn chosen(
+    candidates: impl IntoIterator<Item = Candidate<&'static str>>,
+    most: usize,
+    rest: Option<u64>,
+) -> (Vec<&'static str>, bool) {
+    let mut shortlist = Shortlist::new(most);
+    shortlist.extend(candidates);
+    let (chosen, is_short) = shortlist.choose(rest.map(Naira), &Prices::default());
+    (chosen.iter().map(|candidate| candidate.account).collect(), is_short)
+}
+
+#[test]
+fn who_waits_for_proof_who_was_read_last_and_who_is_oldest_come_first() {
+    let expected =
+        ["import", "link", "reauthorised", "read last", "read", "oldest", "fresher", "job"];
+    assert_eq!(chosen(candidates(), 8, None), (expected.to_vec(), false));
+    for most in 0..8 {
+        let (names, is_short) = chosen(candidates().into_iter().cycle().take(8 * 5), most, None);
+        assert!(!is_short && names.len() == most, "{names:?}");
+        let each_five_times = expected.iter().flat_map(|name| [*name; 5]);
+        assert!(names.into_iter().eq(each_five_times.take(most)), "whenever it was offered");
+    }
+}
+
+#[test]
+fn what_the_budget_does_not_do_for_is_left_out_and_what_costs_nothing_never_is() {
+    let named = |rest| {
+        let (names, is_short) = chosen(candidates(), 8, Some(rest));
+        assert!(is_short);
+        names
+    };
+    assert_eq!(named(0), ["job"]);
+    assert_eq!(named(250), ["import", "link", "job"]);
+    assert_eq!(named(500), ["import", "link", "reauthorised", "job"], "a sync and its listing");
+}
+
+#[test]
+fn an_import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
+    let account = record([strong(10, fresh())]);
+    let pull = account.import_due().unwrap();
+    let lease = ImportLease { holder: [1; 8], pull, until: at(20) };
+    let begun = account.begin_import(lease, None, at(11)).unwrap();
+    let before = OrderKey { at: pull.at - Duration::from_millis(1), ..pull };
+    let state = ImportState { through: Some(at(9)), ..ImportState::default() };
+    let part = Some(Import { pull: before, state });
+    let deferred = begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part }).unwrap();
+    assert_eq!(deferred.view(at(12), POLICY).transactions_through, Some(at(9)));
+    assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    assert_eq!(
+        deferred.plan(at(60), off),
+        Some(RefreshAction::Import(pull)),
+        "without a refresh as well"
+    );
+}
+
+#[test]
+fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_closely() {
+    let account = record([strong(0, fresh())]);
+    let pull = account.import_due().unwrap();
+    let job = Some(ShortHash::of("j"));
+    let state =
+        ImportState { notes: ImportNotes { job, ..Default::default() }, ..Default::default() };
+    let imported = account.apply(&Fact::Import(Import { pull, state }));
+    let nothing_new = Update {
+        data_status: Some(DataStatus::from_word("AVAILABLE")),
+        sync_status: Some(SyncStatus::Successful),
+        ..Update::default()
+    };
+    let newest = strong(DAY_MINUTES, EventBody::Updated(Box::new(nothing_new)));
+    let hidden = |minute| imported.apply(&strong(minute, fresh())).apply(&newest).import_due();
+    assert_eq!(hidden(5), None);
+    assert!(hidden(45).is_some(), "too late for an echo");
+}
+
+#[test]
+fn a_single_sync_is_planned_although_its_listing_might_have_to_wait() {
+    let mut syncs = candidates();
+    syncs.retain(|candidate| matches!(candidate.want, RefreshAction::Sync(_)));
+    assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));
+}

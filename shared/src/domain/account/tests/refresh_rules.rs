@@ -1,0 +1,426 @@
+use super::*;
+use crate::domain::spending::CallReason;
+
+fn next(facts: impl IntoIterator<Item = Fact>) -> Option<Timestamp> {
+    record(facts).next_refresh_at(POLICY)
+}
+
+const DAY_MINUTES: u32 = 24 * 60;
+
+/// What the spread may take off a healthy account's interval.
+fn spread() -> std::ops::Range<Duration> {
+    DAY.mul_f64(0.02)..DAY.mul_f64(0.1)
+}
+
+#[test]
+fn an_interval_of_none_refreshes_nothing() {
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    for facts in [
+        vec![strong(1, fresh())],
+        vec![weak(1, EventBody::Unlinked)],
+        vec![weak(1, EventBody::SyncFailed)],
+    ] {
+        assert_eq!(record(facts).next_refresh_at(off), None);
+    }
+}
+
+#[test]
+fn syncing_does_not_show_in_the_next_refresh() {
+    let facts = [strong(1, fresh())];
+    let with_job = facts.clone().into_iter().chain([strong(5, job("j", "processing"))]);
+    assert_eq!(next(with_job), next(facts));
+}
+
+#[test]
+fn an_unlinking_is_checked_at_once_and_ever_more_rarely_once_mono_has_answered() {
+    for unlinked in [strong(0, EventBody::Unlinked), weak(0, EventBody::Unlinked)] {
+        let account = record([strong(0, connected()), unlinked]);
+        assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
+        let gone = |account: &Account, days: u32| {
+            account.apply(&link_check(account, days * DAY_MINUTES, LinkState::Gone))
+        };
+        let at_once = gone(&account, 0);
+        assert_eq!(at_once.next_refresh_at(POLICY), Some(at(0) + 7 * DAY));
+        let again = gone(&at_once, 7);
+        assert_eq!(again.next_refresh_at(POLICY), Some(at(0) + 14 * DAY));
+        assert_eq!(gone(&again, 14).next_refresh_at(POLICY), Some(at(0) + 28 * DAY));
+    }
+}
+
+#[test]
+fn a_check_that_told_nothing_of_a_settled_end_waits_as_well() {
+    let heard = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
+    let gone = heard.apply(&link_check(&heard, 0, LinkState::Gone));
+    let week = 7 * DAY_MINUTES;
+    let unknown = gone.apply(&link_check(&gone, week + 30, LinkState::Unknown));
+    assert_eq!(unknown.next_refresh_at(POLICY), Some(at(week + 30) + HOUR));
+    let again = unknown.apply(&link_check(&unknown, week + 300, LinkState::Unknown));
+    assert_eq!(again.next_refresh_at(POLICY), Some(at(week + 600)));
+}
+
+#[test]
+fn an_account_that_mono_shows_after_its_end_is_never_checked_again() {
+    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    let error = mono_error();
+    let gone = shown.apply(&attempt(20, SyncOutcome::NotFound { error }));
+    assert_eq!(gone.next_refresh_at(POLICY), None);
+    for retried in [connected(), fresh()] {
+        assert_eq!(gone.apply(&weak(30, retried)).next_refresh_at(POLICY), None);
+    }
+    let again = gone.apply(&weak(30, EventBody::Unlinked)).next_refresh_at(POLICY);
+    assert_eq!(again, Some(at(21) + 7 * DAY), "it may have been linked in between");
+    assert!(gone.apply(&strong(30, connected())).next_refresh_at(POLICY).is_some());
+}
+
+#[test]
+fn later_links_do_not_begin_the_backoff_anew() {
+    let relinked =
+        [strong(0, EventBody::Unlinked), strong(1, connected()), attempt(600, failure())];
+    let again = strong(590, connected());
+    assert_eq!(next(relinked.clone().into_iter().chain([again])), next(relinked));
+}
+
+#[test]
+fn a_link_check_that_told_nothing_is_repeated_by_exponential_back_off() {
+    let account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let checked = |minutes: &[u32]| {
+        let check = |account: Account, minutes: &u32| {
+            account.apply(&link_check(&account, *minutes, LinkState::Unknown))
+        };
+        minutes.iter().fold(account.clone(), check).next_refresh_at(POLICY)
+    };
+    assert_eq!(checked(&[6]), Some(at(6 + 60)));
+    assert_eq!(checked(&[6, 66]), Some(at(66 + 61)));
+    assert_eq!(checked(&[6, 66, 205]), Some(at(205 + 200)));
+    let month = 30 * DAY_MINUTES;
+    assert_eq!(checked(&[month]), Some(at(month + 7 * DAY_MINUTES)));
+}
+
+#[test]
+fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
+    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
+    for body in [fresh(), EventBody::Reauthorized] {
+        assert_eq!(gone.apply(&strong(9, body)).next_refresh_at(POLICY), Some(at(9)));
+    }
+    let beside = gone.apply(&strong(9, EventBody::SyncFailed));
+    assert_eq!(beside.next_refresh_at(POLICY), gone.next_refresh_at(POLICY));
+}
+
+#[test]
+fn a_weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
+    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
+    let late = gone.apply(&weak(40, connected()));
+    assert_eq!(late.next_refresh_at(POLICY), Some(at(40)));
+    assert!(matches!(late.plan(at(41), POLICY), Some(RefreshAction::Link { .. })));
+    let settled = late.apply(&link_check(&late, 42, LinkState::Gone));
+    assert_eq!(settled.next_refresh_at(POLICY), Some(at(42) + 7 * DAY));
+}
+
+#[test]
+fn an_account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
+    let balance = |start| {
+        let (data, balance) = (SyncData::Balance, Some(MinorUnits(1)));
+        let has_new_data = false;
+        balance_attempt(
+            start,
+            SyncOutcome::Successful { has_new_data, data, balance, job_id: None },
+        )
+    };
+    let synced = record([strong(0, fresh())]);
+    let due = synced.next_refresh_at(POLICY);
+    let daily = (1..60).map(|day| balance(day * 20 * 60));
+    let account = daily.fold(synced, |account, fact| account.apply(&fact));
+    assert_eq!(account.status_since(at(100 * DAY_MINUTES)).status, Status::Healthy);
+    assert_eq!(account.next_refresh_at(POLICY), due);
+}
+
+#[test]
+fn trouble_of_the_whole_system_is_tried_again_by_exponential_back_off() {
+    let healthy = record([strong(0, fresh())]);
+    let due = healthy.next_refresh_at(POLICY).unwrap();
+    let due_minute = u32::try_from(due.since(at(0)).as_secs() / 60).unwrap() + 1;
+    for call_error in
+        [CallError::Refused(mono_error()), CallError::Unavailable, CallError::NotConnected]
+    {
+        let call_error = SyncOutcome::NoResult(call_error);
+        let tried =
+            |minutes| healthy.apply(&attempt(minutes, call_error.clone())).next_refresh_at(POLICY);
+        assert_eq!(tried(due_minute), Some(at(due_minute) + HOUR), "{call_error:?}");
+        let later = due_minute + 5 * 60;
+        let waited = at(later).since(due);
+        assert_eq!(tried(later), Some(at(later) + waited), "as long again as it was due");
+        let next_week = due_minute + 7 * DAY_MINUTES;
+        assert_eq!(tried(next_week), Some(at(next_week) + DAY), "an interval at most");
+        assert_eq!(tried(60), Some(due), "what is not due yet waits no longer");
+    }
+    let failing = record([strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))]);
+    let refused = SyncOutcome::NoResult(CallError::Refused(mono_error()));
+    assert_eq!(failing.apply(&attempt(10, refused)).next_refresh_at(POLICY), Some(at(10) + HOUR));
+}
+
+#[test]
+fn weak_bad_news_is_settled_at_once() {
+    for body in [EventBody::ReauthorisationRequired, EventBody::SyncFailed, job("j", "failed")] {
+        assert_eq!(next([strong(1, fresh()), weak(9, body.clone())]), Some(at(9)));
+        assert_eq!(next([weak(9, body)]), Some(at(9)), "also where nothing was ever pulled");
+    }
+}
+
+#[test]
+fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
+    let facts = [attempt(1, timeout()), strong(5, fresh()), weak(9, EventBody::SyncFailed)];
+    assert_eq!(next(facts), Some(at(1) + DAY));
+}
+
+#[test]
+fn weak_bad_news_is_settled_by_one_attempt_after_it() {
+    let facts =
+        [strong(1, fresh()), attempt(5, timeout()), weak(40, EventBody::ReauthorisationRequired)];
+    assert_eq!(next(facts.clone()), Some(at(5) + DAY), "not for seven days");
+    let settled = facts.into_iter().chain([attempt(5 + DAY_MINUTES, timeout())]);
+    assert_eq!(next(settled), Some(at(40) + 7 * DAY));
+}
+
+#[test]
+fn weak_bad_news_that_our_own_attempt_has_told_is_an_echo() {
+    let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let echo = weak(7, EventBody::ReauthorisationRequired);
+    assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + DAY));
+    let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, EventBody::SyncFailed)];
+    assert_eq!(next(failed), Some(at(140)), "it doubles as without the echo");
+}
+
+#[test]
+fn a_weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
+    let facts =
+        [strong(1, fresh()), strong(60, EventBody::ReauthorisationRequired), weak(80, fresh())];
+    assert_eq!(next(facts.clone()), Some(at(80)));
+    assert_eq!(record(facts.clone()).reason_to_refresh(), CallReason::WeakEvidence);
+    let attempted = |outcome| next(facts.clone().into_iter().chain([attempt(200, outcome)]));
+    assert_eq!(attempted(timeout()), Some(at(200) + DAY), "it told nothing");
+    let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
+    assert_eq!(attempted(said_again), Some(at(201) + 7 * DAY));
+}
+
+#[test]
+fn weak_bad_news_beside_strong_bad_news_is_not_what_makes_the_record_bad() {
+    let strong_only = [strong(1, fresh()), strong(5, updated("AVAILABLE", Some("FAILED")))];
+    let both = strong_only.clone().into_iter().chain([weak(5, job("j", "failed"))]);
+    assert_eq!(next(both), next(strong_only));
+}
+
+#[test]
+fn weak_bad_news_older_than_the_last_pull_is_nothing() {
+    assert_eq!(
+        next([strong(9, fresh()), weak(5, EventBody::SyncFailed)]),
+        next([strong(9, fresh())])
+    );
+}
+
+#[test]
+fn a_demand_is_looked_at_again_after_seven_days() {
+    let demand = [strong(1, fresh()), strong(40, EventBody::ReauthorisationRequired)];
+    assert_eq!(next(demand.clone()), Some(at(40 + 7 * DAY_MINUTES)));
+    let attempted = |minute, outcome| demand.clone().into_iter().chain([attempt(minute, outcome)]);
+    assert_eq!(next(attempted(48, timeout())), Some(at(40 + 7 * DAY_MINUTES)));
+    let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let check = 40 + 7 * DAY_MINUTES;
+    assert_eq!(next(attempted(check, said_again)), Some(at(check + 1 + 7 * DAY_MINUTES)));
+    let days_later = |days| next(attempted(check + days * DAY_MINUTES, failure()));
+    assert_eq!(days_later(0), Some(at(check + DAY_MINUTES)), "it told nothing of the demand");
+    assert_eq!(days_later(3), Some(at(check + 6 * DAY_MINUTES)));
+    assert_eq!(days_later(20), Some(at(check + 27 * DAY_MINUTES)));
+}
+
+#[test]
+fn a_demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interval() {
+    let demand = strong(39, EventBody::ReauthorisationRequired);
+    for body in [EventBody::Reauthorized, fresh()] {
+        let facts = [strong(0, fresh()), strong(10, body.clone()), demand.clone()];
+        assert_eq!(next(facts), Some(at(39) + DAY), "it may be of a job from before");
+        let facts = [strong(0, fresh()), strong(9, body), demand.clone()];
+        assert_eq!(next(facts), Some(at(39) + 7 * DAY));
+    }
+    let facts = [strong(10, EventBody::Reauthorized), demand, attempt(600, timeout())];
+    assert_eq!(next(facts), Some(at(600) + DAY), "nothing was told");
+}
+
+#[test]
+fn a_healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
+    for body in [fresh(), updated("PARTIAL", None)] {
+        assert!(spread().contains(&(at(1) + DAY).since(next([strong(1, body)]).unwrap())));
+    }
+}
+
+#[test]
+fn a_healthy_account_counts_from_the_attempt_where_that_is_newer() {
+    let next = next([strong(1, fresh()), attempt(60, timeout())]).unwrap();
+    assert!(spread().contains(&(at(60) + DAY).since(next)));
+}
+
+#[test]
+fn the_spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() {
+    let due = |number: u32| {
+        let account = Account::new(format!("account-{number}").parse().unwrap());
+        account.apply(&strong(0, fresh())).next_refresh_at(POLICY).unwrap()
+    };
+    let mut times: Vec<_> = (0..1_000).map(due).collect();
+    let (earliest, latest) = (at(0) + DAY.mul_f64(0.9), at(0) + DAY.mul_f64(0.98));
+    assert!(times.iter().all(|time| *time > earliest && *time <= latest));
+    times.sort();
+    times.dedup();
+    assert!(times.len() > 990, "{} different times", times.len());
+}
+
+#[test]
+fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
+    for body in
+        [linked(), updated("UNAVAILABLE", None), EventBody::Reauthorized, EventBody::SyncFailed]
+    {
+        let facts = [strong(1, linked()), strong(20, body)];
+        assert_eq!(next(facts), Some(at(20) + POLICY.cooldown));
+    }
+}
+
+#[test]
+fn others_back_off_by_the_time_since_the_last_pull() {
+    let facts = [strong(0, fresh()), strong(60, updated("UNAVAILABLE", None))];
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
+    assert_eq!(next(tried(70)), Some(at(140)));
+    assert_eq!(next(tried(300)), Some(at(600)));
+}
+
+#[test]
+fn others_never_pulled_back_off_by_the_time_since_first_seen() {
+    let facts = [strong(10, linked()), attempt(210, timeout())];
+    assert_eq!(next(facts), Some(at(410)));
+}
+
+#[test]
+fn the_backoff_is_at_least_an_hour_and_at_most_seven_days() {
+    let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, failure())]);
+    assert_eq!(next(tried(2)), Some(at(2) + HOUR));
+    assert_eq!(next(tried(30 * DAY_MINUTES)), Some(at(37 * DAY_MINUTES)));
+}
+
+#[test]
+fn an_attempt_that_told_nothing_is_no_failure() {
+    let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
+    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
+    assert_eq!(next(tried(3 * DAY_MINUTES)), Some(at(4 * DAY_MINUTES)));
+    let told = strong(3 * DAY_MINUTES + 5, updated("UNAVAILABLE", Some("FAILED")));
+    let by_job = weak(3 * DAY_MINUTES + 5, job("j", "failed"));
+    for told in [told, by_job] {
+        assert_eq!(next(tried(3 * DAY_MINUTES).chain([told])), Some(at(6 * DAY_MINUTES)));
+    }
+    let never_filled = [strong(0, linked()), attempt(3 * DAY_MINUTES, timeout())];
+    assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "it has never worked");
+}
+
+#[test]
+fn the_backoff_begins_anew_when_the_customer_has_come() {
+    let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
+    let came_at = 8 * DAY_MINUTES + 9;
+    let reauthorised = vec![strong(came_at, EventBody::Reauthorized)];
+    let relinked = vec![strong(came_at, EventBody::Unlinked), strong(came_at + 1, linked())];
+    for came in [reauthorised, relinked] {
+        let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
+        assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
+        let later =
+            came.clone().into_iter().chain([strong(12 * DAY_MINUTES, EventBody::Reauthorized)]);
+        assert_eq!(next(later), Some(at(12 * DAY_MINUTES) + POLICY.cooldown), "Mono pulls too");
+        let again = came.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
+        assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - came_at)));
+    }
+}
+
+#[test]
+fn others_with_a_pull_newer_than_the_attempt_wait_an_interval_after_the_attempt() {
+    let facts =
+        [attempt(1, timeout()), strong(30, fresh()), strong(60, updated("UNAVAILABLE", None))];
+    assert_eq!(next(facts), Some(at(1) + DAY));
+}
+
+#[test]
+fn an_attempt_that_did_not_reach_mono_does_not_count() {
+    let facts = [strong(1, linked())];
+    let tried = facts.clone().into_iter().chain([attempt(9, rate_limited())]);
+    assert_eq!(next(tried), next(facts));
+}
+
+fn under(account: &Account, rule: RefreshRule) -> Option<Timestamp> {
+    Account { refresh: Some(rule), ..account.clone() }.next_refresh_at(POLICY)
+}
+
+#[test]
+fn an_account_is_refreshed_by_its_own_rule() {
+    let account = record([strong(0, fresh())]);
+    let hours = |rule| under(&account, rule).map(|at_| at_.since(at(0)).as_secs_f64() / 3_600.0);
+    for (rule, interval) in [
+        (RefreshRule::Interval, 24.0),
+        (RefreshRule::SixHours, 6.0),
+        (RefreshRule::TwelveHours, 12.0),
+        (RefreshRule::Daily, 24.0),
+        (RefreshRule::Weekly, 7.0 * 24.0),
+    ] {
+        let due = hours(rule).unwrap();
+        assert!((0.9 * interval..=0.98 * interval).contains(&due), "{rule:?}: {due}");
+    }
+    assert_eq!(hours(RefreshRule::Off), None);
+    let off = RefreshPolicy { interval: None, ..POLICY };
+    let own = Account { refresh: Some(RefreshRule::Daily), ..account.clone() };
+    assert_eq!(own.next_refresh_at(off), None, "the stack's off is for all");
+    let weekly = RefreshPolicy { rule: RefreshRule::Weekly, ..POLICY };
+    assert_eq!(account.next_refresh_at(weekly), under(&account, RefreshRule::Weekly));
+}
+
+#[test]
+fn an_account_is_due_on_read_once_it_was_read_since_its_last_sync() {
+    let account = record([strong(10, fresh())]);
+    let read = |minute| Account { read_at: Some(at(minute)), ..account.clone() };
+    assert_eq!(under(&account, RefreshRule::OnRead), None);
+    assert_eq!(under(&read(9), RefreshRule::OnRead), None, "the sync came after it");
+    let due = under(&account, RefreshRule::Interval);
+    assert_eq!(under(&read(11), RefreshRule::OnRead), due, "at the interval, not before");
+    let failed = read(11).apply(&attempt(DAY_MINUTES, failure()));
+    assert!(under(&failed, RefreshRule::OnRead).is_some(), "the reader still waits");
+    let synced = read(11).apply(&attempt(DAY_MINUTES, success()));
+    assert_eq!(under(&synced, RefreshRule::OnRead), None);
+}
+
+#[test]
+fn a_read_is_noted_under_on_read_alone_and_once_an_interval() {
+    let account = record([strong(10, fresh())]);
+    let noted = |rule, read_at: Option<u32>, minute| {
+        let read_at = read_at.map(at);
+        Account { refresh: rule, read_at, ..account.clone() }.is_read_noted(at(minute), POLICY)
+    };
+    let on_read = Some(RefreshRule::OnRead);
+    assert!(!noted(None, None, 11) && !noted(Some(RefreshRule::Daily), None, 11));
+    assert!(noted(on_read, None, 11));
+    assert!(noted(on_read, Some(9), 11), "the first since the last sync");
+    assert!(!noted(on_read, Some(11), 12));
+    assert!(noted(on_read, Some(11), 11 + DAY_MINUTES));
+}
+
+#[test]
+fn an_account_of_which_only_a_link_is_known_is_not_refreshed_until_more_is() {
+    let payment = record([strong(0, connected())]);
+    assert!(payment.is_payment_only());
+    assert_eq!(payment.next_refresh_at(POLICY), None);
+    assert!(payment.apply(&attempt(5, timeout())).is_payment_only(), "nothing was told");
+    for known in [
+        strong(1, fresh()),
+        strong(1, linked()),
+        strong(1, job("j", "finished")),
+        attempt(1, success()),
+    ] {
+        let account = payment.apply(&known);
+        assert!(!account.is_payment_only() && account.next_refresh_at(POLICY).is_some());
+    }
+}

@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::account::Fact;
+use crate::domain::webhook::event::{self, Interpretation};
+
+const ID: &str = "697926f050b9c321c1451dda";
+
+fn received_at() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-01-27T21:00:40Z").unwrap()
+}
+
+fn event_of(kind: &str, second: Option<u32>, meta: &Value) -> Event {
+    let mut body = json!({
+        "event": format!("mono.events.{kind}"),
+        "event_id": format!("{kind}-{second:?}"),
+        "data": { "account": { "_id": ID, "bvn": "22212345678" }, "meta": meta },
+    });
+    if let Some(second) = second {
+        body["timestamp"] = json!(format!("2026-01-27T21:00:{second:02}.000Z"));
+    }
+    event::read(&body.to_string(), received_at()).unwrap()
+}
+
+fn updated(second: u32) -> Event {
+    event_of("account_updated", Some(second), &json!({ "data_status": "AVAILABLE" }))
+}
+
+fn fact(event: &Event) -> &Fact {
+    match &event.interpretation {
+        Interpretation::Fact(_, fact) => fact,
+        Interpretation::Nothing(_) => panic!("{event:?}"),
+    }
+}
+
+/// The account after these, and the entries that they leave.
+fn folded(account: &Account, events: &[&Event]) -> (Account, Vec<Option<Entry>>) {
+    let facts: Vec<_> = events.iter().map(|event| fact(event)).collect();
+    let steps = account.fold(&facts);
+    let entries = events.iter().zip(&steps).map(|(event, step)| Entry::of_step(event, step));
+    (steps.last().unwrap().after.clone(), entries.collect())
+}
+
+fn blank() -> Account {
+    Account::new(ID.parse().unwrap())
+}
+
+#[test]
+fn an_entry_tells_what_happened_when_and_what_it_did() {
+    let (_, entries) = folded(&blank(), &[&updated(30)]);
+    let entry = serde_json::to_value(entries[0].as_ref().unwrap()).unwrap();
+    let expected = json!({
+        "kind": "account_updated", "event_id": "account_updated-Some(30)".replace(['(', ')'], ""),
+        "occurred_at": "2026-01-27T21:00:30.000Z", "received_at": "2026-01-27T21:00:40.000Z",
+        "effect": "applied", "status_before": null, "status_after": "healthy",
+    });
+    assert_eq!(entry, expected);
+}
+
+#[test]
+fn an_event_that_is_older_than_what_is_known_has_changed_nothing() {
+    let (account, _) = folded(&blank(), &[&updated(30)]);
+    for second in [29, 10] {
+        let (after, entries) = folded(&account, &[&updated(second)]);
+        assert_eq!(entries[0].as_ref().unwrap().effect, Effect::NoChange);
+        assert_ne!(after.registers.first_seen, account.registers.first_seen, "that aside");
+    }
+}
+
+#[test]
+fn a_repeat_that_a_register_recognises_leaves_no_entry() {
+    let event = updated(30);
+    let (account, entries) = folded(&blank(), &[&event, &event]);
+    assert!(entries[0].is_some() && entries[1].is_none());
+    let (account, _) = folded(&account, &[&updated(31)]);
+    let forgotten = folded(&account, &[&event]).1.remove(0).unwrap();
+    assert_eq!(forgotten.effect, Effect::NoChange);
+}
+
+#[test]
+fn a_redelivery_never_takes_the_place_of_the_entry_that_tells_of_the_application() {
+    let event = updated(30);
+    let (account, first) = folded(&blank(), &[&event]);
+    let (account, _) = folded(&account, &[&updated(31)]);
+    let again = folded(&account, &[&event]).1;
+    let positions = [&first[0], &again[0]].map(|entry| entry.as_ref().unwrap().position);
+    assert_ne!(positions[0], positions[1]);
+}
+
+#[test]
+fn a_redelivery_after_a_crash_writes_the_same_entry_again() {
+    let event = updated(30);
+    assert_eq!(folded(&blank(), &[&event]).1, folded(&blank(), &[&event]).1);
+}
+
+#[test]
+fn an_ignored_event_changes_no_status() {
+    let (account, _) = folded(&blank(), &[&updated(30)]);
+    let event = event_of("account_income", None, &json!({}));
+    let entry = Entry::of_ignored(&event, &account);
+    assert_eq!(entry.effect, Effect::Ignored);
+    assert_eq!(
+        (entry.status_before, entry.status_after),
+        (Some(Status::Healthy), Some(Status::Healthy))
+    );
+    assert_eq!(entry.occurred_at, received_at());
+}
+
+#[test]
+fn no_entry_holds_a_bvn_or_a_number() {
+    let body = json!({
+        "event": "mono.events.account_updated",
+        "data": {
+            "account": { "_id": ID, "name": "Zebedee Quux", "accountNumber": "9988776655",
+                "bvn": "22212345678" },
+            "meta": { "data_status": "AVAILABLE" },
+        },
+    });
+    let event = event::read(&body.to_string(), received_at()).unwrap();
+    let entry = folded(&blank(), &[&event]).1.remove(0);
+    for private in ["Zebedee", "9988776655", "22212345678"] {
+        assert!(!format!("{entry:?}").contains(private));
+    }
+}
+
+#[test]
+fn a_position_is_read_as_it_was_written_and_nothing_else_is() {
+    let text = "001769547640000.77dfb8e2.applied";
+    assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
+    for odd in [
+        "",
+        "1.77dfb8e2.applied",
+        "001769547640000.77dfb8e2",
+        "001769547640000.7.applied",
+        "001769547640000.77dfb8e2.odd",
+        "001769547640000.77DFB8E2.applied",
+        "001769547640000.77dfb8e2.applied.",
+        "x.77dfb8e2.applied",
+    ] {
+        assert_eq!(odd.parse::<Position>(), Err(InvalidPosition), "{odd}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn texts_of_positions_stand_in_the_order_of_receipt(one in any::<u64>(), other in any::<u64>()) {
+        let position = |millis| Position {
+            received_at: Timestamp::from_millis(millis),
+            event: ShortHash::of("event"),
+            effect: Effect::Applied,
+        };
+        let (one, other) = (position(one), position(other));
+        prop_assert_eq!(one.cmp(&other), one.to_string().cmp(&other.to_string()));
+        let earliest = Position::earliest(one.received_at, Duration::ZERO);
+        prop_assert!(earliest < one.to_string());
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC*") {
+        let _ = text.parse::<Position>();
+    }
+}

@@ -1,0 +1,341 @@
+//! Which days are imported, and how many of them at once.
+
+use super::gaps::{overlap, without};
+use crate::domain::account::{Account, Gap, GapReason};
+use crate::domain::business_day::{BusinessDay, Days};
+use crate::domain::timestamp::Timestamp;
+
+/// Days before the last import that are looked at again: banks date rows back, change them, and take
+/// them away.
+const OVERLAP: u32 = 7;
+/// Days that are fetched beyond the old end of those that are compared, for rows whose date moved.
+const MARGIN: u32 = 2;
+/// And beyond the new end, since nothing says by which clock Mono ends a day.
+const MARGIN_AFTER: u32 = 1;
+/// The most days that Mono is asked for at once. It does not document how many it serves.
+const MOST_DAYS: u32 = 365;
+/// Rows of a slice with its margins: enough for these to be a small part, and few enough for the
+/// memory of a function that imports ten accounts at once.
+pub(crate) const MOST_ROWS: u64 = 5_000;
+
+/// What is left of an import: days, of which the newest are imported first, since these are what a
+/// customer looks at, and a row that moves to an older day meanwhile is not lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemainingRange {
+    /// The days left, the newest first, and no day twice.
+    pub ranges: Vec<Days>,
+    /// How many of them make the next slice.
+    pub slice: u32,
+}
+
+/// What an import that begins now has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// The days that have to be imported.
+    pub(crate) rest: RemainingRange,
+    /// The whole history window, if one unpaged answer may do for all of it: in parts, where there are days
+    /// in it that Mono does not serve.
+    pub(crate) look_back: Vec<Days>,
+    /// The same, whether it is looked at or not; nothing before the first import.
+    pub(crate) window: Vec<Days>,
+    /// Days that are in reason.
+    pub(crate) gaps: Vec<Gap>,
+}
+
+impl Plan {
+    /// The range runs from [`OVERLAP`] days before the newest stored row, or from the start of the history window if
+    /// no row is stored, up to today. Gaps that are due are added. Gaps that Mono does not serve and that are not
+    /// due are removed.
+    ///
+    /// The first import of a day that asks Mono also compares the last [`MOST_DAYS`] days of the window, because banks
+    /// deliver rows months late. So does an import with a due gap before the range.
+    pub(crate) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
+        let today = BusinessDay::of(now);
+        let window = window(history, today);
+        let imported = account.registers.imported.as_ref();
+        let mut gaps = imported.map(|held| held.value.gaps.clone()).unwrap_or_default();
+        gaps.retain(|gap| gap.last >= *window.start());
+        let recent = imported.and_then(|held| {
+            Some(BusinessDay::of(held.value.through?.min(held.order.at)) - OVERLAP)
+        });
+        let first = recent.unwrap_or(*window.start()).min(today);
+        let is_served = |gap: &&Gap| gap.reason != GapReason::NotServed;
+        let due: Vec<_> = gaps.iter().filter(|gap| gap.is_due(now)).collect();
+        let mut ranges =
+            due.iter().fold(vec![first..=today], |ranges, gap| join(ranges, gap.days(), today));
+        for gap in gaps.iter().filter(|gap| !is_served(gap) && !gap.is_due(now)) {
+            ranges = ranges.iter().flat_map(|range| without(range, &gap.days())).collect();
+        }
+        ranges.sort_by(|one, other| other.start().cmp(one.start()));
+
+        let is_new_day = imported.is_some_and(|held| held.value.notes.looked_back_on < Some(today));
+        let looks_further = due.iter().any(|gap| is_served(gap) && gap.first < first);
+        let all = (*window.start()).max(today - (MOST_DAYS - 1))..=today;
+        let mut window: Vec<_> = imported.map(|_| all).into_iter().collect();
+        for gap in gaps.iter().filter(|gap| !is_served(gap)) {
+            window = window.iter().flat_map(|part| without(part, &gap.days())).collect();
+        }
+        let look_back = if is_new_day || looks_further { window.clone() } else { Vec::new() };
+        // All at once, if they are few enough: Mono says on the first page how many there are.
+        Self { rest: RemainingRange { ranges, slice: u32::MAX }, look_back, window, gaps }
+    }
+}
+
+/// The days that a history of so many days has.
+pub(crate) fn window(history: u32, today: BusinessDay) -> Days {
+    today - history.saturating_sub(1)..=today
+}
+
+fn length(days: &Days) -> u32 {
+    days.end().days_after(*days.start()) + 1
+}
+
+/// The ranges and these days up to today, in as many ranges as it takes.
+fn join(ranges: Vec<Days>, days: Days, today: BusinessDay) -> Vec<Days> {
+    let days = *days.start()..=(*days.end()).min(today);
+    let (touched, mut apart): (Vec<_>, Vec<_>) =
+        ranges.into_iter().partition(|range| overlap(range, &days));
+    let first = touched.iter().map(|range| *range.start()).chain([*days.start()]).min();
+    let last = touched.iter().map(|range| *range.end()).chain([*days.end()]).max();
+    apart.extend(first.zip(last).map(|(first, last)| first..=last).filter(|days| !days.is_empty()));
+    apart
+}
+
+/// What is fetched in order to compare these days: never beyond today, nor more days than Mono is asked for
+/// at once.
+pub(crate) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Days {
+    let oldest = *window(history, today).start();
+    let before = (*days.start() - MARGIN).max(oldest).min(*days.start());
+    let end = (*days.end() + MARGIN_AFTER).min(today).min(*days.start() + (MOST_DAYS - 1));
+    let end = end.max(*days.end());
+    before.max(end - (MOST_DAYS - 1))..=end
+}
+
+impl RemainingRange {
+    /// The newest days of it, which are to be imported next; `None` if nothing is left.
+    pub fn next(&self) -> Option<Days> {
+        let days = self.ranges.first()?;
+        // With its margins it must not be longer than what Mono is asked for. That of the oldest day of
+        // a window has none.
+        let longest =
+            if length(days) <= MOST_DAYS { MOST_DAYS } else { MOST_DAYS - MARGIN - MARGIN_AFTER };
+        let slice = self.slice.clamp(1, longest);
+        Some((*days.start()).max(*days.end() - (slice - 1))..=*days.end())
+    }
+
+    /// The same days in slices short enough, where the next one would have this many rows with its
+    /// margins; `None` if that is a single day already.
+    pub fn smaller(&self, rows: u64) -> Option<Self> {
+        let length = length(&self.next()?);
+        let margins = MARGIN + MARGIN_AFTER;
+        let fetched = u64::from(length + margins) * MOST_ROWS / rows.max(1);
+        let slice = u32::try_from(fetched).unwrap_or(u32::MAX).saturating_sub(margins);
+        let shorter = || slice.clamp(1, length - 1);
+        (length > 1).then(|| Self { slice: shorter(), ranges: self.ranges.clone() })
+    }
+
+    /// The same days, as many at once as can be.
+    pub fn widest(&self) -> Self {
+        Self { slice: u32::MAX, ranges: self.ranges.clone() }
+    }
+
+    /// What is left after the next slice, which had this many rows.
+    pub fn after(&self, rows: u64) -> Self {
+        let Some(next) = self.next() else {
+            return self.clone();
+        };
+        let few = rows <= MOST_ROWS / 4;
+        let slice = if few { length(&next).saturating_mul(2) } else { length(&next) };
+        Self { slice, ..self.but(&next) }
+    }
+
+    /// What is left without these days.
+    pub fn but(&self, days: &Days) -> Self {
+        let ranges = self.ranges.iter().flat_map(|range| without(range, days)).collect();
+        Self { ranges, slice: self.slice }
+    }
+}
+
+/// The days of a window that can be compared by an answer for it alone: at its old end, nothing says by
+/// which clock Mono begins a day.
+pub(crate) fn without_margin(days: &Days) -> Days {
+    (*days.start() + MARGIN).min(*days.end())..=*days.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::tests::record;
+    use crate::domain::account::{
+        Fact, Import, ImportNotes, ImportState, OrderKey, Rank, ShortHash, TimeSource,
+    };
+    use proptest::prelude::*;
+
+    fn day(text: &str) -> BusinessDay {
+        BusinessDay::parse(text).unwrap()
+    }
+
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        time("2026-06-30T23:30:00Z")
+    }
+
+    fn imported(at: &str, through: Option<&str>, gaps: Vec<Gap>) -> Account {
+        let at = time(at);
+        let (rank, time_source) = (Rank::Updated, TimeSource::Event);
+        let pull = OrderKey { at, rank, time_source, event: ShortHash::of("pull") };
+        let looked_back_on = Some(BusinessDay::of(at));
+        let notes = ImportNotes { looked_back_on, ..ImportNotes::default() };
+        let state = ImportState { through: through.map(time), gaps, notes };
+        record([Fact::Import(Import { pull, state })])
+    }
+
+    fn gap(first: &str, last: &str, tried: &str, reason: GapReason) -> Gap {
+        let (first, last) = (day(first), day(last));
+        Gap { first, last, since: time("2026-06-01T00:00:00Z"), tried: time(tried), reason }
+    }
+
+    fn ranges(account: &Account) -> Vec<Days> {
+        Plan::of(account, 365, now()).rest.ranges
+    }
+
+    #[test]
+    fn the_first_import_is_of_the_history_window_up_to_today() {
+        let plan = Plan::of(&record([]), 365, now());
+        let window = day("2025-07-02")..=day("2026-07-01");
+        assert_eq!(plan.rest.ranges, vec![window.clone()], "it is July in Lagos");
+        assert_eq!((length(&window), plan.rest.next()), (365, Some(window)));
+        assert_eq!(plan.look_back, []);
+    }
+
+    #[test]
+    fn the_next_one_goes_back_a_week_behind_the_newest_row() {
+        let days = |through| ranges(&imported("2026-06-30T23:10:00Z", through, Vec::new()));
+        let last = day("2026-07-01");
+        assert_eq!(days(Some("2026-06-20T12:00:00Z")), [day("2026-06-13")..=last]);
+        assert_eq!(days(Some("2026-09-01T12:00:00Z")), [day("2026-06-24")..=last], "of the future");
+        assert_eq!(days(None), [day("2025-07-02")..=last], "there was none yet");
+    }
+
+    #[test]
+    fn the_first_import_of_a_day_looks_back_over_the_whole_window() {
+        let look_back = |at, history| {
+            Plan::of(&imported(at, Some("2026-06-20T12:00:00Z"), Vec::new()), history, now())
+                .look_back
+        };
+        let window = vec![day("2025-07-02")..=day("2026-07-01")];
+        assert_eq!(look_back("2026-06-30T22:59:00Z", 365), window);
+        assert_eq!(look_back("2026-06-30T23:01:00Z", 365), [], "it was done today");
+        assert_eq!(look_back("2026-06-30T22:59:00Z", 3_650), window, "what one answer has");
+    }
+
+    #[test]
+    fn gaps_that_are_due_are_imported_again_by_looking_back_where_they_are_older() {
+        let plan = |at, tried| {
+            let gap = gap("2026-02-01", "2026-02-03", tried, GapReason::NotWhole);
+            let account = imported(at, Some("2026-06-30T12:00:00Z"), vec![gap]);
+            Plan::of(&account, 365, now())
+        };
+        let (recent, gap) =
+            (day("2026-06-23")..=day("2026-07-01"), day("2026-02-01")..=day("2026-02-03"));
+        let (yesterday, today) = ("2026-06-30T12:00:00Z", "2026-06-30T23:10:00Z");
+        let window = [day("2025-07-02")..=day("2026-07-01")];
+        for at in [yesterday, today] {
+            let due = plan(at, "2026-06-10T00:00:00Z");
+            assert_eq!(due.rest.ranges, [recent.clone(), gap.clone()]);
+            assert_eq!(due.look_back, window, "one answer has them all");
+        }
+        let not_due = plan(yesterday, "2026-06-28T00:00:00Z");
+        assert_eq!((not_due.rest.ranges, not_due.look_back), (vec![recent], window.to_vec()));
+        assert_eq!(plan(today, "2026-06-28T00:00:00Z").look_back, []);
+    }
+
+    #[test]
+    fn days_that_mono_does_not_serve_are_left_out_until_they_are_due() {
+        let plan = |at, tried| {
+            let gaps = vec![gap("2026-06-26", "2026-06-26", tried, GapReason::NotServed)];
+            Plan::of(&imported(at, Some("2026-06-30T12:00:00Z"), gaps), 365, now())
+        };
+        let (yesterday, today) = ("2026-06-30T12:00:00Z", "2026-06-30T23:10:00Z");
+        let (before, behind) =
+            (day("2026-06-23")..=day("2026-06-25"), day("2026-06-27")..=day("2026-07-01"));
+        let closed = plan(today, "2026-06-28T00:00:00Z").rest.ranges;
+        assert_eq!(closed, [behind.clone(), before]);
+        let due = plan(today, "2026-06-10T00:00:00Z").rest.ranges;
+        assert_eq!(due, [day("2026-06-23")..=day("2026-07-01")]);
+        let parts = [day("2025-07-02")..=day("2026-06-25"), behind];
+        for tried in ["2026-06-28T00:00:00Z", "2026-06-10T00:00:00Z"] {
+            assert_eq!(plan(yesterday, tried).look_back, parts, "around them");
+        }
+    }
+
+    #[test]
+    fn nothing_is_imported_where_mono_serves_no_day() {
+        let gaps =
+            vec![gap("2026-07-01", "2026-07-01", "2026-06-28T00:00:00Z", GapReason::NotServed)];
+        let account = imported("2026-06-30T23:10:00Z", None, gaps);
+        let plan = Plan::of(&account, 1, now());
+        assert_eq!((plan.rest.next(), plan.look_back), (None, Vec::new()));
+    }
+
+    #[test]
+    fn no_request_is_beyond_today_or_longer_than_a_year() {
+        let today = day("2026-07-01");
+        let reach = |first, last| with_margins(&(day(first)..=day(last)), 365, today);
+        assert_eq!(reach("2026-06-23", "2026-07-01"), day("2026-06-21")..=today);
+        assert_eq!(reach("2026-06-23", "2026-06-24"), day("2026-06-21")..=day("2026-06-25"));
+        assert_eq!(reach("2025-07-02", "2026-07-01"), day("2025-07-02")..=today, "the window");
+    }
+
+    #[test]
+    fn few_rows_make_the_next_slice_longer_and_too_many_this_one_shorter() {
+        let ranges = vec![day("2026-01-01")..=day("2026-06-30")];
+        let rest = RemainingRange { ranges, slice: 64 };
+        assert_eq!(rest.next(), Some(day("2026-04-28")..=day("2026-06-30")));
+        assert_eq!((rest.after(10).slice, rest.after(MOST_ROWS).slice), (128, 64));
+        let halved = rest.smaller(2 * MOST_ROWS).unwrap().next().unwrap();
+        assert_eq!(halved.start(), &day("2026-06-01"));
+        assert_eq!(rest.smaller(5 * MOST_ROWS).unwrap().slice, 10);
+        assert_eq!(rest.smaller(MOST_ROWS + 1).unwrap().slice, 63);
+        assert_eq!(rest.smaller(u64::MAX).unwrap().slice, 1);
+        let single =
+            RemainingRange { ranges: vec![day("2026-01-01")..=day("2026-01-02")], slice: 1 };
+        assert_eq!(single.smaller(2 * MOST_ROWS), None);
+    }
+
+    proptest! {
+        #[test]
+        fn slices_are_whole_days_that_make_up_all_days_and_none_twice(
+            length in 1..900_u32,
+            second in 0..30_u32,
+            slice in 1..1_000_u32,
+            rows in proptest::collection::vec(0..9_000_u64, 1..9),
+        ) {
+            let first = day("2025-01-01");
+            let last = first + (length - 1);
+            let older = first - 40..=first - 40 + second;
+            let ranges = vec![first..=last, older.clone()];
+            let (mut rest, mut rows) = (RemainingRange { ranges, slice }, rows.iter().cycle());
+            let mut days = Vec::new();
+            while rest.next().is_some() {
+                let rows = *rows.next().unwrap();
+                if let Some(smaller) = rest.smaller(rows).filter(|_| rows > MOST_ROWS) {
+                    rest = smaller;
+                }
+                let next = rest.next().unwrap();
+                let reach = with_margins(&next, 3_650, last);
+                prop_assert!(reach.end() <= &last && super::length(&reach) <= MOST_DAYS);
+                prop_assert!(reach.contains(next.start()) && reach.contains(next.end()));
+                let number = next.start().number()..=next.end().number();
+                days.extend(number.rev().map(BusinessDay::from_number));
+                rest = rest.after(rows);
+            }
+            let range = |days: Days| (days.start().number()..=days.end().number()).rev();
+            let all = range(first..=last).chain(range(older)).map(BusinessDay::from_number);
+            prop_assert_eq!(days, all.collect::<Vec<_>>());
+        }
+    }
+}

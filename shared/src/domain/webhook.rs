@@ -1,0 +1,5 @@
+//! Mono's webhooks: who may send them, and what they say.
+
+pub mod body;
+pub mod event;
+pub mod secret;

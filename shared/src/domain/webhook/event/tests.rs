@@ -1,0 +1,487 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::domain::account::{
+    Account, RefreshPolicy, RefreshRule, SettledStatus, Status, TimeSource,
+};
+
+const ID: &str = "697926f050b9c321c1451dda";
+
+fn received() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-01-27T21:00:40.000Z").unwrap()
+}
+
+fn read_json(body: &Value) -> Result<Event, UnprocessableEvent> {
+    read(&body.to_string(), received())
+}
+
+#[track_caller]
+fn fact(body: &Value) -> (AccountId, Fact) {
+    match read_json(body).unwrap().interpretation {
+        Interpretation::Fact(account_id, fact) => (account_id, *fact),
+        Interpretation::Nothing(_) => panic!("means nothing: {body}"),
+    }
+}
+
+#[track_caller]
+fn account(body: &Value) -> Account {
+    let (account_id, fact) = fact(body);
+    Account::new(account_id).apply(&fact)
+}
+
+#[track_caller]
+fn webhook(body: &Value) -> Webhook {
+    match fact(body).1 {
+        Fact::Webhook(webhook) => webhook,
+        fact => panic!("no webhook: {fact:?}"),
+    }
+}
+
+fn full_update() -> Value {
+    json!({
+        "event": "mono.events.account_updated",
+        "event_id": "tDZCfxYASzx75YtXe3zbrgNzQtohDd6AE2BwWRvKf4",
+        "timestamp": "2026-01-27T21:00:38.856Z",
+        "data": {
+            "account": {
+                "_id": ID, "name": "Ada Example", "accountNumber": "0000000001", "currency": "NGN",
+                "balance": 22967, "type": "Tier 3 Savings Account", "bvn": "9422",
+                "authMethod": "internet_banking",
+                "institution": { "name": "ALAT by WEMA", "bankCode": "035", "type": "PERSONAL_BANKING" },
+            },
+            "meta": {
+                "data_status": "AVAILABLE", "auth_method": "internet_banking", "sync_status": "SUCCESSFUL",
+                "job_id": "68c9928e2f51b0693d5fffeb", "has_new_data": true,
+                "retrieved_data": ["identity", "balance", "transactions"], "ref": "4055877-T",
+                "data_request_id": "ALFI0PBHD2E2",
+            },
+        },
+    })
+}
+
+#[test]
+fn a_full_update_fills_the_record() {
+    let account = account(&full_update());
+    let policy = RefreshPolicy {
+        interval: None,
+        rule: RefreshRule::Interval,
+        cooldown: std::time::Duration::ZERO,
+    };
+    assert_eq!(
+        serde_json::to_value(account.view(received(), policy)).unwrap(),
+        json!({
+            "account_id": ID, "customer_id": null, "ref": "4055877-T",
+            "name": "Ada Example", "account_number": "0000000001", "type": "Tier 3 Savings Account",
+            "currency": "NGN", "balance": 22967, "balance_synced_at": "2026-01-27T21:00:38.856Z",
+            "institution": { "name": "ALAT by WEMA", "bank_code": "035", "type": "PERSONAL_BANKING" },
+            "status": "healthy", "status_at": "2026-01-27T21:00:38.856Z", "data_status": "AVAILABLE",
+            "sync_status": "SUCCESSFUL", "retrieved_data": ["identity", "balance", "transactions"],
+            "last_event_at": "2026-01-27T21:00:38.856Z", "last_sync_attempt_at": null,
+            "last_synced_at": "2026-01-27T21:00:38.856Z", "reauthorisation_required_at": null,
+            "transactions_imported_at": null, "transactions_through": null,
+            "refresh": "default", "next_refresh_at": null, "next_sync_allowed_at": null,
+        })
+    );
+    let registers = account.registers;
+    let availability = registers.availability.unwrap().value;
+    assert_eq!(availability.data_request_id.as_deref(), Some("ALFI0PBHD2E2"));
+    assert_eq!(registers.pull.unwrap().value.job_id.as_deref(), Some("68c9928e2f51b0693d5fffeb"));
+    assert!(registers.transactions.is_some());
+}
+
+#[test]
+fn the_oldest_update_is_read_as_well() {
+    let account = account(&json!({
+        "event": "mono.events.account_updated",
+        "data": {
+            "meta": { "data_status": "AVAILABLE" },
+            "account": {
+                "_id": ID, "institution": { "name": "GTBank", "bankCode": "058" },
+                "accountNumber": "0000000001", "name": "TEST CUSTOMER", "type": "SAVINGS_ACCOUNT",
+                "currency": "Naira", "bvn": "9422", "balance": 3_033_984, "__v": 0,
+                "scope": ["financial_data"], "liveMode": true, "accessType": "PERSISTENT",
+            },
+        },
+    }));
+    let details = account.registers.details.clone().unwrap().value;
+    assert_eq!(details.currency.as_deref(), Some("NGN"));
+    assert_eq!(account.registers.synced_balance.newest().unwrap().value, MinorUnits(3_033_984));
+    assert_eq!(account.status_without_sync().status, Status::Healthy);
+}
+
+#[test]
+fn an_update_named_as_in_monos_prose_is_an_update() {
+    let mut body = full_update();
+    body["event"] = "mono.accounts.account_updated".into();
+    assert!(account(&body).last_synced_at().is_some());
+}
+
+#[test]
+fn the_bvn_is_nowhere_in_what_was_read() {
+    let mut body = full_update();
+    body["data"]["account"]["bvn"] = "22212345678".into();
+    let read = format!("{:?}", read_json(&body).unwrap());
+    assert!(!read.contains("22212345678") && read.contains("0000000001"));
+}
+
+#[test]
+fn the_account_is_found_at_each_place_that_mono_uses() {
+    let places = [
+        ("mono.events.account_connected", json!({ "id": ID })),
+        ("mono.events.account_connected", json!({ "_id": ID })),
+        ("mono.events.reauthorisation_required", json!({ "account": { "_id": ID } })),
+        ("mono.events.account_reauthorized", json!({ "account": { "_id": ID } })),
+        ("mono.events.sync_failed", json!({ "account": { "_id": ID } })),
+        ("mono.events.account_unlinked", json!({ "account": { "id": ID } })),
+        ("mono.events.account_unlinked", json!({ "account": { "_id": ID } })),
+        ("mono.events.account_unlinked", json!({ "account": ID })),
+        ("mono.events.account_unlinked", json!({ "account_id": ID })),
+        ("mono.events.reauthorisation_required", json!(ID)),
+        ("mono.accounts.jobs.update", json!({ "account": ID, "id": "job", "status": "finished" })),
+        (
+            "mono.accounts.jobs.update",
+            json!({ "account": { "_id": ID }, "job_id": "job", "status": "RUNNING" }),
+        ),
+    ];
+    for (event, data) in places {
+        assert_eq!(fact(&json!({ "event": event, "data": data })).0.as_str(), ID, "{event} {data}");
+    }
+}
+
+#[test]
+fn the_id_of_a_job_is_never_taken_for_an_account() {
+    let body = json!({ "event": "mono.accounts.jobs.update", "data": { "id": "job", "status": "failed" } });
+    assert!(matches!(read_json(&body), Err(UnprocessableEvent::NoAccount(_))));
+}
+
+#[test]
+fn what_would_change_a_record_but_names_no_account_cannot_be_applied() {
+    for data in [
+        json!({}),
+        json!(null),
+        json!([]),
+        json!({ "account": "" }),
+        json!({ "account": { "_id": 7 } }),
+    ] {
+        let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
+        assert!(matches!(read_json(&body), Err(UnprocessableEvent::NoAccount(_))), "{data}");
+    }
+}
+
+#[test]
+fn an_account_that_is_no_id_is_not_replaced_by_a_guess() {
+    let data = json!({ "account": { "_id": "not an id!" }, "id": ID });
+    let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
+    let refused = read_json(&body).unwrap_err();
+    assert!(matches!(refused, UnprocessableEvent::UnusableAccount(_)));
+    assert!(!refused.to_string().contains("not an id"), "the reason holds nothing of the body");
+}
+
+#[test]
+fn kinds_that_say_nothing_of_a_record_are_nothing() {
+    let kinds = [
+        "mono.events.account_synced",
+        "mono.events.account_income",
+        "mono.events.account_credit_worthiness",
+        "mono.events.transaction_categorisation",
+        "mono.events.webhook_test",
+        "direct_debit.payment_successful",
+        "events.mandates.created",
+        "mono.events.account_reauthorised",
+        "",
+    ];
+    for kind in kinds {
+        let body = json!({ "event": kind, "data": { "account": { "_id": ID } } });
+        let named = kind.starts_with("mono.").then(|| ID.parse().unwrap());
+        assert_eq!(
+            read_json(&body).unwrap().interpretation,
+            Interpretation::Nothing(named),
+            "{kind}"
+        );
+    }
+    for odd in [
+        json!({}),
+        json!({ "event": 7 }),
+        json!({ "event": null, "data": [] }),
+        json!({ "data": { "event": "mono.transaction.dispute_initiated", "data": {} } }),
+    ] {
+        assert_eq!(read_json(&odd).unwrap().interpretation, Interpretation::Nothing(None), "{odd}");
+    }
+}
+
+#[test]
+fn an_update_without_content_is_nothing_even_without_an_account() {
+    for data in [
+        json!({}),
+        json!(null),
+        json!({ "account": {}, "meta": {} }),
+        json!({ "meta": "x", "account": 7 }),
+    ] {
+        let body = json!({ "event": "mono.events.account_updated", "data": data });
+        assert_eq!(
+            read_json(&body).unwrap().interpretation,
+            Interpretation::Nothing(None),
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn a_job_without_a_status_is_nothing() {
+    let body =
+        json!({ "event": "mono.accounts.jobs.update", "data": { "account": ID, "id": "job" } });
+    let named = Some(ID.parse().unwrap());
+    assert_eq!(read_json(&body).unwrap().interpretation, Interpretation::Nothing(named));
+}
+
+#[test]
+fn an_event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about() {
+    for (data, named) in [
+        (json!({ "account": ID, "income": 1 }), Some(ID)),
+        (json!({ "account": { "id": ID } }), Some(ID)),
+        (json!({ "account": "not an id" }), None),
+        (json!({ "id": ID }), None),
+        (json!(ID), None),
+    ] {
+        let event = read_json(&json!({ "event": "mono.events.account_income", "data": data }));
+        assert_eq!(event.unwrap().account_id().map(AccountId::as_str), named, "{data}");
+    }
+}
+
+#[test]
+fn the_label_is_safe_to_log() {
+    let body =
+        json!({ "event": format!("mono.events.a\n\"b\" {}", "x".repeat(99)), "event_id": "e1" });
+    let identity = read_json(&body).unwrap().identity;
+    assert_eq!(identity.kind, format!("ab{}", "x".repeat(62)));
+    assert_eq!(identity.event_id.as_deref(), Some("e1"));
+}
+
+#[test]
+fn a_connected_carries_customer_reference_and_progress() {
+    let account = account(&json!({
+        "event": "mono.events.account_connected",
+        "event_id": "jU4ixom09P6eX2arBA3AmeiPyYalMk4WPdCaQ",
+        "timestamp": "2026-01-27T21:00:39.588Z",
+        "data": {
+            "id": ID, "customer": "6961439d7716b67eba2d068a", "app": "a", "business": "b",
+            "meta": { "data_status": "PROCESSING", "auth_method": "internet_banking", "ref": "4055877-T" },
+        },
+    }));
+    assert_eq!(account.status_since(received()).status, Status::Syncing);
+    let registers = account.registers;
+    assert_eq!(registers.customer.unwrap().value, "6961439d7716b67eba2d068a");
+    assert_eq!(registers.reference.unwrap().value, "4055877-T");
+}
+
+#[test]
+fn a_job_that_wants_the_customer_is_a_demand() {
+    let body = json!({ "event": "mono.accounts.jobs.update",
+        "data": { "account": ID, "id": "job", "status": "REAUTHORISATION_REQUIRED" } });
+    assert_eq!(account(&body).status_without_sync().status, Status::ReauthorisationRequired);
+}
+
+#[test]
+fn unknown_values_are_kept_as_they_came() {
+    let mut body = full_update();
+    body["data"]["meta"]["data_status"] = "Processing_Failed".into();
+    let availability = account(&body).registers.availability.unwrap().value;
+    assert_eq!(availability.data_status, SettledStatus::Other("Processing_Failed".to_owned()));
+}
+
+#[test]
+fn a_balance_is_a_whole_number_however_it_is_written() {
+    for balance in [json!(22967), json!(22967.0), json!("22967")] {
+        let mut body = full_update();
+        body["data"]["account"]["balance"] = balance;
+        let held = account(&body).registers.synced_balance;
+        assert_eq!(held.newest().unwrap().value, MinorUnits(22_967));
+    }
+}
+
+#[test]
+fn a_balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent() {
+    for (balance, is_unreadable) in
+        [(json!(null), false), (json!("NGN 5"), true), (json!(229.67), true), (json!({}), true)]
+    {
+        let mut body = full_update();
+        body["data"]["account"]["balance"] = balance;
+        let registers = account(&body).registers;
+        assert!(registers.cached_balance.newest().is_none());
+        assert!(registers.synced_balance.newest().is_none());
+        let event = read_json(&body).unwrap();
+        let Interpretation::Fact(_, fact) = event.interpretation else { panic!("no fact") };
+        assert_eq!(fact.has_unreadable_balance(), is_unreadable);
+    }
+}
+
+#[test]
+fn a_reference_that_is_a_number_is_read_as_text() {
+    let mut body = full_update();
+    body["data"]["meta"]["ref"] = json!(4_055_877);
+    body["event_id"] = json!(7);
+    let event = read_json(&body).unwrap();
+    assert_eq!(event.identity.event_id.as_deref(), Some("7"));
+    assert_eq!(account(&body).registers.reference.unwrap().value, "4055877");
+}
+
+#[test]
+fn texts_that_are_too_long_are_cut_and_told_by_their_lengths() {
+    let mut body = full_update();
+    body["data"]["meta"]["ref"] = json!("r".repeat(1_024));
+    body["data"]["account"]["name"] = json!("n".repeat(256));
+    assert_eq!(read_json(&body).unwrap().cut, [0; 0]);
+    body["data"]["meta"]["ref"] = json!("r".repeat(1_025));
+    body["data"]["account"]["name"] = json!("é".repeat(200));
+    let mut cut = read_json(&body).unwrap().cut;
+    cut.sort_unstable();
+    assert_eq!(cut, [400, 1_025]);
+    let registers = account(&body).registers;
+    assert_eq!(registers.reference.unwrap().value.len(), 1_024);
+    assert_eq!(registers.details.unwrap().value.name.unwrap().len(), 256);
+}
+
+#[test]
+fn currencies_are_iso_4217_where_they_can_be_told() {
+    for (word, code) in [("Naira", "NGN"), ("ngn", "NGN"), ("USD", "USD"), ("Cedi", "Cedi")] {
+        assert_eq!(currency(word), code);
+    }
+}
+
+#[test]
+fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
+    assert_eq!(webhook(&full_update()).order.time_source, TimeSource::Event);
+    for timestamp in
+        [json!(null), json!("yesterday"), json!(1_769_547_638), json!("2026-01-27T21:05:40.001Z")]
+    {
+        let mut body = full_update();
+        body["timestamp"] = timestamp;
+        let order = webhook(&body).order;
+        assert_eq!((order.at, order.time_source), (received(), TimeSource::Receipt));
+    }
+}
+
+#[test]
+fn a_retry_of_a_strong_event_is_the_same_fact() {
+    let body = full_update().to_string();
+    let later = received() + std::time::Duration::from_hours(48);
+    let (first, retry) = (read(&body, received()).unwrap(), read(&body, later).unwrap());
+    assert_eq!((first.interpretation, first.key), (retry.interpretation, retry.key));
+}
+
+#[test]
+fn without_an_event_id_the_body_tells_events_apart() {
+    let body = |id: &str| json!({ "event": "mono.events.sync_failed", "data": { "account": { "_id": ID } }, "x": id });
+    assert_eq!(webhook(&body("1")), webhook(&body("1")));
+    assert_ne!(webhook(&body("1")).order, webhook(&body("2")).order);
+}
+
+#[test]
+fn what_is_not_a_json_object_cannot_be_applied() {
+    for body in ["", "{", "nonsense", "{\"event\":}", "\u{feff}{}"] {
+        assert!(
+            matches!(read(body, received()), Err(UnprocessableEvent::NotJson { .. })),
+            "{body}"
+        );
+    }
+    for body in ["null", "[]", "7", "\"text\""] {
+        assert_eq!(read(body, received()), Err(UnprocessableEvent::NotAnObject), "{body}");
+    }
+}
+
+#[test]
+fn nesting_of_ten_thousand_is_refused_without_a_panic() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let inner = if open == "[" { String::new() } else { "1".to_owned() };
+        let deep = format!("{}{inner}{}", open.repeat(10_000), close.repeat(10_000));
+        let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{deep}}}");
+        assert!(matches!(read(&body, received()), Err(UnprocessableEvent::NotJson { .. })));
+    }
+}
+
+#[test]
+fn half_an_emoji_and_a_number_beyond_any_float_are_refused_and_not_guessed() {
+    for value in ["\"\\ud83d\"", "1e999"] {
+        let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{value}}}");
+        assert!(
+            matches!(read(&body, received()), Err(UnprocessableEvent::NotJson { .. })),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn a_body_of_256_kib_is_read() {
+    let mut body = full_update();
+    body["padding"] = "x".repeat(256 * 1024 - body.to_string().len() - 13).into();
+    assert_eq!(body.to_string().len(), 256 * 1024);
+    assert!(account(&body).last_synced_at().is_some());
+}
+
+/// JSON of any shape, with the words that the reader looks for strewn in.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        proptest::sample::select(vec![
+            "event",
+            "data",
+            "account",
+            "_id",
+            "id",
+            "meta",
+            "data_status",
+            "sync_status",
+            "balance",
+            "timestamp",
+            "mono.events.account_updated",
+            "mono.events.account_connected",
+            "mono.accounts.jobs.update",
+            "status",
+            "AVAILABLE",
+            "institution",
+            "retrieved_data",
+            ID,
+        ])
+        .prop_map(str::to_owned),
+        ".{0,8}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map(word.clone(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = read(&String::from_utf8_lossy(&bytes), received());
+    }
+
+    #[test]
+    fn no_json_makes_the_reader_panic(data in any_json(), kind in any_json()) {
+        let _ = read_json(&json!({ "event": kind, "data": data.clone() }));
+        let _ = read_json(&json!({ "event": "mono.events.account_updated", "data": data }));
+    }
+
+    #[test]
+    fn no_damage_to_a_real_event_makes_the_reader_panic(at in 0..900_usize, byte in any::<u8>()) {
+        let mut body = full_update().to_string().into_bytes();
+        let at = at % body.len();
+        body[at] = byte;
+        let _ = read(&String::from_utf8_lossy(&body), received());
+        body.truncate(at);
+        let _ = read(&String::from_utf8_lossy(&body), received());
+    }
+}

@@ -1,0 +1,6 @@
+//! The HTTP API: requests, answers and errors.
+
+pub mod problem;
+pub mod redirect_url;
+pub mod request;
+pub mod response;

@@ -1,0 +1,348 @@
+//! Errors as the API tells them: `application/problem+json` (RFC 9457) with a stable `code`.
+//!
+//! This is the only place where an error becomes an answer. The text is for the caller and says
+//! nothing of the inside; the cause goes to the log.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use lambda_http::http::{HeaderValue, StatusCode, header};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::domain::account::{CallError, ProviderError};
+use crate::domain::account_id::AccountId;
+use crate::domain::timestamp::Timestamp;
+use crate::http::response::document;
+
+/// Every error that a caller can meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The webhook secret is missing, empty or wrong, or none is set: one and the same answer.
+    WebhookSecretInvalid,
+    /// The body of a webhook is not a JSON object.
+    WebhookBodyInvalid,
+    /// The body of a webhook is larger than 256 KiB.
+    WebhookBodyTooLarge,
+    /// A webhook could not be queued; the caller should send it again.
+    QueueUnavailable,
+    /// A part of the request is not as it should be.
+    RequestInvalid {
+        /// Which part.
+        name: Cow<'static, str>,
+        /// What it should be.
+        expected: Cow<'static, str>,
+    },
+    /// The token does not say whose accounts it is for.
+    OwnerClaimMissing,
+    /// There is no such account.
+    AccountNotFound,
+    /// The account's link was ended.
+    AccountUnlinked,
+    /// The bank wants the customer before it gives any data.
+    ReauthorisationRequired {
+        /// The account to re-authorise.
+        account_id: AccountId,
+    },
+    /// The last sync of the account is too recent.
+    SyncCooldown {
+        /// When the next one may be.
+        next_allowed_at: Timestamp,
+        /// How long that is from now.
+        retry_after: Duration,
+    },
+    /// The day's budget for what people ask for is spent.
+    BudgetExhausted {
+        /// When the next day begins.
+        next_allowed_at: Timestamp,
+    },
+    /// Mono answered, and it could not be done.
+    SyncFailed(ProviderError),
+    /// Mono did not answer in time.
+    MonoTimeout,
+    /// Mono cannot be reached, or asks to be left alone.
+    MonoUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// DynamoDB or a secret cannot be reached.
+    StoreUnavailable,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    #[serde(flatten)]
+    members: Value,
+}
+
+impl Problem {
+    /// A part of the request is not as it should be.
+    pub fn request_invalid(
+        name: impl Into<Cow<'static, str>>,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::RequestInvalid { name: name.into(), expected: expected.into() }
+    }
+
+    /// The problem that some trouble with Mono is to a caller who may try again after a time.
+    pub fn of_call_error(call_error: CallError, retry_after: Duration) -> Self {
+        match call_error {
+            CallError::TimedOut => Self::MonoTimeout,
+            CallError::Unusable(error) | CallError::Refused(error) => Self::SyncFailed(error),
+            CallError::Unavailable | CallError::NotConnected => {
+                Self::MonoUnavailable { retry_after }
+            }
+            CallError::RateLimited { retry_after: told } => {
+                Self::MonoUnavailable { retry_after: told.unwrap_or(retry_after) }
+            }
+            CallError::BudgetExhausted { until } => {
+                Self::BudgetExhausted { next_allowed_at: until }
+            }
+            CallError::Unmetered => Self::StoreUnavailable,
+        }
+    }
+
+    /// The HTTP status, the stable code, and a sentence that helps.
+    fn answer(&self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::WebhookSecretInvalid => (
+                StatusCode::UNAUTHORIZED,
+                "WEBHOOK_SECRET_INVALID",
+                "The header mono-webhook-secret must carry the webhook secret of the Mono app."
+                    .into(),
+            ),
+            Self::WebhookBodyInvalid => (
+                StatusCode::BAD_REQUEST,
+                "WEBHOOK_BODY_INVALID",
+                "The body must be a JSON object in UTF-8.".into(),
+            ),
+            Self::WebhookBodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "WEBHOOK_BODY_TOO_LARGE",
+                "The body must be no larger than 256 KiB.".into(),
+            ),
+            Self::QueueUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "QUEUE_UNAVAILABLE",
+                "The event could not be queued. Send it again.".into(),
+            ),
+            Self::RequestInvalid { name, expected } => (
+                StatusCode::BAD_REQUEST,
+                "REQUEST_INVALID",
+                format!("`{name}` must be {expected}."),
+            ),
+            Self::OwnerClaimMissing => (
+                StatusCode::FORBIDDEN,
+                "OWNER_CLAIM_MISSING",
+                "The token must carry the claim that names the owner of accounts.".into(),
+            ),
+            Self::AccountNotFound => {
+                (StatusCode::NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account.".into())
+            }
+            Self::AccountUnlinked => (
+                StatusCode::GONE,
+                "ACCOUNT_UNLINKED",
+                "The account's link was ended. The customer must link it again.".into(),
+            ),
+            Self::ReauthorisationRequired { .. } => (
+                StatusCode::CONFLICT,
+                "REAUTHORISATION_REQUIRED",
+                "The bank wants the customer to re-authorise. Send them through `reauthorise`."
+                    .into(),
+            ),
+            Self::SyncCooldown { next_allowed_at, .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "SYNC_COOLDOWN",
+                format!(
+                    "The account was synced a moment ago. The next sync may be at {next_allowed_at}."
+                ),
+            ),
+            Self::BudgetExhausted { next_allowed_at } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "BUDGET_EXHAUSTED",
+                format!(
+                    "What may be spent at Mono in a day is spent. The next sync may be at {next_allowed_at}."
+                ),
+            ),
+            Self::SyncFailed(_) => (
+                StatusCode::BAD_GATEWAY,
+                "SYNC_FAILED",
+                "Mono could not do it: see `mono_code` and `mono_message`.".into(),
+            ),
+            Self::MonoTimeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "MONO_TIMEOUT",
+                "Mono did not answer in time. What it does nevertheless shows in the account."
+                    .into(),
+            ),
+            Self::MonoUnavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "MONO_UNAVAILABLE",
+                "Mono cannot be reached at present. Try again later.".into(),
+            ),
+            Self::StoreUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "STORE_UNAVAILABLE",
+                "The data cannot be reached at present. Try again shortly.".into(),
+            ),
+        }
+    }
+
+    /// What the document holds besides.
+    fn members(&self) -> Value {
+        match self {
+            Self::ReauthorisationRequired { account_id } => {
+                json!({ "reauthorise": format!("/accounts/{account_id}/reauthorise") })
+            }
+            Self::SyncCooldown { next_allowed_at, .. }
+            | Self::BudgetExhausted { next_allowed_at } => {
+                json!({ "next_allowed_at": next_allowed_at })
+            }
+            Self::SyncFailed(ProviderError { code, message }) => {
+                json!({ "mono_code": code, "mono_message": message })
+            }
+            _ => json!({}),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::SyncCooldown { retry_after, .. } | Self::MonoUnavailable { retry_after } => {
+                Some(*retry_after)
+            }
+            Self::BudgetExhausted { next_allowed_at } => {
+                Some(next_allowed_at.since(Timestamp::now()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.answer().1
+    }
+}
+
+impl From<&Problem> for Response<Body> {
+    fn from(problem: &Problem) -> Self {
+        let (status, code, detail) = problem.answer();
+        let title = status.canonical_reason().unwrap_or("Error");
+        let body = Document {
+            r#type: "about:blank",
+            title,
+            status: status.as_u16(),
+            code,
+            detail,
+            members: problem.members(),
+        };
+        let mut response = document(status, "application/problem+json", &body);
+        if let Some(retry_after) = problem.retry_after() {
+            // In whole seconds, and never too soon.
+            let seconds = retry_after.as_millis().div_ceil(1000).max(1).to_string();
+            let seconds = HeaderValue::from_str(&seconds).expect("digits are a header");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(problem: &Problem) -> (u16, Value) {
+        let response = Response::from(problem);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let Body::Text(text) = response.body() else { panic!("not text") };
+        (response.status().as_u16(), serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn each_error_keeps_its_status_and_code() {
+        let limit = Problem::request_invalid("limit", "1 to 100");
+        let account_id = "a".parse().unwrap();
+        let reauthorise = Problem::ReauthorisationRequired { account_id };
+        let table = [
+            (Problem::WebhookSecretInvalid, 401, "WEBHOOK_SECRET_INVALID"),
+            (Problem::WebhookBodyInvalid, 400, "WEBHOOK_BODY_INVALID"),
+            (Problem::WebhookBodyTooLarge, 413, "WEBHOOK_BODY_TOO_LARGE"),
+            (Problem::QueueUnavailable, 503, "QUEUE_UNAVAILABLE"),
+            (limit, 400, "REQUEST_INVALID"),
+            (Problem::OwnerClaimMissing, 403, "OWNER_CLAIM_MISSING"),
+            (Problem::AccountNotFound, 404, "ACCOUNT_NOT_FOUND"),
+            (Problem::AccountUnlinked, 410, "ACCOUNT_UNLINKED"),
+            (reauthorise, 409, "REAUTHORISATION_REQUIRED"),
+            (cooldown(Duration::from_secs(9)), 429, "SYNC_COOLDOWN"),
+            (Problem::SyncFailed(error()), 502, "SYNC_FAILED"),
+            (Problem::MonoTimeout, 504, "MONO_TIMEOUT"),
+            (Problem::MonoUnavailable { retry_after: Duration::ZERO }, 503, "MONO_UNAVAILABLE"),
+            (Problem::StoreUnavailable, 503, "STORE_UNAVAILABLE"),
+        ];
+        for (problem, status, code) in table {
+            let (answered, document) = told(&problem);
+            assert_eq!((answered, &document["code"]), (status, &json!(code)), "{problem:?}");
+            assert_eq!(document["status"], json!(status), "the document repeats the status");
+            assert!(document["detail"].as_str().unwrap().ends_with('.'), "a sentence that helps");
+        }
+    }
+
+    #[test]
+    fn an_invalid_request_names_the_part() {
+        let problem = Problem::request_invalid("limit", "a number from 1 to 100");
+        assert_eq!(told(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
+    }
+
+    fn error() -> ProviderError {
+        ProviderError {
+            code: "SYNC_ERROR".to_owned(),
+            message: Some("The bank is down".to_owned()),
+        }
+    }
+
+    fn cooldown(retry_after: Duration) -> Problem {
+        let next_allowed_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38Z").unwrap();
+        Problem::SyncCooldown { next_allowed_at, retry_after }
+    }
+
+    #[test]
+    fn a_problem_says_what_helps_with_it() {
+        let account_id = "697926f050b9c321c1451dda".parse().unwrap();
+        let (_, reauthorise) = told(&Problem::ReauthorisationRequired { account_id });
+        assert_eq!(reauthorise["reauthorise"], "/accounts/697926f050b9c321c1451dda/reauthorise");
+        let (_, cooldown) = told(&cooldown(Duration::ZERO));
+        assert_eq!(cooldown["next_allowed_at"], "2026-01-27T21:00:38.000Z");
+        let (_, failed) = told(&Problem::SyncFailed(error()));
+        assert_eq!(failed["mono_code"], "SYNC_ERROR");
+        assert_eq!(failed["mono_message"], "The bank is down");
+    }
+
+    #[test]
+    fn retry_after_is_in_whole_seconds_and_never_too_soon() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (300_000, "300")] {
+            let response = Response::from(&cooldown(Duration::from_millis(millis)));
+            assert_eq!(response.headers()["retry-after"], seconds);
+        }
+    }
+
+    #[test]
+    fn trouble_with_mono_is_told_by_what_the_caller_can_do() {
+        let minute = Duration::from_mins(1);
+        let problem = |call_error| Problem::of_call_error(call_error, minute);
+        let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };
+        assert_eq!(problem(CallError::TimedOut), Problem::MonoTimeout);
+        assert_eq!(problem(CallError::Unusable(error())), Problem::SyncFailed(error()));
+        assert_eq!(problem(CallError::Refused(error())), Problem::SyncFailed(error()));
+        assert_eq!(problem(CallError::Unavailable), unavailable(minute));
+        assert_eq!(problem(CallError::NotConnected), unavailable(minute));
+        assert_eq!(problem(CallError::RateLimited { retry_after: None }), unavailable(minute));
+        let told = Some(Duration::from_secs(7));
+        let limited = problem(CallError::RateLimited { retry_after: told });
+        assert_eq!(limited, unavailable(Duration::from_secs(7)));
+    }
+}

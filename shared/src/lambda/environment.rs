@@ -1,0 +1,226 @@
+//! What a function is told by its environment. Read once, when it starts.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::domain::account::{RefreshPolicy, RefreshRule};
+use crate::domain::spending::{Budget, Budgets, Prices};
+use crate::mono::{ApiVersion, BaseUrl};
+
+/// The environment variables of the process.
+#[derive(Clone, Default)]
+pub struct Environment(HashMap<String, String>);
+
+/// A variable that the template sets is not usable. The function cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not set, or blank.
+    #[error("the environment variable {0} is missing")]
+    Missing(&'static str),
+    /// Set to something that cannot be read.
+    #[error("the environment variable {name} must be {expected}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        Self(
+            std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+        )
+    }
+
+    /// A variable that may be left out.
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`] with its name.
+    pub fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
+        self.optional(name).ok_or(ConfigError::Missing(name))
+    }
+
+    /// `OWNER_CLAIM`: the token's claim that names the owner. The value `none` gives `None`: every caller may see every
+    /// account.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`] if it is not set, so that a missing setting never opens all accounts.
+    pub fn owner_claim(&self) -> Result<Option<String>, ConfigError> {
+        let claim = self.required("OWNER_CLAIM")?;
+        Ok(Some(claim.to_owned()).filter(|claim| claim != "none"))
+    }
+
+    /// `REFRESH_INTERVAL_HOURS` (0 is off), `REFRESH_POLICY` (the word of a rule) and `SYNC_COOLDOWN_SECONDS`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if one is missing, or no whole number or no rule.
+    pub fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
+        let hours: u32 = self.number("REFRESH_INTERVAL_HOURS")?;
+        let seconds: u32 = self.number("SYNC_COOLDOWN_SECONDS")?;
+        let name = "REFRESH_POLICY";
+        let rule = RefreshRule::from_word(self.required(name)?).ok_or(ConfigError::Invalid {
+            name,
+            expected: "interval, off, 6h, 12h, 24h, weekly or on_read",
+        })?;
+        Ok(RefreshPolicy {
+            rule,
+            interval: (hours > 0).then(|| Duration::from_hours(hours.into())),
+            cooldown: Duration::from_secs(seconds.into()),
+        })
+    }
+
+    /// `EVENT_RETENTION_DAYS`: how long histories are kept. 0 is not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing or no whole number.
+    pub fn event_retention(&self) -> Result<Duration, ConfigError> {
+        let days: u32 = self.number("EVENT_RETENTION_DAYS")?;
+        Ok(Duration::from_hours(24 * u64::from(days)))
+    }
+
+    /// `IMPORT_HISTORY_DAYS`: how far back the first import of transactions goes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing or no whole number.
+    pub fn import_history_days(&self) -> Result<u32, ConfigError> {
+        self.number("IMPORT_HISTORY_DAYS")
+    }
+
+    /// `MONO_API_VERSION` (`v1` or `v2`) and `MONO_API_BASE_URL`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if either is missing or not as it should be.
+    pub fn mono_api(&self) -> Result<(ApiVersion, BaseUrl), ConfigError> {
+        let name = "MONO_API_VERSION";
+        let version = match self.required(name)? {
+            "v1" => ApiVersion::V1,
+            "v2" => ApiVersion::V2,
+            _ => return Err(ConfigError::Invalid { name, expected: "v1 or v2" }),
+        };
+        let name = "MONO_API_BASE_URL";
+        let expected = "an https:// URL, or http:// on a loopback host";
+        let url = self.required(name)?.parse();
+        Ok((version, url.map_err(|_| ConfigError::Invalid { name, expected })?))
+    }
+
+    /// `MONO_PRICES`: `kind=naira` pairs with commas, over the defaults. Blank is the defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for anything else.
+    pub fn mono_prices(&self) -> Result<Prices, ConfigError> {
+        let name = "MONO_PRICES";
+        let expected = "kind=naira pairs with commas, such as realtime=100,details=100";
+        let Some(prices) = self.optional(name) else {
+            return Ok(Prices::default());
+        };
+        prices.parse().map_err(|_| ConfigError::Invalid { name, expected })
+    }
+
+    /// `MONO_DAILY_BUDGET` and `MANUAL_DAILY_BUDGET`, in naira; 0 is no bound.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if either is missing or no whole number.
+    pub fn daily_budgets(&self) -> Result<Budgets, ConfigError> {
+        let automatic = Budget::new(self.number("MONO_DAILY_BUDGET")?);
+        let manual = Budget::new(self.number("MANUAL_DAILY_BUDGET")?);
+        Ok(Budgets { automatic, manual })
+    }
+
+    fn number<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {
+        let expected = "a whole number";
+        self.required(name)?.parse().map_err(|_| ConfigError::Invalid { name, expected })
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_blank_variable_is_named() {
+        for environment in [Environment::default(), Environment::from([("ACCOUNTS_TABLE", " ")])] {
+            let error = environment.required("ACCOUNTS_TABLE").unwrap_err();
+            assert_eq!(error.to_string(), "the environment variable ACCOUNTS_TABLE is missing");
+        }
+    }
+
+    #[test]
+    fn an_owner_claim_is_a_name_or_none_and_never_missing() {
+        let claim = |value| Environment::from([("OWNER_CLAIM", value)]).owner_claim();
+        assert_eq!(claim("sub").unwrap().as_deref(), Some("sub"));
+        assert_eq!(claim("none").unwrap(), None);
+        assert!(claim(" ").is_err());
+        assert!(Environment::default().owner_claim().is_err());
+    }
+
+    #[test]
+    fn an_unreadable_variable_is_named_with_what_it_should_be() {
+        let environment = Environment::from([
+            ("REFRESH_POLICY", "interval"),
+            ("REFRESH_INTERVAL_HOURS", "daily"),
+            ("SYNC_COOLDOWN_SECONDS", "1"),
+        ]);
+        let error = environment.refresh_policy().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the environment variable REFRESH_INTERVAL_HOURS must be a whole number"
+        );
+    }
+
+    #[test]
+    fn monos_api_is_a_version_and_an_address() {
+        let api = |version, url| {
+            Environment::from([("MONO_API_VERSION", version), ("MONO_API_BASE_URL", url)])
+                .mono_api()
+        };
+        let mono = "https://api.withmono.com";
+        assert_eq!(api("v1", mono), Ok((ApiVersion::V1, mono.parse().unwrap())));
+        assert_eq!(api("v2", mono), Ok((ApiVersion::V2, mono.parse().unwrap())));
+        let error = api("v3", mono).unwrap_err();
+        assert_eq!(error.to_string(), "the environment variable MONO_API_VERSION must be v1 or v2");
+        assert!(api("v2", "http://api.withmono.com").is_err());
+    }
+
+    #[test]
+    fn an_interval_of_zero_hours_is_off() {
+        let policy = |hours| {
+            let variables = [
+                ("REFRESH_INTERVAL_HOURS", hours),
+                ("REFRESH_POLICY", "on_read"),
+                ("SYNC_COOLDOWN_SECONDS", "300"),
+            ];
+            Environment::from(variables).refresh_policy().unwrap()
+        };
+        assert_eq!(policy("0").interval, None);
+        assert_eq!(policy("24").interval, Some(Duration::from_hours(24)));
+        assert_eq!(policy("24").cooldown, Duration::from_mins(5));
+        assert_eq!(policy("24").rule, RefreshRule::OnRead);
+    }
+}

@@ -1,0 +1,81 @@
+//! One invocation of a function: what it is called in the log, and when it has to answer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::timestamp::Timestamp;
+
+/// An invocation.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Lambda's id of it. Answers carry it as `x-request-id`.
+    pub request_id: String,
+    /// When work has to stop, so that there is time left to answer.
+    pub deadline: Instant,
+    /// When Lambda ends it.
+    pub ends_at: Timestamp,
+}
+
+/// What is left of the time when work stops, to answer in.
+const MARGIN: Duration = Duration::from_secs(1);
+const A_YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
+/// The time of an invocation whose end is not known: that of the longest of the functions.
+const UNKNOWN_TIME: Duration = Duration::from_secs(30);
+
+impl Invocation {
+    /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 is
+    /// none: `cargo lambda watch` hands over a number of its own.
+    pub fn new(request_id: String, end: u64) -> Self {
+        let now = Timestamp::now();
+        let known = Some(Timestamp::from_millis(end)).filter(|_| end >= A_YEAR);
+        let ends_at = known.unwrap_or(now + UNKNOWN_TIME);
+        let left = ends_at.since(now).saturating_sub(MARGIN);
+        Self { request_id, deadline: Instant::now() + left, ends_at }
+    }
+
+    /// The same, as if Lambda ended it after this time at the latest.
+    pub fn at_most(&self, time: Duration) -> Self {
+        Self {
+            request_id: self.request_id.clone(),
+            deadline: self.deadline.min(Instant::now() + time),
+            ends_at: self.ends_at.min(Timestamp::now() + time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(end: Timestamp) -> Duration {
+        Invocation::new(String::new(), end.millis()).deadline - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_stops_a_second_before_the_end() {
+        let left = left(Timestamp::now() + Duration::from_secs(30));
+        assert!(left > Duration::from_secs(28) && left <= Duration::from_secs(29));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_it_ends_no_later_than_the_whole() {
+        let end = Timestamp::now() + Duration::from_secs(30);
+        let invocation = Invocation::new(String::new(), end.millis());
+        let part = invocation.at_most(Duration::from_secs(10));
+        assert_eq!(part.deadline - Instant::now(), Duration::from_secs(10));
+        assert!(part.ends_at < end - Duration::from_secs(19));
+        let whole = invocation.at_most(Duration::from_mins(1));
+        assert_eq!((whole.deadline, whole.ends_at), (invocation.deadline, invocation.ends_at));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_end_no_time_is_left() {
+        assert_eq!(left(Timestamp::now() - Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_in_1970_is_not_known() {
+        assert_eq!(left(Timestamp::from_millis(600_000)), Duration::from_secs(29));
+    }
+}

@@ -1,0 +1,485 @@
+//! Batches of SQS messages: each message stands and falls alone.
+//!
+//! Lambda hands over up to ten messages at once and takes back the ids of those that failed
+//! (`ReportBatchItemFailures`); SQS delivers these again, and moves them to the dead-letter queue
+//! after five times. A message is only ever given back or done, never dropped: what is not reached
+//! before the deadline is given back, and so is what panics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::mem::take;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::future::FutureExt;
+use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, timeout_at};
+use tracing::{error, warn};
+
+use crate::aws::queues::DeadLetterQueue;
+use crate::domain::account_id::AccountId;
+use crate::lambda::invocation::Invocation;
+
+/// A batch being worked through.
+pub struct Batch<T> {
+    invocation: Invocation,
+    accounts: BTreeMap<AccountId, Vec<Work<T>>>,
+    rejected: Vec<Rejected>,
+    failed: BTreeSet<String>,
+}
+
+/// A message that was read.
+pub struct Work<T> {
+    message_id: String,
+    /// What it says.
+    pub content: T,
+}
+
+struct Rejected {
+    message_id: String,
+    message: SqsMessage,
+    event_id: Option<String>,
+    reason: String,
+}
+
+/// What a single message turned out to be.
+pub enum Verdict<T> {
+    /// Work, to be done together with the other work of the same account.
+    Work(AccountId, T),
+    /// Nothing to do.
+    Done,
+    /// Can never be done: repeating it would not help.
+    Reject {
+        /// Mono's id of the event, where it has one, for the log.
+        event_id: Option<String>,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// SQS gives every message an id. Without one no failure can be reported, and an empty one would
+/// fail the whole batch silently, so the invocation fails instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of the batch has no message id")]
+pub struct MissingMessageId;
+
+/// How many accounts are worked on, and messages put aside, at once.
+const CONCURRENCY: usize = 10;
+
+impl<T> Batch<T> {
+    /// Reads each message by itself and groups the work by account, in the order of the messages.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingMessageId`]: nothing was done, and the whole batch comes again.
+    pub fn sort(
+        event: SqsEvent,
+        invocation: Invocation,
+        read: impl Fn(&SqsMessage) -> Verdict<T>,
+    ) -> Result<Self, MissingMessageId> {
+        let mut batch = Self {
+            invocation,
+            accounts: BTreeMap::new(),
+            rejected: Vec::new(),
+            failed: BTreeSet::new(),
+        };
+        for message in event.records {
+            let id = message.message_id.clone().filter(|id| !id.is_empty());
+            let message_id = id.ok_or(MissingMessageId)?;
+            match catch_unwind(AssertUnwindSafe(|| read(&message))) {
+                Ok(Verdict::Work(account_id, content)) => {
+                    let work = Work { message_id, content };
+                    batch.accounts.entry(account_id).or_default().push(work);
+                }
+                Ok(Verdict::Done) => {}
+                Ok(Verdict::Reject { event_id, reason }) => {
+                    batch.rejected.push(Rejected { message_id, message, event_id, reason });
+                }
+                Err(_) => {
+                    let request_id = &batch.invocation.request_id;
+                    error!(request_id, message_id, "given back: reading it panicked");
+                    batch.failed.insert(message_id);
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The accounts that there is work for.
+    pub fn account_ids(&self) -> BTreeSet<AccountId> {
+        self.accounts.keys().cloned().collect()
+    }
+
+    /// What the work of each account comes to by itself, before it is done. Work that panics has no
+    /// part in it, and is met again when it is done.
+    pub fn preview<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
+        let look = |(id, work): (&AccountId, &Vec<Work<T>>)| {
+            catch_unwind(AssertUnwindSafe(|| look(id, work))).ok()
+        };
+        self.accounts.iter().filter_map(look).collect()
+    }
+
+    /// Waits for something that all work needs, but not beyond the deadline. Without it, or when it
+    /// panics, all work is given back.
+    pub async fn prepare<P>(&mut self, preparation: impl Future<Output = P>) -> Option<P> {
+        let preparation = AssertUnwindSafe(preparation).catch_unwind();
+        let prepared = timeout_at(self.invocation.deadline, preparation).await;
+        let prepared = prepared.ok().and_then(Result::ok);
+        if prepared.is_none() {
+            error!(request_id = self.invocation.request_id, "all given back: not prepared in time");
+            let work = take(&mut self.accounts).into_values().flatten();
+            self.failed.extend(work.map(|work| work.message_id));
+        }
+        prepared
+    }
+
+    /// Does the work, account by account.
+    ///
+    /// Work of one account is done together, and is given back together when it returns an error.
+    /// When it panics, each of its messages is tried alone, so that only the one at fault fails.
+    pub async fn work<E: Display>(
+        &mut self,
+        handle: impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
+    ) {
+        let accounts = take(&mut self.accounts);
+        let (invocation, handle) = (&self.invocation, &handle);
+        let failures = stream::iter(accounts)
+            .map(async |(id, work)| invocation.failures(handle, &id, &work).await)
+            .buffer_unordered(CONCURRENCY)
+            .collect::<Vec<_>>()
+            .await;
+        self.failed.extend(failures.into_iter().flatten());
+    }
+
+    /// Moves what can never be done to the dead-letter queue, whole and with the reason. A message
+    /// that cannot be moved is given back. Comes after the work, which must not wait for it.
+    pub async fn put_rejected_aside(&mut self, dead_letters: &DeadLetterQueue) {
+        let rejected = take(&mut self.rejected);
+        let invocation = &self.invocation;
+        let failures = stream::iter(rejected)
+            .map(async |Rejected { message_id, message, event_id, reason }| {
+                let put_aside = dead_letters.put_aside(&message, &reason);
+                let put_aside = timeout_at(invocation.deadline, put_aside).await;
+                let request_id = &invocation.request_id;
+                match put_aside {
+                    Ok(Ok(())) => {
+                        warn!(
+                            request_id, message_id, event_id, reason, "put aside: it can never be applied"
+                        );
+                        return None;
+                    }
+                    Ok(Err(error)) => {
+                        error!(request_id, message_id, event_id, reason, %error, "cannot be put aside");
+                    }
+                    Err(_) => error!(request_id, message_id, event_id, reason, "not put aside in time"),
+                }
+                Some(message_id)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect::<Vec<_>>()
+            .await;
+        self.failed.extend(failures.into_iter().flatten());
+    }
+
+    /// Says which messages are to be delivered again: those that failed, and those not worked on.
+    pub fn into_response(self) -> SqsBatchResponse {
+        let mut failed = self.failed;
+        failed.extend(self.accounts.into_values().flatten().map(|work| work.message_id));
+        failed.extend(self.rejected.into_iter().map(|rejected| rejected.message_id));
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failed.into_iter().map(failure).collect();
+        response
+    }
+}
+
+/// A message with a job, as SQS delivered it.
+pub struct Delivery<J> {
+    pub job: J,
+    pub message_id: String,
+    pub receipt_handle: String,
+    /// How many times SQS has delivered it, this time included.
+    pub times: u32,
+}
+
+impl<J> Batch<Delivery<J>> {
+    /// Handles jobs. Those of one account are handled one after the other; after one that failed, the account's others
+    /// are delivered again as well. A message that is not a job is delivered again until it is in the dead-letter
+    /// queue, where a person finds it.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingMessageId`]: nothing was done, and the whole batch is delivered again.
+    pub async fn handle_jobs<U: Display, E: Display>(
+        event: SqsEvent,
+        invocation: Invocation,
+        read: impl Fn(&str) -> Result<(AccountId, J), U>,
+        handle: impl AsyncFn(&Delivery<J>) -> Result<(), E>,
+    ) -> Result<SqsBatchResponse, MissingMessageId> {
+        let request_id = invocation.request_id.clone();
+        let delivery = |message: &SqsMessage| {
+            let (account_id, job) = read(message.body.as_deref().unwrap_or_default())?;
+            let times = message.attributes.get("ApproximateReceiveCount");
+            let delivery = Delivery {
+                job,
+                message_id: message.message_id.clone().unwrap_or_default(),
+                receipt_handle: message.receipt_handle.clone().unwrap_or_default(),
+                times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
+            };
+            Ok::<_, U>((account_id, delivery))
+        };
+        let mut batch = Self::sort(event, invocation, |message| match delivery(message) {
+            Ok((account_id, delivery)) => Verdict::Work(account_id, delivery),
+            Err(error) => {
+                error!(request_id, message_id = message.message_id, %error, "message is not a job");
+                Verdict::Reject { event_id: None, reason: error.to_string() }
+            }
+        })?;
+        let handle = async |_: &AccountId, work: &[Work<Delivery<J>>]| {
+            for work in work {
+                handle(&work.content).await?;
+            }
+            Ok::<_, E>(())
+        };
+        batch.work(handle).await;
+        Ok(batch.into_response())
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Failed,
+    Panicked,
+}
+
+impl Invocation {
+    /// The ids of the messages of one account that are to be delivered again.
+    async fn failures<T, E: Display>(
+        &self,
+        handle: &impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
+        account_id: &AccountId,
+        work: &[Work<T>],
+    ) -> Vec<String> {
+        match self.attempt(handle, account_id, work).await {
+            Outcome::Done => Vec::new(),
+            Outcome::Panicked if work.len() > 1 => {
+                let mut failed = Vec::new();
+                for single in work.chunks(1) {
+                    if self.attempt(handle, account_id, single).await != Outcome::Done {
+                        failed.extend(ids(single));
+                    }
+                }
+                failed
+            }
+            Outcome::Panicked | Outcome::Failed => ids(work).collect(),
+        }
+    }
+
+    async fn attempt<T, E: Display>(
+        &self,
+        handle: &impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
+        account_id: &AccountId,
+        work: &[Work<T>],
+    ) -> Outcome {
+        let request_id = &self.request_id;
+        let message_ids = || ids(work).collect::<Vec<_>>().join(" ");
+        // A future that is ready at once would be done even after the deadline.
+        let handled = async {
+            if Instant::now() >= self.deadline {
+                std::future::pending::<()>().await;
+            }
+            AssertUnwindSafe(handle(account_id, work)).catch_unwind().await
+        };
+        match timeout_at(self.deadline, handled).await {
+            Ok(Ok(Ok(()))) => Outcome::Done,
+            Ok(Ok(Err(error))) => {
+                let message_ids = message_ids();
+                error!(request_id, %account_id, message_ids, %error, "given back: it failed");
+                Outcome::Failed
+            }
+            Ok(Err(_)) => {
+                error!(request_id, %account_id, message_ids = message_ids(), "the work panicked");
+                Outcome::Panicked
+            }
+            Err(_) => {
+                let message_ids = message_ids();
+                warn!(request_id, %account_id, message_ids, "given back: the time is up");
+                Outcome::Failed
+            }
+        }
+    }
+}
+
+fn ids<T>(work: &[Work<T>]) -> impl Iterator<Item = String> {
+    work.iter().map(|work| work.message_id.clone())
+}
+
+fn failure(message_id: String) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = message_id;
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::timestamp::Timestamp;
+
+    fn message(id: &str, body: &str) -> SqsMessage {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(id.to_owned());
+        message.body = Some(body.to_owned());
+        message
+    }
+
+    fn event(messages: &[(&str, &str)]) -> SqsEvent {
+        let mut event = SqsEvent::default();
+        event.records = messages.iter().map(|(id, body)| message(id, body)).collect();
+        event
+    }
+
+    /// A body is `account content`.
+    fn read(message: &SqsMessage) -> Verdict<String> {
+        let body = message.body.as_deref().unwrap();
+        match body.split_once(' ') {
+            None if body == "panic" => panic!("a message that cannot be read"),
+            None if body == "nothing" => Verdict::Done,
+            None => Verdict::Reject { event_id: None, reason: "no account".to_owned() },
+            Some((id, content)) => Verdict::Work(id.parse().unwrap(), content.to_owned()),
+        }
+    }
+
+    fn invocation() -> Invocation {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        Invocation { request_id: "request".to_owned(), deadline, ends_at: Timestamp::now() }
+    }
+
+    fn sort(messages: &[(&str, &str)]) -> Batch<String> {
+        Batch::sort(event(messages), invocation(), read).unwrap()
+    }
+
+    /// The messages that are to be delivered again after this work.
+    async fn failed<E: Display>(
+        mut batch: Batch<String>,
+        handle: impl AsyncFn(&AccountId, &[Work<String>]) -> Result<(), E>,
+    ) -> Vec<String> {
+        batch.work(handle).await;
+        let failures = batch.into_response().batch_item_failures;
+        failures.into_iter().map(|failure| failure.item_identifier).collect()
+    }
+
+    #[tokio::test]
+    async fn what_panics_is_not_foreseen_and_stands_in_no_others_way() {
+        let batch = sort(&[("1", "a x"), ("2", "b panic"), ("3", "c z")]);
+        let preview = batch.preview(|id, work| {
+            assert!(work.iter().all(|work| work.content != "panic"));
+            id.to_string()
+        });
+        assert_eq!(preview, ["a", "c"]);
+    }
+
+    #[tokio::test]
+    async fn work_of_one_account_is_done_together_in_the_order_of_the_messages() {
+        let done = RefCell::new(Vec::new());
+        let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z"), ("4", "nothing")]);
+        let failed = failed(batch, async |id, work| {
+            let contents: Vec<_> = work.iter().map(|work| work.content.clone()).collect();
+            done.borrow_mut().push((id.to_string(), contents));
+            Ok::<_, Infallible>(())
+        })
+        .await;
+        assert_eq!(failed, [""; 0]);
+        let expected = [("a", vec!["x", "z"]), ("b", vec!["y"])];
+        let expected = expected
+            .map(|(id, work)| (id.to_owned(), work.into_iter().map(str::to_owned).collect()));
+        assert_eq!(*done.borrow(), expected);
+    }
+
+    #[tokio::test]
+    async fn an_error_fails_the_messages_of_its_account_and_no_others() {
+        let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z")]);
+        let handle = async |id: &AccountId, _: &[_]| {
+            if id.as_str() == "a" { Err("no luck") } else { Ok(()) }
+        };
+        assert_eq!(failed(batch, handle).await, ["1", "3"]);
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_reading_panics_fails_alone() {
+        let batch = sort(&[("1", "panic"), ("2", "a x")]);
+        assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_work_panics_fails_alone_even_among_those_of_its_account() {
+        let batch = sort(&[("1", "a x"), ("2", "a poison"), ("3", "a z"), ("4", "b y")]);
+        let handle = async |_: &AccountId, work: &[Work<String>]| {
+            assert!(work.iter().all(|work| work.content != "poison"), "poison");
+            Ok::<_, Infallible>(())
+        };
+        assert_eq!(failed(batch, handle).await, ["2"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_rejected_and_not_put_aside_is_given_back() {
+        let batch = sort(&[("1", "noaccount"), ("2", "a x")]);
+        assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_worked_on_is_given_back() {
+        let response = sort(&[("1", "a x"), ("2", "nothing")]).into_response();
+        assert_eq!(response.batch_item_failures.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_done_by_the_deadline_is_given_back() {
+        let batch = sort(&[("1", "quick x"), ("2", "slow y")]);
+        let handle = async |id: &AccountId, _: &[_]| {
+            let needed =
+                if id.as_str() == "slow" { Duration::from_hours(1) } else { Duration::ZERO };
+            tokio::time::sleep(needed).await;
+            Ok::<_, Infallible>(())
+        };
+        assert_eq!(failed(batch, handle).await, ["2"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_deadline_nothing_is_begun() {
+        let batch = sort(&[("1", "a x"), ("2", "b y")]);
+        tokio::time::advance(Duration::from_mins(2)).await;
+        let handle =
+            async |_: &AccountId, _: &[_]| -> Result<(), Infallible> { unreachable!("too late") };
+        assert_eq!(failed(batch, handle).await, ["1", "2"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_its_preparation_all_work_is_given_back_in_time() {
+        let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
+        assert_eq!(batch.prepare(std::future::pending::<()>()).await, None);
+        assert_eq!(batch.into_response().batch_item_failures.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn when_its_preparation_panics_all_work_is_given_back() {
+        let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
+        assert_eq!(
+            batch.prepare(async { panic!("a record that cannot be read") }).await,
+            None::<()>
+        );
+        assert_eq!(batch.into_response().batch_item_failures.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_message_without_an_id_fails_the_invocation() {
+        for id in [None, Some(String::new())] {
+            let mut event = event(&[("1", "a x")]);
+            event.records[0].message_id = id;
+            assert_eq!(Batch::sort(event, invocation(), read).err(), Some(MissingMessageId));
+        }
+    }
+}

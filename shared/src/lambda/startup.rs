@@ -1,0 +1,117 @@
+//! Builds what a function needs from its environment, once, when it starts.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_secretsmanager::Client as SecretsManager;
+use aws_sdk_sqs::Client as Sqs;
+
+use crate::aws::queues::{DeadLetterQueue, ImportQueue, JobQueue, WebhookQueue};
+use crate::aws::sdk::{self, Timeouts};
+use crate::aws::store::{AccountStore, EventStore, Ledger, TransactionStore};
+use crate::aws::webhook_secrets::SecretCache;
+use crate::lambda::environment::{ConfigError, Environment};
+use crate::lambda::telemetry;
+use crate::mono::{KeyCache, Meter, Mono};
+
+/// The environment of a function and the AWS configuration that follows from it.
+pub struct Startup {
+    environment: Environment,
+    sdk: SdkConfig,
+}
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+impl Startup {
+    /// Reads the environment of the process and starts logging.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], here and below, names the variable that is missing or invalid.
+    pub fn of_process(timeouts: Timeouts) -> Result<Self> {
+        let environment = Environment::of_process();
+        telemetry::start(environment.optional("LOG_LEVEL"));
+        let region = environment.required("AWS_REGION")?;
+        // The SDK's own variable for another endpoint.
+        let endpoint = environment.optional("AWS_ENDPOINT_URL");
+        let sdk = sdk::config(region, endpoint, timeouts);
+        Ok(Self { environment, sdk })
+    }
+
+    /// The settings that are no clients.
+    pub const fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The account records (`ACCOUNTS_TABLE`).
+    pub fn accounts(&self) -> Result<AccountStore> {
+        let table = self.environment.required("ACCOUNTS_TABLE")?;
+        Ok(AccountStore::new(self.dynamodb(), table, self.environment.refresh_policy()?))
+    }
+
+    /// What was spent at Mono, in the table of account records.
+    pub fn ledger(&self) -> Result<Ledger> {
+        let table = self.environment.required("ACCOUNTS_TABLE")?;
+        Ok(Ledger::new(self.dynamodb(), table, self.environment.daily_budgets()?))
+    }
+
+    /// The transactions (`TRANSACTIONS_TABLE`).
+    pub fn transactions(&self) -> Result<TransactionStore> {
+        let table = self.environment.required("TRANSACTIONS_TABLE")?;
+        Ok(TransactionStore::new(self.dynamodb(), table))
+    }
+
+    /// The histories (`EVENTS_TABLE`); `None` if none are kept.
+    pub fn events(&self) -> Result<Option<EventStore>> {
+        let table = self.environment.required("EVENTS_TABLE")?;
+        Ok(EventStore::new(self.dynamodb(), table, self.environment.event_retention()?))
+    }
+
+    /// Mono's API, with the key of `MONO_KEY_ARN`. No call takes longer than `limit`.
+    pub fn mono(&self, limit: Duration) -> Result<Mono> {
+        let (version, base_url) = self.environment.mono_api()?;
+        let keys = KeyCache::new(
+            SecretsManager::new(&self.sdk),
+            self.environment.required("MONO_KEY_ARN")?,
+        );
+        let meter = Meter::new(self.environment.mono_prices()?, self.ledger()?);
+        Ok(Mono::new(version, base_url, keys, meter, limit))
+    }
+
+    /// The webhook secret (`WEBHOOK_SECRET_ARN`).
+    pub fn webhook_secret(&self) -> Result<SecretCache> {
+        let arn = self.environment.required("WEBHOOK_SECRET_ARN")?;
+        Ok(SecretCache::new(SecretsManager::new(&self.sdk), arn))
+    }
+
+    /// The queue of verified webhooks (`WEBHOOK_QUEUE_URL`).
+    pub fn webhook_queue(&self) -> Result<WebhookQueue> {
+        Ok(WebhookQueue::new(self.sqs(), self.environment.required("WEBHOOK_QUEUE_URL")?))
+    }
+
+    /// The dead-letter queue of webhooks (`WEBHOOK_DEAD_LETTER_QUEUE_URL`).
+    pub fn webhook_dead_letters(&self) -> Result<DeadLetterQueue> {
+        let url = self.environment.required("WEBHOOK_DEAD_LETTER_QUEUE_URL")?;
+        Ok(DeadLetterQueue::new(self.sqs(), url))
+    }
+
+    /// The queue of imports (`IMPORT_QUEUE_URL`).
+    pub fn import_queue(&self) -> Result<ImportQueue> {
+        let url = self.environment.required("IMPORT_QUEUE_URL")?;
+        Ok(ImportQueue(JobQueue::new(self.sqs(), url)))
+    }
+
+    /// The queue of refreshes (`REFRESH_QUEUE_URL`).
+    pub fn refresh_queue(&self) -> Result<JobQueue> {
+        Ok(JobQueue::new(self.sqs(), self.environment.required("REFRESH_QUEUE_URL")?))
+    }
+
+    fn dynamodb(&self) -> DynamoDb {
+        DynamoDb::new(&self.sdk)
+    }
+
+    fn sqs(&self) -> Sqs {
+        Sqs::new(&self.sdk)
+    }
+}
