@@ -20,7 +20,7 @@ pub(crate) async fn refresh(
     let read = |body: &str| RefreshJob::read(body).map(|job| (job.account_id.clone(), job));
     let handle = async |delivery: &Delivery<RefreshJob>| {
         let (request_id, account_id) = (&invocation.request_id, &delivery.job.account_id);
-        match Box::pin(refresher.refresh(delivery, &invocation)).await {
+        match refresher.refresh(delivery, &invocation).await {
             Ok(refreshed) => log(request_id, account_id, &refreshed),
             // Mono may have charged the sync, so it is not repeated. Its webhook reports the outcome, or the next plan.
             Err(RefreshError::Sync(error @ SyncError::Unrecorded { .. })) => {

@@ -109,7 +109,7 @@ impl Refresher {
             return self.put_off(delivery, until).await;
         }
         let is_probe = admission == Admission::Probe;
-        let refreshed = self.run(&delivery.job, invocation).await?;
+        let refreshed = Box::pin(self.run(&delivery.job, invocation)).await?;
         self.record_result(&refreshed, breaker, is_probe).await;
         Ok(refreshed)
     }
@@ -135,7 +135,7 @@ impl Refresher {
             }
             RefreshStart::Other(account, RefreshAction::Job { id: job_id }) => {
                 let at = account.followed_since().unwrap_or(*planned_at);
-                self.poll_job(id, job_id, at, &mono, by).await
+                Box::pin(self.poll_job(id, job_id, at, &mono, by)).await
             }
             RefreshStart::Other(_, RefreshAction::Link { ending }) => {
                 let reason = CallReason::LinkCheck;
