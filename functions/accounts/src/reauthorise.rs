@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_particular_is_asked_for_by_an_empty_body() {
+    fn empty_body_requests_the_defaults() {
         for body in ["", "{}", "{\"redirect_url\":null,\"ref\":null}"] {
             assert_eq!(read(body, None), Ok(ReauthorisationRequest::default()), "{body}");
         }
     }
 
     #[test]
-    fn what_is_not_as_it_should_be_is_named() {
+    fn invalid_field_is_named() {
         for (body, part) in [
             ("not json", "body"),
             ("[]", "body"),

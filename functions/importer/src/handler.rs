@@ -39,10 +39,10 @@ async fn back_off(importer: &Importer, delivery: &Delivery<ImportJob>, error: &I
 fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
     let (outcome, stats) = match imported {
         Imported::Done(stats) => ("imported", Some(stats)),
-        Imported::Continued(stats) => ("continuation", Some(stats)),
+        Imported::Continued(stats) => ("continued", Some(stats)),
         Imported::TooLong(stats) => ("too_long", Some(stats)),
-        Imported::UpToDate => ("satisfied", None),
-        Imported::Covered => ("seen_to", None),
+        Imported::UpToDate => ("up_to_date", None),
+        Imported::Covered => ("covered", None),
         Imported::Postponed => ("postponed", None),
         Imported::Gone => ("gone", None),
         Imported::ReauthorisationRequired => ("reauthorisation_required", None),

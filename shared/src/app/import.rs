@@ -913,14 +913,14 @@ mod tests {
     }
 
     #[test]
-    fn mono_is_left_alone_for_as_long_as_it_wants() {
+    fn back_off_respects_retry_after() {
         let retry_after = Some(Duration::from_secs(100));
         let limited = ImportError::Mono(CallError::RateLimited { retry_after });
         assert!((130..=160).contains(&seconds(&limited, 1)));
     }
 
     #[test]
-    fn a_record_that_is_not_there_yet_is_looked_for_soon() {
+    fn record_that_is_not_there_yet_is_looked_for_soon() {
         assert!(seconds(&ImportError::Unknown, 1) <= 5);
     }
 }

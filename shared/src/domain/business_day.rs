@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_begins_an_hour_before_that_of_utc() {
+    fn day_begins_an_hour_before_that_of_utc() {
         let day = BusinessDay::parse("2026-01-27").unwrap();
         assert_eq!(day.begins_at(), time("2026-01-26T23:00:00Z"));
         assert_eq!(day.ends_at(), time("2026-01-27T22:59:59.999Z"));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_day_is_none() {
+    fn text_that_is_not_a_day_is_none() {
         for text in ["", "2026-1-27", "2026-02-30", "27-01-2026", "1969-12-31", "+2026-01-27"] {
             assert_eq!(BusinessDay::parse(text), None, "{text}");
         }
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_day_is_read_as_it_was_written_and_holds_its_own_times(number in 1..LAST.0) {
+        fn day_is_read_as_it_was_written_and_holds_its_own_times(number in 1..LAST.0) {
             let day = BusinessDay(number);
             prop_assert_eq!(BusinessDay::parse(&day.to_string()), Some(day));
             prop_assert_eq!(BusinessDay::of(day.begins_at()), day);

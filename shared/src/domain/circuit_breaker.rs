@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_failures_are_an_accounts_own() {
+    fn four_failures_do_not_open_the_breaker() {
         assert_eq!(failed(4).admit(at(0)), Admission::Open);
         assert_eq!(failed(4).after_success(), Breaker::default());
     }
@@ -120,12 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_before_it_opened_does_not_make_the_pause_longer() {
+    fn late_failures_do_not_extend_the_pause() {
         assert_eq!(failed(9).paused_until, failed(5).paused_until);
     }
 
     #[test]
-    fn one_alone_probes_and_another_when_it_has_died() {
+    fn probe_is_claimed_by_one_worker_until_its_time_is_up() {
         let open = failed(5);
         let claimed = open.claimed(at(5));
         assert!(matches!(claimed.admit(at(6)), Admission::PausedUntil(_)));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_mono_asks_for_is_waited_for_and_needs_no_probe() {
+    fn rate_limit_pauses_without_a_probe() {
         let wished = Breaker::default().after_wish(at(3));
         assert_eq!(wished.admit(at(2)), Admission::PausedUntil(at(3)));
         assert_eq!(wished.admit(at(3)), Admission::Open);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_an_empty_wallet_takes_few_attempts_however_many_accounts_wait() {
+    fn day_of_an_empty_wallet_takes_few_attempts_however_many_accounts_wait() {
         let (mut breaker, mut attempts) = (Breaker::default(), 0);
         for second in 0..24 * 3_600 {
             let now = Timestamp::from_millis(second * 1_000);

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_written_as_a_float_or_as_text_is_an_amount() {
+    fn whole_number_written_as_a_float_or_as_text_is_an_amount() {
         for json in ["22967", "22967.0", "\"22967\"", "\" 22967 \"", "2.2967e4"] {
             assert_eq!(read(json), Some(22_967), "{json}");
         }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_whole_number_of_minor_units_is_no_amount() {
+    fn fraction_or_overflow_is_not_an_amount() {
         let floats = ["1.5", "9007199254740992.0", "9223372036854775808"];
         let texts = ["\"1.5\"", "\"\"", "\"NGN 5\"", "\"9223372036854775808\""];
         for json in floats.into_iter().chain(texts).chain(["null", "[]", "true"]) {

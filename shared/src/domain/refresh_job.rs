@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_read_as_it_was_written_and_nothing_else_is() {
+    fn job_is_read_as_it_was_written_and_nothing_else_is() {
         let planned_at = Timestamp::from_millis(1_767_603_601_000);
         let job = RefreshJob { account_id: "a".parse().unwrap(), planned_at };
         assert_eq!(RefreshJob::read(&job.to_body()), Ok(job));

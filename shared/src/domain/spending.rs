@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_of_zero_is_no_bound() {
+    fn budget_of_zero_is_no_bound() {
         assert_eq!(Budget::new(0).room_for(Naira(1_000)), Room::Always);
         assert_eq!(Budget::new(100).room_for(Naira(100)), Room::UpTo(Naira(0)));
         assert_eq!(Budget::new(99).room_for(Naira(100)), Room::Never);

@@ -103,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_converted_to_utc() {
+    fn offset_is_converted_to_utc() {
         let lagos = Timestamp::parse_rfc3339("2026-01-27T22:00:38+01:00").unwrap();
         assert_eq!(lagos.to_string(), "2026-01-27T21:00:38.000Z");
     }
 
     #[test]
-    fn what_is_no_time_or_lies_before_1970_is_none() {
+    fn text_that_is_not_a_time_since_1970_is_none() {
         for text in ["", "yesterday", "2026-01-27", "1969-12-31T23:59:59Z", "1706389238"] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }

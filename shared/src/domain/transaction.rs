@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_usable_id_date_type_or_amount_is_none() {
+    fn row_without_a_usable_id_date_type_or_amount_is_none() {
         for (name, values) in [
             ("id", &["null", "7", "\"\"", "\"a\\nb\""][..]),
             ("date", &["null", "1702512120500", "\"14-12-2023\"", "\"1969-12-31T00:00:00Z\""]),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_row_is_known_by_its_id() {
+    fn unreadable_row_is_known_by_its_id() {
         let id = |json: &str| {
             let row = RawValue::from_string(json.to_owned()).unwrap();
             Transaction::read(&row).unwrap_err().id
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_date_is_a_business_day_and_a_type_may_be_in_capitals() {
+    fn bare_date_is_a_business_day_and_a_type_may_be_in_capitals() {
         let row = with("date", "\"2023-12-14\"").unwrap();
         assert_eq!(row.position.date.to_string(), "2023-12-13T23:00:00.000Z");
         assert_eq!(row.business_day().to_string(), "2023-12-14");
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_survives_as_it_came() {
+    fn unknown_fields_are_kept_unchanged() {
         let raw = r#"{"rate": 1.10, "big": 123456789012345678901234567890}"#;
         let row = with("metadata", raw).unwrap();
         assert_eq!(row.unknown, Some(format!("{{\"metadata\":{raw}}}")));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_read_as_it_was_written_and_nothing_else_is() {
+    fn position_is_read_as_it_was_written_and_nothing_else_is() {
         let text = "2023-12-14T00:02:00.500Z.0000000007.a.b";
         assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
         for odd in [

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_request_names_the_part() {
+    fn invalid_request_names_the_part() {
         let problem = Problem::request_invalid("limit", "a number from 1 to 100");
         assert_eq!(told(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
     }
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_says_what_helps_with_it() {
+    fn problem_says_what_helps_with_it() {
         let account_id = "697926f050b9c321c1451dda".parse().unwrap();
         let (_, reauthorise) = told(&Problem::ReauthorisationRequired { account_id });
         assert_eq!(reauthorise["reauthorise"], "/accounts/697926f050b9c321c1451dda/reauthorise");
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_with_mono_is_told_by_what_the_caller_can_do() {
+    fn problem_of_a_call_error_follows_from_what_the_caller_can_do() {
         let minute = Duration::from_mins(1);
         let problem = |call_error| Problem::of_call_error(call_error, minute);
         let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_customer_is_only_sent_back_over_tls_or_to_the_developers_machine() {
+    fn customer_is_only_sent_back_over_tls_or_to_the_developers_machine() {
         for url in [
             "https://app.example/done?a=b#c",
             "http://localhost:3000/done",

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_or_blank_variable_is_named() {
+    fn missing_or_blank_variable_is_named() {
         for environment in [Environment::default(), Environment::from([("ACCOUNTS_TABLE", " ")])] {
             let error = environment.required("ACCOUNTS_TABLE").unwrap_err();
             assert_eq!(error.to_string(), "the environment variable ACCOUNTS_TABLE is missing");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_claim_is_a_name_or_none_and_never_missing() {
+    fn owner_claim_is_a_name_or_none_and_never_missing() {
         let claim = |value| Environment::from([("OWNER_CLAIM", value)]).owner_claim();
         assert_eq!(claim("sub").unwrap().as_deref(), Some("sub"));
         assert_eq!(claim("none").unwrap(), None);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_variable_is_named_with_what_it_should_be() {
+    fn unreadable_variable_is_named_with_what_it_should_be() {
         let environment = Environment::from([
             ("REFRESH_POLICY", "interval"),
             ("REFRESH_INTERVAL_HOURS", "daily"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_zero_hours_is_off() {
+    fn interval_of_zero_hours_is_off() {
         let policy = |hours| {
             let variables = [
                 ("REFRESH_INTERVAL_HOURS", hours),

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_with_bytes_that_no_uri_has_is_read_all_the_same() {
+    fn query_with_bytes_that_no_uri_has_is_read_all_the_same() {
         for text in ["\"", "<", ">", " ", "#", "\u{7f}", "\0", "é", "%", "%zz"] {
             let request = request(&event(&format!("a={text}&limit=5"), &json!({}), &json!({})));
             assert_eq!(request.query_string_parameters().first("limit"), Some("5"), "{text:?}");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_not_ascii_is_left_out_and_the_others_stay() {
+    fn header_that_is_not_ascii_is_left_out_and_the_others_stay() {
         let headers = json!({ "mono-webhook-secret": "s", "x-a": "é\n", "x b": "1", "x-forwarded-proto": "a b" });
         let request = request(&event("", &headers, &json!({})));
         assert_eq!(request.headers().get("mono-webhook-secret").unwrap(), "s");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_no_string_is_left_out_and_names_no_owner() {
+    fn claim_that_is_no_string_is_left_out_and_names_no_owner() {
         let claims = json!({ "sub": "a", "customer": 4711, "roles": ["x", "y"], "none": null });
         let request = request(&event("", &json!({}), &claims));
         let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_caller_sends_is_a_request(
+        fn any_query_headers_and_claims_make_a_request(
             query: String,
             headers: std::collections::BTreeMap<String, String>,
             claim: String,

@@ -53,13 +53,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_stops_a_second_before_the_end() {
+    async fn deadline_is_a_second_before_the_end() {
         let left = left(Timestamp::now() + Duration::from_secs(30));
         assert!(left > Duration::from_secs(28) && left <= Duration::from_secs(29));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_of_it_ends_no_later_than_the_whole() {
+    async fn part_of_an_invocation_ends_no_later_than_the_whole() {
         let end = Timestamp::now() + Duration::from_secs(30);
         let invocation = Invocation::new(String::new(), end.millis());
         let part = invocation.at_most(Duration::from_secs(10));
@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_the_end_no_time_is_left() {
+    async fn invocation_past_its_end_has_no_time_left() {
         assert_eq!(left(Timestamp::now() - Duration::from_secs(1)), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_in_1970_is_not_known() {
+    async fn end_in_1970_counts_as_unknown() {
         assert_eq!(left(Timestamp::from_millis(600_000)), Duration::from_secs(29));
     }
 }

@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_panics_is_not_foreseen_and_stands_in_no_others_way() {
+    async fn panicking_preview_is_left_out_and_others_are_kept() {
         let batch = sort(&[("1", "a x"), ("2", "b panic"), ("3", "c z")]);
         let preview = batch.preview(|id, work| {
             assert!(work.iter().all(|work| work.content != "panic"));
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_fails_the_messages_of_its_account_and_no_others() {
+    async fn error_fails_the_messages_of_its_account_and_no_others() {
         let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z")]);
         let handle = async |id: &AccountId, _: &[_]| {
             if id.as_str() == "a" { Err("no luck") } else { Ok(()) }
@@ -409,13 +409,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_whose_reading_panics_fails_alone() {
+    async fn message_whose_reading_panics_fails_alone() {
         let batch = sort(&[("1", "panic"), ("2", "a x")]);
         assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
     }
 
     #[tokio::test]
-    async fn a_message_whose_work_panics_fails_alone_even_among_those_of_its_account() {
+    async fn message_whose_work_panics_fails_alone_even_among_those_of_its_account() {
         let batch = sort(&[("1", "a x"), ("2", "a poison"), ("3", "a z"), ("4", "b y")]);
         let handle = async |_: &AccountId, work: &[Work<String>]| {
             assert!(work.iter().all(|work| work.content != "poison"), "poison");
@@ -425,19 +425,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_rejected_and_not_put_aside_is_given_back() {
+    async fn rejected_message_that_was_not_moved_is_a_batch_item_failure() {
         let batch = sort(&[("1", "noaccount"), ("2", "a x")]);
         assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
     }
 
     #[tokio::test]
-    async fn what_was_not_worked_on_is_given_back() {
+    async fn unhandled_message_is_a_batch_item_failure() {
         let response = sort(&[("1", "a x"), ("2", "nothing")]).into_response();
         assert_eq!(response.batch_item_failures.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_done_by_the_deadline_is_given_back() {
+    async fn work_that_exceeds_the_deadline_is_a_batch_item_failure() {
         let batch = sort(&[("1", "quick x"), ("2", "slow y")]);
         let handle = async |id: &AccountId, _: &[_]| {
             let needed =
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_the_deadline_nothing_is_begun() {
+    async fn work_does_not_begin_after_the_deadline() {
         let batch = sort(&[("1", "a x"), ("2", "b y")]);
         tokio::time::advance(Duration::from_mins(2)).await;
         let handle =
@@ -458,14 +458,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_its_preparation_all_work_is_given_back_in_time() {
+    async fn preparation_that_hangs_fails_all_work_by_the_deadline() {
         let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
         assert_eq!(batch.prepare(std::future::pending::<()>()).await, None);
         assert_eq!(batch.into_response().batch_item_failures.len(), 2);
     }
 
     #[tokio::test]
-    async fn when_its_preparation_panics_all_work_is_given_back() {
+    async fn preparation_that_panics_fails_all_work() {
         let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
         assert_eq!(
             batch.prepare(async { panic!("a record that cannot be read") }).await,
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_without_an_id_fails_the_invocation() {
+    async fn message_without_an_id_fails_the_invocation() {
         for id in [None, Some(String::new())] {
             let mut event = event(&[("1", "a x")]);
             event.records[0].message_id = id;

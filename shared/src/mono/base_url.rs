@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_put_behind_the_address() {
+    fn path_is_put_behind_the_address() {
         for (text, uri) in [
             ("https://api.withmono.com", "https://api.withmono.com/v2/accounts/a"),
             ("https://api.withmono.com/", "https://api.withmono.com/v2/accounts/a"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_sent_in_the_clear_to_nobody_but_the_machine_itself() {
+    fn key_is_sent_in_the_clear_to_nobody_but_the_machine_itself() {
         for text in [
             "",
             "api.withmono.com",

@@ -94,19 +94,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_cannot_be_printed() {
+    fn key_cannot_be_printed() {
         let key = MonoKey::new("test_sk_example").unwrap();
         assert_eq!(format!("{key:?}"), "MonoKey([redacted])");
         assert!(key.header().is_sensitive());
     }
 
     #[test]
-    fn a_pasted_line_end_is_not_part_of_the_key() {
+    fn pasted_line_end_is_not_part_of_the_key() {
         assert_eq!(MonoKey::new("test_sk_example\n"), MonoKey::new("test_sk_example"));
     }
 
     #[test]
-    fn what_is_blank_or_cannot_be_sent_is_no_key() {
+    fn blank_or_unsendable_text_is_not_a_key() {
         for text in ["", " \n", "two\nlines"] {
             assert_eq!(MonoKey::new(text), None, "{text:?}");
         }

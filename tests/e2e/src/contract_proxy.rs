@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_contract_allows_passes_as_it_is() {
+    async fn allowed_answer_passes_unchanged() {
         let refusal = r#"{"message":"Forbidden"}"#;
         let headers = [("content-type", "application/json"), ("apigw-requestid", "Zy=")];
         let api = Router::new().fallback(async move |request: Request| {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_does_not_allow_is_599_with_the_reasons() {
+    async fn answer_outside_the_contract_is_599_with_the_reasons() {
         let api = Router::new().route("/accounts/{account_id}", get("not JSON"));
         let (status, report) = asked(api, "/accounts/a").await;
         assert_eq!(status, 599);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_that_cannot_be_reached_is_502() {
+    async fn api_that_cannot_be_reached_is_502() {
         let contract_proxy = ContractProxy::start("http://127.0.0.1:9".to_owned()).await.unwrap();
         let answer = Client::new().get(contract_proxy.endpoint()).send().await.unwrap();
         assert_eq!(answer.status(), 502);

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_verified_by_what_the_issuer_publishes() {
+    async fn token_is_verified_by_what_the_issuer_publishes() {
         let issuer = Issuer::start().await.expect("an issuer");
         let asked = json!({ "aud": "app", "scope": "accounts:read", "iat": null });
         let claims = verified(&issuer, &issuer.token(&asked)).await.expect("a right signature");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_of_another_key_is_not() {
+    async fn token_of_another_key_is_not() {
         let issuer = Issuer::start().await.expect("an issuer");
         let claims = json!({ "aud": "app" });
         for token in [issuer.token_of_unknown_key(&claims), issuer.forged_token(&claims)] {

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_documented_answer_breaks_nothing() {
+    fn documented_answer_breaks_nothing() {
         let refusal = |status, example| {
             Given::new(status, "application/json", example)
                 .without_header("x-request-id")
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_as_documented_is_noticed() {
+    fn body_that_is_not_as_documented_is_noticed() {
         Given::account().with("bvn", json!("1")).is_refused_for("'bvn' was unexpected");
         Given::account().without("balance").is_refused_for("\"balance\" is a required property");
         Given::account().with("balance", json!(0.5)).is_refused_for("the body/balance: 0.5");
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_that_is_not_as_documented_is_noticed() {
+    fn problem_that_is_not_as_documented_is_noticed() {
         let not_found = || Given::problem(404, "AccountNotFound");
         not_found().with("mono_code", json!("X")).is_refused_for("'mono_code' was unexpected");
         not_found().without("detail").is_refused_for("\"detail\" is a required property");
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_not_documented_is_noticed() {
+    fn status_that_is_not_documented_is_noticed() {
         for status in [201, 302, 410, 418, 599] {
             let given = Given { status, ..Given::account() };
             given.is_refused_for("the status is not documented");
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_missing_or_wrong_is_noticed() {
+    fn header_that_is_missing_or_wrong_is_noticed() {
         for name in ["x-request-id", "cache-control", "apigw-requestid"] {
             let missing = format!("the header {name} is missing");
             Given::account().without_header(name).is_refused_for(&missing);
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_that_is_not_documented_is_noticed() {
+    fn content_type_that_is_not_documented_is_noticed() {
         let html = "the content type \"text/html\" is not documented";
         Given::account().with_header("content-type", "text/html").is_refused_for(html);
         Given::account().without_header("content-type").is_refused_for("the content type \"\"");
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_json_is_noticed() {
+    fn body_that_is_not_json_is_noticed() {
         let Given { status, headers, .. } = Given::account();
         let answer = Answer { status, headers: &headers, body: b"{" };
         let violations = Contract::of_project().unwrap().violations(&Method::GET, PATH, &answer);
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_does_not_hold_together_is_refused() {
+    fn document_that_does_not_hold_together_is_refused() {
         for (pointer, value) in [
             ("/components/responses/Throttled", Value::Null),
             ("/components/schemas/Account/type", json!("thing")),

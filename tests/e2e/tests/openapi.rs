@@ -203,7 +203,7 @@ rules! {
 }
 
 #[test]
-fn the_version_is_that_of_the_code() {
+fn version_is_that_of_the_code() {
     let document = Contract::of_project().expect("a contract").document();
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 }

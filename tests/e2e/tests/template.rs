@@ -79,7 +79,7 @@ fn log_groups_keep_logs_as_long_as_the_parameter_says(template: &Template) -> Ve
     template.differences(of_functions, &shape)
 }
 
-fn nothing_is_granted_or_opened_out_of_sight(template: &Template) -> Vec<String> {
+fn permissions_and_triggers_are_only_those_of_the_rules(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "FunctionUrlConfig": null, "Policies": null } });
     let mut found = template.differences(template.all(FUNCTION), &shape);
     for kind in SIDE_DOORS {
@@ -885,7 +885,7 @@ rules! {
     log_groups_keep_logs_as_long_as_the_parameter_says {
         "/AccountsLogGroup/Properties/RetentionInDays" => Value::Null,
     }
-    nothing_is_granted_or_opened_out_of_sight {
+    permissions_and_triggers_are_only_those_of_the_rules {
         "/AlarmTopic/Type" => json!("AWS::IAM::Policy"),
         "/WebhookFunction/Properties/Events" => json!({ "Any": { "Type": "HttpApi" } }),
         "/WebhookFunction/Properties/FunctionUrlConfig" => json!({ "AuthType": "NONE" }),
@@ -1048,7 +1048,7 @@ rules! {
 
 /// Or a misspelt type would let its rules pass.
 #[test]
-fn the_template_has_something_of_every_kind_the_rules_are_about() {
+fn template_has_something_of_every_kind_the_rules_are_about() {
     let template = Template::load();
     for kind in [
         API, AUTHORIZER, FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC,
@@ -1062,7 +1062,7 @@ fn the_template_has_something_of_every_kind_the_rules_are_about() {
 }
 
 #[test]
-fn a_route_may_be_closed_by_condition_or_parameter() {
+fn route_may_be_closed_by_condition_or_parameter() {
     let by_condition = json!({ "Fn::If": ["Jwt", "JWT", "AWS_IAM"] });
     let by_parameter = json!({ "Ref": "ApiAuthorization" });
     for authorization in [by_condition, by_parameter] {

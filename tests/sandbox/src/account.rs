@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_caller_decides_is_kept() {
+    fn given_fields_of_an_account_are_kept() {
         let link = Link {
             account_id: Some("a-link".to_owned()),
             reference: Some("owner-1".to_owned()),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_with_a_balance_only_is_partial_at_best_and_in_dollars() {
+    fn account_with_a_balance_only_is_partial_at_best_and_in_dollars() {
         let link = Link { balance_only: true, ..Link::default() };
         let account = Account::fictional(1, link, Dialect::V2, &mut IdGenerator::new(1));
         assert_eq!(account.whole(), DataStatus::Partial);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_after_an_outage_is_partial_and_the_next_one_complete() {
+    fn fetch_after_an_outage_is_partial_and_the_next_one_complete() {
         let once = DataStatus::Unavailable.after_fetch();
         assert_eq!(once, DataStatus::Partial);
         assert_eq!(once.after_fetch(), DataStatus::Available);

@@ -262,13 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn a_job_and_the_update_that_follows_share_the_job_id() {
+    fn job_and_the_update_that_follows_share_the_job_id() {
         let job = sample(Kind::JobFinished, Dialect::V2);
         assert_eq!(job.body()["data"]["id"], meta(Kind::AccountUpdatedBySync, "job_id"));
     }
 
     #[test]
-    fn a_running_job_with_an_account_object_names_itself_in_job_id() {
+    fn running_job_with_an_account_object_names_itself_in_job_id() {
         let job = sample(Kind::JobRunningObject, Dialect::V2);
         let expected = json!({
             "account": { "_id": job.account_id() },
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_by_another_name_says_the_same() {
+    fn update_by_another_name_says_the_same() {
         let update = sample(Kind::AccountUpdated, Dialect::V2);
         let renamed = sample(Kind::AccountUpdatedByAnotherName, Dialect::V2);
         assert_ne!(renamed.body()["event"], update.body()["event"]);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_refresh_still_calls_the_stale_cache_available() {
+    fn failed_refresh_still_calls_the_stale_cache_available() {
         let stale = [
             (Kind::AccountUpdatedSyncFailed, "FAILED"),
             (Kind::AccountUpdatedReauthorisationRequired, "REAUTHORISATION_REQUIRED"),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_update_has_the_balance_alone() {
+    fn failed_update_has_the_balance_alone() {
         assert_eq!(meta(Kind::AccountUpdatedFailed, "data_status"), "FAILED");
         assert_eq!(meta(Kind::AccountUpdatedFailed, "retrieved_data"), json!(["balance"]));
     }

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_business_day_begins_at_23_00_of_the_day_before() {
+    fn business_day_begins_at_23_00_of_the_day_before() {
         assert_eq!(midnight(date!(2026 - 01 - 05)), datetime!(2026-01-04 23:00 UTC));
         let row = |date| Transaction { date, ..ledger("a", None).draft() };
         let days = [
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_read_as_it_is_written() {
+    fn row_is_read_as_it_is_written() {
         let written = json!({
             "id": "7a0000000000000000000001",
             "narration": "Fictional salary",
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_row_moves_the_balances_after_it_and_no_others() {
+    fn changed_row_moves_the_balances_after_it_and_no_others() {
         let mut ledger = ledger("a", None);
         let (mut balance, before) = (BALANCE, anonymous(&ledger));
         let id = ids(&ledger)[250].clone();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_a_new_date_is_found_in_its_new_place() {
+    fn row_with_a_new_date_is_found_in_its_new_place() {
         let mut ledger = ledger("a", None);
         let (mut balance, id) = (BALANCE, ids(&ledger)[0].clone());
         let past = midnight(date!(2020 - 01 - 01));
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_statement_keeps_the_newer_half_and_a_complete_one_brings_the_rest_back() {
+    fn incomplete_statement_keeps_the_newer_half_and_a_complete_one_brings_the_rest_back() {
         let mut ledger = ledger("a", None);
         let (mut balance, whole) = (BALANCE, ids(&ledger));
         for kept in [250, 125] {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_statement_leaves_fewer_rows_of_any_number() {
+    fn incomplete_statement_leaves_fewer_rows_of_any_number() {
         for transactions in 1..10 {
             let history = History { transactions, ..History::default() };
             let mut ledger = Ledger::new("a", &history, BALANCE);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_of_nothing_or_of_no_days_or_of_too_many_is_one_too() {
+    fn history_of_nothing_or_of_no_days_or_of_too_many_is_one_too() {
         for (transactions, days) in [(0, 30), (3, 0), (3, u32::MAX)] {
             let history = History { transactions, days, ..History::default() };
             let ledger = Ledger::new("a", &history, 0);

@@ -145,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn a_good_network_delivers_everything_promptly() {
+    fn good_network_delivers_everything_promptly() {
         let fates = fates(Network::default(), 1);
         assert!(fates.iter().all(|fate| *fate == NetworkFate::Prompt));
     }
 
     #[test]
-    fn the_same_seed_brings_the_same_accidents() {
+    fn same_seed_brings_the_same_accidents() {
         assert_eq!(fates(rough(), 1), fates(rough(), 1));
         assert_ne!(fates(rough(), 1), fates(rough(), 2));
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shuffle_keeps_every_item() {
+    fn shuffle_keeps_every_item() {
         let mut items: Vec<u32> = (0..50).collect();
         Chance::new(3).arrange(&mut items, Order::Shuffled);
         assert!(!items.is_sorted());

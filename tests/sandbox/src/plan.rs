@@ -278,12 +278,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_plan_is_the_default() {
+    fn empty_plan_is_the_default() {
         assert_eq!(read(json!({})), Plan::default());
     }
 
     #[test]
-    fn a_plan_can_be_read_whole() {
+    fn plan_can_be_read_whole() {
         let plan = json!({
             "outcome": "reauthorisation_required",
             "pace": { "slow": 30 },
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_fault_that_cannot_be_sent_is_refused() {
+    fn page_fault_that_cannot_be_sent_is_refused() {
         let pages = [(1, PageFault::Repeated), (2, Fault::Html(101).into())];
         assert_eq!(check_pages(pages), Err(Refusal::Status(101)));
     }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_keeps_its_fault_while_there_is_one_for_any_free_call() {
+    fn page_keeps_its_fault_while_there_is_one_for_any_free_call() {
         let mut script = Script {
             free_faults: [Fault::Hang].into(),
             page_faults: vec![(1, PageFault::Repeated)],
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn unsendable_fault_is_refused() {
         let fault = |fault| Plan { fault: Some(fault), ..Plan::default() };
         let refused = [
             (Plan { failure_status: 99, ..Plan::default() }, Refusal::Status(99)),

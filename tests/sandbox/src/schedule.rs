@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_retry_comes_after_thirty_seconds_and_each_wait_doubles() {
+    fn first_retry_comes_after_thirty_seconds_and_each_wait_doubles() {
         let first: Vec<u64> = waits().take(9).map(|wait| wait.as_secs()).collect();
         assert_eq!(first, [30, 60, 120, 240, 480, 960, 1920, 3840, 7680]);
     }
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_of_48_hours_ends_the_retries_before_the_25_attempts_are_used_up() {
+    fn window_of_48_hours_ends_the_retries_before_the_25_attempts_are_used_up() {
         assert_eq!(waits().count(), 19);
         let elapsed: Duration = waits().sum();
         assert!(elapsed <= WINDOW && elapsed + LONGEST_WAIT > WINDOW);

@@ -36,7 +36,7 @@ fn each_rule_costs_less_than_the_one_before() {
 }
 
 #[test]
-fn a_budget_holds_on_every_day_and_what_it_leaves_out_is_refreshed_later() {
+fn budget_holds_on_every_day_and_what_it_leaves_out_is_refreshed_later() {
     let daily = lived(RefreshRule::Interval, Budget(None), 0.5);
     let half = Naira(daily.till.total.0 / 90 / 2);
     let poor = lived(RefreshRule::Interval, Budget(Some(half)), 0.5);
@@ -47,7 +47,7 @@ fn a_budget_holds_on_every_day_and_what_it_leaves_out_is_refreshed_later() {
 
 /// The planner's day, with 100,000 records that are all overdue.
 #[test]
-fn of_a_hundred_thousand_due_accounts_a_budget_for_a_thousand_refreshes_the_oldest_thousand() {
+fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts() {
     let midnight = Timestamp::parse_rfc3339("2026-01-26T23:00:00Z").expect("a time");
     let policy = RefreshPolicy {
         interval: Some(DAY),

@@ -9,7 +9,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 #[test]
-fn nothing_goes_stale_at_any_interval() {
+fn data_stays_fresh_at_any_interval() {
     for interval in [24, 12, 6] {
         let report = simulate(&World::rough(90, interval, 7), 2_000);
         let interval = interval * HOUR;
@@ -25,7 +25,7 @@ fn nothing_goes_stale_at_any_interval() {
 }
 
 #[test]
-fn whatever_dies_however_often_no_account_is_stuck_or_costs_more() {
+fn frequent_crashes_leave_no_account_stuck_and_cost_no_more() {
     for timed in [true, false] {
         let world = World {
             network: Network { lose: 0.2, duplicate: 0.2, delay: 0.2, retry: 0.1, timed },
@@ -53,7 +53,7 @@ fn whatever_dies_however_often_no_account_is_stuck_or_costs_more() {
 }
 
 #[test]
-fn the_burst_of_accounts_that_were_linked_together_dissolves_in_a_fortnight() {
+fn burst_of_accounts_that_were_linked_together_dissolves_in_a_fortnight() {
     let report = simulate(&World::rough(90, 24, 3), 2_000);
     // All were linked within four hours. Spread evenly, 2,000 a day are 1.4 a minute.
     let (first, later) = (report.peak(0), report.peak(14));
@@ -61,7 +61,7 @@ fn the_burst_of_accounts_that_were_linked_together_dissolves_in_a_fortnight() {
 }
 
 #[test]
-fn each_paid_call_has_a_reason_and_there_is_about_one_a_day() {
+fn paid_calls_have_a_reason_and_are_about_one_a_day() {
     let report = simulate(&World::rough(90, 24, 5), 2_000);
     #[expect(clippy::cast_precision_loss, reason = "of small counts")]
     let a_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
@@ -70,7 +70,7 @@ fn each_paid_call_has_a_reason_and_there_is_about_one_a_day() {
 }
 
 #[test]
-fn with_an_interval_of_zero_nothing_is_planned() {
+fn interval_of_zero_plans_nothing() {
     let mut world = World::rough(30, 24, 1);
     world.policy.interval = None;
     let report = simulate(&world, 100);

@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_read_as_it_was_written_and_nothing_else_is() {
+    fn position_is_read_as_it_was_written_and_nothing_else_is() {
         let text = "1769547638856.697926f050b9c321c1451dda";
         assert_eq!(text.parse::<AttentionPosition>().unwrap().to_string(), text);
         for odd in ["", ".", "1.", ".a", "1", "01.a", "-1.a", "1.a b", "1.a.b", "x.a"] {

@@ -20,14 +20,14 @@ fn written(account: &Account, seen: Option<&Stored>) -> Item {
 
 proptest! {
     #[test]
-    fn a_record_is_read_as_it_was_written(facts in facts()) {
+    fn record_is_read_as_it_was_written(facts in facts()) {
         let account = record(facts);
         let stored = Stored::from_item(written(&account, None)).unwrap();
         prop_assert_eq!(stored.account, account);
     }
 
     #[test]
-    fn an_item_without_any_one_attribute_is_read_or_refused_but_never_panics(
+    fn item_without_any_one_attribute_is_read_or_refused_but_never_panics(
         facts in facts(),
         index in any::<prop::sample::Index>(),
     ) {
@@ -40,7 +40,7 @@ proptest! {
 }
 
 #[test]
-fn a_lease_and_a_cooldown_are_kept() {
+fn lease_and_a_cooldown_are_kept() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
     account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
@@ -50,7 +50,7 @@ fn a_lease_and_a_cooldown_are_kept() {
 }
 
 #[test]
-fn a_lease_that_is_not_whole_is_none() {
+fn lease_that_is_not_whole_is_none() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
     account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
@@ -73,7 +73,7 @@ fn import_lease(until: Timestamp) -> ImportLease {
 }
 
 #[test]
-fn what_another_version_of_the_system_wrote_is_written_back() {
+fn unknown_attributes_of_another_version_are_written_back() {
     let account = Account::new("a".parse().unwrap());
     let later = AttributeValue::S("of a later version".to_owned());
     let mut item = written(&account, None);
@@ -113,14 +113,14 @@ fn only_accounts_that_need_attention_carry_the_keys_of_the_indexes() {
 }
 
 #[test]
-fn an_owner_is_found_by_a_key_of_fixed_length_however_long_the_reference() {
+fn owner_is_found_by_a_key_of_fixed_length_however_long_the_reference() {
     let key = item::attention_owner(&"x".repeat(5_000));
     assert_eq!(key.as_b().unwrap().as_ref().len(), 16);
     assert_ne!(key, item::attention_owner("x"));
 }
 
 #[test]
-fn a_corrupt_item_is_refused_with_the_attribute() {
+fn corrupt_item_is_refused_with_the_attribute() {
     let account = record([]);
     let odd = [
         ("order", AttributeValue::S("x".to_owned())),
@@ -137,12 +137,12 @@ fn a_corrupt_item_is_refused_with_the_attribute() {
 }
 
 #[test]
-fn the_item_of_monos_fullest_events_costs_one_write_unit() {
+fn item_of_monos_fullest_events_costs_one_write_unit() {
     assert_eq!(size_of_item(&written(&fullest(), None)), 800, "a unit has 1,024 bytes");
 }
 
 #[test]
-fn an_item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
+fn item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
     let outcomes = [
         SyncOutcome::ReauthorisationRequired { job_id: None },

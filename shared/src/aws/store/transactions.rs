@@ -250,7 +250,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     #[test]
-    fn a_row_is_read_as_it_was_written() {
+    fn row_is_read_as_it_was_written() {
         for json in [
             r#"{"id":"a","date":"2026-01-05T00:00:00Z","type":"debit","amount":9007199254740993,
                 "balance":-9223372036854775808,"currency":"NGN","narration":"","category":"unknown",

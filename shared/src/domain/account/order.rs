@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ranks_stand_in_the_order_that_settles_a_millisecond() {
+    fn ranks_stand_in_the_order_that_settles_a_millisecond() {
         assert!(Rank::ALL.is_sorted());
         assert!(Rank::Updated < Rank::Sync && Rank::Sync < Rank::ReauthRequired);
     }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_lies_in_the_unit_interval() {
+    fn hash_lies_in_the_unit_interval() {
         assert!((ShortHash([0; 4]).fraction()).abs() < f64::EPSILON);
         assert!(ShortHash([255; 4]).fraction() < 1.0);
     }

@@ -47,7 +47,7 @@ fn blank() -> Account {
 }
 
 #[test]
-fn an_entry_tells_what_happened_when_and_what_it_did() {
+fn entry_holds_kind_times_and_effect() {
     let (_, entries) = folded(&blank(), &[&updated(30)]);
     let entry = serde_json::to_value(entries[0].as_ref().unwrap()).unwrap();
     let expected = json!({
@@ -59,7 +59,7 @@ fn an_entry_tells_what_happened_when_and_what_it_did() {
 }
 
 #[test]
-fn an_event_that_is_older_than_what_is_known_has_changed_nothing() {
+fn event_that_is_older_than_what_is_known_has_changed_nothing() {
     let (account, _) = folded(&blank(), &[&updated(30)]);
     for second in [29, 10] {
         let (after, entries) = folded(&account, &[&updated(second)]);
@@ -69,7 +69,7 @@ fn an_event_that_is_older_than_what_is_known_has_changed_nothing() {
 }
 
 #[test]
-fn a_repeat_that_a_register_recognises_leaves_no_entry() {
+fn repeat_that_a_register_recognises_leaves_no_entry() {
     let event = updated(30);
     let (account, entries) = folded(&blank(), &[&event, &event]);
     assert!(entries[0].is_some() && entries[1].is_none());
@@ -79,7 +79,7 @@ fn a_repeat_that_a_register_recognises_leaves_no_entry() {
 }
 
 #[test]
-fn a_redelivery_never_takes_the_place_of_the_entry_that_tells_of_the_application() {
+fn redelivery_never_replaces_the_entry_of_the_application() {
     let event = updated(30);
     let (account, first) = folded(&blank(), &[&event]);
     let (account, _) = folded(&account, &[&updated(31)]);
@@ -89,13 +89,13 @@ fn a_redelivery_never_takes_the_place_of_the_entry_that_tells_of_the_application
 }
 
 #[test]
-fn a_redelivery_after_a_crash_writes_the_same_entry_again() {
+fn redelivery_after_a_crash_writes_the_same_entry_again() {
     let event = updated(30);
     assert_eq!(folded(&blank(), &[&event]).1, folded(&blank(), &[&event]).1);
 }
 
 #[test]
-fn an_ignored_event_changes_no_status() {
+fn ignored_event_changes_no_status() {
     let (account, _) = folded(&blank(), &[&updated(30)]);
     let event = event_of("account_income", None, &json!({}));
     let entry = Entry::of_ignored(&event, &account);
@@ -125,7 +125,7 @@ fn no_entry_holds_a_bvn_or_a_number() {
 }
 
 #[test]
-fn a_position_is_read_as_it_was_written_and_nothing_else_is() {
+fn position_is_read_as_it_was_written_and_nothing_else_is() {
     let text = "001769547640000.77dfb8e2.applied";
     assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
     for odd in [

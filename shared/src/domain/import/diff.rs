@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_listed_and_cannot_be_read_is_not_gone() {
+    fn row_that_is_listed_and_cannot_be_read_is_not_gone() {
         let stored = [row("pending", 2, 1), row("vanished", 3, 2)];
         let unreadable = HashSet::from(["pending".to_owned()]);
         let changes = super::compare(&window(), &stored, &[], &unreadable);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_is_not_written() {
+    fn unchanged_row_is_not_written() {
         let rows = [row("a", 2, 1), row("b", 5, 2)];
         assert_eq!(compare(&window(), &rows, &rows), Changes::default());
     }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_whose_date_moved_is_one_row_afterwards() {
+    fn row_whose_date_moved_is_one_row_afterwards() {
         for (before, after) in [(3, 4), (4, 2), (2, 1), (1, 3), (0, 2), (3, 0)] {
             let stored = [row("a", before, 1)];
             let changes = compare(&window(), &stored, &[row("a", after, 1)]);
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_row_that_is_told_twice_the_last_word_counts() {
+    fn last_version_of_a_row_that_is_listed_twice_counts() {
         let fetched = [row("a", 2, 1), row("a", 3, 2)];
         let changes = compare(&window(), &[], &fetched);
         assert_eq!(in_window(&apply(&[], &changes)), in_window(&[row("a", 3, 2)]));
     }
 
     #[test]
-    fn a_row_that_a_crash_has_left_in_two_places_is_one_afterwards() {
+    fn row_that_a_crash_has_left_in_two_places_is_one_afterwards() {
         let stored = [row("a", 3, 1), row("a", 4, 1)];
         let changes = compare(&window(), &stored, &[row("a", 4, 1)]);
         assert_eq!(apply(&stored, &changes), [row("a", 4, 1)]);
@@ -300,7 +300,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn afterwards_the_stored_window_equals_the_fetched_one(
+        fn changes_make_the_stored_window_equal_the_fetched_one(
             stored in stored(),
             fetched in fetched(),
         ) {
@@ -310,7 +310,7 @@ mod tests {
         }
 
         #[test]
-        fn afterwards_rows_of_one_date_stand_in_monos_order(
+        fn changes_keep_monos_order_within_one_date(
             stored in stored(),
             fetched in fetched(),
         ) {
@@ -324,7 +324,7 @@ mod tests {
         }
 
         #[test]
-        fn applied_twice_it_writes_nothing(
+        fn second_diff_is_empty(
             stored in stored(),
             fetched in fetched(),
             nothing_gone in any::<bool>(),
@@ -338,7 +338,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_put_and_deleted_or_written_twice(
+        fn position_is_written_at_most_once(
             stored in stored(),
             fetched in fetched(),
         ) {

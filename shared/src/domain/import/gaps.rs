@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_due_at_once_and_then_by_exponential_back_off() {
+    fn gap_is_due_at_once_and_then_by_exponential_back_off() {
         let gap = noted(&[(1, 1, DOUBT, 10)])[0];
         assert!(gap.is_due(at(10)), "by the next import");
         let gap = noted(&[(1, 1, DOUBT, 10), (1, 1, DOUBT, 13)])[0];
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn more_gaps_than_can_be_told_apart_are_joined_where_they_are_nearest() {
+    fn nearest_gaps_are_joined_beyond_the_limit() {
         let days = [0, 10, 20, 30, 33, 40, 50].map(|first| (first, first, DOUBT, 1));
         let gaps = noted(&days);
         assert_eq!(gaps.len(), MOST_GAPS);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_read_as_it_was_written() {
+    fn job_is_read_as_it_was_written() {
         let anew = ImportJob { holder: Some([0xf; 8]), ..job(None) };
         let with_page = ImportJob { page: Some(page()), ..job(None) };
         let following = job(None).next().expect("it is the first");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_job_is_refused() {
+    fn body_that_is_not_a_job_is_refused() {
         let job = ImportJob {
             holder: Some([1; 8]),
             page: Some(page()),

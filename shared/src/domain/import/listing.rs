@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_listed_twice_counts_in_the_total() {
+    fn row_that_is_listed_twice_counts_in_the_total() {
         let mut listing = Listing::default();
         assert!(!listing.add(page([1, 2, 2], Some(3), false)));
         assert!(listing.is_whole());
     }
 
     #[test]
-    fn an_unreadable_row_counts_in_the_total_and_is_known_by_its_id() {
+    fn unreadable_row_counts_in_the_total_and_is_known_by_its_id() {
         let mut listing = Listing::default();
         let unreadable = vec![Some("pending".to_owned()), None];
         listing.add(TransactionPage { unreadable, ..page([1], Some(3), false) });
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_unreadable_rows_does_not_end_the_listing() {
+    fn page_of_unreadable_rows_does_not_end_the_listing() {
         let mut listing = Listing::default();
         assert!(listing.add(page(0..100, None, true)));
         let unreadable = vec![None; 100];
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_total_that_does_not_count_these_days_costs_one_page_more() {
+    fn total_that_does_not_count_these_days_costs_one_page_more() {
         let mut listing = Listing::default();
         assert!(listing.add(page(0..12, Some(12_000), false)), "some may be missing");
         assert!(!listing.add(page([], Some(12_000), false)), "the pages end here");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_on_two_pages_may_stand_for_one_on_none() {
+    fn row_on_two_pages_may_stand_for_one_on_none() {
         let mut listing = Listing::default();
         listing.add(page(0..100, Some(150), true));
         listing.add(page(99..149, Some(150), false));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_repeats_another_is_never_a_part_of_the_whole() {
+    fn page_that_repeats_another_is_never_a_part_of_the_whole() {
         let mut listing = Listing::default();
         listing.add(page(0..100, Some(200), true));
         listing.add(page(0..100, Some(200), true));
@@ -184,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_that_mono_never_ends_is_ended() {
+    fn listing_that_mono_never_ends_is_ended() {
         let mut listing = Listing::default();
         let pages = (0..100).take_while(|_| listing.add(page(0..10, None, true))).count();
         assert_eq!(pages, 3);
     }
 
     #[test]
-    fn an_empty_answer_is_whole() {
+    fn empty_answer_is_whole() {
         let mut listing = Listing::default();
         assert!(!listing.add(page([], Some(0), false)));
         assert!(listing.is_whole());

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_import_is_of_the_history_window_up_to_today() {
+    fn first_import_is_of_the_history_window_up_to_today() {
         let plan = Plan::of(&record([]), 365, now());
         let window = day("2025-07-02")..=day("2026-07-01");
         assert_eq!(plan.rest.ranges, vec![window.clone()], "it is July in Lagos");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_one_goes_back_a_week_behind_the_newest_row() {
+    fn next_one_goes_back_a_week_behind_the_newest_row() {
         let days = |through| ranges(&imported("2026-06-30T23:10:00Z", through, Vec::new()));
         let last = day("2026-07-01");
         assert_eq!(days(Some("2026-06-20T12:00:00Z")), [day("2026-06-13")..=last]);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_import_of_a_day_looks_back_over_the_whole_window() {
+    fn first_import_of_a_day_looks_back_over_the_whole_window() {
         let look_back = |at, history| {
             Plan::of(&imported(at, Some("2026-06-20T12:00:00Z"), Vec::new()), history, now())
                 .look_back
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_imported_where_mono_serves_no_day() {
+    fn window_of_unserved_days_plans_no_import() {
         let gaps =
             vec![gap("2026-07-01", "2026-07-01", "2026-06-28T00:00:00Z", GapReason::NotServed)];
         let account = imported("2026-06-30T23:10:00Z", None, gaps);

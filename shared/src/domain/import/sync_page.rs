@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_with_as_many_new_rows_as_the_total_has_grown_by_shows_all_news() {
+    fn page_with_as_many_new_rows_as_the_total_has_grown_by_shows_all_news() {
         let shows =
             |before, now| shows_all_news(&rows(5..=12), (before, now), &days(6, 12), &rows(5..=10));
         assert!(shows(278, 280), "the rows of two days are new");
@@ -78,19 +78,19 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_a_new_row_may_be_from_a_cache() {
+    fn page_without_a_new_row_may_be_from_a_cache() {
         assert!(!shows_all_news(&rows(5..=10), (278, 278), &days(6, 12), &rows(5..=10)));
     }
 
     #[test]
-    fn a_page_that_lacks_a_recent_row_does_not_show_whether_it_has_changed() {
+    fn page_that_lacks_a_recent_row_does_not_show_whether_it_has_changed() {
         let page = rows(8..=12);
         assert!(!shows_all_news(&page, (278, 279), &days(6, 12), &rows(6..=11)));
         assert!(shows_all_news(&page, (278, 279), &days(8, 12), &rows(6..=11)));
     }
 
     #[test]
-    fn a_page_in_any_order_shows_as_much() {
+    fn page_in_any_order_shows_as_much() {
         let mut page = rows(5..=12);
         page.reverse();
         page.swap(1, 5);

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused() {
+    fn body_that_is_not_a_json_object_is_refused() {
         let bodies = [
             "",
             "null",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nesting_of_ten_thousand_is_taken() {
+    fn nesting_of_ten_thousand_is_taken() {
         let body = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         assert_eq!(accept(body.as_bytes()), Ok(body));
     }

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_current_secret_is_accepted_and_hands_the_body_over_unchanged() {
+    fn current_secret_is_accepted_and_hands_the_body_over_unchanged() {
         let secrets = WebhookSecrets::new(Some("sec_current"), None, ROTATED);
         let verified = secrets
             .verify([&b"sec_current"[..]], UnverifiedBody::new(b"\x00 as it came"), ROTATED)
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_secret_is_accepted_for_72_hours_after_the_rotation() {
+    fn previous_secret_is_accepted_for_72_hours_after_the_rotation() {
         let secrets = WebhookSecrets::new(Some("sec_current"), Some("sec_previous"), ROTATED);
         let end = ROTATED + PREVIOUS_ACCEPTED_FOR;
         assert!(accepts(&secrets, &["sec_previous"], ROTATED));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_unset_blank_or_missing_refuses_everything() {
+    fn secret_that_is_unset_blank_or_missing_refuses_everything() {
         for stored in [None, Some(""), Some("  \n"), Some("unset"), Some(" unset\n")] {
             let secrets = WebhookSecrets::new(stored, None, ROTATED);
             for presented in [&[][..], &[""], &["unset"], &[" "], &["  \n"]] {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pasted_line_end_is_not_part_of_the_secret() {
+    fn pasted_line_end_is_not_part_of_the_secret() {
         let secrets = WebhookSecrets::new(Some("sec_current\n"), None, ROTATED);
         assert!(accepts(&secrets, &["sec_current"], ROTATED));
     }

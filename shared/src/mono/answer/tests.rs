@@ -58,7 +58,7 @@ fn unavailable() -> SyncOutcome {
 }
 
 #[test]
-fn v1_tells_success_in_three_spellings_under_any_http_status() {
+fn v1_success_has_three_spellings_under_any_http_status() {
     for code in ["SYNC_SUCCESSFUL", "SYNCED_SUCCESSFULLY", "SYNCED_SUCCESSFUL", "sync_successful"] {
         for status in [200, 201, 400, 500] {
             let body = json!({ "status": "successful", "hasNewData": true, "code": code });
@@ -78,7 +78,7 @@ fn v1_says_whether_there_is_new_data_and_where_it_does_not_there_may_be() {
 }
 
 #[test]
-fn v1_tells_failures_by_their_code_under_any_http_status() {
+fn v1_failure_is_read_from_its_code_under_any_http_status() {
     for code in ["SYNC_ERROR", "INCOMPLETE_STATEMENT_ERROR"] {
         for status in [200, 400, 429, 500, 503] {
             let body = json!({ "status": "failed", "code": code });
@@ -102,7 +102,7 @@ fn v1_without_a_word_of_success_is_none() {
 }
 
 #[test]
-fn a_demand_is_found_wherever_mono_tells_it() {
+fn reauthorisation_required_is_found_in_every_place_that_mono_uses() {
     let code = json!({ "status": "failed", "code": "REAUTHORISATION_REQUIRED" });
     let status = json!({ "status": "reauthorisation_required", "data": null });
     for http in [200, 401, 402, 403, 404, 429, 500] {
@@ -120,7 +120,7 @@ fn a_demand_is_found_wherever_mono_tells_it() {
 }
 
 #[test]
-fn v2_tells_by_its_job_headers_in_any_case() {
+fn v2_outcome_is_read_from_job_headers_in_any_case() {
     for (word, outcome) in [
         ("finished", successful(false, Some("j"))),
         ("FINISHED", successful(false, Some("j"))),
@@ -165,7 +165,7 @@ fn v2_without_a_word_about_the_sync_is_no_success() {
 }
 
 #[test]
-fn v1_refreshes_all_whatever_is_asked_for() {
+fn v1_refreshes_all_whatever_is_requested() {
     let answer = answer(200, &[], "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}");
     assert_eq!(answer.of_sync(V1, SyncData::Balance), successful(true, None));
 }
@@ -178,7 +178,7 @@ fn v2_may_say_failed_in_the_body_alone() {
 }
 
 #[test]
-fn a_balance_is_taken_in_minor_units() {
+fn balance_is_taken_in_minor_units() {
     let body = json!({ "status": "successful", "data": { "balance": 9_007_199_254_740_993_i64 } });
     let answer = answer(200, &[("x-job-status", "finished")], &body.to_string());
     let balance = Some(MinorUnits(9_007_199_254_740_993));
@@ -188,7 +188,7 @@ fn a_balance_is_taken_in_minor_units() {
 }
 
 #[test]
-fn an_account_that_mono_does_not_know_is_not_found() {
+fn account_that_mono_does_not_know_is_not_found() {
     let body = json!({ "status": "failed", "message": "Account not found", "data": null });
     let message = Some("Account not found".to_owned());
     let error = ProviderError { code: "HTTP_404".to_owned(), message };
@@ -197,7 +197,7 @@ fn an_account_that_mono_does_not_know_is_not_found() {
 }
 
 #[test]
-fn trouble_is_told_by_the_http_status() {
+fn call_error_follows_from_the_http_status() {
     for (status, outcome) in [
         (401, refused("HTTP_401")),
         (402, refused("HTTP_402")),
@@ -217,7 +217,7 @@ fn trouble_is_told_by_the_http_status() {
 }
 
 #[test]
-fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
+fn answer_that_is_not_a_json_object_is_unusable_unless_its_status_says_more() {
     for body in ["", "<html></html>", "{\"status\":\"succ", "[]", "null", "\"successful\""] {
         for version in [V1, V2] {
             let outcome =
@@ -231,7 +231,7 @@ fn what_is_no_json_object_is_unusable_unless_the_http_status_says_more() {
 }
 
 #[test]
-fn a_rate_limit_says_for_how_long_in_seconds() {
+fn rate_limit_says_for_how_long_in_seconds() {
     let limited =
         |value| answer(429, &[("retry-after", value)], "{}").of_sync(V2, SyncData::Transactions);
     let after = |retry_after| SyncOutcome::NoResult(CallError::RateLimited { retry_after });
@@ -240,7 +240,7 @@ fn a_rate_limit_says_for_how_long_in_seconds() {
 }
 
 #[test]
-fn a_job_id_that_could_not_be_part_of_a_path_is_none() {
+fn job_id_that_could_not_be_part_of_a_path_is_none() {
     for id in ["", "a/b", "a b", "../x", &"x".repeat(65)] {
         let headers = [("x-job-id", id), ("x-job-status", "processing")];
         assert_eq!(v2(200, &headers, &done()), processing(None), "{id}");
@@ -248,7 +248,7 @@ fn a_job_id_that_could_not_be_part_of_a_path_is_none() {
 }
 
 #[test]
-fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
+fn job_reports_its_state_and_required_reauthorisation() {
     let job = |word| {
         let body = json!({ "status": "successful", "data": { "id": "j", "status": word } });
         let report = answer(200, &[], &body.to_string()).of_job().unwrap();
@@ -270,7 +270,7 @@ fn a_job_says_how_far_it_is_and_whether_the_bank_wants_the_customer() {
 }
 
 #[test]
-fn an_account_is_known_or_not_or_it_cannot_be_told() {
+fn account_answer_is_linked_gone_or_inconclusive() {
     let known = |status, body| answer(status, &[], body).of_account();
     for body in ["{\"data\":{}}", "{\"account\":{}}"] {
         assert_eq!(known(200, body), Ok(LinkState::Linked), "{body}");
@@ -297,7 +297,7 @@ fn an_account_is_known_or_not_or_it_cannot_be_told() {
 }
 
 #[test]
-fn a_reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
+fn reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
     let asked_at = Timestamp::parse_rfc3339("2026-01-27T21:00:00Z").unwrap();
     let told = |version, status, body: Value| {
         answer(status, &[], &body.to_string()).of_reauthorisation(version, asked_at)
@@ -312,7 +312,7 @@ fn a_reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
 }
 
 #[test]
-fn without_a_link_over_tls_or_a_token_there_is_no_reauthorisation() {
+fn reauthorisation_needs_a_link_over_tls_or_a_token() {
     let refusal = |version, status, body: &str| {
         let told = answer(status, &[], body);
         told.of_reauthorisation(version, Timestamp::from_millis(0)).err().unwrap()
@@ -333,7 +333,7 @@ fn without_a_link_over_tls_or_a_token_there_is_no_reauthorisation() {
 }
 
 #[test]
-fn what_might_be_a_key_or_a_number_of_a_person_is_not_handed_on() {
+fn possible_keys_and_personal_numbers_are_removed_from_messages() {
     for (said, told) in [
         ("Account 0131883461 is dormant.", "Account … is dormant."),
         ("BVN: 22212345678", "BVN: …"),
@@ -354,7 +354,7 @@ fn what_might_be_a_key_or_a_number_of_a_person_is_not_handed_on() {
 }
 
 #[test]
-fn a_code_is_one_word_and_no_number_of_a_person() {
+fn code_is_one_word_and_no_number_of_a_person() {
     for (code, told) in [
         ("TASK_FAILED", "TASK_FAILED"),
         ("E-12.3", "E-12.3"),
@@ -400,7 +400,7 @@ fn transactions(status: u16, body: &str) -> Result<TransactionPage, Transactions
 }
 
 #[test]
-fn a_page_of_transactions_is_read_in_both_versions() {
+fn page_of_transactions_is_read_in_both_versions() {
     let row = |id| {
         format!(
             "{{\"{id}\":\"r\",\"type\":\"debit\",\"amount\":1,\"date\":\"2026-01-05T00:00:00Z\"}}"
@@ -421,7 +421,7 @@ fn a_page_of_transactions_is_read_in_both_versions() {
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_counted_and_stands_in_no_others_way() {
+fn unreadable_row_is_counted_and_blocks_no_other() {
     let body = r#"{ "data": [ 7, { "id": "a" },
         { "id": "b", "type": "credit", "amount": 1.10, "date": "2026-01-05T00:00:00Z" },
         { "id": "c", "type": "credit", "amount": 110, "date": "2026-01-05T00:00:00Z" } ] }"#;
@@ -432,7 +432,7 @@ fn a_row_that_cannot_be_read_is_counted_and_stands_in_no_others_way() {
 }
 
 #[test]
-fn what_is_no_page_is_trouble_and_never_an_empty_page() {
+fn unreadable_page_is_an_error_and_never_an_empty_page() {
     for (status, body) in [
         (200, "{}"),
         (200, r#"{ "data": {} }"#),
@@ -461,7 +461,7 @@ fn what_is_no_page_is_trouble_and_never_an_empty_page() {
 }
 
 #[test]
-fn a_listing_that_needs_the_customer_says_so_under_any_status() {
+fn listing_that_needs_the_customer_says_so_under_any_status() {
     for status in [200, 400, 401, 403, 428, 500] {
         let page = transactions(status, r#"{ "code": "REAUTHORISATION_REQUIRED" }"#);
         assert_eq!(page, Err(TransactionsError::ReauthorisationRequired), "{status}");
@@ -473,7 +473,7 @@ fn a_listing_that_needs_the_customer_says_so_under_any_status() {
 }
 
 #[test]
-fn an_answer_that_is_not_paged_can_carry_a_count() {
+fn answer_that_is_not_paged_can_carry_a_count() {
     let page = transactions(200, r#"{ "count": 0, "data": [] }"#).unwrap();
     assert_eq!((page.total, page.has_next), (Some(0), false));
     let page = transactions(200, r#"{ "data": [], "meta": { "next": "" } }"#).unwrap();
@@ -481,7 +481,7 @@ fn an_answer_that_is_not_paged_can_carry_a_count() {
 }
 
 #[test]
-fn a_refused_key_wallet_or_plan_is_no_failure_of_the_account() {
+fn refused_key_wallet_or_plan_is_no_failure_of_the_account() {
     for status in [401, 402, 403] {
         for version in [V1, V2] {
             let outcome = answer(status, &[], r#"{ "status": "failed" }"#)

@@ -62,7 +62,7 @@ fn given_back(batch: Batch<()>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_webhook_is_queued_as_it_came_with_the_time_it_came_at() {
+async fn webhook_is_queued_as_it_came_with_the_time_it_came_at() {
     let url = queue().await;
     let received_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38.856Z").unwrap();
     let text = "{ \"event\":\"x\",\n\t\"odd\" : \"\\u0000 é 😀\" }";
@@ -76,7 +76,7 @@ async fn a_webhook_is_queued_as_it_came_with_the_time_it_came_at() {
 }
 
 #[tokio::test]
-async fn a_body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
+async fn body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
     let url = queue().await;
     let text = format!("{{\"a\":\"\u{ffff}{}\"}}", "x".repeat(256 * 1024 - 11));
     assert_eq!(text.len(), 256 * 1024);
@@ -87,7 +87,7 @@ async fn a_body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
 }
 
 #[tokio::test]
-async fn a_throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_error() {
+async fn throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_error() {
     let url = queue().await;
     let (tag, other) = (unique("throttled"), unique("failing"));
     fail("SendMessage", &tag, &[Failure::Throttle, Failure::ServerError]);
@@ -101,7 +101,7 @@ async fn a_throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_err
 }
 
 #[tokio::test]
-async fn what_can_never_be_applied_is_put_aside_whole_with_the_reason_and_the_receipt() {
+async fn unprocessable_message_is_moved_whole_with_its_reason_and_receipt() {
     let url = queue().await;
     let text = "{\"event\":\"mono.events.reauthorisation_required\",\"data\":{}}";
     let mut batch = rejected(text, "2026-01-27T21:00:38.856Z");
@@ -115,7 +115,7 @@ async fn what_can_never_be_applied_is_put_aside_whole_with_the_reason_and_the_re
 }
 
 #[tokio::test]
-async fn what_cannot_be_put_aside_is_given_back() {
+async fn message_that_cannot_be_moved_is_a_batch_item_failure() {
     let (url, tag) = (queue().await, unique("stuck"));
     fail("SendMessage", &tag, &[Failure::ServerError; 3]);
     let mut batch = rejected(&tag, "2026-01-27T21:00:38.856Z");

@@ -46,7 +46,7 @@ fn not_found() -> SyncOutcome {
 }
 
 #[tokio::test]
-async fn of_ten_who_want_the_lease_of_one_account_one_gets_it() {
+async fn lease_is_granted_to_one_of_ten_callers() {
     let (store, id) = (store(), account_id());
     let mut callers = JoinSet::new();
     for _ in 0..10 {
@@ -58,7 +58,7 @@ async fn of_ten_who_want_the_lease_of_one_account_one_gets_it() {
 }
 
 #[tokio::test]
-async fn a_sync_costs_a_consistent_read_and_two_writes() {
+async fn sync_costs_a_consistent_read_and_two_writes() {
     let (store, id) = (store(), account_id());
     let leased = begin(&store, &id).await.unwrap();
     let attempt = attempt(&leased, success());
@@ -72,7 +72,7 @@ async fn a_sync_costs_a_consistent_read_and_two_writes() {
 }
 
 #[tokio::test]
-async fn an_event_between_the_two_is_kept() {
+async fn event_between_the_two_is_kept() {
     let (store, id) = (store(), account_id());
     let leased = begin(&store, &id).await.unwrap();
     let seen = store.get(&id).await.unwrap();
@@ -85,7 +85,7 @@ async fn an_event_between_the_two_is_kept() {
 }
 
 #[tokio::test]
-async fn of_an_account_that_nobody_knows_nothing_is_left() {
+async fn unknown_account_leaves_no_record() {
     for failures in [&[][..], &[Failure::Throttle], &[Failure::AnswerLost], &[Failure::Conflict]] {
         let (store, id) = (store(), account_id());
         let leased = begin(&store, &id).await.unwrap();
@@ -98,7 +98,7 @@ async fn of_an_account_that_nobody_knows_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn a_first_event_in_the_meantime_saves_the_record() {
+async fn first_event_in_the_meantime_saves_the_record() {
     let (store, id) = (store(), account_id());
     let leased = begin(&store, &id).await.unwrap();
     let seen = store.get(&id).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_first_event_in_the_meantime_saves_the_record() {
 }
 
 #[tokio::test]
-async fn a_lease_whose_write_was_answered_with_a_failure_is_no_lease() {
+async fn lease_whose_write_was_answered_with_a_failure_is_no_lease() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let now = Timestamp::now();
@@ -119,7 +119,7 @@ async fn a_lease_whose_write_was_answered_with_a_failure_is_no_lease() {
 }
 
 #[tokio::test]
-async fn a_lease_whose_answer_was_lost_is_found_to_be_ones_own() {
+async fn lease_whose_answer_was_lost_is_recognised() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let leased = begin(&store, &id).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_lease_whose_answer_was_lost_is_found_to_be_ones_own() {
 }
 
 #[tokio::test]
-async fn a_lease_that_an_event_came_upon_while_its_answer_was_lost_is_ones_own() {
+async fn lease_that_an_event_came_upon_while_its_answer_was_lost_is_ones_own() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let (begun, ()) = tokio::join!(begin(&store, &id), async {
@@ -143,7 +143,7 @@ async fn a_lease_that_an_event_came_upon_while_its_answer_was_lost_is_ones_own()
 }
 
 #[tokio::test]
-async fn who_ends_late_leaves_the_lease_of_the_next_alone() {
+async fn late_end_keeps_the_lease_of_the_next_sync() {
     let (store, id) = (store(), account_id());
     let first = begin(&store, &id).await.unwrap();
     let not_begun = attempt(&first, SyncOutcome::NoResult(CallError::NotConnected));

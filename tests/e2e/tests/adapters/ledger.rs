@@ -42,7 +42,7 @@ async fn fifty_callers_at_once_reserve_no_more_than_the_budget() {
 }
 
 #[tokio::test]
-async fn what_is_given_back_can_be_reserved_again() {
+async fn released_reservation_can_be_reserved_again() {
     let (ledger, _) = ledger(100, 0).await;
     let scheduled = entry(CallReason::Scheduled);
     assert_eq!(ledger.reserve(scheduled).await.unwrap(), Some(Naira(100)));
@@ -63,7 +63,7 @@ async fn each_purse_and_each_day_has_its_own_budget() {
 }
 
 #[tokio::test]
-async fn a_reservation_whose_answer_is_lost_is_never_too_small() {
+async fn reservation_whose_answer_is_lost_is_never_too_small() {
     let (ledger, table) = ledger(0, 0).await;
     fail("UpdateItem", &table, &[Failure::AnswerLost]);
     ledger.reserve(entry(CallReason::Scheduled)).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_reservation_whose_answer_is_lost_is_never_too_small() {
 }
 
 #[tokio::test]
-async fn what_is_given_back_is_given_back_once_even_if_the_answer_is_lost() {
+async fn release_happens_once_even_if_its_answer_is_lost() {
     let (ledger, table) = ledger(0, 0).await;
     for _ in 0..3 {
         ledger.reserve(entry(CallReason::Scheduled)).await.unwrap();

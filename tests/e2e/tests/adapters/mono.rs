@@ -133,7 +133,7 @@ async fn each_version_is_spoken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_balance_call_brings_the_balance() {
+async fn balance_call_brings_the_balance() {
     let world = World::new(ApiVersion::V2).await;
     let outcome = world.sync_at(Timestamp::now(), SyncData::Balance).await;
     let SyncOutcome::Successful { balance: Some(balance), job_id: Some(_), .. } = outcome else {
@@ -143,7 +143,7 @@ async fn a_balance_call_brings_the_balance() {
 }
 
 #[tokio::test]
-async fn a_job_can_be_asked_for() {
+async fn job_can_be_requested() {
     let world = World::new(ApiVersion::V2).await;
     world.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let SyncOutcome::Processing { job_id: Some(job_id) } = world.sync().await else { panic!() };
@@ -155,7 +155,7 @@ async fn a_job_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_job_that_failed_is_asked_why() {
+async fn failed_job_is_polled_for_its_reason() {
     let world = World::new(ApiVersion::V2).await;
     let (outcome, reauth_signal) = (Refresh::ReauthorisationRequired, ReauthSignal::JobLookup);
     world.plan(Plan { outcome, reauth_signal, ..Plan::default() });
@@ -167,7 +167,7 @@ async fn a_job_that_failed_is_asked_why() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal() {
+async fn key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal() {
     let world = World::new(ApiVersion::V2).await;
     let now = Timestamp::now();
     let sync = async |now| world.sync_at(now, SyncData::Transactions).await;
@@ -186,7 +186,7 @@ async fn a_key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal(
 }
 
 #[tokio::test]
-async fn a_key_is_read_once_an_hour() {
+async fn key_is_read_once_an_hour() {
     let world = World::new(ApiVersion::V1).await;
     let now = Timestamp::now();
     for minutes in [0, 1, 30, 59, 60, 61] {
@@ -197,7 +197,7 @@ async fn a_key_is_read_once_an_hour() {
 }
 
 #[tokio::test]
-async fn without_a_key_there_is_no_session() {
+async fn session_needs_a_key() {
     let blank = unique("key");
     secrets().create_secret().name(&blank).secret_string(" ").send().await.unwrap();
     for secret in [blank, unique("missing")] {
@@ -207,7 +207,7 @@ async fn without_a_key_there_is_no_session() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_so_the_key_goes_nowhere_else() {
+async fn redirect_is_not_followed_so_the_key_goes_nowhere_else() {
     for version in BOTH {
         let elsewhere = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let world = World::new(version).await;
@@ -220,7 +220,7 @@ async fn a_redirect_is_not_followed_so_the_key_goes_nowhere_else() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_told_by_what_can_be_done_about_it() {
+async fn failures_are_told_apart_by_their_remedy() {
     for version in BOTH {
         let world = World::new(version).await;
         let trouble = SyncOutcome::NoResult;
@@ -243,7 +243,7 @@ async fn what_goes_wrong_is_told_by_what_can_be_done_about_it() {
 }
 
 #[tokio::test]
-async fn a_sync_is_sent_once_whatever_happens() {
+async fn sync_is_sent_once_whatever_happens() {
     for version in BOTH {
         for what in [Fault::ConnectionClosed, Fault::Status(500), Fault::Status(429)] {
             let world = World::new(version).await;
@@ -264,7 +264,7 @@ async fn mono_is_not_waited_for_beyond_the_limit() {
 }
 
 #[tokio::test]
-async fn a_connection_that_never_opened_is_told_from_one_that_broke() {
+async fn unopened_connection_is_distinguished_from_a_broken_one() {
     let secret = unique("key");
     secrets().create_secret().name(&secret).secret_string("test_sk").send().await.unwrap();
     let url = format!("http://127.0.0.1:{}", free_port().unwrap());
@@ -289,7 +289,7 @@ async fn a_connection_that_never_opened_is_told_from_one_that_broke() {
 }
 
 #[tokio::test]
-async fn a_read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
+async fn read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
     for version in BOTH {
         let world = World::new(version).await;
         let id = world.id.as_str();
@@ -309,7 +309,7 @@ async fn a_read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_unlinked_at_mono_is_not_known() {
+async fn account_that_was_unlinked_at_mono_is_not_known() {
     for version in BOTH {
         let world = World::new(version).await;
         assert_eq!(world.link_state().await, Ok(LinkState::Linked));
@@ -319,7 +319,7 @@ async fn an_account_that_was_unlinked_at_mono_is_not_known() {
 }
 
 #[tokio::test]
-async fn a_reauthorisation_is_asked_for_as_each_version_wants_it() {
+async fn reauthorisation_request_follows_the_api_version() {
     let wanted = ReauthorisationRequest {
         redirect_url: Some("https://app.example/done".to_owned()),
         reference: Some("owner-1".to_owned()),
@@ -349,7 +349,7 @@ async fn a_reauthorisation_is_asked_for_as_each_version_wants_it() {
 }
 
 #[tokio::test]
-async fn what_is_metered_is_what_mono_charges() {
+async fn ledger_agrees_with_monos_bill() {
     for version in BOTH {
         let outcomes = [
             (Refresh::NewData, 100),
@@ -396,7 +396,7 @@ async fn each_try_of_a_read_is_metered_and_what_failed_costs_nothing() {
 }
 
 #[tokio::test]
-async fn what_mono_may_have_charged_counts_as_charged() {
+async fn call_without_an_answer_counts_as_charged() {
     for what in [Fault::Status(500), Fault::ConnectionClosed, Fault::MalformedJson] {
         for done in [false, true] {
             let world = World::new(ApiVersion::V2).await;

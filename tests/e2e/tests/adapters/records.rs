@@ -84,7 +84,7 @@ pub(crate) async fn balance(store: &AccountStore, id: &AccountId) -> Option<i64>
 }
 
 #[tokio::test]
-async fn a_first_fact_creates_the_record_and_later_ones_change_it() {
+async fn first_fact_creates_the_record_and_later_ones_change_it() {
     let (store, id) = (store(), account_id());
     assert_eq!(store.get(&id).await.unwrap(), None);
     let steps = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
@@ -115,7 +115,7 @@ async fn each_fact_of_a_batch_has_its_own_effect_and_the_batch_one_write() {
 }
 
 #[tokio::test]
-async fn a_conflict_is_read_consistently_and_folded_again() {
+async fn conflict_is_read_consistently_and_folded_again() {
     let (store, id) = (store(), account_id());
     store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     let stale = store.get(&id).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_conflict_is_read_consistently_and_folded_again() {
 }
 
 #[tokio::test]
-async fn a_record_made_by_another_in_the_meantime_is_not_overwritten() {
+async fn record_made_by_another_in_the_meantime_is_not_overwritten() {
     let (store, id) = (store(), account_id());
     store.apply(&id, None, &[&update(&id, 9, 900)]).await.unwrap();
     store.apply(&id, None, &[&update(&id, 5, 500)]).await.unwrap();
@@ -169,7 +169,7 @@ async fn throttled_and_failing_requests_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought_again() {
+async fn table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought_again() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let failed = store.apply(&id, None, &[&update(&id, 1, 100)]).await;
@@ -179,7 +179,7 @@ async fn a_table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_is_not_written_twice() {
+async fn write_whose_answer_was_lost_is_not_written_twice() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let steps = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
@@ -212,7 +212,7 @@ async fn more_than_a_hundred_records_are_read_in_as_many_requests_as_it_takes() 
 }
 
 #[tokio::test]
-async fn unprocessed_keys_are_asked_for_again() {
+async fn unprocessed_keys_are_requested_again() {
     let (store, id) = (store(), account_id());
     store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     fail(
@@ -233,7 +233,7 @@ async fn keys_that_stay_unprocessed_are_an_error_and_not_a_missing_record() {
 }
 
 #[tokio::test]
-async fn a_throttled_key_stands_in_no_others_way() {
+async fn throttled_key_blocks_no_other() {
     let (store, tag) = (store(), unique("throttled"));
     let ids = ["a", "b"].map(|end| format!("{tag}-{end}").parse::<AccountId>().unwrap());
     for id in &ids {
@@ -247,7 +247,7 @@ async fn a_throttled_key_stands_in_no_others_way() {
 }
 
 #[tokio::test]
-async fn a_corrupt_item_is_refused_and_stands_in_no_others_way() {
+async fn corrupt_item_is_refused_and_blocks_no_other() {
     let (store, good, bad) = (store(), account_id(), account_id());
     store.apply(&good, None, &[&update(&good, 1, 100)]).await.unwrap();
     let key = AttributeValue::S(bad.to_string());

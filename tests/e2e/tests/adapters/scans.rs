@@ -55,7 +55,7 @@ fn pulled_at() -> Timestamp {
 }
 
 #[tokio::test]
-async fn a_scan_finds_what_is_overdue_and_never_the_item_that_is_no_account() {
+async fn scan_finds_what_is_overdue_and_never_the_item_that_is_no_account() {
     let store = store("scan-overdue").await;
     put(&store, "overdue", 1).await;
     store.begin_plan().await.unwrap();
@@ -66,7 +66,7 @@ async fn a_scan_finds_what_is_overdue_and_never_the_item_that_is_no_account() {
 }
 
 #[tokio::test]
-async fn a_record_from_before_refreshing_was_turned_on_is_found() {
+async fn record_from_before_refreshing_was_turned_on_is_found() {
     let on = store("scan-off").await;
     let off = RefreshPolicy { interval: None, ..POLICY };
     put(&AccountStore::new(client(), "scan-off", off), "never", 1).await;
@@ -76,7 +76,7 @@ async fn a_record_from_before_refreshing_was_turned_on_is_found() {
 }
 
 #[tokio::test]
-async fn of_two_who_mark_what_they_saw_one_succeeds_and_a_writer_in_between_wins() {
+async fn mark_queued_is_compare_and_set() {
     let store = store("scan-mark").await;
     let id = put(&store, "marked", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();
@@ -102,7 +102,7 @@ async fn of_two_who_mark_what_they_saw_one_succeeds_and_a_writer_in_between_wins
 }
 
 #[tokio::test]
-async fn a_mark_whose_answer_was_lost_is_known_as_ones_own() {
+async fn mark_whose_answer_was_lost_is_recognised() {
     let store = store("scan-lost").await;
     let id = put(&store, "lost-mark", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();
@@ -112,7 +112,7 @@ async fn a_mark_whose_answer_was_lost_is_known_as_ones_own() {
 }
 
 #[tokio::test]
-async fn a_breaker_is_read_as_it_was_written_and_of_two_who_claim_a_probe_one_succeeds() {
+async fn breaker_is_read_as_it_was_written_and_of_two_who_claim_a_probe_one_succeeds() {
     let store = store("scan-breaker").await;
     assert_eq!(store.breaker().await.unwrap(), Breaker::default());
     let now = Timestamp::from_millis(1_767_603_601_000);
@@ -132,7 +132,7 @@ async fn a_breaker_is_read_as_it_was_written_and_of_two_who_claim_a_probe_one_su
 }
 
 #[tokio::test]
-async fn a_rule_and_a_read_outlive_a_writer_in_between_and_move_the_next_refresh() {
+async fn rule_and_a_read_outlive_a_writer_in_between_and_move_the_next_refresh() {
     let store = AccountStore::new(client(), "scan-rule", POLICY);
     create_table("scan-rule").await;
     let id = put(&store, "ruled", 1).await;
@@ -166,7 +166,7 @@ async fn each_run_begins_one_segment_further_or_where_the_last_one_stopped() {
 /// What an hour's scan takes, of records as long as those of Mono's fullest events. The emulator does not
 /// count read units.
 #[tokio::test]
-async fn a_scan_of_ten_thousand_accounts_takes_one_eventually_consistent_request_a_segment() {
+async fn scan_of_ten_thousand_accounts_takes_one_eventually_consistent_request_a_segment() {
     const ACCOUNTS: usize = 10_000;
     const TABLE: &str = "scan-cost";
     let store = store(TABLE).await;
@@ -197,7 +197,7 @@ async fn a_scan_of_ten_thousand_accounts_takes_one_eventually_consistent_request
 
 /// The wants of an account are its own affair; this is only that the mark survives the way.
 #[tokio::test]
-async fn a_mark_is_read_as_it_was_written() {
+async fn mark_is_read_as_it_was_written() {
     let store = store("scan-read").await;
     let id = put(&store, "read", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();

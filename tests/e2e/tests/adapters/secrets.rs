@@ -68,7 +68,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn a_secret_is_read_once_an_hour() {
+async fn secret_is_read_once_an_hour() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     for minutes in 0..60 {
@@ -81,7 +81,7 @@ async fn a_secret_is_read_once_an_hour() {
 }
 
 #[tokio::test]
-async fn a_secret_older_than_three_days_costs_a_single_read() {
+async fn secret_older_than_three_days_costs_a_single_read() {
     let secret = Secret::new("right").await;
     let later = Timestamp::now() + 73 * HOUR;
     assert_eq!(secret.presented("right", later).await, Accepted);
@@ -89,7 +89,7 @@ async fn a_secret_older_than_three_days_costs_a_single_read() {
 }
 
 #[tokio::test]
-async fn a_rotation_is_noticed_by_the_first_call_with_the_new_secret() {
+async fn rotation_is_noticed_by_the_first_call_with_the_new_secret() {
     let secret = Secret::new("old").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("old", start).await, Accepted);
@@ -99,7 +99,7 @@ async fn a_rotation_is_noticed_by_the_first_call_with_the_new_secret() {
 }
 
 #[tokio::test]
-async fn the_previous_secret_ends_72_hours_after_the_rotation() {
+async fn previous_secret_ends_72_hours_after_the_rotation() {
     let secret = Secret::new("old").await;
     secret.rotate("new").await;
     let start = Timestamp::now();
@@ -108,7 +108,7 @@ async fn the_previous_secret_ends_72_hours_after_the_rotation() {
 }
 
 #[tokio::test]
-async fn a_stranger_causes_at_most_one_read_a_minute() {
+async fn stranger_causes_at_most_one_read_a_minute() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);
@@ -122,7 +122,7 @@ async fn a_stranger_causes_at_most_one_read_a_minute() {
 }
 
 #[tokio::test]
-async fn a_missing_or_empty_secret_causes_no_read() {
+async fn missing_or_empty_secret_causes_no_read() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);
@@ -144,7 +144,7 @@ async fn unset_blank_and_missing_refuse_everything() {
 }
 
 #[tokio::test]
-async fn the_first_deploy_without_a_secret_needs_no_redeploy_when_it_is_set() {
+async fn first_deploy_without_a_secret_needs_no_redeploy_when_it_is_set() {
     let secret = Secret::new("unset").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Refused);
@@ -154,7 +154,7 @@ async fn the_first_deploy_without_a_secret_needs_no_redeploy_when_it_is_set() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_is_no_refusal() {
+async fn secret_that_cannot_be_read_is_no_refusal() {
     let secret = Secret::new("right").await;
     secret.fail(&[Failure::AccessDenied]);
     let start = Timestamp::now();
@@ -163,7 +163,7 @@ async fn a_secret_that_cannot_be_read_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn a_read_that_failed_is_not_repeated_for_every_call() {
+async fn read_that_failed_is_not_repeated_for_every_call() {
     let secret = Secret::new("right").await;
     secret.fail(&[Failure::AccessDenied]);
     let start = Timestamp::now();
@@ -174,7 +174,7 @@ async fn a_read_that_failed_is_not_repeated_for_every_call() {
 }
 
 #[tokio::test]
-async fn an_hour_old_secret_that_cannot_be_read_again_is_not_trusted() {
+async fn hour_old_secret_that_cannot_be_read_again_is_not_trusted() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);

@@ -30,7 +30,7 @@ async fn send(request: RequestBuilder) -> Response {
 }
 
 #[tokio::test]
-async fn an_authentic_event_is_accepted_with_exactly_200() {
+async fn authentic_event_is_accepted_with_exactly_200() {
     let answer = send(authentic().body("{\"event\":\"mono.events.webhook_test\"}")).await;
     assert_eq!(answer.status().as_u16(), 200);
     assert!(!answer.headers()["x-request-id"].is_empty());
@@ -48,7 +48,7 @@ async fn both_names_of_the_header_are_accepted_in_any_case() {
 
 /// Past the emulator, which would not let each of them through.
 #[tokio::test]
-async fn whatever_query_headers_and_claims_a_request_has_no_function_fails() {
+async fn function_never_fails_on_any_query_headers_or_claims() {
     let samples = samples::all();
     for odd in ["\"", "<", ">", " ", "#", "\u{7f}", "é", "%zz"] {
         let mut event = samples["webhook/wrong_secret.json"].clone();
@@ -95,7 +95,7 @@ async fn every_wrong_secret_has_one_and_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_object_is_400() {
+async fn body_that_is_no_json_object_is_400() {
     for body in [&b""[..], b"null", b"[]", b"event=x", b"{", b"{\"a\":\"\xff\"}"] {
         let (status, problem) = problem(send(authentic().body(body.to_vec())).await).await;
         assert_eq!((status, &problem["code"]), (400, &json!("WEBHOOK_BODY_INVALID")));
@@ -103,7 +103,7 @@ async fn a_body_that_is_no_json_object_is_400() {
 }
 
 #[tokio::test]
-async fn a_body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
+async fn body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
     let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
     assert_eq!(send(authentic().body(body(256 * 1024))).await.status(), 200);
     let (status, problem) = problem(send(authentic().body(body(256 * 1024 + 1))).await).await;
@@ -111,7 +111,7 @@ async fn a_body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
 }
 
 #[tokio::test]
-async fn the_content_type_of_a_webhook_does_not_matter() {
+async fn content_type_of_a_webhook_does_not_matter() {
     for content_type in ["application/json", "text/plain", "application/octet-stream"] {
         let request = authentic().header("content-type", content_type).body("{\"a\":1}");
         assert_eq!(send(request).await.status(), 200, "{content_type}");
@@ -119,7 +119,7 @@ async fn the_content_type_of_a_webhook_does_not_matter() {
 }
 
 #[tokio::test]
-async fn an_account_is_shown_with_exactly_the_documented_fields() {
+async fn account_is_shown_with_exactly_the_documented_fields() {
     let id = account_id();
     post(&balance_update(&id, 1, 22_967)).await;
     let account = account_with_status(&id, "healthy").await;
@@ -156,14 +156,14 @@ async fn an_account_is_shown_with_exactly_the_documented_fields() {
 }
 
 #[tokio::test]
-async fn an_account_that_does_not_exist_is_404() {
+async fn account_that_does_not_exist_is_404() {
     let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
     let (status, problem) = problem(send(request.header("authorization", "signed")).await).await;
     assert_eq!((status, &problem["code"]), (404, &json!("ACCOUNT_NOT_FOUND")));
 }
 
 #[tokio::test]
-async fn an_odd_account_id_is_400_and_named() {
+async fn odd_account_id_is_400_and_named() {
     for id in ["a%20b", "a.b", &"x".repeat(65), "%F0%9F%98%80", "%24%7Bx%7D"] {
         let request = stack().request(Method::GET, &format!("/accounts/{id}"));
         let (status, problem) =
@@ -174,13 +174,13 @@ async fn an_odd_account_id_is_400_and_named() {
 }
 
 #[tokio::test]
-async fn the_accounts_route_is_closed_to_whoever_did_not_sign() {
+async fn accounts_route_is_closed_to_whoever_did_not_sign() {
     let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
     assert_eq!(send(request).await.status(), 403);
 }
 
 #[test]
-fn the_outputs_say_where_everything_is() {
+fn outputs_say_where_everything_is() {
     let (api, webhook) = (stack().output("ApiUrl"), stack().output("WebhookUrl"));
     assert!(api.starts_with("https://"));
     assert_eq!(webhook, format!("{api}/webhooks/mono"));

@@ -35,7 +35,7 @@ fn ids(accounts: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_needs_attention_is_listed_and_what_is_healthy_again_is_not() {
+async fn list_holds_accounts_that_need_attention_and_no_recovered_ones() {
     let mono = &world(Dialect::V2).mono;
     let outcomes = [
         (Refresh::ReauthorisationRequired, "reauthorisation_required"),
@@ -67,7 +67,7 @@ async fn what_needs_attention_is_listed_and_what_is_healthy_again_is_not() {
 }
 
 #[tokio::test]
-async fn a_listed_account_is_shown_as_it_is_by_itself() {
+async fn listed_account_is_shown_as_it_is_by_itself() {
     let case = Case::linked(Dialect::V2).await;
     case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
     let waiting = case.status("reauthorisation_required").await;
@@ -78,7 +78,7 @@ async fn a_listed_account_is_shown_as_it_is_by_itself() {
 }
 
 #[tokio::test]
-async fn the_most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated() {
+async fn most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated() {
     let mut own = Vec::new();
     for second in [30, 10, 50, 20, 40] {
         let id = world(Dialect::V2).mono.link(Link { silent: true, ..Link::default() });
@@ -145,7 +145,7 @@ fn queries() -> usize {
 }
 
 #[tokio::test]
-async fn an_account_that_has_re_authorised_is_listed_until_data_has_come() {
+async fn account_that_has_re_authorised_is_listed_until_data_has_come() {
     let case = Case::linked(Dialect::V2).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountReauthorized, &case.id).unwrap());
     case.status("reauthorisation_pending").await;
@@ -156,7 +156,7 @@ async fn an_account_that_has_re_authorised_is_listed_until_data_has_come() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_list_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn request_for_a_list_that_is_not_as_it_should_be_is_400_and_names_the_part() {
     for (query, part) in [
         ("?limit=0", "`limit`"),
         ("?limit=101", "`limit`"),

@@ -236,7 +236,7 @@ async fn nobody_is_let_in_without_a_right_token() {
 }
 
 #[tokio::test]
-async fn a_token_does_no_more_than_its_scope_says() {
+async fn token_does_no_more_than_its_scope_says() {
     let guarded = guarded();
     let id = guarded.account_of("scoped").await;
     let before = guarded.calls(&id);
@@ -252,7 +252,7 @@ async fn a_token_does_no_more_than_its_scope_says() {
 }
 
 #[tokio::test]
-async fn a_token_that_names_no_owner_is_403() {
+async fn token_that_names_no_owner_is_403() {
     let guarded = guarded();
     let id = guarded.account_of("somebody").await;
     let before = guarded.calls(&id);
@@ -268,7 +268,7 @@ async fn a_token_that_names_no_owner_is_403() {
 }
 
 #[tokio::test]
-async fn somebody_elses_account_is_told_apart_from_none_by_nobody() {
+async fn foreign_account_looks_like_a_missing_one() {
     let guarded = guarded();
     let theirs = guarded.account_in_need_of("chidi").await;
     let before = guarded.calls(&theirs);
@@ -289,7 +289,7 @@ async fn somebody_elses_account_is_told_apart_from_none_by_nobody() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_known_to_mono_alone_is_nobodys() {
+async fn account_that_is_known_to_mono_alone_is_nobodys() {
     let guarded = guarded();
     let reference = Some("early".to_owned());
     let id = guarded.mono.link(Link { reference, silent: true, ..Link::default() });
@@ -320,7 +320,7 @@ async fn owners_see_and_sync_and_reauthorise_their_own() {
 }
 
 #[tokio::test]
-async fn a_list_holds_the_owners_own_and_a_cursor_opens_no_others() {
+async fn list_and_cursor_show_only_the_owners_accounts() {
     let guarded = guarded();
     let mut mine = Vec::new();
     for _ in 0..2 {
@@ -419,7 +419,7 @@ async fn no_page_may_call_where_no_origin_is_given() {
 }
 
 #[test]
-fn tokens_cannot_be_asked_for_without_an_issuer_and_an_audience() {
+fn tokens_cannot_be_requested_without_an_issuer_and_an_audience() {
     let parameters = [("JwtIssuer", "https://login.example.com"), ("JwtAudience", AUDIENCE)];
     for ((given, value), missing) in parameters.into_iter().zip(["JwtAudience", "JwtIssuer"]) {
         let parameters =

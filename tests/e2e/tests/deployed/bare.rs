@@ -34,7 +34,7 @@ async fn sync(id: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn without_mono_or_its_key_nothing_is_begun_and_nothing_kept() {
+async fn unreachable_mono_or_key_begins_nothing_and_keeps_nothing() {
     let id = account_id();
     for failures in [&[Failure::AccessDenied][..], &[Failure::Throttle; 3], &[Failure::Hang; 3]] {
         fail("GetSecretValue", bare().resource("MonoKey"), failures);
@@ -52,7 +52,7 @@ async fn without_mono_or_its_key_nothing_is_begun_and_nothing_kept() {
 }
 
 #[tokio::test]
-async fn without_retention_no_history_is_written_and_none_is_read() {
+async fn retention_of_zero_writes_and_reads_no_history() {
     let id = account_id();
     let post = bare().request(Method::POST, "/webhooks/mono");
     let post = post.header("mono-webhook-secret", LOCAL_SECRET).json(&balance_update(&id, 1, 1));

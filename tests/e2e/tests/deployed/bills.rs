@@ -71,7 +71,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_first_import_of_a_year_costs_one_page_unless_mono_insists_on_small_ones() {
+async fn first_import_of_a_year_costs_one_page_unless_mono_insists_on_small_ones() {
     // 57 pages of 20 rows, and those that find it out and divide the year.
     for (serving, most) in SERVINGS.into_iter().zip([1, 1, 1, 66]) {
         let (case, charged) = Case::billed(Dialect::V2, history(1_138, serving)).await;
@@ -82,8 +82,8 @@ async fn a_first_import_of_a_year_costs_one_page_unless_mono_insists_on_small_on
 }
 
 #[tokio::test]
-async fn a_sync_without_new_data_costs_nothing_but_for_a_listing_in_v1_whose_webhook_does_not_say_so()
- {
+async fn sync_without_new_data_costs_nothing_but_for_a_listing_in_v1_whose_webhook_does_not_say_so()
+{
     for (dialect, naira) in [(Dialect::V1, 150), (Dialect::V2, 0)] {
         let (case, before) = Case::billed(dialect, history(60, SERVINGS[0])).await;
         case.plan(Plan { outcome: Refresh::NothingNew, ..Plan::default() });
@@ -93,7 +93,7 @@ async fn a_sync_without_new_data_costs_nothing_but_for_a_listing_in_v1_whose_web
 }
 
 #[tokio::test]
-async fn a_sync_whose_own_answer_has_the_new_rows_costs_no_listing() {
+async fn sync_whose_own_answer_has_the_new_rows_costs_no_listing() {
     for serving in SERVINGS {
         let (case, before) = Case::billed(Dialect::V2, history(12, serving)).await;
         case.new_rows(3);
@@ -105,7 +105,7 @@ async fn a_sync_whose_own_answer_has_the_new_rows_costs_no_listing() {
 }
 
 #[tokio::test]
-async fn the_webhook_of_a_sync_costs_nothing_whether_it_comes_before_or_after_the_answer() {
+async fn webhook_of_a_sync_costs_nothing_whether_it_comes_before_or_after_the_answer() {
     for webhooks in [Webhooks::First, Webhooks::Sent, Webhooks::Lost] {
         let (case, before) = Case::billed(Dialect::V2, history(12, SERVINGS[0])).await;
         case.plan(Plan { webhooks, ..Plan::default() });
@@ -118,7 +118,7 @@ async fn the_webhook_of_a_sync_costs_nothing_whether_it_comes_before_or_after_th
 }
 
 #[tokio::test]
-async fn a_hundred_and_twenty_new_rows_cost_one_listing_unless_mono_insists_on_small_pages() {
+async fn hundred_and_twenty_new_rows_cost_one_listing_unless_mono_insists_on_small_pages() {
     for (serving, naira) in SERVINGS.into_iter().zip([250, 250, 250, 100 + 7 * 150]) {
         let (case, before) = Case::billed(Dialect::V2, history(60, serving)).await;
         case.new_rows(120);
@@ -130,7 +130,7 @@ async fn a_hundred_and_twenty_new_rows_cost_one_listing_unless_mono_insists_on_s
 }
 
 #[tokio::test]
-async fn a_row_that_is_dated_back_beyond_the_page_is_found_by_the_total() {
+async fn row_that_is_dated_back_beyond_the_page_is_found_by_the_total() {
     let (case, before) = Case::billed(Dialect::V2, history(400, SERVINGS[0])).await;
     let mono = &case.world.mono;
     let mut row = mono.draft_transaction(&case.id).unwrap();
@@ -141,7 +141,7 @@ async fn a_row_that_is_dated_back_beyond_the_page_is_found_by_the_total() {
 }
 
 #[tokio::test]
-async fn failures_and_a_bank_that_wants_the_customer_cost_nothing() {
+async fn failures_and_a_bank_that_requires_reauthorisation_cost_nothing() {
     for outcome in [Refresh::Failed, Refresh::BankUnavailable, Refresh::ReauthorisationRequired] {
         for dialect in BOTH {
             let (case, before) = Case::billed(dialect, history(12, SERVINGS[0])).await;
@@ -153,7 +153,7 @@ async fn failures_and_a_bank_that_wants_the_customer_cost_nothing() {
 }
 
 #[tokio::test]
-async fn an_unlinking_and_a_new_link_cost_one_listing() {
+async fn unlinking_and_a_new_link_cost_one_listing() {
     let (case, before) = Case::billed(Dialect::V2, history(12, SERVINGS[0])).await;
     let mono = &case.world.mono;
     let unlinked = mono.event(Kind::AccountUnlinked, &case.id).unwrap();
@@ -167,7 +167,7 @@ async fn an_unlinking_and_a_new_link_cost_one_listing() {
 }
 
 #[tokio::test]
-async fn a_link_without_transactions_costs_nothing() {
+async fn link_without_transactions_costs_nothing() {
     let (_, charged) = Case::billed(Dialect::V2, history(0, SERVINGS[0])).await;
     assert_eq!(charged, 0, "an empty page is not charged");
     let link = Link { balance_only: true, ..Link::default() };

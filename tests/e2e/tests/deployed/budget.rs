@@ -182,7 +182,7 @@ async fn ten_workers_at_once_spend_no_more_than_the_budget() {
 }
 
 #[tokio::test]
-async fn a_plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_day() {
+async fn plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_day() {
     let (world, _turn) = poor().await;
     begin_a_new_day(world).await;
     let before = world.mono.whole_bill().naira;
@@ -208,7 +208,7 @@ async fn a_plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_d
 }
 
 #[tokio::test]
-async fn an_import_that_cannot_be_paid_today_is_done_on_another_day() {
+async fn import_that_cannot_be_paid_today_is_done_on_another_day() {
     let (world, _turn) = poor().await;
     begin_a_new_day(world).await;
     // Nothing is left for a plan either.
@@ -258,7 +258,7 @@ async fn syncs_on_demand_have_a_budget_of_their_own_and_are_refused_when_it_is_s
 }
 
 #[tokio::test]
-async fn an_empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_ends_the_pause() {
+async fn empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_ends_the_pause() {
     let (world, _turn) = rich().await;
     let breaker = async || item(world, "#refresh").await;
     let mut cases = Vec::new();
@@ -326,7 +326,7 @@ async fn under_on_read_an_account_is_refreshed_once_somebody_has_read_it() {
 }
 
 #[tokio::test]
-async fn an_account_has_a_rule_of_its_own_and_shows_it() {
+async fn account_has_a_rule_of_its_own_and_shows_it() {
     let (world, _turn) = rich().await;
     let case = Case::overdue(world, Duration::from_hours(1)).await;
     assert_eq!(case.shown().await["refresh"], "default");
@@ -351,7 +351,7 @@ async fn an_account_has_a_rule_of_its_own_and_shows_it() {
 }
 
 #[tokio::test]
-async fn an_account_that_only_a_payment_has_named_is_never_asked_for() {
+async fn account_that_only_a_payment_has_named_is_never_synced() {
     let (world, _turn) = rich().await;
     let id = super::account_id();
     let connected =

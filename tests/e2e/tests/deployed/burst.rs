@@ -61,7 +61,7 @@ fn expected(id: &AccountId, events: &[Value]) -> Account {
 }
 
 #[tokio::test]
-async fn of_500_webhooks_for_50_accounts_none_is_lost() {
+async fn burst_of_500_webhooks_for_50_accounts_loses_none() {
     let accounts: Vec<(AccountId, [Value; 10])> = (0..50)
         .map(|number| {
             let id = account_id();

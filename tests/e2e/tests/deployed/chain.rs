@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{account_id, account_when, account_with_status, balance_update, mono, post};
 
 #[tokio::test]
-async fn a_link_is_pending_or_syncing_and_then_healthy() {
+async fn link_is_pending_or_syncing_and_then_healthy() {
     let mono = mono(Dialect::V2).await;
     let link = Link { reference: Some("owner-1".to_owned()), ..Link::default() };
     let id = mono.link(link);
@@ -21,7 +21,7 @@ async fn a_link_is_pending_or_syncing_and_then_healthy() {
 }
 
 #[tokio::test]
-async fn a_bank_that_wants_the_customer_shows_until_fresh_data_has_come() {
+async fn bank_that_requires_reauthorisation_shows_until_fresh_data_has_come() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let mono = mono(dialect).await;
         let id = mono.link(Link::default());
@@ -71,7 +71,7 @@ async fn each_outcome_of_a_refresh_has_its_status() {
 }
 
 #[tokio::test]
-async fn an_unlinked_account_stays_unlinked_whatever_comes_after() {
+async fn unlinked_account_stays_unlinked_whatever_comes_after() {
     let mono = mono(Dialect::V2).await;
     let id = mono.link(Link::default());
     account_with_status(&id, "healthy").await;
@@ -104,7 +104,7 @@ async fn duplicates_and_overtaken_events_end_in_the_newest_state() {
 }
 
 #[tokio::test]
-async fn a_bad_network_delays_but_does_not_change_the_end() {
+async fn bad_network_delays_but_does_not_change_the_end() {
     let mono = mono(Dialect::V2).await;
     let bad = Network {
         duplicate: 0.5,
@@ -127,7 +127,7 @@ async fn a_bad_network_delays_but_does_not_change_the_end() {
 }
 
 #[tokio::test]
-async fn an_update_that_comes_before_its_link_is_not_lost() {
+async fn update_that_comes_before_its_link_is_not_lost() {
     let id = account_id();
     post(&balance_update(&id, 10, 500)).await;
     account_when(&id, |account| account["balance"] == 500).await;

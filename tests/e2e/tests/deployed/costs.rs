@@ -22,7 +22,7 @@ fn counted<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize
 }
 
 #[tokio::test]
-async fn a_new_event_costs_a_send_a_read_a_write_and_an_entry_of_the_history() {
+async fn new_event_costs_a_send_a_read_a_write_and_an_entry_of_the_history() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     eventually("the record is written", async || local().proxy.count("PutItem", &id) > 0).await;
@@ -32,7 +32,7 @@ async fn a_new_event_costs_a_send_a_read_a_write_and_an_entry_of_the_history() {
 }
 
 #[tokio::test]
-async fn a_duplicate_costs_a_send_and_a_read() {
+async fn duplicate_costs_a_send_and_a_read() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     account_with_status(&id, "healthy").await;
@@ -49,7 +49,7 @@ async fn a_duplicate_costs_a_send_and_a_read() {
 }
 
 #[tokio::test]
-async fn a_batch_of_ten_accounts_costs_one_read_and_ten_writes() {
+async fn batch_of_ten_accounts_costs_one_read_and_ten_writes() {
     let ids: Vec<_> = (0..10).map(|_| account_id()).collect();
     let bodies: Vec<_> = ids.iter().map(|id| balance_update(id, 1, 1).to_string()).collect();
     stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
@@ -78,7 +78,7 @@ async fn showing_an_account_costs_one_read() {
 }
 
 #[tokio::test]
-async fn a_webhook_costs_no_read_of_the_secret_while_it_is_fresh() {
+async fn webhook_costs_no_read_of_the_secret_while_it_is_fresh() {
     let secret = stack().resource("WebhookSecret");
     post(&balance_update(&account_id(), 1, 1)).await;
     let reads = local().proxy.count("GetSecretValue", secret);
@@ -91,7 +91,7 @@ async fn a_webhook_costs_no_read_of_the_secret_while_it_is_fresh() {
 }
 
 #[tokio::test]
-async fn a_sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
+async fn sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let world = world(dialect);
         let id = world.mono.link(Link { silent: true, ..Link::default() });
@@ -112,7 +112,7 @@ async fn a_sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
 }
 
 #[tokio::test]
-async fn a_sync_of_an_account_that_is_being_synced_costs_a_read_and_no_call() {
+async fn sync_of_an_account_that_is_being_synced_costs_a_read_and_no_call() {
     let world = world(Dialect::V2);
     let id = world.mono.link(Link { silent: true, ..Link::default() });
     world.mono.plan(&id, [Plan { pace: Pace::NeverEnding, ..Plan::default() }]).unwrap();
@@ -123,7 +123,7 @@ async fn a_sync_of_an_account_that_is_being_synced_costs_a_read_and_no_call() {
 }
 
 #[tokio::test]
-async fn a_sync_of_an_account_that_nobody_knows_costs_a_read_a_write_and_a_delete() {
+async fn sync_of_an_account_that_nobody_knows_costs_a_read_a_write_and_a_delete() {
     let id = account_id();
     assert_eq!(stack().sync(&id, "").await.unwrap().status(), 404);
     assert_eq!(requests(&id), counted([("GetItem", 1), ("PutItem", 1), ("DeleteItem", 1)]));

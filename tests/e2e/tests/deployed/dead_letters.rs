@@ -36,7 +36,7 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn an_event_without_an_account_is_put_aside_whole_while_its_neighbours_are_applied() {
+async fn event_without_an_account_is_dead_lettered_whole_while_its_neighbours_are_applied() {
     let (first, last, tag) = (account_id(), account_id(), account_id());
     let nameless = json!({
         "event": "mono.events.reauthorisation_required",
@@ -56,7 +56,7 @@ async fn an_event_without_an_account_is_put_aside_whole_while_its_neighbours_are
 }
 
 #[tokio::test]
-async fn in_one_batch_only_the_event_that_cannot_be_applied_is_put_aside() {
+async fn unprocessable_event_alone_of_its_batch_goes_to_the_dead_letter_queue() {
     let (id, tag) = (account_id(), account_id());
     let bodies = [balance_update(&id, 1, 1).to_string(), format!("not json {tag}")];
     let response = stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
@@ -66,7 +66,7 @@ async fn in_one_batch_only_the_event_that_cannot_be_applied_is_put_aside() {
 }
 
 #[tokio::test]
-async fn a_nesting_of_ten_thousand_is_accepted_and_put_aside_whole() {
+async fn nesting_of_ten_thousand_is_accepted_and_dead_lettered_whole() {
     let tag = account_id();
     let deep = format!("{{\"tag\":\"{tag}\",\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
@@ -76,7 +76,7 @@ async fn a_nesting_of_ten_thousand_is_accepted_and_put_aside_whole() {
 }
 
 #[tokio::test]
-async fn an_event_that_fails_again_and_again_ends_in_the_dead_letter_queue() {
+async fn event_that_fails_again_and_again_ends_in_the_dead_letter_queue() {
     let (broken, good) = (account_id(), account_id());
     aws_sdk_dynamodb::Client::new(&stack().sdk())
         .put_item()

@@ -12,7 +12,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn what_cannot_be_queued_is_503_and_mono_brings_it_again() {
+async fn webhook_that_cannot_be_enqueued_is_503_and_mono_retries_it() {
     let mono = mono(Dialect::V2).await;
     let id = mono.link(Link::default());
     account_with_status(&id, "healthy").await;
@@ -30,7 +30,7 @@ async fn what_cannot_be_queued_is_503_and_mono_brings_it_again() {
 }
 
 #[tokio::test]
-async fn the_answer_to_what_cannot_be_queued_says_so() {
+async fn answer_to_what_cannot_be_queued_says_so() {
     let id = account_id();
     fail("SendMessage", &id, &[Failure::AccessDenied]);
     let answer = post(&balance_update(&id, 1, 1)).await;
@@ -39,7 +39,7 @@ async fn the_answer_to_what_cannot_be_queued_says_so() {
 }
 
 #[tokio::test]
-async fn a_queue_that_hangs_is_503_within_the_functions_time() {
+async fn queue_that_hangs_is_503_within_the_functions_time() {
     let id = account_id();
     fail("SendMessage", &id, &[Failure::Hang; 3]);
     let answer = post(&balance_update(&id, 1, 1)).await;
@@ -48,7 +48,7 @@ async fn a_queue_that_hangs_is_503_within_the_functions_time() {
 }
 
 #[tokio::test]
-async fn an_event_whose_write_fails_is_given_back_and_applied_later() {
+async fn event_whose_write_fails_is_delivered_again_and_applied_later() {
     let id = account_id();
     fail("PutItem", &id, &[Failure::ServerError; 3]);
     assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
@@ -57,7 +57,7 @@ async fn an_event_whose_write_fails_is_given_back_and_applied_later() {
 }
 
 #[tokio::test]
-async fn a_write_that_the_function_never_learns_of_changes_nothing_when_it_is_repeated() {
+async fn write_that_the_function_never_learns_of_changes_nothing_when_it_is_repeated() {
     let id = account_id();
     // Written, but the function never learns of it, and gives the message back.
     let failures = [Failure::AnswerLost, Failure::ServerError, Failure::ServerError];
@@ -80,7 +80,7 @@ async fn a_write_that_the_function_never_learns_of_changes_nothing_when_it_is_re
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_again_because_it_was_not_deleted_is_not_written_again() {
+async fn batch_that_comes_again_because_it_was_not_deleted_is_not_written_again() {
     let id = account_id();
     let batch = samples::batch(&[balance_update(&id, 1, 100).to_string()]);
     for _ in 0..2 {
@@ -91,7 +91,7 @@ async fn a_batch_that_comes_again_because_it_was_not_deleted_is_not_written_agai
 }
 
 #[tokio::test]
-async fn a_dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
+async fn dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
     let (id, tag) = (account_id(), account_id());
     fail("SendMessage", &tag, &[Failure::Hang; 3]);
     let bodies = [format!("not json {tag}"), balance_update(&id, 1, 1).to_string()];
@@ -103,7 +103,7 @@ async fn a_dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
 }
 
 #[tokio::test]
-async fn a_table_that_cannot_be_read_is_503() {
+async fn table_that_cannot_be_read_is_503() {
     let id = account_id();
     fail("GetItem", &id, &[Failure::AccessDenied]);
     let (status, problem) = stack().account(&id).await.unwrap();

@@ -51,7 +51,7 @@ fn demand(id: &str, second: u32) -> Value {
 }
 
 #[tokio::test]
-async fn what_happened_is_told_newest_first_with_what_it_did() {
+async fn history_lists_events_newest_first_with_their_effect() {
     let id = account_id();
     let income = json!({ "event": "mono.events.account_income", "data": { "account": id } });
     for (body, count) in [
@@ -81,7 +81,7 @@ async fn what_happened_is_told_newest_first_with_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_repeat_that_is_recognised_is_counted_in_the_log_and_costs_no_write() {
+async fn repeat_that_is_recognised_is_counted_in_the_log_and_costs_no_write() {
     let id = account_id();
     post(&balance_update(&id, 30, 1)).await;
     until_there_are(&id, 1).await;
@@ -100,7 +100,7 @@ async fn a_repeat_that_is_recognised_is_counted_in_the_log_and_costs_no_write() 
 }
 
 #[tokio::test]
-async fn a_batch_writes_its_histories_in_one_request() {
+async fn batch_writes_its_histories_in_one_request() {
     let ids: Vec<_> = (0..10).map(|_| account_id()).collect();
     let bodies: Vec<_> = ids.iter().map(|id| balance_update(id, 1, 1).to_string()).collect();
     stack().invoke("ProcessorFunction", &batch(&bodies)).await.unwrap();
@@ -126,7 +126,7 @@ async fn one_and_the_same_event_twice_in_a_batch_is_one_entry() {
 }
 
 #[tokio::test]
-async fn a_history_that_cannot_be_written_keeps_the_record_waiting_too() {
+async fn history_that_cannot_be_written_keeps_the_record_waiting_too() {
     let id = account_id();
     let batch = batch(&[balance_update(&id, 1, 1).to_string()]);
     fail("BatchWriteItem", &id, &[Failure::AccessDenied]);
@@ -140,7 +140,7 @@ async fn a_history_that_cannot_be_written_keeps_the_record_waiting_too() {
 }
 
 #[tokio::test]
-async fn a_crash_between_history_and_record_loses_neither_and_repeats_neither() {
+async fn crash_between_history_and_record_loses_neither_and_repeats_neither() {
     let id = account_id();
     let batch = batch(&[balance_update(&id, 1, 1).to_string()]);
     // The history is written; the record is not, as far as the function lives to see.
@@ -156,7 +156,7 @@ async fn a_crash_between_history_and_record_loses_neither_and_repeats_neither() 
 }
 
 #[tokio::test]
-async fn a_function_that_is_killed_between_history_and_record_loses_neither() {
+async fn function_that_is_killed_between_history_and_record_loses_neither() {
     let id = account_id();
     fail("PutItem", &id, &[Failure::Crash]);
     assert_eq!(post(&balance_update(&id, 1, 1)).await.status(), 200);
@@ -167,7 +167,7 @@ async fn a_function_that_is_killed_between_history_and_record_loses_neither() {
 }
 
 #[tokio::test]
-async fn after_a_conflict_the_history_tells_what_came_true() {
+async fn history_is_corrected_after_a_conflict() {
     let id = account_id();
     stack()
         .invoke("ProcessorFunction", &batch(&[balance_update(&id, 1, 1).to_string()]))
@@ -214,7 +214,7 @@ async fn after_a_conflict_the_history_tells_what_came_true() {
 }
 
 #[tokio::test]
-async fn a_redelivery_after_newer_news_leaves_the_entry_of_the_application() {
+async fn redelivery_after_newer_news_leaves_the_entry_of_the_application() {
     let id = account_id();
     let old = batch(&[balance_update(&id, 1, 1).to_string()]);
     stack().invoke("ProcessorFunction", &old).await.unwrap();
@@ -237,7 +237,7 @@ async fn unprocessed_entries_are_written_again() {
 }
 
 #[tokio::test]
-async fn a_history_is_told_in_parts() {
+async fn history_is_paged() {
     let id = account_id();
     let bodies: Vec<_> = (1..=7)
         .map(|n| json!({ "event": "mono.events.reauthorisation_required", "event_id": format!("{id}-{n}"),
@@ -260,7 +260,7 @@ async fn a_history_is_told_in_parts() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_history_that_is_not_as_it_should_be_is_refused() {
+async fn request_for_a_history_that_is_not_as_it_should_be_is_refused() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     account_with_status(&id, "healthy").await;
@@ -282,7 +282,7 @@ async fn a_request_for_a_history_that_is_not_as_it_should_be_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_retention_is_not_told() {
+async fn history_omits_entries_older_than_the_retention() {
     let id = account_id();
     let body = balance_update(&id, 1, 1).to_string();
     stack().invoke("ProcessorFunction", &samples::batch(&[body])).await.unwrap();
@@ -291,7 +291,7 @@ async fn what_is_older_than_the_retention_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_history_costs_a_read_and_a_query() {
+async fn history_costs_a_read_and_a_query() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     until_there_are(&id, 1).await;

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::manual_sync::Case;
+use super::past::pass;
 use super::{eventually, fail, item};
 
 fn history(transactions: usize) -> History {
@@ -30,7 +31,7 @@ fn paged_history() -> History {
 }
 
 #[tokio::test]
-async fn a_listing_that_fails_leaves_the_rows_as_they_were_and_is_asked_for_again_later() {
+async fn listing_that_fails_leaves_the_rows_as_they_were_and_is_requested_again_later() {
     for fault in [Fault::Status(500), Fault::RateLimited { retry_after: Some(1) }] {
         let case = Case::imported(Dialect::V2, history(150)).await;
         let mono = &case.world.mono;
@@ -50,7 +51,7 @@ async fn a_listing_that_fails_leaves_the_rows_as_they_were_and_is_asked_for_agai
 }
 
 #[tokio::test]
-async fn a_job_that_failed_comes_again_by_itself() {
+async fn job_that_failed_comes_again_by_itself() {
     let world = world(Dialect::V2);
     let id = world.mono.link(Link { silent: true, history: Some(history(30)), ..Link::default() });
     let case = Case { world, id };
@@ -83,7 +84,7 @@ async fn two_imports_of_one_account_at_once_are_one() {
 }
 
 #[tokio::test]
-async fn a_later_pull_waits_for_the_import_that_may_have_begun_too_early_for_it() {
+async fn later_pull_waits_for_the_running_import() {
     let case = Case::imported(Dialect::V2, history(80)).await;
     let mono = &case.world.mono;
     let early = case.job();
@@ -101,7 +102,7 @@ async fn a_later_pull_waits_for_the_import_that_may_have_begun_too_early_for_it(
 }
 
 #[tokio::test]
-async fn a_function_that_dies_between_two_writes_is_made_good_when_its_lease_has_ended() {
+async fn import_of_a_crashed_function_is_completed_after_its_lease_expired() {
     let case = Case::imported(Dialect::V2, history(60)).await;
     let mono = &case.world.mono;
     let drafts: Vec<_> = (0..60).map(|_| mono.draft_transaction(&case.id).unwrap()).collect();
@@ -117,7 +118,7 @@ async fn a_function_that_dies_between_two_writes_is_made_good_when_its_lease_has
     assert_ne!(rows, case.rows_at_mono(), "a part of it is written");
     assert_eq!(case.import(&job, 1).await, json!([]), "its lease holds: it is queued anew");
     assert_eq!(case.rows().await, rows);
-    sleep(Duration::from_secs(70)).await;
+    pass(case.world, &case.id, Duration::from_mins(2)).await;
     case.until_as_at_mono().await;
 }
 
@@ -143,14 +144,13 @@ async fn half_imported(change: impl FnOnce(ImportJob) -> ImportJob) -> Case {
 }
 
 #[tokio::test]
-async fn an_import_that_fails_half_way_is_carried_on_by_another_message() {
+async fn import_that_fails_half_way_is_continued_by_another_message() {
     let case = half_imported(|job| job).await;
     eventually("it is logged", async || {
         let lines = case.world.stack.log("importer").await.unwrap();
-        lines.iter().any(|line| line.contains(&case.id) && line.contains("\"carried_on\""))
+        lines.iter().any(|line| line.contains(&case.id) && line.contains("\"continued\""))
     })
     .await;
-    sleep(Duration::from_mins(1)).await;
     case.until_as_at_mono().await;
 }
 
@@ -217,7 +217,7 @@ async fn failures_between_the_importer_and_the_tables_pass_or_give_the_job_back(
 }
 
 #[tokio::test]
-async fn a_crash_between_the_request_and_the_record_asks_again() {
+async fn crash_between_the_request_and_the_record_asks_again() {
     let world = world(Dialect::V2);
     let id = world.mono.link(Link { silent: true, history: Some(history(30)), ..Link::default() });
     let case = Case { world, id };
@@ -239,7 +239,7 @@ async fn a_crash_between_the_request_and_the_record_asks_again() {
 }
 
 #[tokio::test]
-async fn an_event_whose_import_cannot_be_asked_for_is_given_back_and_its_neighbour_is_not() {
+async fn event_whose_import_cannot_be_requested_is_delivered_again_and_its_neighbour_is_not() {
     let world = world(Dialect::V2);
     let link = || Link { silent: true, history: Some(history(5)), ..Link::default() };
     let (one, other) = (world.mono.link(link()), world.mono.link(link()));
@@ -261,7 +261,7 @@ async fn an_event_whose_import_cannot_be_asked_for_is_given_back_and_its_neighbo
 }
 
 #[tokio::test]
-async fn a_job_for_an_account_that_is_gone_at_mono_is_done() {
+async fn job_for_an_account_that_is_gone_at_mono_is_done() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     case.world.mono.unlink(&case.id).unwrap();
     case.status("unlinked").await;
@@ -276,7 +276,7 @@ async fn a_job_for_an_account_that_is_gone_at_mono_is_done() {
 }
 
 #[tokio::test]
-async fn a_job_that_comes_before_its_record_is_given_back() {
+async fn job_that_comes_before_its_record_is_delivered_again() {
     let world = world(Dialect::V2);
     let id = world.mono.link(Link { silent: true, history: Some(history(5)), ..Link::default() });
     let case = Case { world, id };

@@ -146,7 +146,7 @@ fn history(transactions: usize) -> History {
 }
 
 #[tokio::test]
-async fn the_first_import_brings_the_history_in_one_answer() {
+async fn first_import_brings_the_history_in_one_answer() {
     for dialect in BOTH {
         let case = Case::imported(dialect, history(250)).await;
         let account = case.shown().await;
@@ -168,7 +168,7 @@ async fn the_first_import_brings_the_history_in_one_answer() {
 }
 
 #[tokio::test]
-async fn what_has_not_changed_is_not_written_again() {
+async fn unchanged_rows_are_not_written_again() {
     let case = Case::imported(Dialect::V2, history(120)).await;
     let written = case.written();
     let pages = case.pages();
@@ -212,7 +212,7 @@ async fn changed_moved_new_and_vanished_rows_are_as_at_mono_afterwards() {
 }
 
 #[tokio::test]
-async fn a_statement_that_does_not_add_up_takes_nothing_away() {
+async fn statement_that_does_not_add_up_takes_nothing_away() {
     let case = Case::imported(Dialect::V2, history(150)).await;
     let mono = &case.world.mono;
     let gone = mono.transactions(&case.id)[0].id.clone();
@@ -245,7 +245,7 @@ async fn pages_between_which_a_row_came_in_are_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_sync_that_failed_or_brought_no_transactions_is_not_imported() {
+async fn sync_that_failed_or_brought_no_transactions_is_not_imported() {
     let case = Case::imported(Dialect::V2, history(60)).await;
     let (rows, pages) = (case.rows().await, case.pages());
     for (outcome, status) in [
@@ -262,7 +262,7 @@ async fn a_sync_that_failed_or_brought_no_transactions_is_not_imported() {
 }
 
 #[tokio::test]
-async fn a_manual_sync_with_new_data_brings_its_transactions() {
+async fn manual_sync_with_new_data_brings_its_transactions() {
     for dialect in BOTH {
         let case = Case::imported(dialect, history(40)).await;
         case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
@@ -276,7 +276,7 @@ async fn a_manual_sync_with_new_data_brings_its_transactions() {
 }
 
 #[tokio::test]
-async fn a_statement_that_was_allowed_to_be_incomplete_takes_nothing_away() {
+async fn statement_that_was_allowed_to_be_incomplete_takes_nothing_away() {
     let case = Case::imported(Dialect::V1, history(100)).await;
     case.plan(Plan { outcome: Refresh::Partial, webhooks: Webhooks::Lost, ..Plan::default() });
     let synced = case.sync_with("?allow_incomplete_statement=true").await;
@@ -315,7 +315,7 @@ async fn ten_updates_of_an_account_in_a_batch_ask_for_one_import_before_the_reco
 }
 
 #[tokio::test]
-async fn an_import_costs_a_read_two_writes_of_the_record_two_queries_and_its_pages() {
+async fn import_costs_a_read_two_writes_of_the_record_two_queries_and_its_pages() {
     let case = Case::imported(Dialect::V2, history(50)).await;
     let before = case.requests();
     let pages = case.pages();
@@ -331,7 +331,7 @@ async fn an_import_costs_a_read_two_writes_of_the_record_two_queries_and_its_pag
 }
 
 #[tokio::test]
-async fn a_job_that_another_has_satisfied_costs_one_read() {
+async fn job_that_another_has_satisfied_costs_one_read() {
     let case = Case::imported(Dialect::V2, history(50)).await;
     let job = case.job();
     assert_eq!(case.import(&job, 1).await, json!([]));

@@ -122,7 +122,7 @@ async fn no_range_ends_after_today_or_is_longer_than_a_year() {
 }
 
 #[tokio::test]
-async fn a_failed_sync_that_retrieved_transactions_adds_rows_and_removes_none() {
+async fn failed_sync_that_retrieved_transactions_adds_rows_and_removes_none() {
     let case = Case::from_before(Dialect::V2, 10);
     let mono = &case.world.mono;
     case.told(DAY, &[]).await;
@@ -148,7 +148,7 @@ async fn a_failed_sync_that_retrieved_transactions_adds_rows_and_removes_none() 
 }
 
 #[tokio::test]
-async fn a_day_that_mono_never_serves_holds_up_no_other_and_is_asked_for_again() {
+async fn day_that_mono_never_serves_holds_up_no_other_and_is_requested_again() {
     let case = Case::from_before(Dialect::V2, 40);
     let mono = &case.world.mono;
     let rows = mono.transactions(&case.id);
@@ -166,7 +166,7 @@ async fn a_day_that_mono_never_serves_holds_up_no_other_and_is_asked_for_again()
 }
 
 #[tokio::test]
-async fn a_listing_that_needs_the_customer_says_so_in_the_record_and_is_done() {
+async fn listing_that_needs_the_customer_says_so_in_the_record_and_is_done() {
     let case = Case::from_before(Dialect::V2, 10);
     let message = "REAUTHORISATION_REQUIRED".to_owned();
     case.world.mono.plan_free(&case.id, [Fault::Words { status: 403, message }]).unwrap();

@@ -12,7 +12,7 @@ async fn lines(function: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal() {
+async fn event_is_logged_with_request_event_and_account_but_nothing_personal() {
     let id = account_id();
     let body = json!({
         "event": "mono.events.account_updated",
@@ -51,7 +51,7 @@ async fn an_event_is_logged_with_request_event_and_account_but_nothing_personal(
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_logged_with_its_reason_but_not_its_body() {
+async fn dead_letter_is_logged_with_its_reason_but_not_its_body() {
     let tag = account_id();
     post(&json!({
         "event": "mono.events.reauthorisation_required",
@@ -69,7 +69,7 @@ async fn a_dead_letter_is_logged_with_its_reason_but_not_its_body() {
 }
 
 #[tokio::test]
-async fn a_refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
+async fn refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
     let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
     let answer = request.header("mono-webhook-secret", "wrong").body("{}").send().await.unwrap();
     let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
@@ -83,7 +83,7 @@ async fn a_refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
 }
 
 #[tokio::test]
-async fn a_sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_is_private() {
+async fn sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_is_private() {
     let world = world(Dialect::V2);
     let mono = &world.mono;
     let private = |id: &str| {

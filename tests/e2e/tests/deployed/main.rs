@@ -90,9 +90,10 @@ async fn account_with_status(account_id: &str, status: &str) -> Value {
     account_when(account_id, |account| account["status"] == status).await
 }
 
-/// Waits until something holds, for longer than the minute that a function may keep a secret.
+/// Waits until something holds, for longer than the minute that a function may keep a secret, and the two minutes that
+/// the rest of an import may wait.
 async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(90);
+    let end = Instant::now() + Duration::from_mins(3);
     while !holds().await {
         assert!(Instant::now() < end, "{what} did not come to hold");
         sleep(Duration::from_millis(100)).await;

@@ -120,7 +120,7 @@ fn fault(fault: Fault) -> Plan {
 }
 
 #[tokio::test]
-async fn a_sync_is_successful_and_says_whether_there_is_new_data() {
+async fn sync_is_successful_and_says_whether_there_is_new_data() {
     for dialect in BOTH {
         for (outcome, new) in [(Refresh::NewData, true), (Refresh::NothingNew, false)] {
             let plan = Plan { outcome, webhooks: Webhooks::Lost, ..Plan::default() };
@@ -154,7 +154,7 @@ async fn each_of_v1s_spellings_of_success_is_one() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_never_seen_can_be_synced() {
+async fn account_that_was_never_seen_can_be_synced() {
     for dialect in BOTH {
         let case = Case::unseen(dialect, Link::default());
         assert_eq!(case.shown().await["code"], "ACCOUNT_NOT_FOUND");
@@ -166,7 +166,7 @@ async fn an_account_that_was_never_seen_can_be_synced() {
 }
 
 #[tokio::test]
-async fn an_account_that_nobody_knows_leaves_nothing_behind() {
+async fn account_that_nobody_knows_leaves_nothing_behind() {
     for dialect in BOTH {
         let case = Case { world: world(dialect), id: account_id() };
         case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
@@ -176,7 +176,7 @@ async fn an_account_that_nobody_knows_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_known_account_that_mono_does_not_know_stays_as_failed() {
+async fn known_account_that_mono_does_not_know_stays_as_failed() {
     for dialect in BOTH {
         let (case, answer) = Case::planned(dialect, fault(Fault::Status(404))).await;
         answer.expect(404, "ACCOUNT_NOT_FOUND");
@@ -189,7 +189,7 @@ async fn a_known_account_that_mono_does_not_know_stays_as_failed() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() {
+async fn job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() {
     let case = Case::linked(Dialect::V2).await;
     case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let first = case.sync().await.expect(202, "SYNC_PROCESSING");
@@ -205,7 +205,7 @@ async fn a_job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() 
 }
 
 #[tokio::test]
-async fn what_mono_is_fetching_by_itself_is_waited_for_too() {
+async fn sync_waits_for_a_fetch_of_monos_own() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
@@ -217,7 +217,7 @@ async fn what_mono_is_fetching_by_itself_is_waited_for_too() {
 }
 
 #[tokio::test]
-async fn a_bank_that_wants_the_customer_is_409_with_the_route_to_call() {
+async fn bank_that_requires_reauthorisation_is_409_with_the_route_to_call() {
     let signals = [
         ReauthSignal::Code,
         ReauthSignal::Status,
@@ -239,7 +239,7 @@ async fn a_bank_that_wants_the_customer_is_409_with_the_route_to_call() {
 }
 
 #[tokio::test]
-async fn a_demand_that_only_the_webhook_tells_is_a_failure_until_it_comes() {
+async fn reauthorisation_that_only_the_webhook_reports_is_a_failure_until_then() {
     let plan = Plan { outcome: Refresh::ReauthorisationRequired, ..Plan::default() };
     let (case, answer) = Case::planned(Dialect::V2, plan).await;
     answer.expect(502, "SYNC_FAILED");
@@ -247,7 +247,7 @@ async fn a_demand_that_only_the_webhook_tells_is_a_failure_until_it_comes() {
 }
 
 #[tokio::test]
-async fn an_account_that_waits_for_its_customer_may_be_synced_by_hand() {
+async fn account_that_waits_for_its_customer_may_be_synced_by_hand() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
@@ -258,7 +258,7 @@ async fn an_account_that_waits_for_its_customer_may_be_synced_by_hand() {
 }
 
 #[tokio::test]
-async fn a_second_sync_within_the_cooldown_is_429_and_does_not_reach_mono() {
+async fn second_sync_within_the_cooldown_is_429_and_does_not_reach_mono() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let first = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
@@ -291,7 +291,7 @@ async fn ten_clicks_at_once_are_one_call_at_mono() {
 }
 
 #[tokio::test]
-async fn a_sync_that_mono_could_not_do_is_502_with_monos_code() {
+async fn sync_that_mono_could_not_do_is_502_with_monos_code() {
     let v1 = |failure_status| {
         let plan = Plan { outcome: Refresh::Failed, failure_status, ..Plan::default() };
         (Dialect::V1, plan, "SYNC_ERROR")
@@ -321,7 +321,7 @@ async fn a_sync_that_mono_could_not_do_is_502_with_monos_code() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
+async fn answer_that_cannot_be_used_is_502_and_changes_no_status() {
     for dialect in BOTH {
         for (unusable, code) in [
             (Fault::MalformedJson, "UNREADABLE_ANSWER"),
@@ -339,7 +339,7 @@ async fn an_answer_that_cannot_be_used_is_502_and_changes_no_status() {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_502_and_gives_the_cooldown_back() {
+async fn refused_key_is_502_and_gives_the_cooldown_back() {
     for dialect in BOTH {
         let (case, answer) = Case::planned(dialect, fault(Fault::Status(401))).await;
         assert_eq!(answer.expect(502, "SYNC_FAILED").body["mono_code"], "HTTP_401", "{dialect}");
@@ -378,7 +378,7 @@ async fn monos_429_is_503_and_takes_the_cooldown_back() {
 }
 
 #[tokio::test]
-async fn a_hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
+async fn hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
     for (dialect, done) in [(Dialect::V1, false), (Dialect::V2, false), (Dialect::V2, true)] {
         let case = Case::linked(dialect).await;
         let before = case.shown().await;
@@ -398,7 +398,7 @@ async fn a_hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
 }
 
 #[tokio::test]
-async fn a_webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
+async fn webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
     for dialect in BOTH {
         let mut ends = Vec::new();
         for (webhooks, delay_millis) in [
@@ -448,7 +448,7 @@ async fn a_webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
 }
 
 #[tokio::test]
-async fn an_unlinked_account_is_410_without_a_call() {
+async fn unlinked_account_is_410_without_a_call() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.unlink(&case.id).unwrap();
@@ -464,7 +464,7 @@ async fn an_unlinked_account_is_410_without_a_call() {
 }
 
 #[tokio::test]
-async fn an_unlinking_that_a_check_refutes_is_no_obstacle() {
+async fn unlinking_that_a_check_refutes_is_no_obstacle() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
@@ -476,7 +476,7 @@ async fn an_unlinking_that_a_check_refutes_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn an_unlinking_that_cannot_be_checked_stays_in_doubt() {
+async fn unlinking_that_cannot_be_checked_stays_in_doubt() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
@@ -500,7 +500,7 @@ async fn fewer_transactions_are_accepted_where_the_caller_and_the_version_allow_
 }
 
 #[tokio::test]
-async fn the_balance_alone_is_synced_where_asked_for() {
+async fn balance_alone_is_synced_where_requested() {
     let domiciliary = Link { balance_only: true, ..Link::default() };
     let path = |case: &Case| {
         let calls = case.world.mono.calls();
@@ -551,7 +551,7 @@ async fn monos_sentence_is_handed_on_without_what_is_private() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
     let case = Case::unseen(Dialect::V2, Link::default());
     for (query, part) in [
         ("?data=everything", "`data`"),
@@ -578,7 +578,7 @@ async fn nobody_syncs_without_a_signature() {
 }
 
 #[tokio::test]
-async fn a_slow_mono_is_waited_for() {
+async fn slow_mono_is_waited_for() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.plan(Plan { delay_millis: 6000, ..Plan::default() });

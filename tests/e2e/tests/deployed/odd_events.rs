@@ -16,7 +16,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_balance_and_a_reference_are_read_however_they_are_written() {
+async fn balance_and_a_reference_are_read_however_they_are_written() {
     for (balance, read) in [
         (json!(22967.0), json!(22967)),
         (json!("22967"), json!(22967)),
@@ -43,7 +43,7 @@ async fn a_balance_and_a_reference_are_read_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn an_unlinked_account_is_410_whatever_mono_answers_about_it() {
+async fn unlinked_account_is_410_whatever_mono_answers_about_it() {
     for dialect in BOTH {
         for answer in [
             Fault::Status(400),
@@ -69,7 +69,7 @@ async fn an_unlinked_account_is_410_whatever_mono_answers_about_it() {
 }
 
 #[tokio::test]
-async fn an_account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
+async fn account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
     let case = Case::linked(Dialect::V2).await;
     case.hears(Kind::AccountUnlinked);
     case.status("unlinked").await;
@@ -91,7 +91,7 @@ async fn an_account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
 }
 
 #[tokio::test]
-async fn an_empty_wallet_fails_no_account_and_rings_the_alarm() {
+async fn empty_wallet_fails_no_account_and_rings_the_alarm() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.plan(sandbox::Plan { fault: Some(Fault::Status(402)), ..sandbox::Plan::default() });
@@ -113,7 +113,7 @@ async fn an_empty_wallet_fails_no_account_and_rings_the_alarm() {
 }
 
 #[tokio::test]
-async fn a_late_retry_of_a_success_does_not_end_a_demand() {
+async fn late_retry_of_a_success_does_not_end_a_demand() {
     let world: &World = e2e::shared_stack::world(Dialect::V1);
     let id = world.mono.link(Link { silent: true, ..Link::default() });
     let case = Case { world, id };

@@ -25,7 +25,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_pending_row_without_a_date_keeps_no_other_row_from_being_removed() {
+async fn pending_row_without_a_date_keeps_no_other_row_from_being_removed() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     let mono = &case.world.mono;
     let mut pending = case.draft();
@@ -48,7 +48,7 @@ async fn a_pending_row_without_a_date_keeps_no_other_row_from_being_removed() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_listed_twice_is_one_row_and_keeps_none_from_being_removed() {
+async fn row_that_is_listed_twice_is_one_row_and_keeps_none_from_being_removed() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     let mono = &case.world.mono;
     let rows = mono.transactions(&case.id);
@@ -64,7 +64,7 @@ async fn a_row_that_is_listed_twice_is_one_row_and_keeps_none_from_being_removed
 }
 
 #[tokio::test]
-async fn a_total_that_does_not_count_the_days_costs_a_few_reads() {
+async fn total_that_does_not_count_the_days_costs_a_few_reads() {
     let case = Case::imported(Dialect::V2, history(12)).await;
     let mono = &case.world.mono;
     let all_time = [1, 2, 3].map(|page| (page, PageFault::OtherTotal(12_000)));
@@ -77,7 +77,7 @@ async fn a_total_that_does_not_count_the_days_costs_a_few_reads() {
 }
 
 #[tokio::test]
-async fn a_total_that_does_not_count_the_days_is_recognised_where_there_are_more_pages_as_well() {
+async fn total_that_does_not_count_the_days_is_recognised_where_there_are_more_pages_as_well() {
     let world = e2e::shared_stack::world(Dialect::V2);
     let paged = History { always_paged: true, ..history(250) };
     let id = world.mono.link(Link { silent: true, history: Some(paged), ..Link::default() });
@@ -90,7 +90,7 @@ async fn a_total_that_does_not_count_the_days_is_recognised_where_there_are_more
 }
 
 #[tokio::test]
-async fn a_day_with_more_rows_than_a_slice_is_imported_alone() {
+async fn day_with_more_rows_than_a_slice_is_imported_alone() {
     let one_day =
         History { transactions: 5_200, days: 1, always_paged: true, ..History::default() };
     let case = Case::imported(Dialect::V2, one_day).await;
@@ -100,7 +100,7 @@ async fn a_day_with_more_rows_than_a_slice_is_imported_alone() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_removes_nothing_until_a_later_import_says_so_again() {
+async fn empty_answer_removes_nothing_until_a_later_import_says_so_again() {
     let case = Case::imported(Dialect::V2, history(12)).await;
     let mono = &case.world.mono;
     for row in mono.transactions(&case.id) {
@@ -114,7 +114,7 @@ async fn an_empty_answer_removes_nothing_until_a_later_import_says_so_again() {
 }
 
 #[tokio::test]
-async fn a_removal_whose_second_confirmation_failed_is_made_later() {
+async fn removal_whose_second_confirmation_failed_is_made_later() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     let mono = &case.world.mono;
     let gone = mono.transactions(&case.id)[0].id.clone();

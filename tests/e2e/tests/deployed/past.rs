@@ -24,6 +24,18 @@ pub(super) fn aged(mut item: Item, by: Duration) -> Item {
             }
         }
     }
+    // The places of the times in the bytes of a lease: start and end, or the end and the pull.
+    for (lease, times) in [("lease", [0, 6]), ("import_lease", [8, 14])] {
+        if let Some(AttributeValue::B(bytes)) = item.get_mut(lease) {
+            let mut moved = bytes.clone().into_inner();
+            for at in times {
+                let time: &mut [u8] = &mut moved[at..at + 6];
+                let earlier = Timestamp::from_bytes(time.try_into().unwrap()) - by;
+                time.copy_from_slice(&earlier.to_bytes());
+            }
+            *bytes = Blob::new(moved);
+        }
+    }
     if let Some(AttributeValue::M(order)) = item.get_mut("order") {
         for place in order.values_mut() {
             let key = OrderKey::from_bytes(place.as_b().unwrap().as_ref()).unwrap();

@@ -26,7 +26,7 @@ fn calls(case: &Case) -> usize {
 }
 
 #[tokio::test]
-async fn a_customer_is_sent_through_a_link_or_a_token_and_the_account_recovers() {
+async fn customer_is_sent_through_a_link_or_a_token_and_the_account_recovers() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
@@ -52,7 +52,7 @@ async fn a_customer_is_sent_through_a_link_or_a_token_and_the_account_recovers()
 }
 
 #[tokio::test]
-async fn the_accounts_own_reference_goes_with_it_unless_another_is_given() {
+async fn accounts_own_reference_goes_with_it_unless_another_is_given() {
     let case = Case::linked(Dialect::V2).await;
     let own = case.shown().await["ref"].clone();
     let redirect_url = "https://app.example/done?a=b#c";
@@ -71,7 +71,7 @@ async fn the_accounts_own_reference_goes_with_it_unless_another_is_given() {
 }
 
 #[tokio::test]
-async fn it_is_asked_for_when_wanted_and_never_by_a_webhook() {
+async fn reauthorisation_is_requested_on_demand_and_never_by_a_webhook() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
@@ -81,7 +81,7 @@ async fn it_is_asked_for_when_wanted_and_never_by_a_webhook() {
 }
 
 #[tokio::test]
-async fn an_unknown_account_is_404_and_an_unlinked_one_410() {
+async fn unknown_account_is_404_and_an_unlinked_one_410() {
     for dialect in BOTH {
         let mut case = Case::unseen(dialect, Link::default());
         reauthorise(&case, &json!({})).await.expect(404, "ACCOUNT_NOT_FOUND");
@@ -109,7 +109,7 @@ async fn an_unknown_account_is_404_and_an_unlinked_one_410() {
 }
 
 #[tokio::test]
-async fn trouble_with_mono_is_told_as_for_a_sync() {
+async fn call_errors_are_answered_as_for_a_sync() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         for (fault, status, code) in [
@@ -132,7 +132,7 @@ async fn trouble_with_mono_is_told_as_for_a_sync() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn body_that_is_not_as_it_should_be_is_400_and_names_the_part() {
     let case = Case::linked(Dialect::V2).await;
     for (body, part) in [
         (json!({ "redirect_url": "http://app.example" }), "`redirect_url`"),

@@ -189,7 +189,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
+async fn overdue_account_is_synced_and_fresh_account_is_not() {
     let refresh = Alone::turn().await;
     let overdue = refresh.overdue().await;
     let fresh = refresh.told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
@@ -205,7 +205,7 @@ async fn what_is_overdue_is_synced_and_what_is_fresh_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_unlinked_syncing_or_cooling_down_is_left_alone() {
+async fn unlinked_syncing_or_cooling_down_account_is_not_refreshed() {
     let refresh = Alone::turn().await;
     let unlinked = refresh.overdue().await;
     unlinked.world.mono.unlink(&unlinked.id).unwrap();
@@ -225,7 +225,7 @@ async fn what_is_unlinked_syncing_or_cooling_down_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_account_whose_recovery_was_lost_is_found_again_within_seven_days() {
+async fn account_whose_recovery_was_lost_is_found_again_within_seven_days() {
     let refresh = Alone::turn().await;
     let waiting = refresh.told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
     let lost = refresh.told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
@@ -248,7 +248,7 @@ async fn two_who_plan_at_once_queue_an_account_once() {
 }
 
 #[tokio::test]
-async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
+async fn planner_that_dies_half_way_leaves_the_rest_to_the_next() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
@@ -261,7 +261,7 @@ async fn a_planner_that_dies_half_way_leaves_the_rest_to_the_next() {
 }
 
 #[tokio::test]
-async fn what_is_marked_by_a_planner_that_dies_is_queued_after_another_interval() {
+async fn mark_of_a_crashed_planner_expires_after_an_interval() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 3 * DAY).await;
     let before = case.shown().await;
@@ -281,7 +281,7 @@ async fn what_is_marked_by_a_planner_that_dies_is_queued_after_another_interval(
 }
 
 #[tokio::test]
-async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
+async fn account_that_could_not_be_enqueued_is_enqueued_by_the_next_plan() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
@@ -294,7 +294,7 @@ async fn what_cannot_be_queued_is_queued_by_the_next_plan() {
 }
 
 #[tokio::test]
-async fn a_job_whose_webhooks_were_lost_is_followed_without_a_sync() {
+async fn job_whose_webhooks_were_lost_is_followed_without_a_sync() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     let before = case.shown().await;
@@ -311,7 +311,7 @@ async fn a_job_whose_webhooks_were_lost_is_followed_without_a_sync() {
 }
 
 #[tokio::test]
-async fn a_job_that_never_ends_is_over_after_half_an_hour() {
+async fn job_that_never_ends_is_over_after_half_an_hour() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
@@ -323,7 +323,7 @@ async fn a_job_that_never_ends_is_over_after_half_an_hour() {
 }
 
 #[tokio::test]
-async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh() {
+async fn job_that_never_ends_does_not_keep_its_account_from_the_next_refresh() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * DAY).await;
     let never_ending = Plan { pace: Pace::NeverEnding, ..Plan::default() };
@@ -335,7 +335,7 @@ async fn a_job_that_never_ends_does_not_keep_its_account_from_the_next_refresh()
 }
 
 #[tokio::test]
-async fn a_message_is_put_off_while_mono_is_left_alone_and_at_last_left_to_the_next_plan() {
+async fn message_is_put_off_while_mono_is_left_alone_and_at_last_left_to_the_next_plan() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
@@ -356,7 +356,7 @@ async fn a_message_is_put_off_while_mono_is_left_alone_and_at_last_left_to_the_n
 }
 
 #[tokio::test]
-async fn a_429_pauses_all_and_the_account_is_planned_again() {
+async fn rate_limit_pauses_all_and_the_account_is_planned_again() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
@@ -380,7 +380,7 @@ async fn a_429_pauses_all_and_the_account_is_planned_again() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_after_its_call_is_paid_for_once_in_an_interval() {
+async fn worker_that_dies_after_its_call_is_paid_for_once_in_an_interval() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
@@ -399,7 +399,7 @@ async fn a_worker_that_dies_after_its_call_is_paid_for_once_in_an_interval() {
 }
 
 #[tokio::test]
-async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
+async fn message_is_delivered_again_only_before_anything_is_paid() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let planned_at = Timestamp::now();
@@ -416,7 +416,7 @@ async fn a_message_is_given_back_only_while_nothing_was_paid_for() {
 }
 
 #[tokio::test]
-async fn an_unlinking_without_a_time_of_its_own_is_checked_without_a_sync() {
+async fn unlinking_without_a_time_of_its_own_is_checked_without_a_sync() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
@@ -459,7 +459,7 @@ async fn weak_bad_news_is_settled_by_one_sync() {
 }
 
 #[tokio::test]
-async fn with_an_interval_of_zero_nothing_is_refreshed() {
+async fn interval_of_zero_refreshes_nothing() {
     let mono = start_mono(Dialect::V2).await.unwrap();
     let stack = deploy(&local().emulator, "no-refresh", "0", &mono).await;
     let id = mono.link(Link { silent: true, ..Link::default() });
@@ -484,7 +484,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_refresh_that_another_pull_keeps_from_running_is_planned_again_by_the_next_hour() {
+async fn refresh_blocked_by_another_pull_is_planned_again_within_the_hour() {
     let refresh = Alone::turn().await;
     let case = refresh.overdue().await;
     let planned_at = Timestamp::now();
@@ -492,7 +492,7 @@ async fn a_refresh_that_another_pull_keeps_from_running_is_planned_again_by_the_
     // Mono's own pull begins between the plan and the worker, and comes to nothing.
     case.tell(Kind::AccountUpdatedProcessing, Duration::ZERO).await;
     assert_eq!(case.refresh(planned_at).await, json!({ "batchItemFailures": [] }));
-    case.logged("\"outcome\":\"unwanted\"").await;
+    case.logged("\"outcome\":\"up_to_date\"").await;
     let before = case.shown().await;
     assert_eq!(before["status"], "syncing");
     refresh.end_job(&case).await;
@@ -502,7 +502,7 @@ async fn a_refresh_that_another_pull_keeps_from_running_is_planned_again_by_the_
 }
 
 #[tokio::test]
-async fn a_late_link_after_an_unlinking_is_checked_and_not_paid_for() {
+async fn late_link_after_an_unlinking_is_checked_and_not_paid_for() {
     let refresh = Alone::turn().await;
     let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.unlink(&case.id).unwrap();

@@ -21,7 +21,7 @@ async fn accepted(stack: &Stack, secret: &str) {
 }
 
 #[tokio::test]
-async fn a_stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeploy() {
+async fn stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeploy() {
     // A stack of its own, and the template's default: the first of the two deployments.
     const KEY: (&str, &str) = ("MonoSecretKey", LOCAL_KEY);
     let stack = aside(Stack::deploy(&local().emulator, "rotation", &[KEY])).unwrap();

@@ -36,7 +36,7 @@ async fn invoke(function: &str, folder: &str) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn the_files_are_what_the_sandbox_would_send_today() {
+fn files_are_what_the_sandbox_would_send_today() {
     let (files, made) = (files(), samples::all());
     let stale: Vec<_> = files
         .keys()

@@ -7,8 +7,8 @@ use e2e::proxy::Failure;
 use e2e::shared_stack::{local, world};
 use sandbox::{Dialect, Kind, Link, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
+use super::past::pass;
 use super::{account_id, eventually, fail};
 
 /// An account that Mono knows and the stack does not.
@@ -40,7 +40,7 @@ const PASSING: [Failure; 5] = [
 ];
 
 #[tokio::test]
-async fn what_passes_at_any_request_is_not_noticed() {
+async fn transient_failure_of_any_request_is_retried() {
     for failure in PASSING {
         for (operation, passed) in [("GetItem", 0), ("PutItem", 0), ("PutItem", 1)] {
             if operation == "GetItem" && failure == Failure::Conflict {
@@ -67,7 +67,7 @@ async fn what_passes_at_any_request_is_not_noticed() {
 /// The requests around the check of a link: a read that finds it in doubt, then Mono, a read and a
 /// write of what it said, and only then the lease.
 #[tokio::test]
-async fn what_passes_at_any_request_of_a_checked_sync_is_not_noticed() {
+async fn transient_failure_of_any_request_of_a_checked_sync_is_retried() {
     let world = world(Dialect::V2);
     for (operation, passed) in [("GetItem", 1), ("GetItem", 2), ("PutItem", 0), ("PutItem", 1)] {
         let id = world.mono.link(Link::default());
@@ -87,7 +87,7 @@ async fn what_passes_at_any_request_of_a_checked_sync_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn without_a_lease_mono_is_not_asked() {
+async fn mono_is_not_called_without_a_lease() {
     for (operation, failure) in [
         ("GetItem", Failure::AccessDenied),
         ("GetItem", Failure::ServerError),
@@ -117,8 +117,7 @@ async fn without_a_lease_mono_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_crash_between_the_call_and_the_record_leaves_a_lease_that_ends_and_a_webhook_that_settles()
- {
+async fn crash_after_the_call_leaves_a_lease_that_expires_and_a_webhook_with_the_outcome() {
     let id = unseen();
     let world = world(Dialect::V2);
     world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
@@ -133,7 +132,7 @@ async fn a_crash_between_the_call_and_the_record_leaves_a_lease_that_ends_and_a_
     let balance = world.mono.account(&id).unwrap().balance;
     eventually("the webhook is applied", async || shown(&id).await["balance"] == balance).await;
     // The function's 29 seconds, and a minute.
-    sleep(Duration::from_secs(85)).await;
+    pass(world, &id, Duration::from_secs(90)).await;
     eventually("the lease ends by itself", async || shown(&id).await["status"] == "healthy").await;
     let (status, body) = sync(&id).await;
     assert_eq!((status, &body["code"]), (429, &json!("SYNC_COOLDOWN")), "it may have been charged");
@@ -141,7 +140,7 @@ async fn a_crash_between_the_call_and_the_record_leaves_a_lease_that_ends_and_a_
 }
 
 #[tokio::test]
-async fn an_outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again() {
+async fn outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again() {
     for failures in [
         &[Failure::Pass, Failure::AccessDenied][..],
         &[Failure::Pass, Failure::Hang, Failure::Hang, Failure::Hang],
@@ -160,7 +159,7 @@ async fn an_outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again()
 }
 
 #[tokio::test]
-async fn an_unknown_account_is_forgotten_even_if_that_takes_more_than_one_try() {
+async fn unknown_account_is_forgotten_even_if_that_takes_more_than_one_try() {
     for failure in PASSING {
         let id = account_id();
         fail("DeleteItem", &id, &[failure]);

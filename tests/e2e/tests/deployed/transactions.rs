@@ -17,7 +17,7 @@ fn rows(body: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_newest_come_first_and_no_part_is_lost_or_repeated() {
+async fn newest_come_first_and_no_part_is_lost_or_repeated() {
     let case = case().await;
     let expected = case.rows_at_mono();
     for (limit, parts) in [(1, 91), (40, 3), (90, 1), (500, 1)] {
@@ -41,7 +41,7 @@ async fn the_newest_come_first_and_no_part_is_lost_or_repeated() {
 }
 
 #[tokio::test]
-async fn a_window_has_both_its_ends_in_it_and_a_date_is_a_day_in_lagos() {
+async fn window_has_both_its_ends_in_it_and_a_date_is_a_day_in_lagos() {
     let case = case().await;
     let all = case.rows_at_mono();
     let mono = case.world.mono.transactions(&case.id);
@@ -69,7 +69,7 @@ async fn a_window_has_both_its_ends_in_it_and_a_date_is_a_day_in_lagos() {
 }
 
 #[tokio::test]
-async fn one_direction_can_be_asked_for() {
+async fn one_direction_can_be_requested() {
     let case = case().await;
     let all = case.rows_at_mono();
     for direction in [Direction::Debit, Direction::Credit] {
@@ -90,7 +90,7 @@ async fn one_direction_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_list_costs_one_read_and_one_query() {
+async fn list_costs_one_read_and_one_query() {
     let case = case().await;
     let before = local().proxy.calls(&case.id).len();
     case.transactions("?type=debit&limit=5&from=2020-01-01").await.expect_ok();
@@ -100,7 +100,7 @@ async fn a_list_costs_one_read_and_one_query() {
 }
 
 #[tokio::test]
-async fn a_cursor_beyond_the_window_is_its_end_or_its_beginning() {
+async fn cursor_beyond_the_window_is_its_end_or_its_beginning() {
     let case = case().await;
     let all = case.rows_at_mono();
     let cursor = |index: usize| {
@@ -117,7 +117,7 @@ async fn a_cursor_beyond_the_window_is_its_end_or_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
     let case = case().await;
     for (query, part) in [
         ("?limit=0", "`limit`"),
@@ -142,7 +142,7 @@ async fn a_request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_not_known_has_none_to_tell_of() {
+async fn account_that_is_not_known_has_none_to_tell_of() {
     let case = Case { world: world(Dialect::V2), id: account_id() };
     let answer = case.transactions("").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);

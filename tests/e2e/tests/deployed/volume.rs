@@ -12,7 +12,7 @@ use super::manual_sync::Case;
 
 /// The whole way: in slices of days, by as many messages as it takes, each carrying on where another stopped.
 #[tokio::test]
-async fn a_hundred_thousand_rows_are_imported_in_slices_within_the_functions_time() {
+async fn hundred_thousand_rows_are_imported_in_slices_within_the_functions_time() {
     const ROWS: usize = 100_000;
     let world = world(Dialect::V2);
     let past = History { transactions: ROWS, days: 365, ..History::default() };

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_has_its_first_and_its_last_business_day_from_midnight_to_midnight() {
+    fn window_has_its_first_and_its_last_business_day_from_midnight_to_midnight() {
         let (first, last) = (date!(2026 - 01 - 05), date!(2026 - 01 - 06));
         let moment = Duration::MILLISECOND;
         let after = midnight(date!(2026 - 01 - 07));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_twenty_rows_unless_the_caller_says_otherwise_up_to_the_largest_page() {
+    fn page_has_twenty_rows_unless_the_caller_says_otherwise_up_to_the_largest_page() {
         let ledger = ledger(250);
         for (limit, rows) in [(None, 20), (Some(1), 1), (Some(100), 100), (Some(101), 100)] {
             let page = ledger.page(&Selection { limit, ..page(1) });
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn where_paging_cannot_be_turned_off_all_rows_are_pages_of_the_limit_too() {
+    fn paging_that_cannot_be_turned_off_uses_pages_of_the_limit() {
         let history = History {
             transactions: 250,
             always_paged: true,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_page_is_the_last_even_if_it_is_full_and_beyond_it_there_is_nothing() {
+    fn last_page_is_the_last_even_if_it_is_full_and_beyond_it_there_is_nothing() {
         let ledger = ledger(100);
         let pages = [(1, 20, false), (5, 20, true), (6, 0, true), (usize::MAX, 0, true)];
         for (number, rows, is_last) in pages {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attracted_row_is_the_first_that_is_taken() {
+    fn attracted_row_is_the_first_that_is_taken() {
         let now = OffsetDateTime::now_utc();
         let week_ago = today() - Duration::WEEK;
         let selections = [

@@ -35,7 +35,7 @@ async fn refused(sandbox: &Sandbox, path: &str, body: &str) -> (StatusCode, Stri
 }
 
 #[tokio::test]
-async fn an_account_can_be_driven_through_its_whole_life() {
+async fn account_can_be_driven_through_its_whole_life() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let answer = post(&sandbox, "/accounts", &json!({ "ref": "owner-1" })).await;
@@ -72,7 +72,7 @@ async fn an_account_can_be_driven_through_its_whole_life() {
 }
 
 #[tokio::test]
-async fn an_event_can_be_given_an_id_a_time_and_a_fate() {
+async fn event_can_be_given_an_id_a_time_and_a_fate() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = sandbox.link(sandbox::Link::default());
@@ -91,7 +91,7 @@ async fn an_event_can_be_given_an_id_a_time_and_a_fate() {
 }
 
 #[tokio::test]
-async fn the_network_and_the_webhook_can_be_changed() {
+async fn network_and_the_webhook_can_be_changed() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let receiver = Receiver::willing().await;
     let webhook = json!({ "url": receiver.url(), "secret": "s" }).to_string();
@@ -109,7 +109,7 @@ async fn the_network_and_the_webhook_can_be_changed() {
 }
 
 #[tokio::test]
-async fn an_empty_body_links_an_account_too() {
+async fn empty_body_links_an_account_too() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let (status, _) = call(&sandbox, Method::POST, "/accounts", "").await;
     assert_eq!(status, StatusCode::OK);
@@ -134,7 +134,7 @@ async fn bad_input_is_answered_with_what_is_wrong_about_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_404_and_what_is_gone_is_409() {
+async fn missing_account_is_404_and_unlinked_account_is_409() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let account_id = sandbox.link(sandbox::Link::default());
     sandbox.unlink(&account_id).expect("a link");
@@ -151,7 +151,7 @@ async fn what_is_not_there_is_404_and_what_is_gone_is_409() {
 }
 
 #[tokio::test]
-async fn a_history_can_be_chosen_read_and_changed() {
+async fn history_can_be_chosen_read_and_changed() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let history = json!({ "transactions": 3, "days": 2, "seed": 1, "largest_page": 2 });
     let answer = post(&sandbox, "/accounts", &json!({ "history": history })).await;

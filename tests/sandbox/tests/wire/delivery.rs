@@ -46,7 +46,7 @@ fn statuses(delivery: &Delivery) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_twice_gets_the_same_bytes_until_it_answers_200() {
+async fn receiver_that_fails_twice_gets_the_same_bytes_until_it_answers_200() {
     let receiver = Receiver::answering([200, 200, 503, 503]).await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -88,7 +88,7 @@ async fn every_answer_but_exactly_200_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_receiver_nobody_reaches_is_given_up_after_48_hours_of_retries() {
+async fn receiver_nobody_reaches_is_given_up_after_48_hours_of_retries() {
     let settings = Settings {
         // Nothing listens on the port for discarding, and binding it takes privileges.
         webhook_url: "http://127.0.0.1:9/".to_owned(),
@@ -116,7 +116,7 @@ async fn names_below_localhost_are_this_machine() {
 }
 
 #[tokio::test]
-async fn a_lost_event_never_arrives() {
+async fn lost_event_never_arrives() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -128,7 +128,7 @@ async fn a_lost_event_never_arrives() {
 }
 
 #[tokio::test]
-async fn a_duplicated_event_arrives_as_often_as_asked_for_with_the_same_bytes() {
+async fn duplicated_event_arrives_as_often_as_requested_with_the_same_bytes() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -157,7 +157,7 @@ async fn later_events_do_not_wait_for_a_delayed_one() {
 }
 
 #[tokio::test]
-async fn a_delayed_event_arrives_in_the_end() {
+async fn delayed_event_arrives_in_the_end() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -168,7 +168,7 @@ async fn a_delayed_event_arrives_in_the_end() {
 }
 
 #[tokio::test]
-async fn an_overtaken_event_arrives_behind_the_next_one_of_its_account() {
+async fn overtaken_event_arrives_behind_the_next_one_of_its_account() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
@@ -181,7 +181,7 @@ async fn an_overtaken_event_arrives_behind_the_next_one_of_its_account() {
 }
 
 #[tokio::test]
-async fn an_event_that_nothing_overtakes_arrives_all_the_same() {
+async fn event_that_nothing_overtakes_arrives_all_the_same() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -191,7 +191,7 @@ async fn an_event_that_nothing_overtakes_arrives_all_the_same() {
 }
 
 #[tokio::test]
-async fn events_of_one_account_arrive_in_the_order_asked_for() {
+async fn events_of_one_account_arrive_in_the_order_requested() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -211,7 +211,7 @@ async fn events_of_one_account_arrive_in_the_order_asked_for() {
 }
 
 #[tokio::test]
-async fn a_burst_of_500_over_many_accounts_arrives_whole() {
+async fn burst_of_500_over_many_accounts_arrives_whole() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     for _ in 0..250 {
@@ -247,7 +247,7 @@ async fn retries_go_to_the_new_address_with_the_new_secret() {
 }
 
 #[tokio::test]
-async fn a_raw_delivery_has_the_callers_bytes_and_headers_and_no_others_of_monos() {
+async fn raw_delivery_has_the_callers_bytes_and_headers_and_no_others_of_monos() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let headers = [("mono-web-secret", "wrong"), ("content-type", "text/plain")];
@@ -262,7 +262,7 @@ async fn a_raw_delivery_has_the_callers_bytes_and_headers_and_no_others_of_monos
 }
 
 #[tokio::test]
-async fn without_a_webhook_url_nothing_is_sent_and_the_log_says_so() {
+async fn missing_webhook_url_sends_nothing_and_is_logged() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     sandbox.link(Link::default());
     let log = sandbox.settled().await;
@@ -270,7 +270,7 @@ async fn without_a_webhook_url_nothing_is_sent_and_the_log_says_so() {
 }
 
 #[tokio::test]
-async fn the_same_seed_repeats_every_id_and_every_accident() {
+async fn same_seed_repeats_every_id_and_every_accident() {
     let rough =
         Network { lose: 0.3, duplicate: 0.3, delay: 0.3, reorder: 0.3, ..Network::default() };
     let receiver = Receiver::willing().await;
@@ -297,7 +297,7 @@ async fn settings_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn a_stopped_sandbox_frees_its_port() {
+async fn stopped_sandbox_frees_its_port() {
     let settings = Settings {
         // No other test takes a port here meanwhile.
         listen: SocketAddr::from(([127, 0, 0, 2], 0)),

@@ -113,7 +113,7 @@ async fn walk(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_pages_of_v2_are_the_whole_history_newest_first() {
+async fn pages_of_v2_are_the_whole_history_newest_first() {
     let world = world(120).await;
     assert_eq!(json!(walk(&world).await), json!(world.rows()));
     assert!(world.rows().is_sorted_by(|newer, older| newer.date >= older.date));
@@ -121,7 +121,7 @@ async fn the_pages_of_v2_are_the_whole_history_newest_first() {
 }
 
 #[tokio::test]
-async fn the_pages_of_v1_are_the_same_with_other_names_and_a_currency() {
+async fn pages_of_v1_are_the_same_with_other_names_and_a_currency() {
     let world = world(120).await;
     let mut rows = Vec::new();
     for number in 1..=6 {
@@ -146,7 +146,7 @@ async fn the_pages_of_v1_are_the_same_with_other_names_and_a_currency() {
 }
 
 #[tokio::test]
-async fn a_link_without_a_history_has_one_page_of_a_month_that_ends_with_its_balance() {
+async fn link_without_a_history_has_one_page_of_a_month_that_ends_with_its_balance() {
     let world = world_with(Link { balance: Some(77_000), ..Link::default() }).await;
     let page = world.v2("limit=50").await.body;
     assert_eq!(page["meta"], json!({ "total": 40, "page": 1, "previous": null, "next": null }));
@@ -161,13 +161,13 @@ async fn a_link_without_a_history_has_one_page_of_a_month_that_ends_with_its_bal
 }
 
 #[tokio::test]
-async fn the_same_seed_gives_the_same_history() {
+async fn same_seed_gives_the_same_history() {
     let [one, other] = [world(120).await, world(120).await];
     assert_eq!(one.rows(), other.rows());
 }
 
 #[tokio::test]
-async fn the_links_to_other_pages_are_written_as_each_version_writes_them() {
+async fn links_to_other_pages_are_written_as_each_version_writes_them() {
     let world = world(120).await;
     let url = world.sandbox.url();
     let v2 = |number: usize| format!("{url}/v2/{}/transactions?page={number}", world.account_id);
@@ -184,7 +184,7 @@ async fn the_links_to_other_pages_are_written_as_each_version_writes_them() {
 }
 
 #[tokio::test]
-async fn a_page_beyond_the_end_is_empty_and_has_the_same_total() {
+async fn page_beyond_the_end_is_empty_and_has_the_same_total() {
     let world = world(120).await;
     let page = world.page(7).await;
     assert_eq!(page["data"], json!([]));
@@ -193,7 +193,7 @@ async fn a_page_beyond_the_end_is_empty_and_has_the_same_total() {
 }
 
 #[tokio::test]
-async fn a_limit_above_the_largest_page_is_cut_to_it_in_silence() {
+async fn limit_above_the_largest_page_is_cut_to_it_in_silence() {
     let history = History { transactions: 120, largest_page: 30, ..History::default() };
     let small = world_with(Link { history: Some(history), ..Link::default() }).await;
     let usual = world(120).await;
@@ -216,7 +216,7 @@ async fn a_limit_above_the_largest_page_is_cut_to_it_in_silence() {
 }
 
 #[tokio::test]
-async fn a_window_begins_and_ends_at_midnight_in_lagos() {
+async fn window_begins_and_ends_at_midnight_in_lagos() {
     let world = world(0).await;
     let day = today() - Duration::days(3);
     let moment = Duration::MILLISECOND;
@@ -238,7 +238,7 @@ async fn a_window_begins_and_ends_at_midnight_in_lagos() {
 }
 
 #[tokio::test]
-async fn rows_can_be_asked_for_by_type_and_narration() {
+async fn rows_can_be_requested_by_type_and_narration() {
     let world = world(120).await;
     let added = world.add(|row| {
         row.narration = "Rent & more".to_owned();
@@ -253,7 +253,7 @@ async fn rows_can_be_asked_for_by_type_and_narration() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_is_refused_in_monos_error_body() {
+async fn invalid_query_is_refused_in_monos_error_body() {
     let world = world(1).await;
     let wrong = [
         "start=2026-01-31",
@@ -283,7 +283,7 @@ async fn what_cannot_be_understood_is_refused_in_monos_error_body() {
 }
 
 #[tokio::test]
-async fn pages_are_free_and_in_the_log_with_what_they_asked_for() {
+async fn pages_are_free_and_in_the_log_with_what_they_requested() {
     let world = world(1).await;
     world.v2("page=1&limit=20").await;
     let [call] = &world.sandbox.calls()[..] else { panic!("one call was made") };
@@ -293,7 +293,7 @@ async fn pages_are_free_and_in_the_log_with_what_they_asked_for() {
 }
 
 #[tokio::test]
-async fn a_history_that_mono_does_not_hold_is_empty() {
+async fn history_that_mono_does_not_hold_is_empty() {
     let domiciliary = world_with(Link { balance_only: true, ..Link::default() }).await;
     let unavailable = world(120).await;
     let partial = world(120).await;
@@ -333,7 +333,7 @@ async fn new_data_is_rows_of_today_and_moves_the_balance() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_brings_nothing_new_leaves_the_history_alone() {
+async fn refresh_that_brings_nothing_new_leaves_the_history_alone() {
     let world = world(40).await;
     let before = world.rows();
     for outcome in [Refresh::NothingNew, Refresh::Failed, Refresh::ReauthorisationRequired] {
@@ -344,7 +344,7 @@ async fn a_refresh_that_brings_nothing_new_leaves_the_history_alone() {
 }
 
 #[tokio::test]
-async fn an_incomplete_statement_has_fewer_rows_where_that_is_allowed() {
+async fn incomplete_statement_has_fewer_rows_where_that_is_allowed() {
     let history = History { transactions: 120, ..History::default() };
     let link = Link { history: Some(history), dialect: Some(Dialect::V1), ..Link::default() };
     let world = world_with(link).await;
@@ -413,7 +413,7 @@ async fn edits_are_of_rows_and_accounts_that_are_there() {
 }
 
 #[tokio::test]
-async fn a_page_can_be_met_by_any_fault_once() {
+async fn page_can_be_met_by_any_fault_once() {
     let world = world(120).await;
     world.plan_pages([
         (2, Fault::Status(503).into()),
@@ -436,7 +436,7 @@ async fn a_page_can_be_met_by_any_fault_once() {
 }
 
 #[tokio::test]
-async fn a_page_fault_waits_for_a_free_call_that_gets_through() {
+async fn page_fault_waits_for_a_free_call_that_gets_through() {
     let world = world(120).await;
     world.plan_pages([(1, Fault::Status(500).into())]);
     world.sandbox.plan_free(&world.account_id, [Fault::Status(503)]).expect("an account");
@@ -448,7 +448,7 @@ async fn a_page_fault_waits_for_a_free_call_that_gets_through() {
 }
 
 #[tokio::test]
-async fn a_page_can_go_wrong_whenever_it_is_read() {
+async fn page_can_go_wrong_whenever_it_is_read() {
     let world = world(120).await;
     let pages = [(2, PageFault::WrongTotal(5))];
     world.sandbox.plan_pages_always(&world.account_id, pages).expect("an account");
@@ -460,7 +460,7 @@ async fn a_page_can_go_wrong_whenever_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_wrong_total_is_all_that_is_wrong() {
+async fn wrong_total_is_all_that_is_wrong() {
     let world = world(120).await;
     let right = world.page(2).await;
     world.plan_pages([(2, PageFault::WrongTotal(1))]);
@@ -471,7 +471,7 @@ async fn a_wrong_total_is_all_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_repeated_page_has_the_rows_of_the_page_before_in_its_own_place() {
+async fn repeated_page_has_the_rows_of_the_page_before_in_its_own_place() {
     let world = world(120).await;
     let first = world.ids(1).await;
     world.plan_pages([(2, PageFault::Repeated), (1, PageFault::Repeated)]);
@@ -496,7 +496,7 @@ async fn missing_rows_are_counted_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_row_that_comes_in_between_two_pages_shifts_all_others() {
+async fn row_that_comes_in_between_two_pages_shifts_all_others() {
     let world = world(120).await;
     let (first, second) = (world.ids(1).await, world.ids(2).await);
     world.plan_pages([(1, PageFault::Changing)]);
@@ -520,7 +520,7 @@ async fn rows_shift_in_a_window_of_the_past_as_well() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_rows_are_linked_and_read_in_no_time() {
+async fn hundred_thousand_rows_are_linked_and_read_in_no_time() {
     let start = Instant::now();
     let world = world(100_000).await;
     let rows = world.rows();
@@ -536,7 +536,7 @@ async fn a_hundred_thousand_rows_are_linked_and_read_in_no_time() {
 }
 
 #[tokio::test]
-async fn an_edit_of_an_unlinked_accounts_history_is_refused() {
+async fn edit_of_an_unlinked_accounts_history_is_refused() {
     let world = world(1).await;
     world.sandbox.unlink(&world.account_id).expect("a link");
     let refusal = Err(Refusal::Unlinked(world.account_id.clone()));

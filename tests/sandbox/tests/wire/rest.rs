@@ -70,7 +70,7 @@ async fn v1_details_are_in_camel_case_and_in_no_envelope() {
 }
 
 #[tokio::test]
-async fn a_balance_without_the_real_time_header_is_what_mono_holds() {
+async fn balance_without_the_real_time_header_is_what_mono_holds() {
     let (sandbox, caller, account_id) = start().await;
     for header in [None, Some("false")] {
         let mut request = caller.request(Method::GET, &balance(&account_id));
@@ -108,7 +108,7 @@ async fn v2_gives_a_link_for_a_reauthorisation() {
 }
 
 #[tokio::test]
-async fn a_link_is_refused_without_scope_or_account_and_for_other_scopes() {
+async fn link_is_refused_without_scope_or_account_and_for_other_scopes() {
     let (_sandbox, caller, account_id) = start().await;
     let expected = [
         (json!({}), StatusCode::BAD_REQUEST),
@@ -135,7 +135,7 @@ async fn every_job_can_be_looked_up_by_its_own_account_only() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_opens_no_route() {
+async fn wrong_key_opens_no_route() {
     let (sandbox, caller, account_id) = start().await;
     let caller = caller.with_key("test_sk_of_somebody_else");
     for (method, path) in routes(&account_id) {
@@ -150,7 +150,7 @@ async fn a_wrong_key_opens_no_route() {
 }
 
 #[tokio::test]
-async fn a_new_key_takes_the_place_of_the_old_one_at_once() {
+async fn new_key_takes_the_place_of_the_old_one_at_once() {
     let (sandbox, caller, account_id) = start().await;
     sandbox.set_secret_key("test_sk_of_tomorrow").expect("a key");
     let path = balance(&account_id);
@@ -160,7 +160,7 @@ async fn a_new_key_takes_the_place_of_the_old_one_at_once() {
 }
 
 #[tokio::test]
-async fn a_blank_key_is_refused() {
+async fn blank_key_is_refused() {
     let (sandbox, ..) = start().await;
     for key in ["", " ", "\n"] {
         assert_eq!(sandbox.set_secret_key(key), Err(Refusal::SecretKey));
@@ -185,7 +185,7 @@ async fn unknown_and_unlinked_accounts_are_404_everywhere() {
 }
 
 #[tokio::test]
-async fn what_mono_does_not_serve_is_refused_in_its_own_words() {
+async fn unsupported_request_is_refused_in_monos_words() {
     let (_sandbox, caller, account_id) = start().await;
     let reply = caller.get("/v3/accounts").await;
     assert_eq!((reply.status, &reply.body["status"]), (StatusCode::NOT_FOUND, &json!("failed")));
@@ -207,7 +207,7 @@ async fn free_calls_meet_their_faults_one_each_and_syncs_do_not() {
 }
 
 #[tokio::test]
-async fn a_link_for_reauthorisation_meets_the_faults_of_the_account_it_is_for() {
+async fn link_for_reauthorisation_meets_the_faults_of_the_account_it_is_for() {
     let (sandbox, caller, account_id) = start().await;
     sandbox.plan_free(&account_id, [Fault::Status(500)]).expect("an account");
     let body = json!({ "scope": "reauth", "account": account_id });
@@ -215,7 +215,7 @@ async fn a_link_for_reauthorisation_meets_the_faults_of_the_account_it_is_for() 
 }
 
 #[tokio::test]
-async fn the_log_has_every_call_and_no_key() {
+async fn log_has_every_call_and_no_key() {
     let (sandbox, caller, account_id) = start().await;
     let fault = Plan { fault: Some(Fault::Status(500)), ..Plan::default() };
     sandbox.plan(&account_id, [Plan::default(), fault]).expect("an account");
@@ -264,7 +264,7 @@ async fn the_log_has_every_call_and_no_key() {
 }
 
 #[tokio::test]
-async fn the_log_has_what_a_call_carried_and_the_names_of_its_headers() {
+async fn log_has_what_a_call_carried_and_the_names_of_its_headers() {
     let (sandbox, caller, account_id) = start().await;
     let body = json!({ "scope": "reauth", "account": account_id });
     initiate(&caller, body.clone()).await;
@@ -274,7 +274,7 @@ async fn the_log_has_what_a_call_carried_and_the_names_of_its_headers() {
 }
 
 #[tokio::test]
-async fn a_fault_can_have_words_of_its_own() {
+async fn fault_can_have_words_of_its_own() {
     let (sandbox, caller, account_id) = start().await;
     let words = Fault::Words { status: 402, message: "The bank says no".to_owned() };
     sandbox.plan_free(&account_id, [words]).expect("an account");
@@ -293,7 +293,7 @@ async fn plans_are_for_known_accounts_only() {
 }
 
 #[tokio::test]
-async fn a_domiciliary_account_is_partial_in_dollars() {
+async fn domiciliary_account_is_partial_in_dollars() {
     let (sandbox, caller, _) = start().await;
     let account_id = sandbox.link(Link { balance_only: true, ..Link::default() });
     let data = caller.get(&format!("/v2/accounts/{account_id}")).await.body["data"].clone();

@@ -25,7 +25,7 @@ async fn kinds_of_link(dialect: Dialect) -> (Vec<Option<Kind>>, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn a_link_is_connected_first_and_updated_then_in_both_dialects() {
+async fn link_is_connected_first_and_updated_then_in_both_dialects() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let (kinds, _) = kinds_of_link(dialect).await;
         let expected = [Kind::AccountConnected, Kind::AccountUpdated].map(Some);
@@ -34,7 +34,7 @@ async fn a_link_is_connected_first_and_updated_then_in_both_dialects() {
 }
 
 #[tokio::test]
-async fn a_silent_link_is_told_of_by_nothing_and_is_whole_all_the_same() {
+async fn silent_link_sends_no_webhook_and_has_all_data() {
     let sandbox = Receiver::willing().await.sandbox(fast()).await;
     let account_id = sandbox.link(Link { silent: true, ..Link::default() });
     assert!(sandbox.settled().await.is_empty());
@@ -43,14 +43,14 @@ async fn a_silent_link_is_told_of_by_nothing_and_is_whole_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_v2_link_is_processing_first_and_available_then() {
+async fn v2_link_is_processing_first_and_available_then() {
     let (_, bodies) = kinds_of_link(Dialect::V2).await;
     let statuses = bodies.iter().map(|body| &body["data"]["meta"]["data_status"]);
     assert_eq!(statuses.collect::<Vec<_>>(), ["PROCESSING", "AVAILABLE"]);
 }
 
 #[tokio::test]
-async fn a_v2_refresh_tells_of_its_job_first_and_of_the_account_then() {
+async fn v2_refresh_sends_its_job_event_before_the_account_event() {
     let outcomes = [
         (Refresh::NewData, Kind::JobFinished, Kind::AccountUpdatedBySync),
         (Refresh::NothingNew, Kind::JobFinished, Kind::AccountUpdatedNothingNew),
@@ -71,7 +71,7 @@ async fn a_v2_refresh_tells_of_its_job_first_and_of_the_account_then() {
 }
 
 #[tokio::test]
-async fn a_v1_refresh_sends_the_old_events() {
+async fn v1_refresh_sends_the_old_events() {
     let outcomes = [
         (Refresh::NewData, Kind::AccountUpdatedBySync),
         (Refresh::NothingNew, Kind::AccountUpdatedBySync),
@@ -104,7 +104,7 @@ async fn only_new_data_changes_the_balance() {
 }
 
 #[tokio::test]
-async fn an_outage_leaves_the_account_unavailable_until_it_is_fetched_again() {
+async fn outage_leaves_the_account_unavailable_until_it_is_fetched_again() {
     let sandbox = Receiver::willing().await.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
     let status = || sandbox.account(&account_id).expect("an account").data_status;
@@ -128,7 +128,7 @@ async fn an_outage_leaves_the_account_unavailable_until_it_is_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_reauthorisation_is_told_before_the_data_that_follows_it() {
+async fn reauthorisation_event_precedes_its_data() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let receiver = Receiver::willing().await;
         let sandbox = receiver.sandbox(Settings { dialect, ..fast() }).await;
@@ -156,7 +156,7 @@ async fn timestamps_only_ever_grow() {
 }
 
 #[tokio::test]
-async fn an_unlinked_account_is_told_once_and_then_refused() {
+async fn unlinked_account_is_reported_once_and_then_refused() {
     let receiver = Receiver::willing().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
@@ -171,7 +171,7 @@ async fn an_unlinked_account_is_told_once_and_then_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_account_is_refused() {
+async fn unknown_account_is_refused() {
     let sandbox = Receiver::willing().await.sandbox(fast()).await;
     let refusal = Refusal::UnknownAccount("nobody".to_owned());
     assert_eq!(sandbox.unlink("nobody"), Err(refusal));

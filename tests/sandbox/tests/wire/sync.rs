@@ -83,7 +83,7 @@ fn brisk() -> Settings {
 }
 
 #[tokio::test]
-async fn a_real_time_call_is_a_sync_with_new_data_and_its_webhooks_unless_planned_otherwise() {
+async fn real_time_call_is_a_sync_with_new_data_and_its_webhooks_unless_planned_otherwise() {
     let world = world(fast()).await;
     let reply = world.caller.refresh(&world.account_id).await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -122,7 +122,7 @@ async fn transactions_in_real_time_are_a_statement_job() {
 }
 
 #[tokio::test]
-async fn v2_tells_each_outcome_by_the_jobs_status() {
+async fn v2_reports_each_outcome_by_the_job_status() {
     let outcomes = [
         (Refresh::NewData, "finished", Some("true")),
         (Refresh::NothingNew, "finished", None),
@@ -143,7 +143,7 @@ async fn v2_tells_each_outcome_by_the_jobs_status() {
 }
 
 #[tokio::test]
-async fn a_call_sends_what_a_refresh_sends() {
+async fn call_sends_what_a_refresh_sends() {
     for outcome in [
         Refresh::NothingNew,
         Refresh::ReauthorisationRequired,
@@ -162,7 +162,7 @@ async fn a_call_sends_what_a_refresh_sends() {
 }
 
 #[tokio::test]
-async fn v1_tells_each_outcome_by_a_code_and_tests_choose_the_status_of_failures() {
+async fn v1_reports_each_outcome_by_a_code_under_a_chosen_status() {
     let outcomes = [
         (Refresh::ReauthorisationRequired, "REAUTHORISATION_REQUIRED"),
         (Refresh::Failed, "SYNC_ERROR"),
@@ -200,7 +200,7 @@ async fn v1_spells_success_in_three_ways() {
 }
 
 #[tokio::test]
-async fn an_incomplete_statement_is_a_success_where_it_is_allowed() {
+async fn incomplete_statement_is_a_success_where_it_is_allowed() {
     let world = world(Settings { dialect: Dialect::V1, ..fast() }).await;
     world.sandbox.plan_always(&world.account_id, coming_to(Refresh::Partial)).expect("an account");
     let path = format!("/accounts/{}/sync?allow_incomplete_statement=", world.account_id);
@@ -212,7 +212,7 @@ async fn an_incomplete_statement_is_a_success_where_it_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_demand_for_the_customer_is_told_where_the_plan_says_and_nowhere_else() {
+async fn reauthorisation_signal_is_sent_where_the_plan_says_and_nowhere_else() {
     const ASKED: &str = "REAUTHORISATION_REQUIRED";
     let lower = "reauthorisation_required";
     let demands = [
@@ -240,14 +240,14 @@ async fn a_demand_for_the_customer_is_told_where_the_plan_says_and_nowhere_else(
 }
 
 #[tokio::test]
-async fn the_jobs_status_can_be_in_capitals() {
+async fn jobs_status_can_be_in_capitals() {
     let world = world(fast()).await;
     let reply = world.refresh(Plan { capitals: true, ..Plan::default() }).await;
     assert_eq!(reply.header("x-job-status"), Some("FINISHED"));
 }
 
 #[tokio::test]
-async fn a_failed_sync_can_be_answered_with_the_old_data() {
+async fn failed_sync_can_be_answered_with_the_old_data() {
     let world = world(fast()).await;
     let reply = world.refresh(Plan { old_data: true, ..coming_to(Refresh::Failed) }).await;
     assert_eq!(reply.body["status"], "successful");
@@ -256,14 +256,14 @@ async fn a_failed_sync_can_be_answered_with_the_old_data() {
 }
 
 #[tokio::test]
-async fn a_failed_real_time_call_has_the_status_that_the_plan_gives_it() {
+async fn failed_real_time_call_has_the_status_that_the_plan_gives_it() {
     let world = world(fast()).await;
     let reply = world.refresh(Plan { failure_status: 400, ..coming_to(Refresh::Failed) }).await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn a_slow_job_is_processing_first_and_sends_its_webhooks_when_it_ends() {
+async fn slow_job_is_processing_first_and_sends_its_webhooks_when_it_ends() {
     let world = world(brisk()).await;
     let reply = world.refresh(slow()).await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -281,7 +281,7 @@ async fn a_slow_job_is_processing_first_and_sends_its_webhooks_when_it_ends() {
 }
 
 #[tokio::test]
-async fn a_slow_job_keeps_its_id_through_another_refresh() {
+async fn slow_job_keeps_its_id_through_another_refresh() {
     let world = world(brisk()).await;
     let reply = world.refresh(slow()).await;
     world.sandbox.refresh(&world.account_id, Refresh::Failed).expect("a link");
@@ -291,7 +291,7 @@ async fn a_slow_job_keeps_its_id_through_another_refresh() {
 }
 
 #[tokio::test]
-async fn a_slow_job_whose_account_is_unlinked_meanwhile_says_nothing() {
+async fn slow_job_whose_account_is_unlinked_meanwhile_says_nothing() {
     let world = world(brisk()).await;
     world.refresh(slow()).await;
     world.sandbox.unlink(&world.account_id).expect("a link");
@@ -299,7 +299,7 @@ async fn a_slow_job_whose_account_is_unlinked_meanwhile_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_second_call_joins_the_session_that_is_under_way() {
+async fn second_call_joins_the_session_that_is_under_way() {
     let world = world(brisk()).await;
     let outcomes = [slow(), coming_to(Refresh::NothingNew)];
     world.sandbox.plan(&world.account_id, outcomes).expect("an account");
@@ -321,7 +321,7 @@ async fn a_second_call_joins_the_session_that_is_under_way() {
 }
 
 #[tokio::test]
-async fn a_never_ending_job_is_processing_for_ever_and_keeps_nobody_waiting() {
+async fn never_ending_job_is_processing_for_ever_and_keeps_nobody_waiting() {
     let world = world(fast()).await;
     let reply = world.refresh(Plan { pace: Pace::NeverEnding, ..Plan::default() }).await;
     assert_eq!(reply.header("x-job-status"), Some("processing"));
@@ -340,7 +340,7 @@ async fn v1_holds_the_answer_of_a_slow_sync_back_until_it_has_ended() {
 }
 
 #[tokio::test]
-async fn a_v1_caller_that_gives_up_is_noted_and_the_sync_goes_on() {
+async fn v1_caller_that_gives_up_is_noted_and_the_sync_goes_on() {
     let world = world(brisk()).await;
     world.plan(slow());
     let path = format!("/accounts/{}/sync", world.account_id);
@@ -401,7 +401,7 @@ async fn webhooks_can_be_delivered_before_the_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_held_back() {
+async fn answer_can_be_held_back() {
     let world = world(fast()).await;
     world.plan(Plan { delay_millis: 500, ..Plan::default() });
     let start = Instant::now();
@@ -419,7 +419,7 @@ async fn an_answer_can_be_held_back() {
 }
 
 #[tokio::test]
-async fn a_fault_prevents_the_sync_unless_it_was_done() {
+async fn fault_prevents_the_sync_unless_it_was_done() {
     for (done, count) in [(false, 0), (true, 2)] {
         let world = world(fast()).await;
         let reply = world.refresh(Plan { done, ..meeting(Fault::Status(500)) }).await;
@@ -433,7 +433,7 @@ async fn a_fault_prevents_the_sync_unless_it_was_done() {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_lost_while_the_job_goes_on() {
+async fn answer_can_be_lost_while_the_job_goes_on() {
     let world = world(brisk()).await;
     let lost = Plan { fault: Some(Fault::ConnectionClosed), done: true, ..slow() };
     world.plan(lost);
@@ -461,7 +461,7 @@ async fn statuses_come_in_monos_error_body() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_may_say_when_to_come_again() {
+async fn rate_limit_may_say_when_to_come_again() {
     let world = world(fast()).await;
     for (retry_after, header) in [(Some(7), Some("7")), (None, None)] {
         let reply = world.refresh(meeting(Fault::RateLimited { retry_after })).await;
@@ -489,7 +489,7 @@ async fn broken_answers_are_no_json() {
 }
 
 #[tokio::test]
-async fn an_endless_body_goes_on_without_a_length() {
+async fn endless_body_goes_on_without_a_length() {
     let world = world(fast()).await;
     world.plan(meeting(Fault::EndlessBody));
     let request = world.caller.real_time(&balance(&world.account_id));
@@ -503,7 +503,7 @@ async fn an_endless_body_goes_on_without_a_length() {
 }
 
 #[tokio::test]
-async fn a_closed_connection_ends_without_a_byte() {
+async fn closed_connection_ends_without_a_byte() {
     let world = world(fast()).await;
     world.plan(meeting(Fault::ConnectionClosed));
     let mut stream = TcpStream::connect(world.sandbox.address()).await.expect("a connection");
@@ -525,7 +525,7 @@ async fn a_closed_connection_ends_without_a_byte() {
 }
 
 #[tokio::test]
-async fn a_redirect_names_the_url_of_choice() {
+async fn redirect_names_the_url_of_choice() {
     let world = world(fast()).await;
     let url = "http://127.0.0.1:9/elsewhere";
     world.plan(meeting(Fault::Redirect(url.to_owned())));
@@ -536,7 +536,7 @@ async fn a_redirect_names_the_url_of_choice() {
 }
 
 #[tokio::test]
-async fn a_hanging_call_is_noted_although_nothing_comes_of_it() {
+async fn hanging_call_is_noted_although_nothing_comes_of_it() {
     let world = world(fast()).await;
     world.plan(meeting(Fault::Hang));
     let request = world.caller.real_time(&balance(&world.account_id));
@@ -547,7 +547,7 @@ async fn a_hanging_call_is_noted_although_nothing_comes_of_it() {
 }
 
 #[tokio::test]
-async fn a_domiciliary_account_syncs_its_balance_and_never_its_transactions() {
+async fn domiciliary_account_syncs_its_balance_and_never_its_transactions() {
     let domiciliary = Link { balance_only: true, ..Link::default() };
     let world = world_with(fast(), domiciliary).await;
     let reply = world.caller.refresh(&world.account_id).await;

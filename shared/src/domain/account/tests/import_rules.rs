@@ -25,7 +25,7 @@ fn done(pull: OrderKey) -> Import {
 }
 
 #[test]
-fn an_import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_the_last_import() {
+fn import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_the_last_import() {
     let account = record([strong(10, fresh())]);
     assert_eq!(account.import_due(), Some(pulled(&account)));
     let done = account.apply(&imported(&account));
@@ -40,7 +40,7 @@ fn an_import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_t
 }
 
 #[test]
-fn a_pull_without_new_transactions_asks_for_what_a_crash_has_left_undone() {
+fn pull_without_new_transactions_asks_for_what_a_crash_has_left_undone() {
     let first = record([strong(1, fresh())]);
     let held = first.apply(&imported(&first));
     let facts = [strong(10, fresh()), strong(20, nothing_new())];
@@ -68,7 +68,7 @@ fn one_import_runs_at_a_time() {
 }
 
 #[test]
-fn a_lease_is_passed_on_to_who_carries_on_and_to_no_other() {
+fn lease_passes_only_to_the_continuing_message() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
@@ -81,7 +81,7 @@ fn a_lease_is_passed_on_to_who_carries_on_and_to_no_other() {
 }
 
 #[test]
-fn who_ends_an_import_leaves_the_lease_of_another_alone() {
+fn end_of_an_import_keeps_the_lease_of_another() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
@@ -97,7 +97,7 @@ fn who_ends_an_import_leaves_the_lease_of_another_alone() {
 }
 
 #[test]
-fn an_import_makes_no_record() {
+fn import_makes_no_record() {
     let account = record([strong(10, fresh())]);
     let (pull, unseen) = (pulled(&account), Account::new(id()));
     let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
@@ -106,7 +106,7 @@ fn an_import_makes_no_record() {
 }
 
 #[test]
-fn what_was_imported_is_not_imported_again() {
+fn imported_pull_is_not_imported_again() {
     let account = record([strong(10, fresh())]);
     let done = account.apply(&imported(&account));
     let begun = done.begin_import(lease(1, pulled(&account), 13), None, at(11));
@@ -140,7 +140,7 @@ fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
 }
 
 #[test]
-fn an_incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
+fn incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
     let incomplete = |outcome| {
         let Fact::Attempt(attempt) = attempt(2, outcome) else { unreachable!() };
         Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..attempt })
@@ -168,7 +168,7 @@ fn nothing_new() -> EventBody {
 }
 
 #[test]
-fn the_first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
+fn first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
     let successful = |data| {
         let (has_new_data, balance, job_id) = (false, None, None);
         SyncOutcome::Successful { has_new_data, data, balance, job_id }
@@ -188,7 +188,7 @@ fn the_first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
 }
 
 #[test]
-fn a_failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_failed() {
+fn failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_failed() {
     let failed = |has_new_data, parts: &[&str]| {
         EventBody::Updated(Box::new(Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),

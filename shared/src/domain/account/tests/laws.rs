@@ -213,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn what_changes_nothing_on_an_old_version_changes_nothing_on_a_later_one(
+    fn fact_without_effect_on_an_old_version_has_none_on_a_later_one(
         facts in facts(),
         more in facts(),
         others in facts(),
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fact_leaves_the_record_alone_or_is_counted_in_first_seen(facts in facts(), fact in webhook()) {
+    fn fact_leaves_the_record_alone_or_is_counted_in_first_seen(facts in facts(), fact in webhook()) {
         let before = record(facts);
         let after = before.apply(&fact);
         if fact.writes_a_register() {
@@ -280,7 +280,7 @@ proptest! {
 
     /// A webhook that comes before, during or after the answer to a sync ends in the same record.
     #[test]
-    fn a_sync_and_the_events_around_it_end_the_same_in_any_order(
+    fn sync_and_the_events_around_it_end_the_same_in_any_order(
         (facts, redelivery) in facts_and_a_redelivery(),
         sync in sync_attempt(),
         places in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),

@@ -20,7 +20,7 @@ fn processing(job_id: &str) -> SyncOutcome {
 }
 
 #[test]
-fn what_is_overdue_is_planned_and_what_is_fresh_is_not() {
+fn overdue_account_is_planned_and_fresh_account_is_not() {
     let account = record([strong(0, fresh())]);
     assert_eq!(planned(&account, 20 * 60), None);
     assert_eq!(planned(&account, NEXT_DAY), SCHEDULED);
@@ -29,7 +29,7 @@ fn what_is_overdue_is_planned_and_what_is_fresh_is_not() {
 }
 
 #[test]
-fn what_is_unlinked_cooling_down_or_syncing_is_not_planned() {
+fn unlinked_cooling_down_or_syncing_account_is_not_planned() {
     let account = record([strong(0, fresh())]);
     let unlinked = account.apply(&strong(NEXT_DAY - 1, EventBody::Unlinked));
     let gone = unlinked.apply(&link_check(&unlinked, NEXT_DAY - 1, LinkState::Gone));
@@ -47,7 +47,7 @@ fn what_is_unlinked_cooling_down_or_syncing_is_not_planned() {
 }
 
 #[test]
-fn an_account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
+fn account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
     let account = record([strong(0, fresh())]);
     let queued = queued(&account, NEXT_DAY);
     assert_eq!(planned(&queued, NEXT_DAY + 60), None);
@@ -58,7 +58,7 @@ fn an_account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
 }
 
 #[test]
-fn a_sync_takes_the_mark_away_when_it_ends() {
+fn sync_takes_the_mark_away_when_it_ends() {
     let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
     let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
     let begun = account.begin_sync(lease, POLICY.cooldown).unwrap();
@@ -80,7 +80,7 @@ fn weak_bad_news_is_a_reason_of_its_own() {
 }
 
 #[test]
-fn an_unlinking_in_doubt_is_checked_and_not_marked() {
+fn unlinking_in_doubt_is_checked_and_not_marked() {
     let account = record([strong(0, fresh()), weak(10, EventBody::Unlinked)]);
     let Some(want @ RefreshAction::Link { ending }) = planned(&account, 11) else {
         panic!("no check")
@@ -91,7 +91,7 @@ fn an_unlinking_in_doubt_is_checked_and_not_marked() {
 }
 
 #[test]
-fn a_job_that_no_webhook_has_settled_is_asked_for_by_two_hourly_plans() {
+fn job_that_no_webhook_has_settled_is_requested_by_two_hourly_plans() {
     let follow = Some(RefreshAction::Job { id: "j".to_owned() });
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     assert_eq!(planned(&account, 15), None, "its webhook is waited for");
@@ -109,7 +109,7 @@ fn a_job_that_no_webhook_has_settled_is_asked_for_by_two_hourly_plans() {
 }
 
 #[test]
-fn a_job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() {
+fn job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let (planned_at, now) = (at(NEXT_DAY + 60), at(NEXT_DAY + 61));
     assert_eq!(account.plan(planned_at, POLICY), SCHEDULED);
@@ -117,7 +117,7 @@ fn a_job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() 
 }
 
 #[test]
-fn a_late_word_of_an_earlier_job_is_not_followed() {
+fn late_word_of_an_earlier_job_is_not_followed() {
     let failed = updated("AVAILABLE", Some("FAILED"));
     let account = record([strong(0, fresh()), attempt(10, processing("j2")), strong(12, failed)]);
     let late = account.apply(&weak(30, job("j1", "finished")));
@@ -132,14 +132,14 @@ fn a_late_word_of_an_earlier_job_is_not_followed() {
 }
 
 #[test]
-fn a_job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
+fn job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     assert_eq!(account.status_since(at(40)).status, Status::Syncing);
     assert_eq!(account.status_since(at(41)).status, Status::Healthy);
 }
 
 #[test]
-fn the_end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
+fn end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let job_id = || Some("j".to_owned());
     let ended = |outcome| account.apply(&Fact::Answer(Answer { at: at(20), outcome }));
@@ -160,7 +160,7 @@ fn the_end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
 }
 
 #[test]
-fn what_was_planned_is_dropped_once_the_account_was_attempted() {
+fn planned_refresh_is_dropped_after_an_attempt() {
     let account = record([strong(0, fresh())]);
     let (planned_at, now) = (at(NEXT_DAY), at(NEXT_DAY + 10));
     let wanted = |account: &Account| account.still_wanted(planned_at, now, POLICY);
@@ -176,7 +176,7 @@ fn what_was_planned_is_dropped_once_the_account_was_attempted() {
 }
 
 #[test]
-fn an_import_that_was_deferred_is_planned_when_its_time_has_come() {
+fn import_that_was_deferred_is_planned_when_its_time_has_come() {
     let account = record([strong(0, fresh())]);
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(9) };
@@ -191,7 +191,7 @@ fn an_import_that_was_deferred_is_planned_when_its_time_has_come() {
 }
 
 #[test]
-fn a_pull_of_a_job_that_was_imported_is_not_imported_again() {
+fn pull_of_a_job_that_was_imported_is_not_imported_again() {
     let told = |minute, id: &str| {
         let update = Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),
@@ -248,7 +248,7 @@ fn chosen(
 }
 
 #[test]
-fn who_waits_for_proof_who_was_read_last_and_who_is_oldest_come_first() {
+fn priority_is_reauthorised_then_most_recently_read_then_oldest() {
     let expected =
         ["import", "link", "reauthorised", "read last", "read", "oldest", "fresher", "job"];
     assert_eq!(chosen(candidates(), 8, None), (expected.to_vec(), false));
@@ -261,7 +261,7 @@ fn who_waits_for_proof_who_was_read_last_and_who_is_oldest_come_first() {
 }
 
 #[test]
-fn what_the_budget_does_not_do_for_is_left_out_and_what_costs_nothing_never_is() {
+fn unaffordable_action_is_left_out_and_free_action_never_is() {
     let named = |rest| {
         let (names, is_short) = chosen(candidates(), 8, Some(rest));
         assert!(is_short);
@@ -273,7 +273,7 @@ fn what_the_budget_does_not_do_for_is_left_out_and_what_costs_nothing_never_is()
 }
 
 #[test]
-fn an_import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
+fn import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
     let account = record([strong(10, fresh())]);
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(20) };
@@ -293,7 +293,7 @@ fn an_import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
 }
 
 #[test]
-fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_closely() {
+fn pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_closely() {
     let account = record([strong(0, fresh())]);
     let pull = account.import_due().unwrap();
     let job = Some(ShortHash::of("j"));
@@ -312,7 +312,7 @@ fn a_pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_
 }
 
 #[test]
-fn a_single_sync_is_planned_although_its_listing_might_have_to_wait() {
+fn single_sync_is_planned_although_its_listing_might_have_to_wait() {
     let mut syncs = candidates();
     syncs.retain(|candidate| matches!(candidate.want, RefreshAction::Sync(_)));
     assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));

@@ -13,7 +13,7 @@ fn spread() -> std::ops::Range<Duration> {
 }
 
 #[test]
-fn an_interval_of_none_refreshes_nothing() {
+fn interval_of_none_refreshes_nothing() {
     let off = RefreshPolicy { interval: None, ..POLICY };
     for facts in [
         vec![strong(1, fresh())],
@@ -32,7 +32,7 @@ fn syncing_does_not_show_in_the_next_refresh() {
 }
 
 #[test]
-fn an_unlinking_is_checked_at_once_and_ever_more_rarely_once_mono_has_answered() {
+fn unlinking_is_checked_at_once_and_then_with_back_off() {
     for unlinked in [strong(0, EventBody::Unlinked), weak(0, EventBody::Unlinked)] {
         let account = record([strong(0, connected()), unlinked]);
         assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
@@ -48,7 +48,7 @@ fn an_unlinking_is_checked_at_once_and_ever_more_rarely_once_mono_has_answered()
 }
 
 #[test]
-fn a_check_that_told_nothing_of_a_settled_end_waits_as_well() {
+fn inconclusive_check_of_a_confirmed_end_backs_off_too() {
     let heard = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
     let gone = heard.apply(&link_check(&heard, 0, LinkState::Gone));
     let week = 7 * DAY_MINUTES;
@@ -59,7 +59,7 @@ fn a_check_that_told_nothing_of_a_settled_end_waits_as_well() {
 }
 
 #[test]
-fn an_account_that_mono_shows_after_its_end_is_never_checked_again() {
+fn account_that_mono_shows_after_its_end_is_never_checked_again() {
     let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let error = mono_error();
@@ -74,7 +74,7 @@ fn an_account_that_mono_shows_after_its_end_is_never_checked_again() {
 }
 
 #[test]
-fn later_links_do_not_begin_the_backoff_anew() {
+fn later_links_do_not_restart_the_back_off() {
     let relinked =
         [strong(0, EventBody::Unlinked), strong(1, connected()), attempt(600, failure())];
     let again = strong(590, connected());
@@ -82,7 +82,7 @@ fn later_links_do_not_begin_the_backoff_anew() {
 }
 
 #[test]
-fn a_link_check_that_told_nothing_is_repeated_by_exponential_back_off() {
+fn inconclusive_link_check_is_repeated_with_exponential_back_off() {
     let account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let checked = |minutes: &[u32]| {
         let check = |account: Account, minutes: &u32| {
@@ -98,7 +98,7 @@ fn a_link_check_that_told_nothing_is_repeated_by_exponential_back_off() {
 }
 
 #[test]
-fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
+fn unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
     for body in [fresh(), EventBody::Reauthorized] {
@@ -109,7 +109,7 @@ fn an_unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
 }
 
 #[test]
-fn a_weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
+fn weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
     let late = gone.apply(&weak(40, connected()));
@@ -120,7 +120,7 @@ fn a_weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
 }
 
 #[test]
-fn an_account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
+fn account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
     let balance = |start| {
         let (data, balance) = (SyncData::Balance, Some(MinorUnits(1)));
         let has_new_data = false;
@@ -138,7 +138,7 @@ fn an_account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
 }
 
 #[test]
-fn trouble_of_the_whole_system_is_tried_again_by_exponential_back_off() {
+fn system_error_is_retried_with_exponential_back_off() {
     let healthy = record([strong(0, fresh())]);
     let due = healthy.next_refresh_at(POLICY).unwrap();
     let due_minute = u32::try_from(due.since(at(0)).as_secs() / 60).unwrap() + 1;
@@ -185,7 +185,7 @@ fn weak_bad_news_is_settled_by_one_attempt_after_it() {
 }
 
 #[test]
-fn weak_bad_news_that_our_own_attempt_has_told_is_an_echo() {
+fn weak_failure_that_our_attempt_reported_is_an_echo() {
     let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
     let echo = weak(7, EventBody::ReauthorisationRequired);
     assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + DAY));
@@ -194,7 +194,7 @@ fn weak_bad_news_that_our_own_attempt_has_told_is_an_echo() {
 }
 
 #[test]
-fn a_weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
+fn weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
     let facts =
         [strong(1, fresh()), strong(60, EventBody::ReauthorisationRequired), weak(80, fresh())];
     assert_eq!(next(facts.clone()), Some(at(80)));
@@ -221,7 +221,7 @@ fn weak_bad_news_older_than_the_last_pull_is_nothing() {
 }
 
 #[test]
-fn a_demand_is_looked_at_again_after_seven_days() {
+fn demand_is_looked_at_again_after_seven_days() {
     let demand = [strong(1, fresh()), strong(40, EventBody::ReauthorisationRequired)];
     assert_eq!(next(demand.clone()), Some(at(40 + 7 * DAY_MINUTES)));
     let attempted = |minute, outcome| demand.clone().into_iter().chain([attempt(minute, outcome)]);
@@ -236,7 +236,7 @@ fn a_demand_is_looked_at_again_after_seven_days() {
 }
 
 #[test]
-fn a_demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interval() {
+fn demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interval() {
     let demand = strong(39, EventBody::ReauthorisationRequired);
     for body in [EventBody::Reauthorized, fresh()] {
         let facts = [strong(0, fresh()), strong(10, body.clone()), demand.clone()];
@@ -249,20 +249,20 @@ fn a_demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interva
 }
 
 #[test]
-fn a_healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
+fn healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
     for body in [fresh(), updated("PARTIAL", None)] {
         assert!(spread().contains(&(at(1) + DAY).since(next([strong(1, body)]).unwrap())));
     }
 }
 
 #[test]
-fn a_healthy_account_counts_from_the_attempt_where_that_is_newer() {
+fn healthy_account_counts_from_the_attempt_where_that_is_newer() {
     let next = next([strong(1, fresh()), attempt(60, timeout())]).unwrap();
     assert!(spread().contains(&(at(60) + DAY).since(next)));
 }
 
 #[test]
-fn the_spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() {
+fn spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() {
     let due = |number: u32| {
         let account = Account::new(format!("account-{number}").parse().unwrap());
         account.apply(&strong(0, fresh())).next_refresh_at(POLICY).unwrap()
@@ -300,7 +300,7 @@ fn others_never_pulled_back_off_by_the_time_since_first_seen() {
 }
 
 #[test]
-fn the_backoff_is_at_least_an_hour_and_at_most_seven_days() {
+fn backoff_is_at_least_an_hour_and_at_most_seven_days() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
     let tried = |start| facts.clone().into_iter().chain([attempt(start, failure())]);
     assert_eq!(next(tried(2)), Some(at(2) + HOUR));
@@ -308,7 +308,7 @@ fn the_backoff_is_at_least_an_hour_and_at_most_seven_days() {
 }
 
 #[test]
-fn an_attempt_that_told_nothing_is_no_failure() {
+fn attempt_without_a_result_is_no_failure() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
     let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
     assert_eq!(next(tried(3 * DAY_MINUTES)), Some(at(4 * DAY_MINUTES)));
@@ -322,7 +322,7 @@ fn an_attempt_that_told_nothing_is_no_failure() {
 }
 
 #[test]
-fn the_backoff_begins_anew_when_the_customer_has_come() {
+fn reauthorisation_restarts_the_back_off() {
     let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
     let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
     let came_at = 8 * DAY_MINUTES + 9;
@@ -347,7 +347,7 @@ fn others_with_a_pull_newer_than_the_attempt_wait_an_interval_after_the_attempt(
 }
 
 #[test]
-fn an_attempt_that_did_not_reach_mono_does_not_count() {
+fn attempt_that_did_not_reach_mono_does_not_count() {
     let facts = [strong(1, linked())];
     let tried = facts.clone().into_iter().chain([attempt(9, rate_limited())]);
     assert_eq!(next(tried), next(facts));
@@ -358,7 +358,7 @@ fn under(account: &Account, rule: RefreshRule) -> Option<Timestamp> {
 }
 
 #[test]
-fn an_account_is_refreshed_by_its_own_rule() {
+fn account_is_refreshed_by_its_own_rule() {
     let account = record([strong(0, fresh())]);
     let hours = |rule| under(&account, rule).map(|at_| at_.since(at(0)).as_secs_f64() / 3_600.0);
     for (rule, interval) in [
@@ -380,7 +380,7 @@ fn an_account_is_refreshed_by_its_own_rule() {
 }
 
 #[test]
-fn an_account_is_due_on_read_once_it_was_read_since_its_last_sync() {
+fn account_is_due_on_read_once_it_was_read_since_its_last_sync() {
     let account = record([strong(10, fresh())]);
     let read = |minute| Account { read_at: Some(at(minute)), ..account.clone() };
     assert_eq!(under(&account, RefreshRule::OnRead), None);
@@ -394,7 +394,7 @@ fn an_account_is_due_on_read_once_it_was_read_since_its_last_sync() {
 }
 
 #[test]
-fn a_read_is_noted_under_on_read_alone_and_once_an_interval() {
+fn read_is_noted_under_on_read_alone_and_once_an_interval() {
     let account = record([strong(10, fresh())]);
     let noted = |rule, read_at: Option<u32>, minute| {
         let read_at = read_at.map(at);
@@ -409,7 +409,7 @@ fn a_read_is_noted_under_on_read_alone_and_once_an_interval() {
 }
 
 #[test]
-fn an_account_of_which_only_a_link_is_known_is_not_refreshed_until_more_is() {
+fn account_of_which_only_a_link_is_known_is_not_refreshed_until_more_is() {
     let payment = record([strong(0, connected())]);
     assert!(payment.is_payment_only());
     assert_eq!(payment.next_refresh_at(POLICY), None);

@@ -16,13 +16,13 @@ fn reference(facts: impl IntoIterator<Item = Fact>) -> Option<String> {
 }
 
 #[test]
-fn a_late_event_never_overwrites_a_newer_one() {
+fn late_event_never_overwrites_a_newer_one() {
     let account = record([strong(9, balance_of(900)), strong(5, balance_of(500))]);
     assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(900)));
 }
 
 #[test]
-fn a_balance_that_was_not_sent_leaves_the_last_one() {
+fn balance_that_was_not_sent_leaves_the_last_one() {
     let account = record([strong(5, balance_of(500)), strong(9, fresh())]);
     assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(500)));
 }
@@ -55,7 +55,7 @@ fn details_and_balance_move_apart() {
 }
 
 #[test]
-fn the_reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
+fn reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
     let facts = [
         with_reference(1, "early", fresh()),
         with_reference(5, "link", connected()),
@@ -65,14 +65,14 @@ fn the_reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
 }
 
 #[test]
-fn before_a_link_the_earliest_reference_stands() {
+fn earliest_reference_holds_before_a_link() {
     let facts =
         [with_reference(9, "second", fresh()), with_reference(5, "first", EventBody::Reauthorized)];
     assert_eq!(reference(facts).as_deref(), Some("first"));
 }
 
 #[test]
-fn of_two_links_the_newer_one_names_the_owner() {
+fn newer_of_two_links_names_the_owner() {
     let facts = [with_reference(9, "new", connected()), with_reference(5, "old", connected())];
     assert_eq!(reference(facts).as_deref(), Some("new"));
 }
@@ -90,39 +90,39 @@ fn first_seen_is_the_earliest_fact_and_last_event_the_latest_webhook() {
 }
 
 #[test]
-fn a_fact_that_loses_everywhere_still_counts_for_first_seen() {
+fn fact_that_loses_everywhere_still_counts_for_first_seen() {
     let account = record([strong(5, balance_of(5)), strong(2, balance_of(2))]);
     assert_eq!(account.registers.first_seen, Some(at(2)));
 }
 
 #[test]
-fn an_update_without_content_writes_nothing() {
+fn update_without_content_writes_nothing() {
     assert!(!strong(1, EventBody::Updated(Box::default())).writes_a_register());
     assert!(strong(1, balance_of(0)).writes_a_register());
 }
 
 #[test]
-fn the_newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
+fn newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
     let account = record([attempt(1, success()), attempt(9, rate_limited())]);
     assert_eq!(account.registers.attempt.unwrap().value.outcome, "rate_limited");
     assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(1));
 }
 
 #[test]
-fn an_attempt_counts_from_its_start_and_its_outcome_from_its_end() {
+fn attempt_counts_from_its_start_and_its_outcome_from_its_end() {
     let account = record([attempt(5, success())]);
     assert_eq!(account.view(at(9), POLICY).last_sync_attempt_at, Some(at(5)));
     assert_eq!(account.last_synced_at(), Some(at(6)));
 }
 
 #[test]
-fn a_failed_sync_keeps_monos_code() {
+fn failed_sync_keeps_monos_code() {
     let pull = record([attempt(5, failure())]).registers.pull.unwrap().value;
     assert_eq!(pull.error.unwrap().code, "SYNC_ERROR");
 }
 
 #[test]
-fn a_sync_that_still_runs_is_a_job() {
+fn sync_that_still_runs_is_a_job() {
     let processing = SyncOutcome::Processing { job_id: Some("j".to_owned()) };
     let account = record([attempt(5, processing)]);
     assert_eq!(account.status_since(at(7)).status, Status::Syncing);
@@ -130,7 +130,7 @@ fn a_sync_that_still_runs_is_a_job() {
 }
 
 #[test]
-fn transactions_are_pulled_when_retrieved_and_where_told_new() {
+fn new_transactions_need_retrieved_data_and_has_new_data() {
     let pulled = |retrieved: Option<&[&str]>, sync_status: Option<&str>, has_new_data| {
         let update = Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),
@@ -153,7 +153,7 @@ fn transactions_are_pulled_when_retrieved_and_where_told_new() {
 }
 
 #[test]
-fn a_timestamp_far_ahead_of_the_receipt_is_not_believed() {
+fn timestamp_far_ahead_of_the_receipt_is_not_believed() {
     let event = |ahead: Duration| {
         let order = Webhook::new(Some(at(10) + ahead), at(10), "e", None, connected()).order;
         (order.at, order.time_source)
@@ -164,7 +164,7 @@ fn a_timestamp_far_ahead_of_the_receipt_is_not_believed() {
 }
 
 #[test]
-fn an_event_without_a_timestamp_is_timed_by_its_receipt() {
+fn event_without_a_timestamp_is_timed_by_its_receipt() {
     let order = Webhook::new(None, at(10), "e", None, connected()).order;
     assert_eq!((order.at, order.time_source), (at(10), TimeSource::Receipt));
 }
@@ -179,7 +179,7 @@ fn words_that_this_version_does_not_know_are_noticed() {
 }
 
 #[test]
-fn the_balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_them() {
+fn balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_them() {
     let account = record([
         strong(1, retrieved("AVAILABLE", &["identity", "balance", "transactions"])),
         strong(5, retrieved("AVAILABLE", &["identity", "balance"])),
@@ -193,7 +193,7 @@ fn the_balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_th
 }
 
 #[test]
-fn a_balance_that_was_not_sent_or_cannot_be_read_does_not_count_as_synced() {
+fn balance_that_was_not_sent_or_cannot_be_read_does_not_count_as_synced() {
     let before = record([strong(1, retrieved("AVAILABLE", &["balance", "transactions"]))]);
     for balance in [SentBalance::Missing, SentBalance::Unreadable] {
         let EventBody::Updated(mut update) = fresh() else { unreachable!() };
@@ -208,7 +208,7 @@ fn a_balance_that_was_not_sent_or_cannot_be_read_does_not_count_as_synced() {
 }
 
 #[test]
-fn of_weak_values_the_two_newest_of_different_events_are_kept() {
+fn two_newest_weak_values_of_different_events_are_kept() {
     let balance = |minute, amount| weak(minute, balance_of(amount));
     let held = |facts: Vec<Fact>| {
         let balance = record(facts).registers.cached_balance;

@@ -21,19 +21,19 @@ fn unlinked_newer_than_linked_is_unlinked() {
 }
 
 #[test]
-fn an_update_after_an_unlinking_does_not_link_again() {
+fn update_after_an_unlinking_does_not_link_again() {
     assert_standing([strong(5, EventBody::Unlinked), strong(6, fresh())], Unlinked, 5);
 }
 
 #[test]
-fn a_link_after_an_unlinking_is_pending_since_that_link() {
+fn link_after_an_unlinking_is_pending_since_that_link() {
     let facts = [strong(1, connected()), strong(2, fresh()), strong(5, EventBody::Unlinked)];
     let relinked = facts.into_iter().chain([strong(8, connected())]);
     assert_standing(relinked, Pending, 8);
 }
 
 #[test]
-fn what_is_older_than_a_link_that_followed_an_unlinking_does_not_count() {
+fn fact_older_than_a_relink_does_not_count() {
     let former = [
         EventBody::ReauthorisationRequired,
         EventBody::Reauthorized,
@@ -50,7 +50,7 @@ fn what_is_older_than_a_link_that_followed_an_unlinking_does_not_count() {
 }
 
 #[test]
-fn a_plain_link_discounts_nothing() {
+fn plain_link_discounts_nothing() {
     assert_standing(
         [strong(3, EventBody::ReauthorisationRequired), strong(8, connected())],
         ReauthorisationRequired,
@@ -59,7 +59,7 @@ fn a_plain_link_discounts_nothing() {
 }
 
 #[test]
-fn a_demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
+fn demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
     let demands = [
         EventBody::ReauthorisationRequired,
         updated("AVAILABLE", Some("REAUTHORISATION_REQUIRED")),
@@ -77,7 +77,7 @@ fn a_demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
 }
 
 #[test]
-fn a_late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
+fn late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
     assert_standing(
         [strong(5, fresh()), strong(3, EventBody::ReauthorisationRequired)],
         Healthy,
@@ -91,7 +91,7 @@ fn a_late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
 }
 
 #[test]
-fn a_demand_wins_over_all_but_an_unlinking_of_the_same_millisecond() {
+fn demand_wins_over_all_but_an_unlinking_of_the_same_millisecond() {
     let same = [strong(5, fresh()), strong(5, EventBody::Reauthorized), attempt(4, success())];
     let demanded = same.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
     assert_standing(demanded.clone(), ReauthorisationRequired, 5);
@@ -109,7 +109,7 @@ fn reauthorised_alone_never_says_healthy() {
 }
 
 #[test]
-fn a_confirmed_pull_ends_a_reauthorisation() {
+fn confirmed_pull_ends_a_reauthorisation() {
     let facts = [
         strong(1, EventBody::ReauthorisationRequired),
         strong(5, EventBody::Reauthorized),
@@ -119,7 +119,7 @@ fn a_confirmed_pull_ends_a_reauthorisation() {
 }
 
 #[test]
-fn a_running_job_is_syncing_for_thirty_minutes_and_no_longer() {
+fn running_job_is_syncing_for_thirty_minutes_and_no_longer() {
     let account = record([strong(1, fresh()), strong(10, job("j", "processing"))]);
     let running = StatusSince { status: Syncing, at: at(10) };
     assert_eq!(account.status_since(at(10)), running);
@@ -128,19 +128,19 @@ fn a_running_job_is_syncing_for_thirty_minutes_and_no_longer() {
 }
 
 #[test]
-fn a_weak_running_job_starts_anew_with_each_delivery() {
+fn weak_running_job_restarts_with_each_delivery() {
     let account = record([weak(10, job("j", "processing")), weak(35, job("j", "processing"))]);
     assert_eq!(account.status_since(at(60)), StatusSince { status: Syncing, at: at(35) });
 }
 
 #[test]
-fn a_pull_that_is_newer_than_the_job_ends_it() {
+fn pull_that_is_newer_than_the_job_ends_it() {
     let account = record([strong(10, job("j", "processing")), strong(11, fresh())]);
     assert_eq!(account.status_since(at(12)).status, Healthy);
 }
 
 #[test]
-fn a_pull_that_names_the_job_ends_it_even_if_it_is_older() {
+fn pull_that_names_the_job_ends_it_even_if_it_is_older() {
     let pull = Update {
         data_status: Some(DataStatus::from_word("AVAILABLE")),
         job_id: Some("j".to_owned()),
@@ -152,7 +152,7 @@ fn a_pull_that_names_the_job_ends_it_even_if_it_is_older() {
 }
 
 #[test]
-fn a_pull_that_names_another_job_does_not_end_it() {
+fn pull_that_names_another_job_does_not_end_it() {
     let account = record([strong(10, fresh()), weak(15, job("j", "processing"))]);
     assert_eq!(account.status_since(at(16)).status, Syncing);
 }
@@ -168,7 +168,7 @@ fn processing_is_progress_and_the_settled_value_stays_beneath() {
 }
 
 #[test]
-fn a_link_that_is_still_being_filled_is_syncing_then_pending() {
+fn link_that_is_still_being_filled_is_syncing_then_pending() {
     let account = record([strong(1, EventBody::Connected { customer_id: None, processing: true })]);
     assert_eq!(account.status_since(at(2)), StatusSince { status: Syncing, at: at(1) });
     assert_eq!(account.status_since(later()), StatusSince { status: Pending, at: at(1) });
@@ -206,7 +206,7 @@ fn unavailable_newer_than_the_last_pull_is_bank_unavailable() {
 }
 
 #[test]
-fn a_failed_pull_availability_or_job_newer_than_the_last_pull_is_failed() {
+fn failed_pull_availability_or_job_newer_than_the_last_pull_is_failed() {
     let failures = [
         EventBody::SyncFailed,
         updated("AVAILABLE", Some("FAILED")),
@@ -242,7 +242,7 @@ fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
 }
 
 #[test]
-fn a_confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync() {
+fn confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync() {
     for data_status in
         ["AVAILABLE", "available", "PARTIAL", "FAILED", "UNAVAILABLE", "PROCESSING", "X"]
     {
@@ -258,12 +258,12 @@ fn a_confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync(
 }
 
 #[test]
-fn a_pull_without_a_sync_status_is_no_failure() {
+fn pull_without_a_sync_status_is_no_failure() {
     assert_standing([strong(1, fresh()), strong(5, updated("AVAILABLE", None))], Healthy, 5);
 }
 
 #[test]
-fn nothing_synced_yet_is_pending_since_first_seen() {
+fn account_without_a_sync_is_pending_since_first_seen() {
     assert_standing([strong(4, connected()), strong(7, balance_of(1))], Pending, 4);
     assert_standing([strong(7, balance_of(1)), strong(4, connected())], Pending, 4);
 }
@@ -274,7 +274,7 @@ fn partial_data_is_partial() {
 }
 
 #[test]
-fn a_sync_that_follows_failed_or_unavailable_is_partial() {
+fn sync_that_follows_failed_or_unavailable_is_partial() {
     for before in ["FAILED", "UNAVAILABLE"] {
         assert_standing([strong(1, updated(before, None)), attempt(5, success())], Partial, 6);
     }
@@ -301,7 +301,7 @@ fn attempts_that_tell_nothing_of_the_account_change_no_status() {
 }
 
 #[test]
-fn reauthorisation_required_at_is_told_while_the_demand_stands() {
+fn reauthorisation_required_at_is_shown_while_it_is_unresolved() {
     let demanded = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
     assert_eq!(demanded.reauthorisation_required_at(), Some(at(5)));
     for body in [fresh(), EventBody::Reauthorized] {
@@ -310,7 +310,7 @@ fn reauthorisation_required_at_is_told_while_the_demand_stands() {
 }
 
 #[test]
-fn a_link_that_is_told_after_its_data_is_neither_syncing_nor_pending() {
+fn link_event_after_its_data_is_neither_syncing_nor_pending() {
     let link = || strong(12, EventBody::Connected { customer_id: None, processing: true });
     for data in [fresh(), updated("UNAVAILABLE", None), updated("FAILED", None)] {
         let told = record([strong(11, data.clone())]).status_since(at(13));
@@ -338,7 +338,7 @@ fn only_the_link_that_follows_the_unlinking_counts() {
 }
 
 #[test]
-fn a_refuted_weak_unlinking_discounts_nothing() {
+fn refuted_weak_unlinking_discounts_nothing() {
     let refuted = |facts: Vec<Fact>| {
         let account = record(facts);
         let account = account.apply(&link_check(&account, 160, LinkState::Linked));
@@ -355,7 +355,7 @@ fn a_refuted_weak_unlinking_discounts_nothing() {
 }
 
 #[test]
-fn a_former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
+fn former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
     let facts = [
         strong(40, EventBody::ReauthorisationRequired),
         strong(50, EventBody::Unlinked),
@@ -368,7 +368,7 @@ fn a_former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
 }
 
 #[test]
-fn an_unlinking_is_in_doubt_until_mono_has_answered() {
+fn unlinking_is_in_doubt_until_mono_has_answered() {
     let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     assert_eq!(heard.status_since(later()), StatusSince { status: Unlinked, at: at(5) });
     let gone = heard.apply(&link_check(&heard, 9, LinkState::Gone));
@@ -382,7 +382,7 @@ fn an_unlinking_is_in_doubt_until_mono_has_answered() {
 }
 
 #[test]
-fn an_account_that_mono_shows_and_does_not_sync_is_unlinked_for_good() {
+fn account_that_mono_shows_and_does_not_sync_is_unlinked_for_good() {
     let heard = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
@@ -395,7 +395,7 @@ fn an_account_that_mono_shows_and_does_not_sync_is_unlinked_for_good() {
 }
 
 #[test]
-fn a_sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
+fn sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
     let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let error = ProviderError { code: "HTTP_400".to_owned(), message: None };
@@ -406,7 +406,7 @@ fn a_sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
 }
 
 #[test]
-fn a_404_after_syncs_that_succeeded_is_a_failure_and_no_end() {
+fn not_found_after_syncs_that_succeeded_is_a_failure_and_no_end() {
     let heard = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
@@ -416,7 +416,7 @@ fn a_404_after_syncs_that_succeeded_is_a_failure_and_no_end() {
 }
 
 #[test]
-fn a_weak_link_after_an_unlinking_is_pending_and_in_doubt() {
+fn weak_link_after_an_unlinking_is_pending_and_in_doubt() {
     let account =
         record([strong(1, fresh()), strong(5, EventBody::Unlinked), weak(9, connected())]);
     assert_eq!(account.status_since(later()), StatusSince { status: Pending, at: at(9) });
@@ -432,7 +432,7 @@ fn a_weak_link_after_an_unlinking_is_pending_and_in_doubt() {
 }
 
 #[test]
-fn a_weak_pull_after_a_demand_may_be_a_retry_and_ends_nothing() {
+fn weak_pull_after_a_demand_may_be_a_retry_and_ends_nothing() {
     let pulled = |minutes, amount| {
         let EventBody::Updated(mut update) = fresh() else { unreachable!() };
         update.balance = sent(amount);

@@ -24,7 +24,7 @@ fn not_found() -> SyncOutcome {
 }
 
 #[test]
-fn a_sync_takes_a_lease_and_a_cooldown_together() {
+fn sync_takes_a_lease_and_a_cooldown_together() {
     let begun = begin(&record([strong(1, fresh())]), 10).unwrap();
     assert_eq!(begun.lease, Some(lease(10, 1)));
     assert_eq!(begun.cooldown_until, Some(at(15)));
@@ -33,39 +33,39 @@ fn a_sync_takes_a_lease_and_a_cooldown_together() {
 }
 
 #[test]
-fn an_account_never_seen_can_be_synced() {
+fn account_never_seen_can_be_synced() {
     assert!(begin(&Account::new(id()), 10).is_ok());
 }
 
 #[test]
-fn a_lease_ends_by_itself_and_its_cooldown_stays() {
+fn lease_ends_by_itself_and_its_cooldown_stays() {
     let begun = begin(&record([strong(1, fresh())]), 10).unwrap();
     assert_eq!(begin(&begun, 12), Err(SyncRefusal::CoolingDown { until: at(15) }));
     assert!(begin(&begun, 15).is_ok());
 }
 
 #[test]
-fn without_a_cooldown_only_the_lease_stands_in_the_way() {
+fn lease_alone_blocks_a_sync_without_a_cooldown() {
     let begun = Account::new(id()).begin_sync(lease(10, 1), Duration::ZERO).unwrap();
     assert_eq!(begun.cooldown_until, None);
     assert!(begin(&begun, 12).is_ok());
 }
 
 #[test]
-fn a_job_at_mono_that_is_running_is_waited_for() {
+fn job_at_mono_that_is_running_is_waited_for() {
     let account = record([strong(1, fresh()), strong(10, job("j", "processing"))]);
     assert_eq!(begin(&account, 20), Err(SyncRefusal::Running { job_id: Some("j".to_owned()) }));
     assert!(begin(&account, 40).is_ok(), "for half an hour at most");
 }
 
 #[test]
-fn an_account_that_waits_for_its_customer_can_be_synced() {
+fn account_that_waits_for_its_customer_can_be_synced() {
     let account = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
     assert!(begin(&account, 10).is_ok());
 }
 
 #[test]
-fn an_unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
+fn unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
     let unlinked = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let refused = |account: &Account, minute| match begin(account, minute) {
         Err(SyncRefusal::Unlinked { to_check }) => to_check.is_some(),
@@ -82,7 +82,7 @@ fn an_unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
 }
 
 #[test]
-fn the_cooldown_holds_unless_mono_was_never_asked_to_begin() {
+fn cooldown_holds_unless_mono_was_never_asked_to_begin() {
     let account = record([strong(1, fresh())]);
     let cooldown =
         |outcome| end(&begin(&account, 10).unwrap(), 10, outcome).unwrap().cooldown_until;
@@ -105,7 +105,7 @@ fn the_cooldown_holds_unless_mono_was_never_asked_to_begin() {
 }
 
 #[test]
-fn of_an_account_that_nobody_knows_nothing_is_kept() {
+fn not_found_deletes_an_unknown_account() {
     let begun = begin(&Account::new(id()), 10).unwrap();
     for outcome in [not_found(), rate_limited(), SyncOutcome::NoResult(CallError::NotConnected)] {
         assert_eq!(end(&begun, 10, outcome), None);
@@ -115,7 +115,7 @@ fn of_an_account_that_nobody_knows_nothing_is_kept() {
 }
 
 #[test]
-fn a_known_account_that_mono_does_not_know_has_failed() {
+fn known_account_that_mono_does_not_know_has_failed() {
     let account = record([strong(1, fresh())]);
     let ended = end(&begin(&account, 10).unwrap(), 10, not_found()).unwrap();
     assert_eq!(ended.status_since(at(12)), StatusSince { status: Status::Failed, at: at(11) });
@@ -124,7 +124,7 @@ fn a_known_account_that_mono_does_not_know_has_failed() {
 }
 
 #[test]
-fn of_an_account_that_only_attempts_of_ours_are_known_of_nothing_is_kept_either() {
+fn not_found_deletes_a_record_that_holds_only_sync_attempts() {
     let tried = end(&begin(&Account::new(id()), 10).unwrap(), 10, timeout()).unwrap();
     let begun = begin(&tried, 20).unwrap();
     assert_eq!(end(&begun, 20, not_found()), None, "a mistyped id leaves no trace");
@@ -234,13 +234,13 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
 }
 
 #[test]
-fn an_event_that_came_during_the_call_keeps_the_record() {
+fn event_that_came_during_the_call_keeps_the_record() {
     let begun = begin(&Account::new(id()), 10).unwrap().apply(&strong(10, connected()));
     assert!(end(&begun, 10, not_found()).is_some());
 }
 
 #[test]
-fn the_record_of_a_first_sync_is_pending_since_its_lease() {
+fn record_of_a_first_sync_is_pending_since_its_lease() {
     let begun = begin(&Account::new(id()), 10).unwrap();
     let pending = StatusSince { status: Status::Pending, at: at(10) };
     assert_eq!(begun.status_since(at(12)), pending, "when the lease is over, whatever crashed");
@@ -250,7 +250,7 @@ fn the_record_of_a_first_sync_is_pending_since_its_lease() {
 const DAY_MINUTES: u32 = 24 * 60;
 
 #[test]
-fn a_balance_only_account_is_asked_for_its_balance_and_once_a_week_for_transactions() {
+fn balance_only_account_is_requested_its_balance_and_once_a_week_for_transactions() {
     let without = |minutes| strong(minutes, retrieved("PARTIAL", &["identity", "balance"]));
     let linked = record([without(0)]);
     assert!(!linked.is_balance_only(), "its bank may have had a problem");
@@ -270,7 +270,7 @@ fn a_balance_only_account_is_asked_for_its_balance_and_once_a_week_for_transacti
 }
 
 #[test]
-fn an_account_that_has_ever_shown_transactions_is_not_balance_only() {
+fn account_that_has_ever_shown_transactions_is_not_balance_only() {
     let without = |minutes| strong(minutes, retrieved("PARTIAL", &["identity", "balance"]));
     let account = record([without(0), without(2 * DAY_MINUTES)]);
     assert!(account.is_balance_only());
@@ -290,7 +290,7 @@ fn an_account_that_has_ever_shown_transactions_is_not_balance_only() {
 }
 
 #[test]
-fn a_sync_of_the_balance_alone_brings_no_transactions_to_import() {
+fn sync_of_the_balance_alone_brings_no_transactions_to_import() {
     let brought = |data| {
         let outcome =
             SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None };
@@ -301,7 +301,7 @@ fn a_sync_of_the_balance_alone_brings_no_transactions_to_import() {
 }
 
 #[test]
-fn the_holders_name_is_taken_out_of_monos_words() {
+fn holders_name_is_taken_out_of_monos_words() {
     let told = |name: &str, message: &str| {
         let details = Details { name: Some(name.to_owned()), ..Details::default() };
         let update = Update { details: Some(details), ..Update::default() };
@@ -319,7 +319,7 @@ fn the_holders_name_is_taken_out_of_monos_words() {
 }
 
 #[test]
-fn accounts_that_somebody_has_to_look_after_are_told_with_the_age_of_their_data() {
+fn attention_carries_the_age_of_the_data() {
     let attention = |facts: Vec<Fact>| record(facts).attention();
     assert_eq!(attention(vec![strong(1, fresh())]), None);
     assert_eq!(attention(vec![strong(1, connected())]), None);

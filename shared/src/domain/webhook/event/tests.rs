@@ -61,7 +61,7 @@ fn full_update() -> Value {
 }
 
 #[test]
-fn a_full_update_fills_the_record() {
+fn full_update_fills_the_record() {
     let account = account(&full_update());
     let policy = RefreshPolicy {
         interval: None,
@@ -91,7 +91,7 @@ fn a_full_update_fills_the_record() {
 }
 
 #[test]
-fn the_oldest_update_is_read_as_well() {
+fn oldest_update_is_read_as_well() {
     let account = account(&json!({
         "event": "mono.events.account_updated",
         "data": {
@@ -111,14 +111,14 @@ fn the_oldest_update_is_read_as_well() {
 }
 
 #[test]
-fn an_update_named_as_in_monos_prose_is_an_update() {
+fn update_named_as_in_monos_prose_is_an_update() {
     let mut body = full_update();
     body["event"] = "mono.accounts.account_updated".into();
     assert!(account(&body).last_synced_at().is_some());
 }
 
 #[test]
-fn the_bvn_is_nowhere_in_what_was_read() {
+fn bvn_is_nowhere_in_what_was_read() {
     let mut body = full_update();
     body["data"]["account"]["bvn"] = "22212345678".into();
     let read = format!("{:?}", read_json(&body).unwrap());
@@ -126,7 +126,7 @@ fn the_bvn_is_nowhere_in_what_was_read() {
 }
 
 #[test]
-fn the_account_is_found_at_each_place_that_mono_uses() {
+fn account_is_found_at_each_place_that_mono_uses() {
     let places = [
         ("mono.events.account_connected", json!({ "id": ID })),
         ("mono.events.account_connected", json!({ "_id": ID })),
@@ -150,13 +150,13 @@ fn the_account_is_found_at_each_place_that_mono_uses() {
 }
 
 #[test]
-fn the_id_of_a_job_is_never_taken_for_an_account() {
+fn id_of_a_job_is_never_taken_for_an_account() {
     let body = json!({ "event": "mono.accounts.jobs.update", "data": { "id": "job", "status": "failed" } });
     assert!(matches!(read_json(&body), Err(UnprocessableEvent::NoAccount(_))));
 }
 
 #[test]
-fn what_would_change_a_record_but_names_no_account_cannot_be_applied() {
+fn event_that_names_no_account_is_unprocessable() {
     for data in [
         json!({}),
         json!(null),
@@ -170,7 +170,7 @@ fn what_would_change_a_record_but_names_no_account_cannot_be_applied() {
 }
 
 #[test]
-fn an_account_that_is_no_id_is_not_replaced_by_a_guess() {
+fn account_that_is_no_id_is_not_replaced_by_a_guess() {
     let data = json!({ "account": { "_id": "not an id!" }, "id": ID });
     let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
     let refused = read_json(&body).unwrap_err();
@@ -211,7 +211,7 @@ fn kinds_that_say_nothing_of_a_record_are_nothing() {
 }
 
 #[test]
-fn an_update_without_content_is_nothing_even_without_an_account() {
+fn update_without_content_is_nothing_even_without_an_account() {
     for data in [
         json!({}),
         json!(null),
@@ -228,7 +228,7 @@ fn an_update_without_content_is_nothing_even_without_an_account() {
 }
 
 #[test]
-fn a_job_without_a_status_is_nothing() {
+fn job_without_a_status_is_nothing() {
     let body =
         json!({ "event": "mono.accounts.jobs.update", "data": { "account": ID, "id": "job" } });
     let named = Some(ID.parse().unwrap());
@@ -236,7 +236,7 @@ fn a_job_without_a_status_is_nothing() {
 }
 
 #[test]
-fn an_event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about() {
+fn event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about() {
     for (data, named) in [
         (json!({ "account": ID, "income": 1 }), Some(ID)),
         (json!({ "account": { "id": ID } }), Some(ID)),
@@ -250,7 +250,7 @@ fn an_event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about
 }
 
 #[test]
-fn the_label_is_safe_to_log() {
+fn label_is_safe_to_log() {
     let body =
         json!({ "event": format!("mono.events.a\n\"b\" {}", "x".repeat(99)), "event_id": "e1" });
     let identity = read_json(&body).unwrap().identity;
@@ -259,7 +259,7 @@ fn the_label_is_safe_to_log() {
 }
 
 #[test]
-fn a_connected_carries_customer_reference_and_progress() {
+fn connected_carries_customer_reference_and_progress() {
     let account = account(&json!({
         "event": "mono.events.account_connected",
         "event_id": "jU4ixom09P6eX2arBA3AmeiPyYalMk4WPdCaQ",
@@ -276,7 +276,7 @@ fn a_connected_carries_customer_reference_and_progress() {
 }
 
 #[test]
-fn a_job_that_wants_the_customer_is_a_demand() {
+fn job_that_requires_reauthorisation_sets_the_register() {
     let body = json!({ "event": "mono.accounts.jobs.update",
         "data": { "account": ID, "id": "job", "status": "REAUTHORISATION_REQUIRED" } });
     assert_eq!(account(&body).status_without_sync().status, Status::ReauthorisationRequired);
@@ -291,7 +291,7 @@ fn unknown_values_are_kept_as_they_came() {
 }
 
 #[test]
-fn a_balance_is_a_whole_number_however_it_is_written() {
+fn balance_is_a_whole_number_however_it_is_written() {
     for balance in [json!(22967), json!(22967.0), json!("22967")] {
         let mut body = full_update();
         body["data"]["account"]["balance"] = balance;
@@ -301,7 +301,7 @@ fn a_balance_is_a_whole_number_however_it_is_written() {
 }
 
 #[test]
-fn a_balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent() {
+fn balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent() {
     for (balance, is_unreadable) in
         [(json!(null), false), (json!("NGN 5"), true), (json!(229.67), true), (json!({}), true)]
     {
@@ -317,7 +317,7 @@ fn a_balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent
 }
 
 #[test]
-fn a_reference_that_is_a_number_is_read_as_text() {
+fn reference_that_is_a_number_is_read_as_text() {
     let mut body = full_update();
     body["data"]["meta"]["ref"] = json!(4_055_877);
     body["event_id"] = json!(7);
@@ -327,7 +327,7 @@ fn a_reference_that_is_a_number_is_read_as_text() {
 }
 
 #[test]
-fn texts_that_are_too_long_are_cut_and_told_by_their_lengths() {
+fn long_texts_are_cut_and_their_lengths_logged() {
     let mut body = full_update();
     body["data"]["meta"]["ref"] = json!("r".repeat(1_024));
     body["data"]["account"]["name"] = json!("n".repeat(256));
@@ -343,14 +343,14 @@ fn texts_that_are_too_long_are_cut_and_told_by_their_lengths() {
 }
 
 #[test]
-fn currencies_are_iso_4217_where_they_can_be_told() {
+fn known_currencies_are_iso_4217() {
     for (word, code) in [("Naira", "NGN"), ("ngn", "NGN"), ("USD", "USD"), ("Cedi", "Cedi")] {
         assert_eq!(currency(word), code);
     }
 }
 
 #[test]
-fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
+fn event_with_a_timestamp_is_strong_and_one_without_is_weak() {
     assert_eq!(webhook(&full_update()).order.time_source, TimeSource::Event);
     for timestamp in
         [json!(null), json!("yesterday"), json!(1_769_547_638), json!("2026-01-27T21:05:40.001Z")]
@@ -363,7 +363,7 @@ fn an_event_with_a_timestamp_is_strong_and_one_without_is_weak() {
 }
 
 #[test]
-fn a_retry_of_a_strong_event_is_the_same_fact() {
+fn retry_of_a_strong_event_is_the_same_fact() {
     let body = full_update().to_string();
     let later = received() + std::time::Duration::from_hours(48);
     let (first, retry) = (read(&body, received()).unwrap(), read(&body, later).unwrap());
@@ -371,14 +371,14 @@ fn a_retry_of_a_strong_event_is_the_same_fact() {
 }
 
 #[test]
-fn without_an_event_id_the_body_tells_events_apart() {
+fn event_without_an_id_is_identified_by_its_body() {
     let body = |id: &str| json!({ "event": "mono.events.sync_failed", "data": { "account": { "_id": ID } }, "x": id });
     assert_eq!(webhook(&body("1")), webhook(&body("1")));
     assert_ne!(webhook(&body("1")).order, webhook(&body("2")).order);
 }
 
 #[test]
-fn what_is_not_a_json_object_cannot_be_applied() {
+fn event_that_is_not_a_json_object_is_unprocessable() {
     for body in ["", "{", "nonsense", "{\"event\":}", "\u{feff}{}"] {
         assert!(
             matches!(read(body, received()), Err(UnprocessableEvent::NotJson { .. })),
@@ -412,7 +412,7 @@ fn half_an_emoji_and_a_number_beyond_any_float_are_refused_and_not_guessed() {
 }
 
 #[test]
-fn a_body_of_256_kib_is_read() {
+fn body_of_256_kib_is_read() {
     let mut body = full_update();
     body["padding"] = "x".repeat(256 * 1024 - body.to_string().len() - 13).into();
     assert_eq!(body.to_string().len(), 256 * 1024);
