@@ -131,16 +131,21 @@ async fn list_of_one_status_takes_four_queries_and_healthy_accounts_have_no_inde
     assert!(writes.iter().all(|write| !write.body.contains("attention")), "no key of an index");
 
     let before = queries();
-    list("?status=reauthorisation_pending&limit=1").await.expect_ok();
+    list(&format!("?status=reauthorisation_pending&limit={UNUSUAL_LIMIT}")).await.expect_ok();
     assert_eq!(queries(), before + 4, "one query for each shard");
 }
 
-/// Queries for accounts that a customer has re-authorised, which no other test lists.
+/// A limit that no other test lists with.
+const UNUSUAL_LIMIT: usize = 97;
+
+/// Queries for lists of [`UNUSUAL_LIMIT`] accounts so far. Each reads one more, to see whether there is a next page.
 fn queries() -> usize {
     let table = stack().output("AccountsTableName");
+    let limit = format!("\"Limit\":{}", UNUSUAL_LIMIT + 1);
     let calls = local().proxy.calls("reauthorisation_pending");
-    let queries =
-        calls.iter().filter(|call| call.operation == "Query" && call.body.contains(table));
+    let queries = calls.iter().filter(|call| {
+        call.operation == "Query" && call.body.contains(table) && call.body.contains(&limit)
+    });
     queries.count()
 }
 

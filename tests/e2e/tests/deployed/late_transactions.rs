@@ -166,15 +166,19 @@ async fn day_that_mono_never_serves_holds_up_no_other_and_is_requested_again() {
 }
 
 #[tokio::test]
-async fn listing_that_needs_the_customer_says_so_in_the_record_and_is_done() {
+async fn import_that_requires_reauthorisation_is_done_and_recorded() {
     let case = Case::from_before(Dialect::V2, 10);
-    let message = "REAUTHORISATION_REQUIRED".to_owned();
-    case.world.mono.plan_free(&case.id, [Fault::Words { status: 403, message }]).unwrap();
-    case.told(Duration::ZERO, &[]).await;
-    case.status("reauthorisation_required").await;
-    let pages = case.pages();
-    case.world.mono.send(&case.world.mono.event(Kind::AccountReauthorized, &case.id).unwrap());
+    let mono = &case.world.mono;
     case.told(Duration::ZERO, &[]).await;
     case.until_as_at_mono().await;
-    assert_eq!(case.pages(), pages + 1, "the message of the first was done");
+    mono.add_transactions(&case.id, [case.row(0)]).unwrap();
+    let message = "REAUTHORISATION_REQUIRED".to_owned();
+    mono.plan_free(&case.id, [Fault::Words { status: 403, message }]).unwrap();
+    let failures = case.import(&case.job(), 1).await;
+    assert_eq!(failures, json!([]), "the message is not delivered again");
+    case.status("reauthorisation_required").await;
+    mono.send(&mono.event(Kind::AccountReauthorized, &case.id).unwrap());
+    case.told(Duration::ZERO, &[]).await;
+    case.status("healthy").await;
+    case.until_as_at_mono().await;
 }
