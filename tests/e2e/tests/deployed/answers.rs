@@ -1,4 +1,4 @@
-//! What a caller of the API is told.
+//! The responses of the API.
 
 use e2e::samples::{self, LOCAL_SECRET};
 use e2e::shared_stack::stack;
@@ -15,7 +15,7 @@ fn authentic() -> RequestBuilder {
     webhook().header("mono-webhook-secret", LOCAL_SECRET)
 }
 
-/// Status and body of an answer, which must be a problem document with a request id.
+/// The status and body of a response that must be a problem document with a request id.
 async fn problem(answer: Response) -> (u16, Value) {
     assert!(!answer.headers()["x-request-id"].is_empty());
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -38,7 +38,7 @@ async fn authentic_event_is_accepted_with_exactly_200() {
 }
 
 #[tokio::test]
-async fn both_names_of_the_header_are_accepted_in_any_case() {
+async fn webhook_secret_header_is_accepted_under_both_names_in_any_case() {
     for name in ["mono-webhook-secret", "mono-web-secret", "Mono-Webhook-Secret", "MONO-WEB-SECRET"]
     {
         let answer = send(webhook().header(name, LOCAL_SECRET).body("{}")).await;
@@ -46,9 +46,9 @@ async fn both_names_of_the_header_are_accepted_in_any_case() {
     }
 }
 
-/// Past the emulator, which would not let each of them through.
+/// Invokes the functions directly, because the emulator rejects some of these values.
 #[tokio::test]
-async fn function_never_fails_on_any_query_headers_or_claims() {
+async fn functions_accept_unusual_queries_headers_and_claims() {
     let samples = samples::all();
     for odd in ["\"", "<", ">", " ", "#", "\u{7f}", "é", "%zz"] {
         let mut event = samples["webhook/wrong_secret.json"].clone();
@@ -70,7 +70,7 @@ async fn function_never_fails_on_any_query_headers_or_claims() {
 }
 
 #[tokio::test]
-async fn every_wrong_secret_has_one_and_the_same_answer() {
+async fn every_wrong_secret_gets_the_same_answer() {
     let longer = format!("{LOCAL_SECRET}x");
     let wrong = [
         webhook(),
@@ -95,7 +95,7 @@ async fn every_wrong_secret_has_one_and_the_same_answer() {
 }
 
 #[tokio::test]
-async fn body_that_is_no_json_object_is_400() {
+async fn webhook_body_other_than_a_json_object_is_400() {
     for body in [&b""[..], b"null", b"[]", b"event=x", b"{", b"{\"a\":\"\xff\"}"] {
         let (status, problem) = problem(send(authentic().body(body.to_vec())).await).await;
         assert_eq!((status, &problem["code"]), (400, &json!("WEBHOOK_BODY_INVALID")));
@@ -103,7 +103,7 @@ async fn body_that_is_no_json_object_is_400() {
 }
 
 #[tokio::test]
-async fn body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
+async fn webhook_body_above_256_kib_is_413() {
     let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
     assert_eq!(send(authentic().body(body(256 * 1024))).await.status(), 200);
     let (status, problem) = problem(send(authentic().body(body(256 * 1024 + 1))).await).await;
@@ -111,7 +111,7 @@ async fn body_over_256_kib_is_413_and_one_of_256_kib_is_accepted() {
 }
 
 #[tokio::test]
-async fn content_type_of_a_webhook_does_not_matter() {
+async fn webhook_is_accepted_with_any_content_type() {
     for content_type in ["application/json", "text/plain", "application/octet-stream"] {
         let request = authentic().header("content-type", content_type).body("{\"a\":1}");
         assert_eq!(send(request).await.status(), 200, "{content_type}");
@@ -119,7 +119,7 @@ async fn content_type_of_a_webhook_does_not_matter() {
 }
 
 #[tokio::test]
-async fn account_is_shown_with_exactly_the_documented_fields() {
+async fn account_has_exactly_the_documented_fields() {
     let id = account_id();
     post(&balance_update(&id, 1, 22_967)).await;
     let account = account_with_status(&id, "healthy").await;
@@ -156,14 +156,14 @@ async fn account_is_shown_with_exactly_the_documented_fields() {
 }
 
 #[tokio::test]
-async fn account_that_does_not_exist_is_404() {
+async fn unknown_account_is_404() {
     let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
     let (status, problem) = problem(send(request.header("authorization", "signed")).await).await;
     assert_eq!((status, &problem["code"]), (404, &json!("ACCOUNT_NOT_FOUND")));
 }
 
 #[tokio::test]
-async fn odd_account_id_is_400_and_named() {
+async fn invalid_account_id_is_400_and_the_detail_names_the_parameter() {
     for id in ["a%20b", "a.b", &"x".repeat(65), "%F0%9F%98%80", "%24%7Bx%7D"] {
         let request = stack().request(Method::GET, &format!("/accounts/{id}"));
         let (status, problem) =
@@ -174,13 +174,13 @@ async fn odd_account_id_is_400_and_named() {
 }
 
 #[tokio::test]
-async fn accounts_route_is_closed_to_whoever_did_not_sign() {
+async fn accounts_route_without_a_signature_is_403() {
     let request = stack().request(Method::GET, &format!("/accounts/{}", account_id()));
     assert_eq!(send(request).await.status(), 403);
 }
 
 #[test]
-fn outputs_say_where_everything_is() {
+fn outputs_hold_the_urls_and_the_names_of_table_and_queues() {
     let (api, webhook) = (stack().output("ApiUrl"), stack().output("WebhookUrl"));
     assert!(api.starts_with("https://"));
     assert_eq!(webhook, format!("{api}/webhooks/mono"));

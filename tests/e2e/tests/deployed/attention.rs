@@ -1,4 +1,4 @@
-//! The accounts that need someone's attention, as the API lists them.
+//! The list of accounts that need attention, in the API.
 
 use e2e::shared_stack::{local, stack, world};
 use reqwest::Method;
@@ -13,8 +13,8 @@ async fn list(query: &str) -> Answer {
     Answer::of(request.header("authorization", "signed").send().await.unwrap()).await
 }
 
-/// Every account of a list, part by part.
-async fn everything(status: Option<&str>, limit: usize) -> Vec<Value> {
+/// Every account of a list, page by page.
+async fn list_all(status: Option<&str>, limit: usize) -> Vec<Value> {
     let filter = status.map(|status| format!("&status={status}")).unwrap_or_default();
     let (mut accounts, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -35,7 +35,7 @@ fn ids(accounts: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn list_holds_accounts_that_need_attention_and_no_recovered_ones() {
+async fn list_holds_accounts_that_need_attention_and_no_recovered_account() {
     let mono = &world(Dialect::V2).mono;
     let outcomes = [
         (Refresh::ReauthorisationRequired, "reauthorisation_required"),
@@ -49,36 +49,36 @@ async fn list_holds_accounts_that_need_attention_and_no_recovered_ones() {
         account_with_status(&id, status).await;
         for filter in [None, Some(status)] {
             eventually("the account is listed", async || {
-                ids(&everything(filter, 100).await).contains(&id.as_str())
+                ids(&list_all(filter, 100).await).contains(&id.as_str())
             })
             .await;
         }
         let others = outcomes.iter().map(|(_, other)| *other).filter(|other| *other != status);
         for other in others {
-            assert!(!ids(&everything(Some(other), 100).await).contains(&id.as_str()));
+            assert!(!ids(&list_all(Some(other), 100).await).contains(&id.as_str()));
         }
         mono.reauthorise(&id).unwrap();
         account_with_status(&id, "healthy").await;
-        eventually("it is listed no more", async || {
-            !ids(&everything(None, 100).await).contains(&id.as_str())
+        eventually("the account is no longer listed", async || {
+            !ids(&list_all(None, 100).await).contains(&id.as_str())
         })
         .await;
     }
 }
 
 #[tokio::test]
-async fn listed_account_is_shown_as_it_is_by_itself() {
+async fn listed_account_is_equal_to_the_single_account_response() {
     let case = Case::linked(Dialect::V2).await;
     case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
     let waiting = case.status("reauthorisation_required").await;
-    eventually("it is listed as it is", async || {
-        everything(Some("reauthorisation_required"), 100).await.contains(&waiting)
+    eventually("the account is listed as in its own response", async || {
+        list_all(Some("reauthorisation_required"), 100).await.contains(&waiting)
     })
     .await;
 }
 
 #[tokio::test]
-async fn most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated() {
+async fn list_starts_with_the_stalest_account_and_pages_are_complete_without_repeats() {
     let mut own = Vec::new();
     for second in [30, 10, 50, 20, 40] {
         let id = world(Dialect::V2).mono.link(Link { silent: true, ..Link::default() });
@@ -107,8 +107,8 @@ async fn most_stale_come_first_and_no_part_of_the_list_is_lost_or_repeated() {
     let expected: Vec<_> = own.iter().map(|(_, id)| id.as_str()).collect();
     for limit in [1, 2, 100] {
         for filter in [None, Some("bank_unavailable")] {
-            eventually("all are listed in their order", async || {
-                let accounts = everything(filter, limit).await;
+            eventually("all accounts are listed in their order", async || {
+                let accounts = list_all(filter, limit).await;
                 let listed = ids(&accounts);
                 let mine: Vec<_> = listed.into_iter().filter(|id| expected.contains(id)).collect();
                 mine == expected
@@ -128,17 +128,18 @@ async fn list_of_one_status_takes_four_queries_and_healthy_accounts_have_no_inde
     let writes = local().proxy.calls(&id);
     let writes: Vec<_> = writes.iter().filter(|call| call.operation == "PutItem").collect();
     assert!(!writes.is_empty());
-    assert!(writes.iter().all(|write| !write.body.contains("attention")), "no key of an index");
+    assert!(writes.iter().all(|write| !write.body.contains("attention")), "no index key");
 
     let before = queries();
     list(&format!("?status=reauthorisation_pending&limit={UNUSUAL_LIMIT}")).await.expect_ok();
     assert_eq!(queries(), before + 4, "one query for each shard");
 }
 
-/// A limit that no other test lists with.
+/// A limit that no other test uses.
 const UNUSUAL_LIMIT: usize = 97;
 
-/// Queries for lists of [`UNUSUAL_LIMIT`] accounts so far. Each reads one more, to see whether there is a next page.
+/// The number of queries for lists of [`UNUSUAL_LIMIT`] accounts so far. Each query reads one account more, to find
+/// out whether there is a next page.
 fn queries() -> usize {
     let table = stack().output("AccountsTableName");
     let limit = format!("\"Limit\":{}", UNUSUAL_LIMIT + 1);
@@ -150,18 +151,18 @@ fn queries() -> usize {
 }
 
 #[tokio::test]
-async fn account_that_has_re_authorised_is_listed_until_data_has_come() {
+async fn reauthorised_account_without_new_data_is_listed() {
     let case = Case::linked(Dialect::V2).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountReauthorized, &case.id).unwrap());
     case.status("reauthorisation_pending").await;
-    eventually("it is listed", async || {
-        ids(&everything(None, 100).await).contains(&case.id.as_str())
+    eventually("the account is listed", async || {
+        ids(&list_all(None, 100).await).contains(&case.id.as_str())
     })
     .await;
 }
 
 #[tokio::test]
-async fn request_for_a_list_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn invalid_list_request_is_400_and_the_detail_names_the_parameter() {
     for (query, part) in [
         ("?limit=0", "`limit`"),
         ("?limit=101", "`limit`"),

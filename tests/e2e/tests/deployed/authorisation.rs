@@ -1,4 +1,4 @@
-//! Who is let in with a token, and to whose accounts.
+//! Authorisation with JWTs: which tokens are accepted, and which accounts each owner can access.
 
 use std::sync::OnceLock;
 
@@ -15,14 +15,14 @@ use serde_json::{Map, Value, json};
 use super::{account_id, eventually};
 
 const AUDIENCE: &str = "the-app";
-/// As those providers name claims that ask for a namespace.
+/// A namespaced claim: some identity providers require a namespace for custom claims.
 const OWNER_CLAIM: &str = "https://example.com/customer";
 const ORIGIN: &str = "https://app.example.com";
 
 const READ: &str = "accounts:read";
 const SYNC: &str = "accounts:sync";
 
-/// A stack that asks for tokens, who issues them, and the stand-in for Mono.
+/// A stack that requires JWTs, with their issuer and the sandbox.
 struct Guarded {
     stack: Stack,
     issuer: Issuer,
@@ -45,12 +45,12 @@ impl Guarded {
         ];
         let stack = Stack::deploy(emulator, "authorisation", parameters).await?;
         stack.redeliver_soon().await;
-        heed_cors(&stack).await;
+        configure_cors(&stack).await;
         mono.set_webhook(&stack.webhook_url(), LOCAL_SECRET).map_err(std::io::Error::from)?;
         Ok(Self { stack, issuer, mono })
     }
 
-    /// An account of this owner, known to the stack.
+    /// A healthy account of this owner that the stack knows.
     async fn account_of(&self, owner: &str) -> String {
         let reference = Some(owner.to_owned());
         let id = self.mono.link(Link { reference, ..Link::default() });
@@ -58,8 +58,8 @@ impl Guarded {
         id
     }
 
-    /// An account of this owner that the bank wants the customer for.
-    async fn account_in_need_of(&self, owner: &str) -> String {
+    /// An account of this owner whose bank requires re-authorisation.
+    async fn account_to_reauthorise(&self, owner: &str) -> String {
         let id = self.account_of(owner).await;
         self.mono.refresh(&id, Refresh::ReauthorisationRequired).unwrap();
         self.status(owner, &id, "reauthorisation_required").await;
@@ -69,7 +69,7 @@ impl Guarded {
     async fn status(&self, owner: &str, id: &str, status: &str) {
         let token = self.token(owner, READ);
         eventually(status, async || {
-            let account = ask(self.get(&format!("/accounts/{id}")).bearer_auth(&token)).await;
+            let account = send(self.get(&format!("/accounts/{id}")).bearer_auth(&token)).await;
             account.body["status"] == status
         })
         .await;
@@ -83,12 +83,12 @@ impl Guarded {
         self.stack.request(Method::GET, path)
     }
 
-    /// A request for an account, signed in as this owner with what the route needs.
+    /// A request for an account with a token of this owner that has the scope of the route.
     fn request(&self, route: &Route, id: &str, owner: &str) -> RequestBuilder {
         route.request(&self.stack, id).bearer_auth(self.token(owner, route.scope))
     }
 
-    /// How many of Mono's calls were about an account, but for an import's, which nobody asks for.
+    /// The number of calls to Mono about an account, without those of imports, which no caller requests.
     fn calls(&self, id: &str) -> usize {
         let calls = self.mono.calls();
         let mine = calls.iter().filter(|call| call.account_id.as_deref() == Some(id));
@@ -96,7 +96,7 @@ impl Guarded {
     }
 }
 
-/// The stack of these tests. Deployed by the first of them.
+/// The stack of these tests. The first test deploys it.
 fn guarded() -> &'static Guarded {
     static GUARDED: OnceLock<Guarded> = OnceLock::new();
     GUARDED.get_or_init(|| {
@@ -105,9 +105,9 @@ fn guarded() -> &'static Guarded {
     })
 }
 
-/// The emulator keeps what the template calls `AllowOrigins` under that name, and heeds
-/// `allowOrigins` alone, as API Gateway's own API has it: tells it once more, by that.
-async fn heed_cors(stack: &Stack) {
+/// Configures CORS again, with the property names of API Gateway's own API. The emulator stores the template's
+/// `AllowOrigins` under that name but reads only `allowOrigins`.
+async fn configure_cors(stack: &Stack) {
     let url = format!("{}/v2/apis/{}", stack.endpoint(), stack.resource("HttpApi"));
     let operator = "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/apigateway/aws4_request, \
                     SignedHeaders=host, Signature=0";
@@ -129,67 +129,66 @@ fn claims(owner: &str, scope: &str) -> Value {
     json!({ "aud": AUDIENCE, "scope": scope, OWNER_CLAIM: owner })
 }
 
-/// A closed route, and the scope it needs.
+/// A protected route and the scope that it requires.
 struct Route {
     method: Method,
     scope: &'static str,
-    below_accounts: fn(&str) -> String,
+    path_suffix: fn(&str) -> String,
 }
 
 impl Route {
     fn request(&self, stack: &Stack, id: &str) -> RequestBuilder {
-        let path = format!("/accounts{}", (self.below_accounts)(id));
+        let path = format!("/accounts{}", (self.path_suffix)(id));
         stack.request(self.method.clone(), &path)
     }
 }
 
-const LIST: Route = Route { method: Method::GET, scope: READ, below_accounts: |_| String::new() };
+const LIST: Route = Route { method: Method::GET, scope: READ, path_suffix: |_| String::new() };
 
-/// The routes that are about one account.
-const OF_AN_ACCOUNT: [Route; 5] = [
-    Route { method: Method::GET, scope: READ, below_accounts: |id| format!("/{id}") },
-    Route { method: Method::GET, scope: READ, below_accounts: |id| format!("/{id}/events") },
-    Route { method: Method::GET, scope: READ, below_accounts: |id| format!("/{id}/transactions") },
-    Route { method: Method::POST, scope: SYNC, below_accounts: |id| format!("/{id}/sync") },
-    Route { method: Method::POST, scope: SYNC, below_accounts: |id| format!("/{id}/reauthorise") },
+/// The routes of one account.
+const ACCOUNT_ROUTES: [Route; 5] = [
+    Route { method: Method::GET, scope: READ, path_suffix: |id| format!("/{id}") },
+    Route { method: Method::GET, scope: READ, path_suffix: |id| format!("/{id}/events") },
+    Route { method: Method::GET, scope: READ, path_suffix: |id| format!("/{id}/transactions") },
+    Route { method: Method::POST, scope: SYNC, path_suffix: |id| format!("/{id}/sync") },
+    Route { method: Method::POST, scope: SYNC, path_suffix: |id| format!("/{id}/reauthorise") },
 ];
 
 fn all_routes() -> impl Iterator<Item = Route> {
-    OF_AN_ACCOUNT.into_iter().chain([LIST])
+    ACCOUNT_ROUTES.into_iter().chain([LIST])
 }
 
-/// An answer.
 #[derive(Debug)]
-struct Told {
+struct Reply {
     status: u16,
     headers: HeaderMap,
     body: Value,
 }
 
-impl Told {
+impl Reply {
     #[track_caller]
-    fn by_the_gateway(&self, status: u16, message: &str) {
+    fn expect_gateway_error(&self, status: u16, message: &str) {
         assert_eq!((self.status, &self.body), (status, &json!({ "message": message })), "{self:?}");
         assert!(self.headers.contains_key("apigw-requestid"));
     }
 
     #[track_caller]
-    fn problem(&self, status: u16, code: &str) {
+    fn expect_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status, &self.body["code"]), (status, &json!(code)), "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
     }
 
     #[track_caller]
-    fn ok(self) -> Value {
+    fn expect_ok(self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         self.body
     }
 }
 
-async fn ask(request: RequestBuilder) -> Told {
+async fn send(request: RequestBuilder) -> Reply {
     let answer = request.send().await.unwrap();
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    Told { status, headers, body: answer.json().await.unwrap_or_default() }
+    Reply { status, headers, body: answer.json().await.unwrap_or_default() }
 }
 
 /// The ids of the accounts on a page.
@@ -199,7 +198,7 @@ fn ids(page: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_without_a_right_token() {
+async fn request_without_a_valid_token_is_401() {
     let guarded = guarded();
     let issuer = &guarded.issuer;
     let id = guarded.account_of("nobody").await;
@@ -215,28 +214,30 @@ async fn nobody_is_let_in_without_a_right_token() {
         ("expired", issuer.expired_token(&right)),
         ("not yet valid", with("nbf", json!(4_000_000_000_u64))),
         ("for another audience", with("aud", json!("somebody-elses-app"))),
-        ("for nobody", with("aud", json!(null))),
+        ("without an audience", with("aud", json!(null))),
         ("of another issuer", stranger.token(&right)),
-        ("of another issuer by name", with("iss", json!(stranger.url()))),
-        ("of an unknown key", issuer.token_of_unknown_key(&right)),
+        ("that names another issuer", with("iss", json!(stranger.url()))),
+        ("signed with an unknown key", issuer.token_of_unknown_key(&right)),
         ("forged", issuer.forged_token(&right)),
-        ("no token", "signed".to_owned()),
+        ("not a token", "signed".to_owned()),
     ];
     for route in all_routes() {
         let request = || route.request(&guarded.stack, &id);
-        ask(request()).await.by_the_gateway(401, "Unauthorized");
-        ask(request().header("authorization", "signed")).await.by_the_gateway(401, "Unauthorized");
+        send(request()).await.expect_gateway_error(401, "Unauthorized");
+        send(request().header("authorization", "signed"))
+            .await
+            .expect_gateway_error(401, "Unauthorized");
         for (what, token) in &wrong {
-            let told = ask(request().bearer_auth(token)).await;
-            assert_eq!(told.status, 401, "{what}");
-            told.by_the_gateway(401, "Unauthorized");
+            let reply = send(request().bearer_auth(token)).await;
+            assert_eq!(reply.status, 401, "{what}");
+            reply.expect_gateway_error(401, "Unauthorized");
         }
     }
     assert_eq!(guarded.calls(&id), before);
 }
 
 #[tokio::test]
-async fn token_does_no_more_than_its_scope_says() {
+async fn token_without_the_scope_of_the_route_is_403() {
     let guarded = guarded();
     let id = guarded.account_of("scoped").await;
     let before = guarded.calls(&id);
@@ -244,15 +245,15 @@ async fn token_does_no_more_than_its_scope_says() {
         let other = if route.scope == READ { SYNC } else { READ };
         for scope in [other, "", "openid profile", "accounts", "accounts:read:sync"] {
             let token = guarded.token("scoped", scope);
-            let told = ask(route.request(&guarded.stack, &id).bearer_auth(token)).await;
-            told.by_the_gateway(403, "Forbidden");
+            let reply = send(route.request(&guarded.stack, &id).bearer_auth(token)).await;
+            reply.expect_gateway_error(403, "Forbidden");
         }
     }
     assert_eq!(guarded.calls(&id), before);
 }
 
 #[tokio::test]
-async fn token_that_names_no_owner_is_403() {
+async fn token_without_an_owner_claim_is_403() {
     let guarded = guarded();
     let id = guarded.account_of("somebody").await;
     let before = guarded.calls(&id);
@@ -260,62 +261,62 @@ async fn token_that_names_no_owner_is_403() {
         for owner in [json!(null), json!("")] {
             let token = json!({ "aud": AUDIENCE, "scope": route.scope, OWNER_CLAIM: owner });
             let token = guarded.issuer.token(&token);
-            let told = ask(route.request(&guarded.stack, &id).bearer_auth(token)).await;
-            told.problem(403, "OWNER_CLAIM_MISSING");
+            let reply = send(route.request(&guarded.stack, &id).bearer_auth(token)).await;
+            reply.expect_problem(403, "OWNER_CLAIM_MISSING");
         }
     }
     assert_eq!(guarded.calls(&id), before);
 }
 
 #[tokio::test]
-async fn foreign_account_looks_like_a_missing_one() {
+async fn account_of_another_owner_gets_the_same_404_as_an_unknown_account() {
     let guarded = guarded();
-    let theirs = guarded.account_in_need_of("chidi").await;
+    let theirs = guarded.account_to_reauthorise("chidi").await;
     let before = guarded.calls(&theirs);
-    for route in OF_AN_ACCOUNT {
+    for route in ACCOUNT_ROUTES {
         for owner in ["ngozi", "Chidi", "chidi-2", "chid", "*"] {
-            let [told, none] =
-                [&theirs, &account_id()].map(|id| ask(guarded.request(&route, id, owner)));
-            let (told, none) = (told.await, none.await);
-            told.problem(404, "ACCOUNT_NOT_FOUND");
-            assert_eq!((told.status, &told.body), (none.status, &none.body));
-            let names = |told: &Told| -> Vec<_> {
-                told.headers.keys().map(|name| name.as_str().to_owned()).collect()
+            let [reply, none] =
+                [&theirs, &account_id()].map(|id| send(guarded.request(&route, id, owner)));
+            let (reply, none) = (reply.await, none.await);
+            reply.expect_problem(404, "ACCOUNT_NOT_FOUND");
+            assert_eq!((reply.status, &reply.body), (none.status, &none.body));
+            let names = |reply: &Reply| -> Vec<_> {
+                reply.headers.keys().map(|name| name.as_str().to_owned()).collect()
             };
-            assert_eq!(names(&told), names(&none));
+            assert_eq!(names(&reply), names(&none));
         }
     }
-    assert_eq!(guarded.calls(&theirs), before, "Mono is asked for its owner alone");
+    assert_eq!(guarded.calls(&theirs), before, "only requests of the owner reach Mono");
 }
 
 #[tokio::test]
-async fn account_that_is_known_to_mono_alone_is_nobodys() {
+async fn account_that_only_mono_knows_is_404_for_every_owner() {
     let guarded = guarded();
     let reference = Some("early".to_owned());
     let id = guarded.mono.link(Link { reference, silent: true, ..Link::default() });
-    for route in OF_AN_ACCOUNT {
-        let told = ask(guarded.request(&route, &id, "early")).await;
-        told.problem(404, "ACCOUNT_NOT_FOUND");
+    for route in ACCOUNT_ROUTES {
+        let reply = send(guarded.request(&route, &id, "early")).await;
+        reply.expect_problem(404, "ACCOUNT_NOT_FOUND");
     }
     assert_eq!(guarded.calls(&id), 0);
 }
 
 #[tokio::test]
-async fn owners_see_and_sync_and_reauthorise_their_own() {
+async fn owner_can_read_sync_and_reauthorise_an_account() {
     let guarded = guarded();
-    let id = guarded.account_in_need_of("adaobi").await;
+    let id = guarded.account_to_reauthorise("adaobi").await;
     let [show, events, transactions, sync, reauthorise] =
-        OF_AN_ACCOUNT.map(|route| guarded.request(&route, &id, "adaobi"));
+        ACCOUNT_ROUTES.map(|route| guarded.request(&route, &id, "adaobi"));
 
-    let account = ask(show).await.ok();
+    let account = send(show).await.expect_ok();
     assert_eq!((&account["account_id"], &account["ref"]), (&json!(id), &json!("adaobi")));
-    let events = ask(events).await.ok();
+    let events = send(events).await.expect_ok();
     assert!(!events["events"].as_array().unwrap().is_empty());
-    let transactions = ask(transactions).await.ok();
+    let transactions = send(transactions).await.expect_ok();
     assert!(transactions["transactions"].is_array());
-    let link = ask(reauthorise).await.ok();
+    let link = send(reauthorise).await.expect_ok();
     assert!(link["url"].as_str().unwrap().starts_with("http"), "{link}");
-    let synced = ask(sync).await.ok();
+    let synced = send(sync).await.expect_ok();
     assert_eq!(synced["code"], "SYNC_SUCCESSFUL");
 }
 
@@ -324,12 +325,12 @@ async fn list_and_cursor_show_only_the_owners_accounts() {
     let guarded = guarded();
     let mut mine = Vec::new();
     for _ in 0..2 {
-        mine.push(guarded.account_in_need_of("bola").await);
+        mine.push(guarded.account_to_reauthorise("bola").await);
     }
-    let theirs = guarded.account_in_need_of("emeka").await;
+    let theirs = guarded.account_to_reauthorise("emeka").await;
     let list = async |owner: &str, query: &str| {
         let token = guarded.token(owner, READ);
-        ask(guarded.get(&format!("/accounts{query}")).bearer_auth(token)).await.ok()
+        send(guarded.get(&format!("/accounts{query}")).bearer_auth(token)).await.expect_ok()
     };
 
     for query in ["", "?status=reauthorisation_required"] {
@@ -346,7 +347,11 @@ async fn list_and_cursor_show_only_the_owners_accounts() {
     let queries = || local().proxy.count("Query", "AttentionByOwnerIndex");
     let before = queries();
     assert_eq!(ids(&list("bola", "?status=failed").await), [""; 0]);
-    assert_eq!(queries(), before + 1, "one query, though two others were passed over");
+    assert_eq!(
+        queries(),
+        before + 1,
+        "one query, although it skips two accounts of another status"
+    );
 
     let first = list("bola", "?limit=1").await;
     let cursor = first["next_cursor"].as_str().unwrap();
@@ -355,36 +360,36 @@ async fn list_and_cursor_show_only_the_owners_accounts() {
     let [first, second] = [&first, &second].map(|page| ids(page)[0]);
     assert_ne!(first, second);
     let token = guarded.token("emeka", READ);
-    let told = ask(guarded.get(&format!("/accounts{query}")).bearer_auth(token)).await;
-    // Refused or empty or their own: whatever it is, it is nobody else's.
-    assert!(!told.body.to_string().contains(first) && !told.body.to_string().contains(second));
+    let reply = send(guarded.get(&format!("/accounts{query}")).bearer_auth(token)).await;
+    // The answer may be an error, an empty page or the owner's own accounts, but never accounts of another owner.
+    assert!(!reply.body.to_string().contains(first) && !reply.body.to_string().contains(second));
 }
 
 #[tokio::test]
-async fn another_reference_than_the_owners_is_400() {
+async fn reauthorisation_with_the_reference_of_another_owner_is_400() {
     let guarded = guarded();
-    let id = guarded.account_in_need_of("halima").await;
+    let id = guarded.account_to_reauthorise("halima").await;
     let before = guarded.calls(&id);
-    let [.., reauthorise] = OF_AN_ACCOUNT;
-    let asked = |reference: &str| {
+    let [.., reauthorise] = ACCOUNT_ROUTES;
+    let request_with = |reference: &str| {
         let request = guarded.request(&reauthorise, &id, "halima");
-        ask(request.json(&json!({ "ref": reference })))
+        send(request.json(&json!({ "ref": reference })))
     };
-    let told = asked("somebody-else").await;
-    told.problem(400, "REQUEST_INVALID");
-    assert!(told.body["detail"].as_str().unwrap().starts_with("`ref`"), "{told:?}");
+    let reply = request_with("somebody-else").await;
+    reply.expect_problem(400, "REQUEST_INVALID");
+    assert!(reply.body["detail"].as_str().unwrap().starts_with("`ref`"), "{reply:?}");
     assert_eq!(guarded.calls(&id), before);
-    asked("halima").await.ok();
+    request_with("halima").await.expect_ok();
 }
 
 #[tokio::test]
-async fn pages_of_the_origin_may_call_and_others_may_not() {
+async fn cors_allows_only_the_configured_origin() {
     let guarded = guarded();
     let preflight = |route: &Route, origin: &str| {
         let request = Route { method: Method::OPTIONS, ..*route }.request(&guarded.stack, "any");
         let request = request.header("origin", origin);
         let request = request.header("access-control-request-method", route.method.as_str());
-        ask(request.header("access-control-request-headers", "authorization,content-type"))
+        send(request.header("access-control-request-headers", "authorization,content-type"))
     };
     for route in all_routes() {
         let allowed = preflight(&route, ORIGIN).await;
@@ -401,25 +406,25 @@ async fn pages_of_the_origin_may_call_and_others_may_not() {
         assert!(!refused.headers.contains_key("access-control-allow-origin"));
 
         let request = guarded.request(&route, &account_id(), "ada").header("origin", ORIGIN);
-        let told = ask(request).await;
-        assert_eq!(told.headers["access-control-allow-origin"], ORIGIN);
-        let exposed = told.headers["access-control-expose-headers"].to_str().unwrap();
+        let reply = send(request).await;
+        assert_eq!(reply.headers["access-control-allow-origin"], ORIGIN);
+        let exposed = reply.headers["access-control-expose-headers"].to_str().unwrap();
         assert_eq!(exposed, "x-request-id,retry-after,apigw-requestid");
     }
 }
 
 #[tokio::test]
-async fn no_page_may_call_where_no_origin_is_given() {
+async fn cors_allows_no_origin_by_default() {
     for route in all_routes() {
         let request = Route { method: Method::OPTIONS, ..route }.request(stack(), "any");
         let request = request.header("origin", ORIGIN);
-        let told = ask(request.header("access-control-request-method", "GET")).await;
-        assert!(!told.headers.contains_key("access-control-allow-origin"));
+        let reply = send(request.header("access-control-request-method", "GET")).await;
+        assert!(!reply.headers.contains_key("access-control-allow-origin"));
     }
 }
 
 #[test]
-fn tokens_cannot_be_requested_without_an_issuer_and_an_audience() {
+fn jwt_authorisation_without_an_issuer_or_an_audience_cannot_be_deployed() {
     let parameters = [("JwtIssuer", "https://login.example.com"), ("JwtAudience", AUDIENCE)];
     for ((given, value), missing) in parameters.into_iter().zip(["JwtAudience", "JwtIssuer"]) {
         let parameters =

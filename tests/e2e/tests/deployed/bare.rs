@@ -1,5 +1,4 @@
-//! A stack at the other end of its parameters: without a cooldown, without histories, and with a Mono
-//! where nobody listens.
+//! A stack with minimal parameters: no cooldown, no history, and a base URL of Mono that refuses connections.
 
 use std::sync::OnceLock;
 
@@ -34,14 +33,14 @@ async fn sync(id: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn unreachable_mono_or_key_begins_nothing_and_keeps_nothing() {
+async fn sync_without_mono_or_the_key_is_503_and_leaves_no_record() {
     let id = account_id();
     for failures in [&[Failure::AccessDenied][..], &[Failure::Throttle; 3], &[Failure::Hang; 3]] {
         fail("GetSecretValue", bare().resource("MonoKey"), failures);
         let answer = sync(&id).await.expect(503, "STORE_UNAVAILABLE");
         assert_eq!(answer.retry_after, None);
     }
-    assert_eq!(local().proxy.count("GetItem", &id), 0, "the key comes first");
+    assert_eq!(local().proxy.count("GetItem", &id), 0, "the key is read before the record");
     for _ in 0..2 {
         let answer = sync(&id).await.expect(503, "MONO_UNAVAILABLE");
         assert!(answer.retry_after.is_some());
@@ -71,7 +70,7 @@ async fn retention_of_zero_writes_and_reads_no_history() {
     );
 }
 
-/// Waits until a function has logged who asked for this.
+/// Waits until a function has logged the caller of this action.
 async fn caller_is_logged(function: &str, action: &str, id: &str) {
     eventually("the caller is logged", async || {
         let lines = bare().log(function).await.unwrap();
@@ -93,7 +92,7 @@ async fn rule_change_logs_the_caller_at_log_level_warn() {
     let post = bare().request(Method::POST, "/webhooks/mono");
     let post = post.header("mono-webhook-secret", LOCAL_SECRET).json(&balance_update(&id, 1, 1));
     assert_eq!(post.send().await.unwrap().status(), 200);
-    eventually("it is known", async || bare().account(&id).await.unwrap().0 == 200).await;
+    eventually("the account is known", async || bare().account(&id).await.unwrap().0 == 200).await;
     let request = bare().request(Method::PATCH, &format!("/accounts/{id}"));
     let request = request.header("authorization", "signed").json(&json!({ "refresh": "weekly" }));
     Answer::of(request.send().await.unwrap()).await.expect_ok();

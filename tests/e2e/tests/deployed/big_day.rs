@@ -1,4 +1,4 @@
-//! A day on which a hundred thousand accounts are due and the budget pays for a thousand, on a stack of its own.
+//! A day with 100,000 due accounts and a budget for 1,000 of them. The test has its own stack.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use e2e::shared_stack::{Local, World};
 use futures_util::stream::{self, StreamExt};
 use sandbox::{Plan, Webhooks};
 
-use super::budget::{deploy_to, quiet, spent};
+use super::budget::{deploy_to, spent, until_idle};
 use super::manual_sync::Case;
 use super::past::aged;
 use super::{Item, item};
@@ -18,7 +18,7 @@ const DUE: usize = 100_000;
 const PAID: usize = 1_000;
 const DAY: Duration = Duration::from_hours(24);
 
-/// Writes copies of a record with these ids, each a second older than the next.
+/// Writes one copy of the record for each id. Each copy is one second older than the next.
 async fn fill(world: &World, record: &Item, ids: &[String]) {
     let client = Client::new(&world.stack.sdk());
     let table = world.stack.output("AccountsTableName");
@@ -30,8 +30,8 @@ async fn fill(world: &World, record: &Item, ids: &[String]) {
     };
     let numbered: Vec<_> = ids.iter().enumerate().collect();
     stream::iter(numbered.chunks(25))
-        .for_each_concurrent(4, async |some| {
-            let puts = some.iter().map(put).collect::<Vec<_>>();
+        .for_each_concurrent(4, async |chunk| {
+            let puts = chunk.iter().map(put).collect::<Vec<_>>();
             let written = client.batch_write_item().request_items(table, puts).send().await;
             assert!(written.unwrap().unprocessed_items().is_none_or(HashMap::is_empty));
         })
@@ -39,10 +39,10 @@ async fn fill(world: &World, record: &Item, ids: &[String]) {
 }
 
 #[tokio::test]
-async fn plan_for_100_000_due_accounts_refreshes_the_oldest_1_000_that_the_budget_pays_for() {
-    // A sync and the listing after it are 250 naira.
+async fn plan_refreshes_the_oldest_1_000_of_100_000_due_accounts_within_the_budget() {
+    // A sync and the listing after it cost 250 naira.
     let budget = 250 * PAID as u64;
-    // An emulator of its own: a scan of so many records keeps it from everything else.
+    // The test has its own emulator, because a scan of so many records blocks all other requests.
     let local: &'static Local = Box::leak(Box::new(Local::start().await.unwrap()));
     let parameters = [("MonoDailyBudget", budget.to_string())];
     let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -58,17 +58,17 @@ async fn plan_for_100_000_due_accounts_refreshes_the_oldest_1_000_that_the_budge
             id
         })
         .collect();
-    // Mono does not know the others: a call about one would be refused.
+    // The other accounts do not exist at Mono, so a call about one of them fails.
     let others = (PAID..DUE).map(|number| format!("{:024x}", number * 7_919 % DUE));
     let ids: Vec<_> = oldest.iter().cloned().chain(others).collect();
     fill(world, &record, &ids).await;
     let plan = world.stack.plan_refresh().await.unwrap();
     assert_eq!(plan["scheduled"], PAID, "{plan}");
     assert!(plan["left_out"].as_u64() >= Some((DUE - PAID) as u64), "{plan}");
-    quiet(world).await;
-    let asked = world.mono.calls().into_iter().filter_map(|call| call.account_id);
-    let asked: BTreeSet<String> = asked.collect();
-    assert!(asked.into_iter().eq(oldest.iter().cloned().collect::<BTreeSet<_>>()));
+    until_idle(world).await;
+    let called = world.mono.calls().into_iter().filter_map(|call| call.account_id);
+    let called: BTreeSet<String> = called.collect();
+    assert!(called.into_iter().eq(oldest.iter().cloned().collect::<BTreeSet<_>>()));
     let syncs = oldest.iter().map(|id| world.mono.begun_syncs(id));
     assert!(syncs.eq([1; PAID]));
     let charged = world.mono.whole_bill().naira;

@@ -1,4 +1,4 @@
-//! What things cost at Mono: the stand-in's bill, and the functions' own account of it, which must be the same.
+//! Costs at Mono. The sandbox's bill and the costs that the functions log must be equal.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tokio::time::sleep;
 use super::eventually;
 use super::manual_sync::{BOTH, Case};
 
-/// How Mono may serve a listing: what it documents, `limit` cut to 100, `paginate=false` ignored, and 20 rows whatever
-/// is asked.
+/// The ways in which Mono may serve a listing: as documented, with `limit` reduced to 100, with `paginate=false`
+/// ignored, and always with 20 rows.
 const SERVINGS: [(&str, usize, bool); 4] = [
-    ("as asked", usize::MAX, false),
-    ("limit cut to 100", 100, false),
+    ("as documented", usize::MAX, false),
+    ("limit reduced to 100", 100, false),
     ("paginate=false ignored", usize::MAX, true),
     ("always 20 rows", 20, true),
 ];
@@ -23,12 +23,12 @@ fn history(transactions: usize, (_, largest_page, always_paged): (&str, usize, b
 }
 
 impl Case {
-    /// What Mono charges for this account, in naira.
+    /// Mono's charges for this account, in naira.
     pub(super) fn bill(&self) -> u64 {
         self.world.mono.bill(&self.id).naira
     }
 
-    /// What the functions say that they have spent on it.
+    /// The cost of this account in the logs of the functions, in naira.
     pub(super) async fn metered(&self) -> u64 {
         let mut naira = 0;
         for function in ["manual-sync", "refresh-worker", "importer"] {
@@ -40,12 +40,11 @@ impl Case {
         naira
     }
 
-    /// Waits until nothing more follows, and answers with what Mono charged: more by the meter it cannot be, nor
-    /// less.
+    /// Waits until no import is due and the logged cost equals Mono's bill. Returns the bill in naira.
     pub(super) async fn settled_bill(&self) -> u64 {
         eventually("no import is due", async || {
             let before = self.pages();
-            // Longer than an import waits after its pull.
+            // Longer than the delay between a pull and its import.
             sleep(Duration::from_secs(4)).await;
             self.pages() == before && self.rows().await == self.rows_at_mono()
         })
@@ -55,14 +54,14 @@ impl Case {
         self.bill()
     }
 
-    /// Has these new rows at Mono, of today.
+    /// Adds new rows of today at Mono.
     fn new_rows(&self, count: usize) {
         let row = |_| self.world.mono.draft_transaction(&self.id).unwrap();
         let rows: Vec<Transaction> = (0..count).map(row).collect();
         self.world.mono.add_transactions(&self.id, rows).unwrap();
     }
 
-    /// Linked, with its history imported, and what that cost.
+    /// An account with an imported history, and the cost of that import in naira.
     async fn billed(dialect: Dialect, history: History) -> (Self, u64) {
         let case = Self::imported(dialect, history).await;
         let naira = case.settled_bill().await;
@@ -71,8 +70,8 @@ impl Case {
 }
 
 #[tokio::test]
-async fn first_import_of_a_year_costs_one_page_unless_mono_insists_on_small_ones() {
-    // 57 pages of 20 rows, and those that find it out and divide the year.
+async fn first_import_of_a_year_costs_one_page_unless_mono_limits_the_page_size() {
+    // 57 pages of 20 rows, plus the pages that detect the page size and divide the year.
     for (serving, most) in SERVINGS.into_iter().zip([1, 1, 1, 66]) {
         let (case, charged) = Case::billed(Dialect::V2, history(1_138, serving)).await;
         println!("{serving:?}: {charged} naira");
@@ -82,8 +81,8 @@ async fn first_import_of_a_year_costs_one_page_unless_mono_insists_on_small_ones
 }
 
 #[tokio::test]
-async fn sync_without_new_data_costs_nothing_but_for_a_listing_in_v1_whose_webhook_does_not_say_so()
-{
+async fn sync_without_new_data_costs_nothing_in_v2_and_one_listing_in_v1() {
+    // The webhook of v1 does not say that there is no new data.
     for (dialect, naira) in [(Dialect::V1, 150), (Dialect::V2, 0)] {
         let (case, before) = Case::billed(dialect, history(60, SERVINGS[0])).await;
         case.plan(Plan { outcome: Refresh::NothingNew, ..Plan::default() });
@@ -93,11 +92,11 @@ async fn sync_without_new_data_costs_nothing_but_for_a_listing_in_v1_whose_webho
 }
 
 #[tokio::test]
-async fn sync_whose_own_answer_has_the_new_rows_costs_no_listing() {
+async fn sync_whose_answer_has_the_new_rows_costs_no_listing() {
     for serving in SERVINGS {
         let (case, before) = Case::billed(Dialect::V2, history(12, serving)).await;
         case.new_rows(3);
-        // And those that the sync itself brings.
+        // The sync itself brings more new rows.
         case.sync().await.expect(200, "SYNC_SUCCESSFUL");
         assert_eq!(case.settled_bill().await - before, 100, "{serving:?}");
         assert!(case.rows().await.len() >= 16);
@@ -105,12 +104,12 @@ async fn sync_whose_own_answer_has_the_new_rows_costs_no_listing() {
 }
 
 #[tokio::test]
-async fn webhook_of_a_sync_costs_nothing_whether_it_comes_before_or_after_the_answer() {
+async fn webhook_of_a_sync_costs_at_most_one_listing_before_the_answer_and_nothing_after() {
     for webhooks in [Webhooks::First, Webhooks::Sent, Webhooks::Lost] {
         let (case, before) = Case::billed(Dialect::V2, history(12, SERVINGS[0])).await;
         case.plan(Plan { webhooks, ..Plan::default() });
         case.sync().await.expect(200, "SYNC_SUCCESSFUL");
-        // If the webhook is faster, its import asks for a listing.
+        // If the webhook arrives first, its import requests a listing.
         let most = if webhooks == Webhooks::First { 250 } else { 100 };
         let naira = case.settled_bill().await - before;
         assert!((100..=most).contains(&naira), "{webhooks:?}: {naira}");
@@ -118,7 +117,7 @@ async fn webhook_of_a_sync_costs_nothing_whether_it_comes_before_or_after_the_an
 }
 
 #[tokio::test]
-async fn hundred_and_twenty_new_rows_cost_one_listing_unless_mono_insists_on_small_pages() {
+async fn listing_of_120_new_rows_costs_one_page_unless_mono_limits_the_page_size() {
     for (serving, naira) in SERVINGS.into_iter().zip([250, 250, 250, 100 + 7 * 150]) {
         let (case, before) = Case::billed(Dialect::V2, history(60, serving)).await;
         case.new_rows(120);
@@ -130,18 +129,18 @@ async fn hundred_and_twenty_new_rows_cost_one_listing_unless_mono_insists_on_sma
 }
 
 #[tokio::test]
-async fn row_that_is_dated_back_beyond_the_page_is_found_by_the_total() {
+async fn total_reveals_a_backdated_row_outside_the_page() {
     let (case, before) = Case::billed(Dialect::V2, history(400, SERVINGS[0])).await;
     let mono = &case.world.mono;
     let mut row = mono.draft_transaction(&case.id).unwrap();
     row.date -= Duration::from_hours(24 * 200);
     mono.add_transactions(&case.id, [row]).unwrap();
     case.sync().await.expect(200, "SYNC_SUCCESSFUL");
-    assert_eq!(case.settled_bill().await - before, 250, "the sync, and one listing");
+    assert_eq!(case.settled_bill().await - before, 250, "one sync and one listing");
 }
 
 #[tokio::test]
-async fn failures_and_a_bank_that_requires_reauthorisation_cost_nothing() {
+async fn failed_sync_and_required_reauthorisation_cost_nothing() {
     for outcome in [Refresh::Failed, Refresh::BankUnavailable, Refresh::ReauthorisationRequired] {
         for dialect in BOTH {
             let (case, before) = Case::billed(dialect, history(12, SERVINGS[0])).await;
@@ -153,7 +152,7 @@ async fn failures_and_a_bank_that_requires_reauthorisation_cost_nothing() {
 }
 
 #[tokio::test]
-async fn unlinking_and_a_new_link_cost_one_listing() {
+async fn relink_after_an_unlink_costs_one_listing() {
     let (case, before) = Case::billed(Dialect::V2, history(12, SERVINGS[0])).await;
     let mono = &case.world.mono;
     let unlinked = mono.event(Kind::AccountUnlinked, &case.id).unwrap();
@@ -162,7 +161,7 @@ async fn unlinking_and_a_new_link_cost_one_listing() {
     mono.send(&mono.event(Kind::AccountConnected, &case.id).unwrap());
     case.new_rows(1);
     mono.send(&mono.event(Kind::AccountUpdated, &case.id).unwrap());
-    case.until_as_at_mono().await;
+    case.until_imported().await;
     assert_eq!(case.settled_bill().await - before, 150);
 }
 

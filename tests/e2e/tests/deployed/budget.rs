@@ -1,4 +1,4 @@
-//! The day's budget for Mono, the breaker, and the rules of refreshing, on a stack of their own with a small budget.
+//! The daily budget, the circuit breaker and the refresh rules. The tests have stacks of their own.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub(super) async fn deploy_to(
     World { stack, mono }
 }
 
-/// 1,000 naira for the system, and 250 for people. One test after the other.
-async fn poor() -> (&'static World, MutexGuard<'static, ()>) {
+/// A stack with daily budgets of 1,000 naira (automatic) and 250 naira (manual). Its tests run one after the other.
+async fn limited() -> (&'static World, MutexGuard<'static, ()>) {
     static WORLD: OnceLock<World> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::const_new(());
     let turn = TURN.lock().await;
@@ -58,8 +58,8 @@ async fn poor() -> (&'static World, MutexGuard<'static, ()>) {
     (world, turn)
 }
 
-/// Without a bound.
-async fn rich() -> (&'static World, MutexGuard<'static, ()>) {
+/// A stack without a budget limit. Its tests run one after the other.
+async fn unlimited() -> (&'static World, MutexGuard<'static, ()>) {
     static WORLD: OnceLock<World> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::const_new(());
     let turn = TURN.lock().await;
@@ -78,20 +78,22 @@ async fn rich() -> (&'static World, MutexGuard<'static, ()>) {
 }
 
 impl Case {
+    /// An account at Mono whose link sent no webhook.
     pub(super) fn silent(world: &'static World, transactions: usize) -> Self {
         let history = History { transactions, days: 5, ..History::default() };
         let link = Link { silent: true, history: Some(history), ..Link::default() };
         Self { world, id: world.mono.link(link) }
     }
 
-    /// Overdue: synced so long ago, and nothing new then.
+    /// An account whose last sync is this old and brought no new data.
     pub(super) async fn overdue(world: &'static World, ago: Duration) -> Self {
         let case = Self::silent(world, 0);
-        case.told_synced(ago).await;
+        case.send_sync_event(ago).await;
         case
     }
 
-    async fn told_synced(&self, ago: Duration) {
+    /// Sends the webhook of a sync of this age without new data, and waits until it is applied.
+    async fn send_sync_event(&self, ago: Duration) {
         let at = (Timestamp::now() - ago).to_string();
         let mono = &self.world.mono;
         let event = mono.event(Kind::AccountUpdatedBySync, &self.id).unwrap().with_timestamp(&at);
@@ -111,47 +113,47 @@ impl Case {
     }
 }
 
-/// The key of today's item, with what was spent.
+/// The key of today's spending item.
 fn today() -> String {
     let today = mono_sync::domain::business_day::BusinessDay::of(Timestamp::now());
     format!("#spending#{today}")
 }
 
-/// What a purse has spent today, in naira.
+/// The naira that a purse has spent today.
 pub(super) async fn spent(world: &World, purse: &str) -> u64 {
     let item = item(world, &today()).await;
     let naira = item.get(purse).and_then(|naira| naira.as_n().ok()?.parse().ok());
     naira.unwrap_or_default()
 }
 
-/// Has nothing be spent today.
-async fn begin_a_new_day(world: &World) {
+/// Deletes today's spending, as if a new day began.
+async fn reset_spending(world: &World) {
     let delete = Client::new(&world.stack.sdk())
         .delete_item()
         .table_name(world.stack.output("AccountsTableName"));
     delete.key("account_id", AttributeValue::S(today())).send().await.unwrap();
 }
 
-/// Waits until Mono is asked for nothing more.
-pub(super) async fn quiet(world: &World) {
+/// Waits until the stack sends no more calls to Mono.
+pub(super) async fn until_idle(world: &World) {
     let mut calls = usize::MAX;
     while world.mono.calls().len() != calls {
         calls = world.mono.calls().len();
-        // Longer than an import waits after its sync.
+        // Longer than the delay between a sync and its import.
         sleep(Duration::from_secs(6)).await;
     }
 }
 
 #[tokio::test]
-async fn ten_workers_at_once_spend_no_more_than_the_budget() {
-    let (world, _turn) = poor().await;
-    begin_a_new_day(world).await;
+async fn ten_concurrent_workers_stay_within_the_budget() {
+    let (world, _turn) = limited().await;
+    reset_spending(world).await;
     let before = world.mono.whole_bill().naira;
     let mut cases = Vec::new();
     for _ in 0..30 {
         cases.push(Case::overdue(world, DAY + DAY).await);
     }
-    // As if thirty had been planned while there was money for all.
+    // As if the planner had queued all thirty while the budget was still sufficient.
     let sqs = Sqs::new(&world.stack.sdk());
     for case in &cases {
         let job = samples::refresh_job(&case.id, &Timestamp::now().to_string());
@@ -163,18 +165,18 @@ async fn ten_workers_at_once_spend_no_more_than_the_budget() {
         lines.iter().filter(|line| line.contains("\"budget_exhausted\"")).count() >= 20
     })
     .await;
-    quiet(world).await;
+    until_idle(world).await;
     let charged = world.mono.whole_bill().naira - before;
     assert_eq!(charged, spent(world, "automatic").await);
-    // Less than the cheapest call is left.
+    // The rest of the budget is less than the price of the cheapest call.
     assert!((901..=1_000).contains(&charged), "{charged}");
     let synced = cases.iter().filter(|case| world.mono.begun_syncs(&case.id) > 0).count();
     assert!((4..=10).contains(&synced), "{synced}");
     for case in &cases {
         let account = case.shown().await;
-        assert_eq!(account["status"], "healthy", "no account has failed");
-        let is_asked = world.mono.begun_syncs(&case.id) > 0;
-        assert_eq!(account["last_sync_attempt_at"].is_string(), is_asked);
+        assert_eq!(account["status"], "healthy", "the budget fails no account");
+        let is_synced = world.mono.begun_syncs(&case.id) > 0;
+        assert_eq!(account["last_sync_attempt_at"].is_string(), is_synced);
     }
     let dead = world.stack.output("ImportDeadLetterQueueUrl");
     let dead = sqs.receive_message().queue_url(dead).send().await.unwrap();
@@ -182,9 +184,9 @@ async fn ten_workers_at_once_spend_no_more_than_the_budget() {
 }
 
 #[tokio::test]
-async fn plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_day() {
-    let (world, _turn) = poor().await;
-    begin_a_new_day(world).await;
+async fn plan_queues_the_oldest_accounts_within_the_budget_and_the_rest_the_next_day() {
+    let (world, _turn) = limited().await;
+    reset_spending(world).await;
     let before = world.mono.whole_bill().naira;
     let mut cases = Vec::new();
     for age in 1..=12 {
@@ -193,25 +195,25 @@ async fn plan_queues_what_can_be_paid_the_oldest_first_and_the_rest_the_next_day
     let plan = world.stack.plan_refresh().await.unwrap();
     assert_eq!(plan["scheduled"], 4, "at 250 naira each: {plan}");
     assert!(plan["left_out"].as_u64() >= Some(8), "{plan}");
-    quiet(world).await;
-    let asked = |case: &Case| world.mono.begun_syncs(&case.id) > 0;
-    let oldest: Vec<_> = cases.iter().map(asked).collect();
+    until_idle(world).await;
+    let synced = |case: &Case| world.mono.begun_syncs(&case.id) > 0;
+    let oldest: Vec<_> = cases.iter().map(synced).collect();
     assert_eq!(oldest, [[false; 8].as_slice(), &[true; 4]].concat());
     assert_eq!(world.mono.whole_bill().naira - before, 1_000);
     let plan = world.stack.plan_refresh().await.unwrap();
     assert_eq!((plan["scheduled"].as_u64(), plan["link_check"].as_u64()), (Some(0), Some(0)));
-    begin_a_new_day(world).await;
+    reset_spending(world).await;
     world.stack.plan_refresh().await.unwrap();
-    quiet(world).await;
-    assert_eq!(cases.iter().filter(|case| asked(case)).count(), 8);
+    until_idle(world).await;
+    assert_eq!(cases.iter().filter(|case| synced(case)).count(), 8);
     assert_eq!(world.mono.whole_bill().naira - before, 2_000);
 }
 
 #[tokio::test]
-async fn import_that_cannot_be_paid_today_is_done_on_another_day() {
-    let (world, _turn) = poor().await;
-    begin_a_new_day(world).await;
-    // Nothing is left for a plan either.
+async fn import_without_budget_is_deferred_to_another_day() {
+    let (world, _turn) = limited().await;
+    reset_spending(world).await;
+    // The plan finds no budget either.
     set_number(world, &today(), "automatic", 1_000).await;
     let case = Case::silent(world, 8);
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
@@ -222,18 +224,18 @@ async fn import_that_cannot_be_paid_today_is_done_on_another_day() {
     .await;
     assert_eq!((case.pages(), case.rows().await.len()), (0, 0));
     world.stack.plan_refresh().await.unwrap();
-    begin_a_new_day(world).await;
+    reset_spending(world).await;
     set_number(world, &case.id, "import_deferred_until", (Timestamp::now() - DAY).millis()).await;
     let plan = world.stack.plan_refresh().await.unwrap();
     assert_eq!(plan["import"], 1, "{plan}");
-    case.until_as_at_mono().await;
+    case.until_imported().await;
     assert_eq!(world.mono.bill(&case.id).naira, 150);
 }
 
 #[tokio::test]
-async fn syncs_on_demand_have_a_budget_of_their_own_and_are_refused_when_it_is_spent() {
-    let (world, _turn) = poor().await;
-    begin_a_new_day(world).await;
+async fn manual_sync_beyond_the_manual_budget_is_429() {
+    let (world, _turn) = limited().await;
+    reset_spending(world).await;
     let plan = || Plan { webhooks: Webhooks::Lost, ..Plan::default() };
     for _ in 0..2 {
         let case = Case::overdue(world, DAY).await;
@@ -245,10 +247,10 @@ async fn syncs_on_demand_have_a_budget_of_their_own_and_are_refused_when_it_is_s
     let refused = case.sync().await.expect(429, "BUDGET_EXHAUSTED");
     assert!((1..=86_400).contains(&refused.retry_after.unwrap()), "{refused:?}");
     assert_eq!(world.mono.begun_syncs(&case.id), 0);
-    assert_eq!(case.shown().await, before, "nothing was tried");
+    assert_eq!(case.shown().await, before, "the refused sync leaves no attempt");
     assert_eq!(spent(world, "manual").await, 200);
-    // What brings nothing new is given back, so a third that does fits in.
-    begin_a_new_day(world).await;
+    // A sync without new data is refunded, so two more syncs fit into the budget.
+    reset_spending(world).await;
     for outcome in [Refresh::NothingNew, Refresh::NewData, Refresh::NewData] {
         let case = Case::overdue(world, DAY).await;
         case.plan(Plan { outcome, ..plan() });
@@ -258,8 +260,8 @@ async fn syncs_on_demand_have_a_budget_of_their_own_and_are_refused_when_it_is_s
 }
 
 #[tokio::test]
-async fn empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_ends_the_pause() {
-    let (world, _turn) = rich().await;
+async fn empty_wallet_opens_the_breaker_and_one_successful_probe_closes_the_breaker() {
+    let (world, _turn) = unlimited().await;
     let breaker = async || item(world, "#refresh").await;
     let mut cases = Vec::new();
     for _ in 0..40 {
@@ -272,7 +274,7 @@ async fn empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_en
     let plan = world.stack.plan_refresh().await.unwrap();
     assert_eq!(plan["scheduled"], 40, "{plan}");
     eventually("the breaker opens", async || breaker().await.contains_key("pause_seconds")).await;
-    quiet(world).await;
+    until_idle(world).await;
     let attempts = async || {
         let calls = world.mono.calls();
         let ours = |call: &&sandbox::Call| {
@@ -286,13 +288,13 @@ async fn empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_en
         assert_eq!(case.shown().await["status"], "healthy");
         world.mono.plan_always(&case.id, Plan::default()).unwrap();
     }
-    // When the pause is over, one is tried, and all may go on.
+    // After the pause, one probe is sent. Its success closes the breaker.
     let probe = Case::overdue(world, DAY * 2).await;
     probe.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
     let paused = world.stack.plan_refresh().await.unwrap();
     assert_eq!(paused["scheduled"], 1, "{paused}");
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.mono.begun_syncs(&probe.id), 0, "the pause is not over");
+    assert_eq!(world.mono.begun_syncs(&probe.id), 0, "the pause still holds");
     set_number(world, "#refresh", "paused_until", Timestamp::now().millis()).await;
     let other = Case::overdue(world, DAY * 3).await;
     other.set_refresh(json!({ "refresh": "24h" })).await.expect_ok();
@@ -306,28 +308,28 @@ async fn empty_wallet_takes_a_few_attempts_and_marks_no_account_and_one_probe_en
 }
 
 #[tokio::test]
-async fn under_on_read_an_account_is_refreshed_once_somebody_has_read_it() {
-    let (world, _turn) = rich().await;
+async fn account_under_on_read_is_refreshed_once_after_a_read() {
+    let (world, _turn) = unlimited().await;
     let [read, unread] = [Case::overdue(world, DAY * 2).await, Case::overdue(world, DAY * 2).await];
-    // What tells the tests of an account is a read as well.
+    // Polling until the event is applied counts as a read, too.
     for case in [&read, &unread] {
-        case.told_synced(DAY + Duration::from_hours(6)).await;
+        case.send_sync_event(DAY + Duration::from_hours(6)).await;
     }
     let due = async |case: &Case| item(world, &case.id).await.contains_key("next_refresh_at");
-    assert!(due(&read).await, "it was looked at");
+    assert!(due(&read).await, "the account was read");
     world.stack.plan_refresh().await.unwrap();
-    eventually("it is refreshed", async || world.mono.begun_syncs(&read.id) == 1).await;
-    eventually("nothing is due", async || !due(&read).await).await;
+    eventually("the account is refreshed", async || world.mono.begun_syncs(&read.id) == 1).await;
+    eventually("the account is not due", async || !due(&read).await).await;
     world.stack.plan_refresh().await.unwrap();
-    quiet(world).await;
-    assert_eq!(world.mono.begun_syncs(&read.id), 1, "nobody has read it since");
-    assert!(read.shown().await["next_refresh_at"].is_string(), "now somebody has");
+    until_idle(world).await;
+    assert_eq!(world.mono.begun_syncs(&read.id), 1, "no read since the refresh");
+    assert!(read.shown().await["next_refresh_at"].is_string(), "this read makes the account due");
     assert!(due(&read).await);
 }
 
 #[tokio::test]
-async fn account_has_a_rule_of_its_own_and_shows_it() {
-    let (world, _turn) = rich().await;
+async fn account_shows_the_refresh_rule_that_was_set() {
+    let (world, _turn) = unlimited().await;
     let case = Case::overdue(world, Duration::from_hours(1)).await;
     assert_eq!(case.shown().await["refresh"], "default");
     for word in ["off", "6h", "12h", "24h", "weekly", "on_read", "default"] {
@@ -346,13 +348,13 @@ async fn account_has_a_rule_of_its_own_and_shows_it() {
         let answer = case.set_refresh(body).await.expect(400, "REQUEST_INVALID");
         assert!(answer.body["detail"].as_str().unwrap().contains(&format!("`{name}`")));
     }
-    let nobody = Case { world, id: super::account_id() };
-    nobody.set_refresh(json!({ "refresh": "off" })).await.expect(404, "ACCOUNT_NOT_FOUND");
+    let unknown = Case { world, id: super::account_id() };
+    unknown.set_refresh(json!({ "refresh": "off" })).await.expect(404, "ACCOUNT_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn account_that_only_a_payment_has_named_is_never_synced() {
-    let (world, _turn) = rich().await;
+async fn account_known_only_from_a_payment_is_never_synced() {
+    let (world, _turn) = unlimited().await;
     let id = super::account_id();
     let connected =
         json!({ "event": "mono.events.account_connected", "data": { "id": id.clone() } });
@@ -360,11 +362,11 @@ async fn account_that_only_a_payment_has_named_is_never_synced() {
     let posted = request.header("mono-webhook-secret", LOCAL_SECRET).json(&connected);
     assert_eq!(posted.send().await.unwrap().status(), 200);
     let case = Case { world, id };
-    let account = case.when("it is known", |account| account["status"] == "pending").await;
+    let account = case.when("the account is known", |account| account["status"] == "pending").await;
     assert!(account["next_refresh_at"].is_null());
     case.set_refresh(json!({ "refresh": "6h" })).await.expect_ok();
     world.stack.plan_refresh().await.unwrap();
-    quiet(world).await;
+    until_idle(world).await;
     let calls = world.mono.calls();
     assert!(!calls.iter().any(|call| call.account_id.as_ref() == Some(&case.id)));
 }

@@ -1,4 +1,4 @@
-//! Many webhooks at once.
+//! A burst of concurrent webhooks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::{account_id, eventually, mono};
 
-/// Ten events, each of which alone writes some register or bound of the record, so that the loss of
-/// any one shows. All carry their time, so that the record does not depend on when they arrive.
+/// Ten events. Each one is the only writer of some register or bound of the record, so the loss of any event is
+/// visible. All events carry their time, so the record does not depend on the order of arrival.
 fn ten_events(id: &str, number: usize) -> [Value; 10] {
     let event = |name: &str, second: usize, data: Value| {
         json!({
@@ -55,13 +55,13 @@ fn expected(id: &AccountId, events: &[Value]) -> Account {
     events.iter().fold(Account::new(id.clone()), |account, body| {
         match event::read(&body.to_string(), Timestamp::now()).unwrap().interpretation {
             Interpretation::Fact(_, fact) => account.apply(&fact),
-            Interpretation::Nothing(_) => panic!("each of the ten means something"),
+            Interpretation::Nothing(_) => panic!("each of the ten events is a fact"),
         }
     })
 }
 
 #[tokio::test]
-async fn burst_of_500_webhooks_for_50_accounts_loses_none() {
+async fn burst_of_500_webhooks_for_50_accounts_loses_no_event() {
     let accounts: Vec<(AccountId, [Value; 10])> = (0..50)
         .map(|number| {
             let id = account_id();
@@ -74,7 +74,7 @@ async fn burst_of_500_webhooks_for_50_accounts_loses_none() {
     let header = [("mono-webhook-secret", LOCAL_SECRET), ("content-type", "application/json")];
     for round in 0..10 {
         for (number, (_, events)) in accounts.iter().enumerate() {
-            // Each account's events in another order.
+            // Each account gets its events in a different order.
             let body = &events[(round * 7 + number) % 10];
             mono.send_raw(body.to_string(), &header).unwrap();
         }
@@ -89,7 +89,7 @@ async fn burst_of_500_webhooks_for_50_accounts_loses_none() {
     let store =
         AccountStore::new(Client::new(&stack().sdk()), stack().output("AccountsTableName"), policy);
     let ids: BTreeSet<AccountId> = accounts.iter().map(|(id, _)| id.clone()).collect();
-    eventually("each record is what its ten events say", async || {
+    eventually("each record holds its ten events", async || {
         let records = store.get_all(ids.clone()).await;
         accounts.iter().all(|(id, events)| {
             let Ok(Some(stored)) = &records[id] else {

@@ -1,4 +1,4 @@
-//! From Mono's call to the record that the API shows.
+//! The way from Mono's webhook to the account in the API.
 
 use mono_sync::domain::timestamp::Timestamp;
 use sandbox::{Dialect, Kind, Link, Network, NetworkFate, Order, Refresh};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{account_id, account_when, account_with_status, balance_update, mono, post};
 
 #[tokio::test]
-async fn link_is_pending_or_syncing_and_then_healthy() {
+async fn linked_account_becomes_healthy() {
     let mono = mono(Dialect::V2).await;
     let link = Link { reference: Some("owner-1".to_owned()), ..Link::default() };
     let id = mono.link(link);
@@ -21,7 +21,7 @@ async fn link_is_pending_or_syncing_and_then_healthy() {
 }
 
 #[tokio::test]
-async fn bank_that_requires_reauthorisation_shows_until_fresh_data_has_come() {
+async fn reauthorisation_required_holds_until_new_data_arrives() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let mono = mono(dialect).await;
         let id = mono.link(Link::default());
@@ -30,7 +30,10 @@ async fn bank_that_requires_reauthorisation_shows_until_fresh_data_has_come() {
         mono.refresh(&id, Refresh::ReauthorisationRequired).unwrap();
         let waiting = account_with_status(&id, "reauthorisation_required").await;
         assert_eq!(waiting["reauthorisation_required_at"], waiting["status_at"]);
-        assert_eq!(waiting["last_synced_at"], healthy["last_synced_at"], "stale is not fresh");
+        assert_eq!(
+            waiting["last_synced_at"], healthy["last_synced_at"],
+            "the time of the last sync does not change"
+        );
         assert_eq!(waiting["balance"], healthy["balance"]);
 
         mono.reauthorise(&id).unwrap();
@@ -41,7 +44,7 @@ async fn bank_that_requires_reauthorisation_shows_until_fresh_data_has_come() {
 }
 
 #[tokio::test]
-async fn reauthorised_alone_is_pending() {
+async fn reauthorised_account_without_new_data_is_pending() {
     let mono = mono(Dialect::V2).await;
     let id = mono.link(Link::default());
     account_with_status(&id, "healthy").await;
@@ -50,7 +53,7 @@ async fn reauthorised_alone_is_pending() {
 }
 
 #[tokio::test]
-async fn each_outcome_of_a_refresh_has_its_status() {
+async fn refresh_outcome_determines_the_status() {
     let outcomes = [
         (Refresh::NewData, "healthy"),
         (Refresh::NothingNew, "healthy"),
@@ -71,7 +74,7 @@ async fn each_outcome_of_a_refresh_has_its_status() {
 }
 
 #[tokio::test]
-async fn unlinked_account_stays_unlinked_whatever_comes_after() {
+async fn unlinked_account_stays_unlinked_after_a_later_update() {
     let mono = mono(Dialect::V2).await;
     let id = mono.link(Link::default());
     account_with_status(&id, "healthy").await;
@@ -85,7 +88,7 @@ async fn unlinked_account_stays_unlinked_whatever_comes_after() {
 }
 
 #[tokio::test]
-async fn duplicates_and_overtaken_events_end_in_the_newest_state() {
+async fn duplicate_and_late_events_do_not_replace_the_newest_state() {
     let mono = mono(Dialect::V2).await;
     let id = mono.link(Link::default());
     account_with_status(&id, "healthy").await;
@@ -104,7 +107,7 @@ async fn duplicates_and_overtaken_events_end_in_the_newest_state() {
 }
 
 #[tokio::test]
-async fn bad_network_delays_but_does_not_change_the_end() {
+async fn unreliable_network_delays_but_does_not_change_the_final_state() {
     let mono = mono(Dialect::V2).await;
     let bad = Network {
         duplicate: 0.5,
@@ -127,7 +130,7 @@ async fn bad_network_delays_but_does_not_change_the_end() {
 }
 
 #[tokio::test]
-async fn update_that_comes_before_its_link_is_not_lost() {
+async fn update_before_the_link_event_is_kept() {
     let id = account_id();
     post(&balance_update(&id, 10, 500)).await;
     account_when(&id, |account| account["balance"] == 500).await;
@@ -142,7 +145,7 @@ async fn update_that_comes_before_its_link_is_not_lost() {
 }
 
 #[tokio::test]
-async fn every_kind_of_event_is_answered_with_200() {
+async fn webhook_of_every_kind_is_answered_with_200() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let mono = mono(dialect).await;
         let id = mono.link(Link::default());
@@ -161,7 +164,7 @@ async fn every_kind_of_event_is_answered_with_200() {
 }
 
 #[tokio::test]
-async fn events_that_say_nothing_of_an_account_make_no_record() {
+async fn event_without_facts_about_an_account_creates_no_record() {
     let id = account_id();
     for event in
         ["mono.events.account_income", "mono.events.webhook_test", "direct_debit.paid", "new"]

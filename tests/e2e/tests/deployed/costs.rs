@@ -1,4 +1,4 @@
-//! What an event costs: AWS requests of the functions, counted at the endpoint.
+//! Costs at AWS: the requests of the functions, counted at the endpoint.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use sandbox::{Dialect, Link, Pace, Plan, Refresh, Webhooks};
 
 use super::{account_id, account_with_status, balance_update, eventually, post};
 
-/// All requests with this text in their body, by operation.
+/// The number of requests with this text in their body, by operation.
 fn requests(id: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in local().proxy.calls(id) {
@@ -22,7 +22,7 @@ fn counted<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize
 }
 
 #[tokio::test]
-async fn new_event_costs_a_send_a_read_a_write_and_an_entry_of_the_history() {
+async fn new_event_costs_one_send_one_read_one_write_and_one_history_write() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     eventually("the record is written", async || local().proxy.count("PutItem", &id) > 0).await;
@@ -32,7 +32,7 @@ async fn new_event_costs_a_send_a_read_a_write_and_an_entry_of_the_history() {
 }
 
 #[tokio::test]
-async fn duplicate_costs_a_send_and_a_read() {
+async fn duplicate_event_costs_one_send_and_one_read() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     account_with_status(&id, "healthy").await;
@@ -57,12 +57,15 @@ async fn batch_of_ten_accounts_costs_one_read_and_ten_writes() {
     let reads: Vec<_> = reads.iter().filter(|call| call.operation == "BatchGetItem").collect();
     assert_eq!(reads.len(), 1);
     assert!(ids.iter().all(|id| reads[0].body.contains(id)));
-    assert!(!reads[0].body.contains("\"ConsistentRead\":true"), "at half the price");
+    assert!(
+        !reads[0].body.contains("\"ConsistentRead\":true"),
+        "eventually consistent reads cost half as much"
+    );
     assert!(ids.iter().all(|id| local().proxy.count("PutItem", id) == 1));
 }
 
 #[tokio::test]
-async fn ten_events_of_one_account_cost_one_read_one_history_and_one_write() {
+async fn batch_of_ten_events_of_one_account_costs_one_read_one_history_write_and_one_write() {
     let id = account_id();
     let bodies: Vec<_> = (0..10).map(|n| balance_update(&id, n, n.into()).to_string()).collect();
     stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
@@ -71,14 +74,14 @@ async fn ten_events_of_one_account_cost_one_read_one_history_and_one_write() {
 }
 
 #[tokio::test]
-async fn showing_an_account_costs_one_read() {
+async fn account_request_costs_one_read() {
     let id = account_id();
     stack().account(&id).await.unwrap();
     assert_eq!(requests(&id), counted([("GetItem", 1)]));
 }
 
 #[tokio::test]
-async fn webhook_costs_no_read_of_the_secret_while_it_is_fresh() {
+async fn webhook_uses_the_cached_secret() {
     let secret = stack().resource("WebhookSecret");
     post(&balance_update(&account_id(), 1, 1)).await;
     let reads = local().proxy.count("GetSecretValue", secret);
@@ -91,7 +94,7 @@ async fn webhook_costs_no_read_of_the_secret_while_it_is_fresh() {
 }
 
 #[tokio::test]
-async fn sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
+async fn sync_costs_one_read_two_writes_and_one_call_to_mono() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let world = world(dialect);
         let id = world.mono.link(Link { silent: true, ..Link::default() });
@@ -99,7 +102,7 @@ async fn sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
         world.mono.plan(&id, [Plan { outcome, webhooks, ..Plan::default() }]).unwrap();
         assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 502);
         assert_eq!(requests(&id), counted([("GetItem", 1), ("PutItem", 2)]));
-        // In the cooldown.
+        // The second sync is in the cooldown.
         assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 429);
         assert_eq!(requests(&id), counted([("GetItem", 2), ("PutItem", 2)]));
         let syncs = world
@@ -112,24 +115,24 @@ async fn sync_costs_a_read_and_two_writes_and_one_call_at_mono() {
 }
 
 #[tokio::test]
-async fn sync_of_an_account_that_is_being_synced_costs_a_read_and_no_call() {
+async fn sync_of_a_syncing_account_costs_one_read_and_no_call_to_mono() {
     let world = world(Dialect::V2);
     let id = world.mono.link(Link { silent: true, ..Link::default() });
     world.mono.plan(&id, [Plan { pace: Pace::NeverEnding, ..Plan::default() }]).unwrap();
     assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 202);
     assert_eq!(world.stack.sync(&id, "").await.unwrap().status(), 202);
     assert_eq!(requests(&id), counted([("GetItem", 2), ("PutItem", 2)]));
-    assert_eq!(calls_at_mono(Dialect::V2, &id), 1);
+    assert_eq!(calls_to_mono(Dialect::V2, &id), 1);
 }
 
 #[tokio::test]
-async fn sync_of_an_account_that_nobody_knows_costs_a_read_a_write_and_a_delete() {
+async fn sync_of_an_unknown_account_costs_one_read_one_write_and_one_delete() {
     let id = account_id();
     assert_eq!(stack().sync(&id, "").await.unwrap().status(), 404);
     assert_eq!(requests(&id), counted([("GetItem", 1), ("PutItem", 1), ("DeleteItem", 1)]));
 }
 
-fn calls_at_mono(dialect: Dialect, id: &str) -> usize {
+fn calls_to_mono(dialect: Dialect, id: &str) -> usize {
     let calls = world(dialect).mono.calls();
     calls.iter().filter(|call| call.account_id.as_deref() == Some(id)).count()
 }

@@ -17,7 +17,7 @@ async fn webhook_that_cannot_be_enqueued_is_503_and_mono_retries_it() {
     let id = mono.link(Link::default());
     account_with_status(&id, "healthy").await;
     mono.settled().await;
-    // Three failing tries for each of two deliveries.
+    // Two deliveries fail. The SDK tries each of them three times.
     fail("SendMessage", &id, &[Failure::ServerError; 6]);
     mono.send(&mono.event(Kind::AccountReauthorized, &id).unwrap());
     let deliveries = mono.settled().await;
@@ -30,7 +30,7 @@ async fn webhook_that_cannot_be_enqueued_is_503_and_mono_retries_it() {
 }
 
 #[tokio::test]
-async fn answer_to_what_cannot_be_queued_says_so() {
+async fn webhook_that_cannot_be_enqueued_has_the_code_queue_unavailable() {
     let id = account_id();
     fail("SendMessage", &id, &[Failure::AccessDenied]);
     let answer = post(&balance_update(&id, 1, 1)).await;
@@ -39,16 +39,16 @@ async fn answer_to_what_cannot_be_queued_says_so() {
 }
 
 #[tokio::test]
-async fn queue_that_hangs_is_503_within_the_functions_time() {
+async fn hanging_queue_is_503_before_the_function_times_out() {
     let id = account_id();
     fail("SendMessage", &id, &[Failure::Hang; 3]);
     let answer = post(&balance_update(&id, 1, 1)).await;
-    assert_eq!(answer.status(), 503, "and not the platform's time-out");
+    assert_eq!(answer.status(), 503, "not the timeout of the platform");
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "QUEUE_UNAVAILABLE");
 }
 
 #[tokio::test]
-async fn event_whose_write_fails_is_delivered_again_and_applied_later() {
+async fn event_whose_write_fails_is_delivered_again_and_applied() {
     let id = account_id();
     fail("PutItem", &id, &[Failure::ServerError; 3]);
     assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
@@ -57,9 +57,9 @@ async fn event_whose_write_fails_is_delivered_again_and_applied_later() {
 }
 
 #[tokio::test]
-async fn write_that_the_function_never_learns_of_changes_nothing_when_it_is_repeated() {
+async fn write_with_a_lost_answer_is_idempotent() {
     let id = account_id();
-    // Written, but the function never learns of it, and gives the message back.
+    // The write succeeds, but its answer is lost. The message fails and is delivered again.
     let failures = [Failure::AnswerLost, Failure::ServerError, Failure::ServerError];
     fail("PutItem", &id, &failures);
     assert_eq!(post(&balance_update(&id, 1, 100)).await.status(), 200);
@@ -69,18 +69,18 @@ async fn write_that_the_function_never_learns_of_changes_nothing_when_it_is_repe
     .await;
     let account = account_when(&id, |account| account["balance"] == 100).await;
     assert_eq!(account["status"], "healthy");
-    // The first delivery may still be at it: the SDK gives up after seven seconds.
+    // The first delivery may still be running: the SDK gives up after seven seconds.
     sleep(Duration::from_secs(8)).await;
     let writes = local().proxy.count("PutItem", &id);
     let marker = account_id();
     post(&balance_update(&marker, 1, 1)).await;
     account_with_status(&marker, "healthy").await;
     let more = local().proxy.count("PutItem", &id) - writes;
-    assert_eq!(more, 0, "the redelivery finds everything known and writes nothing");
+    assert_eq!(more, 0, "the redelivery is a duplicate and writes nothing");
 }
 
 #[tokio::test]
-async fn batch_that_comes_again_because_it_was_not_deleted_is_not_written_again() {
+async fn redelivered_batch_is_not_written_again() {
     let id = account_id();
     let batch = samples::batch(&[balance_update(&id, 1, 100).to_string()]);
     for _ in 0..2 {
@@ -91,19 +91,19 @@ async fn batch_that_comes_again_because_it_was_not_deleted_is_not_written_again(
 }
 
 #[tokio::test]
-async fn dead_letter_queue_that_hangs_keeps_no_neighbour_waiting() {
+async fn hanging_dead_letter_queue_does_not_block_other_events() {
     let (id, tag) = (account_id(), account_id());
     fail("SendMessage", &tag, &[Failure::Hang; 3]);
     let bodies = [format!("not json {tag}"), balance_update(&id, 1, 1).to_string()];
     let response = stack().invoke("ProcessorFunction", &samples::batch(&bodies)).await.unwrap();
     let failures = response["batchItemFailures"].as_array().unwrap();
-    assert_eq!(failures.len(), 1, "the one that could not be put aside: {response}");
+    assert_eq!(failures.len(), 1, "the message that could not be dead-lettered: {response}");
     assert_eq!(failures[0]["itemIdentifier"], "00000000-0000-4000-8000-000000000000");
     account_when(&id, |account| account["balance"] == 1).await;
 }
 
 #[tokio::test]
-async fn table_that_cannot_be_read_is_503() {
+async fn unreadable_table_is_503() {
     let id = account_id();
     fail("GetItem", &id, &[Failure::AccessDenied]);
     let (status, problem) = stack().account(&id).await.unwrap();

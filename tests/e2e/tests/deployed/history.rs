@@ -1,4 +1,4 @@
-//! What happened to an account, as the API tells it, and what is kept when something dies between.
+//! The history of an account in the API, and its consistency after a crash.
 
 use e2e::proxy::Failure;
 use e2e::samples;
@@ -12,7 +12,7 @@ use super::{
     account_id, account_when, account_with_status, balance_update, eventually, fail, post,
 };
 
-/// Messages of webhooks that were received just now.
+/// A batch of webhook messages that were received just now.
 fn batch(bodies: &[impl AsRef<str>]) -> Value {
     samples::batch_received_at(bodies, &Timestamp::now().to_string())
 }
@@ -27,13 +27,13 @@ async fn events(id: &str) -> Vec<Value> {
     answer.body["events"].as_array().cloned().unwrap_or_default()
 }
 
-async fn until_there_are(id: &str, count: usize) -> Vec<Value> {
+async fn wait_for_events(id: &str, count: usize) -> Vec<Value> {
     eventually("the history is written", async || events(id).await.len() == count).await;
     events(id).await
 }
 
-/// What each event did, and to which status.
-fn deeds(events: &[Value]) -> Vec<[&str; 3]> {
+/// The kind, the effect and the new status of each event.
+fn summaries(events: &[Value]) -> Vec<[&str; 3]> {
     let fields = ["kind", "effect", "status_after"];
     events
         .iter()
@@ -41,9 +41,9 @@ fn deeds(events: &[Value]) -> Vec<[&str; 3]> {
         .collect()
 }
 
-fn demand(id: &str, second: u32) -> Value {
+fn reauth_required(id: &str, second: u32) -> Value {
     json!({
-        "event": "mono.events.account_updated", "event_id": format!("{id}-demand"),
+        "event": "mono.events.account_updated", "event_id": format!("{id}-reauth"),
         "timestamp": format!("2026-01-27T21:00:{second:02}.000Z"),
         "data": { "account": { "_id": id, "bvn": "22212345678", "accountNumber": "9988776655" },
             "meta": { "data_status": "AVAILABLE", "sync_status": "REAUTHORISATION_REQUIRED" } },
@@ -56,12 +56,12 @@ async fn history_lists_events_newest_first_with_their_effect() {
     let income = json!({ "event": "mono.events.account_income", "data": { "account": id } });
     for (body, count) in [
         (balance_update(&id, 30, 1), 1),
-        (demand(&id, 40), 2),
+        (reauth_required(&id, 40), 2),
         (balance_update(&id, 20, 2), 3),
         (income, 4),
     ] {
         post(&body).await;
-        until_there_are(&id, count).await;
+        wait_for_events(&id, count).await;
     }
     let events = events(&id).await;
     let expected = [
@@ -70,10 +70,10 @@ async fn history_lists_events_newest_first_with_their_effect() {
         ["account_updated", "applied", "reauthorisation_required"],
         ["account_updated", "applied", "healthy"],
     ];
-    assert_eq!(deeds(&events), expected);
-    assert_eq!(events[3]["status_before"], Value::Null, "nothing was known before");
+    assert_eq!(summaries(&events), expected);
+    assert_eq!(events[3]["status_before"], Value::Null, "the account was unknown before");
     assert_eq!(events[2]["status_before"], "healthy");
-    assert_eq!(events[2]["event_id"], format!("{id}-demand"));
+    assert_eq!(events[2]["event_id"], format!("{id}-reauth"));
     assert_eq!(events[2]["occurred_at"], "2026-01-27T21:00:40.000Z");
     assert!(events[2]["received_at"].as_str() > events[2]["occurred_at"].as_str());
     let text = json!(events).to_string();
@@ -81,10 +81,10 @@ async fn history_lists_events_newest_first_with_their_effect() {
 }
 
 #[tokio::test]
-async fn repeat_that_is_recognised_is_counted_in_the_log_and_costs_no_write() {
+async fn duplicate_event_is_logged_as_no_change_and_writes_nothing() {
     let id = account_id();
     post(&balance_update(&id, 30, 1)).await;
-    until_there_are(&id, 1).await;
+    wait_for_events(&id, 1).await;
     let written = local().proxy.count("BatchWriteItem", &id);
     for _ in 0..3 {
         post(&balance_update(&id, 30, 1)).await;
@@ -100,7 +100,7 @@ async fn repeat_that_is_recognised_is_counted_in_the_log_and_costs_no_write() {
 }
 
 #[tokio::test]
-async fn batch_writes_its_histories_in_one_request() {
+async fn batch_writes_the_history_of_all_accounts_in_one_request() {
     let ids: Vec<_> = (0..10).map(|_| account_id()).collect();
     let bodies: Vec<_> = ids.iter().map(|id| balance_update(id, 1, 1).to_string()).collect();
     stack().invoke("ProcessorFunction", &batch(&bodies)).await.unwrap();
@@ -111,7 +111,7 @@ async fn batch_writes_its_histories_in_one_request() {
 }
 
 #[tokio::test]
-async fn one_and_the_same_event_twice_in_a_batch_is_one_entry() {
+async fn duplicate_event_in_a_batch_has_one_entry() {
     let id = account_id();
     let body = balance_update(&id, 1, 1).to_string();
     let ignored = json!({ "event": "mono.events.account_income", "data": { "account": id } });
@@ -119,31 +119,31 @@ async fn one_and_the_same_event_twice_in_a_batch_is_one_entry() {
     let batch = batch(&[&body, &body, &ignored, &ignored]);
     let response = stack().invoke("ProcessorFunction", &batch).await.unwrap();
     assert_eq!(response, json!({ "batchItemFailures": [] }));
-    assert_eq!(events(&id).await.len(), 1, "what is ignored of an unknown account is not told");
+    assert_eq!(events(&id).await.len(), 1, "an ignored event of an unknown account has no entry");
     let response = stack().invoke("ProcessorFunction", &batch).await.unwrap();
     assert_eq!(response, json!({ "batchItemFailures": [] }));
     assert_eq!(events(&id).await.len(), 2);
 }
 
 #[tokio::test]
-async fn history_that_cannot_be_written_keeps_the_record_waiting_too() {
+async fn record_is_not_written_while_the_history_cannot_be_written() {
     let id = account_id();
     let batch = batch(&[balance_update(&id, 1, 1).to_string()]);
     fail("BatchWriteItem", &id, &[Failure::AccessDenied]);
     let response = stack().invoke("ProcessorFunction", &batch).await.unwrap();
     assert_eq!(response["batchItemFailures"].as_array().map(Vec::len), Some(1), "{response}");
     assert_eq!(local().proxy.count("PutItem", &id), 0);
-    // SQS brings it again.
+    // SQS delivers the message again.
     stack().invoke("ProcessorFunction", &batch).await.unwrap();
     account_with_status(&id, "healthy").await;
-    assert_eq!(deeds(&events(&id).await), [["account_updated", "applied", "healthy"]]);
+    assert_eq!(summaries(&events(&id).await), [["account_updated", "applied", "healthy"]]);
 }
 
 #[tokio::test]
-async fn crash_between_history_and_record_loses_neither_and_repeats_neither() {
+async fn failure_between_history_and_record_leaves_one_entry_after_the_redelivery() {
     let id = account_id();
     let batch = batch(&[balance_update(&id, 1, 1).to_string()]);
-    // The history is written; the record is not, as far as the function lives to see.
+    // The history is written. Then the write of the record fails, or its answer is lost.
     for failures in [&[Failure::AccessDenied][..], &[Failure::AnswerLost, Failure::AccessDenied]] {
         fail("PutItem", &id, failures);
         let response = stack().invoke("ProcessorFunction", &batch).await.unwrap();
@@ -152,18 +152,18 @@ async fn crash_between_history_and_record_loses_neither_and_repeats_neither() {
     let response = stack().invoke("ProcessorFunction", &batch).await.unwrap();
     assert_eq!(response, json!({ "batchItemFailures": [] }));
     account_with_status(&id, "healthy").await;
-    assert_eq!(deeds(&events(&id).await), [["account_updated", "applied", "healthy"]]);
+    assert_eq!(summaries(&events(&id).await), [["account_updated", "applied", "healthy"]]);
 }
 
 #[tokio::test]
-async fn function_that_is_killed_between_history_and_record_loses_neither() {
+async fn function_killed_between_history_and_record_leaves_one_entry_after_the_redelivery() {
     let id = account_id();
     fail("PutItem", &id, &[Failure::Crash]);
     assert_eq!(post(&balance_update(&id, 1, 1)).await.status(), 200);
     account_with_status(&id, "healthy").await;
-    assert_eq!(local().proxy.pending_faults(&id), 0, "it was killed");
-    assert!(local().proxy.count("BatchWriteItem", &id) >= 2, "and SQS brought the event again");
-    assert_eq!(deeds(&events(&id).await), [["account_updated", "applied", "healthy"]]);
+    assert_eq!(local().proxy.pending_faults(&id), 0, "the function was killed");
+    assert!(local().proxy.count("BatchWriteItem", &id) >= 2, "SQS delivered the event again");
+    assert_eq!(summaries(&events(&id).await), [["account_updated", "applied", "healthy"]]);
 }
 
 #[tokio::test]
@@ -173,8 +173,7 @@ async fn history_is_corrected_after_a_conflict() {
         .invoke("ProcessorFunction", &batch(&[balance_update(&id, 1, 1).to_string()]))
         .await
         .unwrap();
-    // An older event and a newer one, each by a function of its own: whichever has read first finds
-    // the record changed when it comes to write.
+    // Two concurrent invocations process an older and a newer event. The invocation that writes last has a conflict.
     let older = json!({
         "event": "mono.events.account_updated", "event_id": format!("{id}-older"),
         "timestamp": "2026-01-27T21:00:20.000Z",
@@ -187,12 +186,12 @@ async fn history_is_corrected_after_a_conflict() {
         "data": { "account": { "_id": id, "name": "Ada Example", "balance": 30 },
             "meta": { "data_status": "AVAILABLE" } },
     });
-    // The older one's write is held up until the newer one's is there.
+    // The write of the older event hangs until the newer event is written.
     fail("PutItem", &id, &[Failure::Hang]);
     let older = batch(&[older.to_string()]);
     let slow = stack().invoke("ProcessorFunction", &older);
     let fast = async {
-        eventually("the older one is about to write", async || {
+        eventually("the write of the older event hangs", async || {
             local().proxy.pending_faults(&id) == 0
         })
         .await;
@@ -202,19 +201,19 @@ async fn history_is_corrected_after_a_conflict() {
     for response in [slow, fast] {
         assert_eq!(response.unwrap(), json!({ "batchItemFailures": [] }));
     }
-    let told = events(&id).await;
+    let entries = events(&id).await;
     let effect = |which: &str| {
         let event_id = format!("{id}-{which}");
-        let told = told.iter().filter(|event| event["event_id"] == *event_id);
-        told.map(|event| event["effect"].as_str().unwrap()).collect::<Vec<_>>()
+        let matching = entries.iter().filter(|event| event["event_id"] == *event_id);
+        matching.map(|event| event["effect"].as_str().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(effect("newer"), ["applied"]);
-    assert_eq!(effect("older"), ["no_change"], "what was foreseen is taken back");
+    assert_eq!(effect("older"), ["no_change"], "the entry is corrected after the conflict");
     account_when(&id, |account| account["balance"] == 30).await;
 }
 
 #[tokio::test]
-async fn redelivery_after_newer_news_leaves_the_entry_of_the_application() {
+async fn redelivery_after_a_newer_event_keeps_the_applied_entry() {
     let id = account_id();
     let old = batch(&[balance_update(&id, 1, 1).to_string()]);
     stack().invoke("ProcessorFunction", &old).await.unwrap();
@@ -232,7 +231,7 @@ async fn unprocessed_entries_are_written_again() {
     let id = account_id();
     fail("BatchWriteItem", &id, &[Failure::Unprocessed, Failure::Throttle, Failure::Unprocessed]);
     post(&balance_update(&id, 1, 1)).await;
-    until_there_are(&id, 1).await;
+    wait_for_events(&id, 1).await;
     account_with_status(&id, "healthy").await;
 }
 
@@ -260,7 +259,7 @@ async fn history_is_paged() {
 }
 
 #[tokio::test]
-async fn request_for_a_history_that_is_not_as_it_should_be_is_refused() {
+async fn invalid_history_request_is_refused() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
     account_with_status(&id, "healthy").await;
@@ -274,7 +273,11 @@ async fn request_for_a_history_that_is_not_as_it_should_be_is_refused() {
         assert!(answer.body["detail"].as_str().unwrap().starts_with(part), "{query}");
     }
     let aged = history(&id, "?cursor=001769547640000.77dfb8e2.applied").await.expect_ok();
-    assert_eq!(aged.body, json!({ "events": [], "next_cursor": null }), "nothing is that old");
+    assert_eq!(
+        aged.body,
+        json!({ "events": [], "next_cursor": null }),
+        "no entry is older than the cursor"
+    );
     history(&account_id(), "").await.expect(404, "ACCOUNT_NOT_FOUND");
     history("a%20b", "").await.expect(400, "REQUEST_INVALID");
     fail("Query", &id, &[Failure::AccessDenied]);
@@ -287,14 +290,14 @@ async fn history_omits_entries_older_than_the_retention() {
     let body = balance_update(&id, 1, 1).to_string();
     stack().invoke("ProcessorFunction", &samples::batch(&[body])).await.unwrap();
     account_with_status(&id, "healthy").await;
-    assert!(events(&id).await.is_empty(), "it was received months ago");
+    assert!(events(&id).await.is_empty(), "the event was received months ago");
 }
 
 #[tokio::test]
-async fn history_costs_a_read_and_a_query() {
+async fn history_request_costs_one_read_and_one_query() {
     let id = account_id();
     post(&balance_update(&id, 1, 1)).await;
-    until_there_are(&id, 1).await;
+    wait_for_events(&id, 1).await;
     let reads = local().proxy.count("GetItem", &id);
     let queries = local().proxy.count("Query", &id);
     events(&id).await;

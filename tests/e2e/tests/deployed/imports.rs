@@ -1,5 +1,4 @@
-//! From a pull that brought transactions to the rows in the table: as Mono has them, each once, and
-//! written only where they differ.
+//! Imports of transactions. After a pull, the table holds each row of Mono once, and only changed rows are written.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +16,16 @@ use super::manual_sync::{Answer, BOTH, Case};
 use super::{account_id, eventually};
 
 impl Case {
-    /// Linked with these transactions, which are imported.
+    /// A linked account whose history is imported.
     pub(super) async fn imported(dialect: Dialect, history: History) -> Self {
         let world = world(dialect);
         let id = world.mono.link(Link { history: Some(history), ..Link::default() });
         let case = Self { world, id };
-        case.until_as_at_mono().await;
+        case.until_imported().await;
         case
     }
 
-    /// Asked for again where the answer says so: the emulator may be busy with the rows of another test.
+    /// Retries while the store is unavailable: the emulator may be busy with the rows of another test.
     pub(super) async fn transactions(&self, query: &str) -> Answer {
         let path = format!("/accounts/{}/transactions{query}", self.id);
         for _ in 0..3 {
@@ -39,7 +38,7 @@ impl Case {
         panic!("{path}: the store is unavailable");
     }
 
-    /// Every row, part by part. None of an account that is not known yet.
+    /// Every row, page by page. Empty for an unknown account.
     pub(super) async fn rows(&self) -> Vec<Value> {
         let (mut rows, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -56,7 +55,7 @@ impl Case {
         }
     }
 
-    /// The rows as Mono has them, in the form and the order of the API.
+    /// Mono's rows, in the form and the order of the API.
     pub(super) fn rows_at_mono(&self) -> Vec<Value> {
         let currency = self.world.mono.account(&self.id).unwrap().currency;
         self.world.mono.transactions(&self.id).iter().map(|row| {
@@ -69,9 +68,9 @@ impl Case {
         }).collect()
     }
 
-    /// Waits until an import is due no more, and the rows are Mono's.
-    pub(super) async fn until_as_at_mono(&self) -> Value {
-        eventually("the rows are as Mono has them", async || {
+    /// Waits until the rows are equal to Mono's and the import is recorded.
+    pub(super) async fn until_imported(&self) -> Value {
+        eventually("the rows are equal to Mono's", async || {
             self.rows().await == self.rows_at_mono()
         })
         .await;
@@ -81,7 +80,7 @@ impl Case {
         .await
     }
 
-    /// Has Mono tell of a pull, and waits until its transactions are imported.
+    /// Sends the webhook of a pull, and waits until its transactions are imported.
     pub(super) async fn pull(&self) -> Value {
         let before = self.shown().await["transactions_imported_at"].clone();
         let mono = &self.world.mono;
@@ -94,7 +93,7 @@ impl Case {
         self.world.stack.output("TransactionsTableName")
     }
 
-    /// How many rows were put and how many deleted so far.
+    /// The numbers of rows put and deleted so far.
     pub(super) fn written(&self) -> (usize, usize) {
         let calls = local().proxy.calls(&self.id);
         let writes = calls.iter().filter(|call| call.operation == "BatchWriteItem");
@@ -105,7 +104,7 @@ impl Case {
         })
     }
 
-    /// The free calls for pages of transactions so far.
+    /// The number of calls for pages of transactions so far, without the calls that begin a sync.
     pub(super) fn pages(&self) -> usize {
         let calls = self.world.mono.calls();
         let pages = calls.iter().filter(|call| {
@@ -116,7 +115,7 @@ impl Case {
         pages.count()
     }
 
-    /// Requests for this operation on the accounts that were about this one.
+    /// The number of AWS requests about this account, by operation.
     pub(super) fn requests(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for call in local().proxy.calls(&self.id) {
@@ -125,8 +124,8 @@ impl Case {
         counts
     }
 
-    /// Hands the importer a job for this account, as if this message had brought it. What is given
-    /// back.
+    /// Invokes the importer with a job for this account in a message with this number. Returns the batch item
+    /// failures.
     pub(super) async fn import(&self, job: &ImportJob, message: u32) -> Value {
         let mut batch = samples::batch(&[job.to_body()]);
         let message_id = format!("{}-{message}", self.id);
@@ -135,7 +134,7 @@ impl Case {
         answer["batchItemFailures"].clone()
     }
 
-    /// A job for a pull of this moment.
+    /// An import job for a pull that happens now.
     pub(super) fn job(&self) -> ImportJob {
         samples::import_job(&self.id, &Timestamp::now().to_string())
     }
@@ -146,7 +145,7 @@ fn history(transactions: usize) -> History {
 }
 
 #[tokio::test]
-async fn first_import_brings_the_history_in_one_answer() {
+async fn first_import_fetches_the_history_in_one_page() {
     for dialect in BOTH {
         let case = Case::imported(dialect, history(250)).await;
         let account = case.shown().await;
@@ -157,7 +156,7 @@ async fn first_import_brings_the_history_in_one_answer() {
         let calls = case.world.mono.calls();
         let mine = calls.iter().filter(|call| call.account_id.as_ref() == Some(&case.id));
         for call in mine {
-            assert!(!call.begun, "reading begins no sync");
+            assert!(!call.begun, "a listing begins no sync");
             assert!(!call.headers.iter().any(|name| name.starts_with("x-real")), "{call:?}");
             let query = call.query.as_deref().unwrap();
             let start = query.split(['=', '&']).nth(1).unwrap();
@@ -173,13 +172,13 @@ async fn unchanged_rows_are_not_written_again() {
     let written = case.written();
     let pages = case.pages();
     case.pull().await;
-    assert_eq!(case.written(), written, "writes for 120 rows that are as they were: 0");
-    assert_eq!(case.pages(), pages + 1, "the last week and two days");
+    assert_eq!(case.written(), written, "no writes for 120 unchanged rows");
+    assert_eq!(case.pages(), pages + 1, "one page with the last week and two days");
     assert_eq!(case.rows().await, case.rows_at_mono());
 }
 
 #[tokio::test]
-async fn changed_moved_new_and_vanished_rows_are_as_at_mono_afterwards() {
+async fn changed_moved_new_and_removed_rows_are_equal_to_monos_after_the_import() {
     for dialect in BOTH {
         let case = Case::imported(dialect, history(150)).await;
         let mono = &case.world.mono;
@@ -189,7 +188,7 @@ async fn changed_moved_new_and_vanished_rows_are_as_at_mono_afterwards() {
             .unwrap();
         case.pull().await;
         assert_eq!(case.rows().await, case.rows_at_mono());
-        assert_eq!(case.written(), (written.0 + 1, written.1), "that row alone");
+        assert_eq!(case.written(), (written.0 + 1, written.1), "only the changed row is written");
 
         mono.change_transaction(&case.id, &rows[8].id, |row| {
             row.date -= Duration::from_hours(24);
@@ -202,17 +201,17 @@ async fn changed_moved_new_and_vanished_rows_are_as_at_mono_afterwards() {
         let held = case.rows().await;
         assert_eq!(held, case.rows_at_mono());
         let moved = held.iter().filter(|row| row["id"] == rows[8].id.as_str());
-        assert_eq!(moved.count(), 1, "a row whose date moved is one row");
+        assert_eq!(moved.count(), 1, "a row with a new date is still one row");
         assert_eq!(
             case.written().1,
             written.1 + 2,
-            "the vanished one, and where the moved one was"
+            "the removed row and the old item of the moved row are deleted"
         );
     }
 }
 
 #[tokio::test]
-async fn statement_that_does_not_add_up_takes_nothing_away() {
+async fn inconsistent_statement_adds_rows_and_removes_none() {
     let case = Case::imported(Dialect::V2, history(150)).await;
     let mono = &case.world.mono;
     let gone = mono.transactions(&case.id)[0].id.clone();
@@ -225,8 +224,8 @@ async fn statement_that_does_not_add_up_takes_nothing_away() {
         case.pull().await;
         let rows = case.rows().await;
         let holds = |id: &str| rows.iter().any(|row| row["id"] == id);
-        assert!(holds(&gone), "{fault:?}: it may be missing at present only");
-        assert!(holds(&new), "{fault:?}: what is new is there all the same");
+        assert!(holds(&gone), "{fault:?}: the row may be missing only temporarily");
+        assert!(holds(&new), "{fault:?}: the new row is stored");
     }
     mono.plan_pages_always(&case.id, []).unwrap();
     case.pull().await;
@@ -234,18 +233,18 @@ async fn statement_that_does_not_add_up_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn pages_between_which_a_row_came_in_are_fetched_again() {
+async fn pages_that_change_during_the_import_are_fetched_again() {
     let paged = History { always_paged: true, ..history(250) };
     let case = Case::unseen(Dialect::V2, Link { history: Some(paged), ..Link::default() });
     let world = case.world;
     world.mono.plan_pages(&case.id, [(1, PageFault::Changing), (2, PageFault::Repeated)]).unwrap();
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
-    case.until_as_at_mono().await;
+    case.until_imported().await;
     assert_eq!(case.rows().await.len(), 251);
 }
 
 #[tokio::test]
-async fn sync_that_failed_or_brought_no_transactions_is_not_imported() {
+async fn sync_without_new_transactions_starts_no_import() {
     let case = Case::imported(Dialect::V2, history(60)).await;
     let (rows, pages) = (case.rows().await, case.pages());
     for (outcome, status) in [
@@ -262,13 +261,13 @@ async fn sync_that_failed_or_brought_no_transactions_is_not_imported() {
 }
 
 #[tokio::test]
-async fn manual_sync_with_new_data_brings_its_transactions() {
+async fn manual_sync_with_new_data_imports_the_transactions() {
     for dialect in BOTH {
         let case = Case::imported(dialect, history(40)).await;
         case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
         let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
         assert_eq!(answer.body["has_new_data"], true);
-        let account = case.until_as_at_mono().await;
+        let account = case.until_imported().await;
         assert!(case.rows().await.len() > 40);
         let imported_at = account["transactions_imported_at"].as_str();
         assert!(imported_at <= account["last_synced_at"].as_str());
@@ -276,13 +275,13 @@ async fn manual_sync_with_new_data_brings_its_transactions() {
 }
 
 #[tokio::test]
-async fn statement_that_was_allowed_to_be_incomplete_takes_nothing_away() {
+async fn incomplete_statement_adds_rows_and_removes_none() {
     let case = Case::imported(Dialect::V1, history(100)).await;
     case.plan(Plan { outcome: Refresh::Partial, webhooks: Webhooks::Lost, ..Plan::default() });
     let synced = case.sync_with("?allow_incomplete_statement=true").await;
     synced.expect(200, "SYNC_SUCCESSFUL");
     let at_mono = case.rows_at_mono();
-    assert!(at_mono.len() < 100, "Mono gives half of it");
+    assert!(at_mono.len() < 100, "Mono serves half of the rows");
     let (newest, before) = (at_mono[0]["id"].clone(), case.written());
     case.when("the import is recorded", |account| {
         account["transactions_imported_at"] == account["last_synced_at"]
@@ -290,11 +289,11 @@ async fn statement_that_was_allowed_to_be_incomplete_takes_nothing_away() {
     .await;
     let rows = case.rows().await;
     assert!(rows.len() > 100 && rows.iter().any(|row| row["id"] == newest));
-    assert_eq!(case.written().1, before.1, "nothing is deleted");
+    assert_eq!(case.written().1, before.1, "no row is deleted");
 }
 
 #[tokio::test]
-async fn ten_updates_of_an_account_in_a_batch_ask_for_one_import_before_the_record_is_written() {
+async fn batch_of_ten_updates_of_one_account_requests_one_import_before_the_record_is_written() {
     let id = account_id();
     let update = |second: u32| {
         json!({
@@ -315,7 +314,7 @@ async fn ten_updates_of_an_account_in_a_batch_ask_for_one_import_before_the_reco
 }
 
 #[tokio::test]
-async fn import_costs_a_read_two_writes_of_the_record_two_queries_and_its_pages() {
+async fn import_costs_one_read_two_record_writes_two_queries_and_the_pages() {
     let case = Case::imported(Dialect::V2, history(50)).await;
     let before = case.requests();
     let pages = case.pages();
@@ -326,12 +325,12 @@ async fn import_costs_a_read_two_writes_of_the_record_two_queries_and_its_pages(
         count(&after) - count(&before)
     };
     let spent = ["GetItem", "PutItem", "Query", "BatchWriteItem"].map(spent);
-    assert_eq!(spent, [1, 2, 2, 0], "one query for the days, one for the newest row");
+    assert_eq!(spent, [1, 2, 2, 0], "one query for the days and one for the newest row");
     assert_eq!(case.pages(), pages + 1);
 }
 
 #[tokio::test]
-async fn job_that_another_has_satisfied_costs_one_read() {
+async fn job_that_is_already_covered_costs_one_read() {
     let case = Case::imported(Dialect::V2, history(50)).await;
     let job = case.job();
     assert_eq!(case.import(&job, 1).await, json!([]));
@@ -343,7 +342,7 @@ async fn job_that_another_has_satisfied_costs_one_read() {
 }
 
 #[tokio::test]
-async fn amounts_are_exact_and_what_nobody_knows_survives() {
+async fn amounts_are_exact_and_unknown_fields_are_stored() {
     let case = Case::imported(Dialect::V2, history(0)).await;
     let mono = &case.world.mono;
     let mut row = mono.draft_transaction(&case.id).unwrap();

@@ -1,4 +1,4 @@
-//! Transactions that Mono holds and says nothing of, or holds later than others.
+//! Transactions that no webhook announces, and transactions that reach Mono late.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use super::{account_id, eventually};
 const DAY: Duration = Duration::from_hours(24);
 
 impl Case {
-    /// Linked before there was a stack to tell, with a history.
-    fn from_before(dialect: Dialect, transactions: usize) -> Self {
+    /// An account with a history that is linked at Mono but unknown to the stack.
+    fn unseen_with_history(dialect: Dialect, transactions: usize) -> Self {
         let history = History { transactions, days: 10, ..History::default() };
         let world = world(dialect);
         let id = world.mono.link(Link { silent: true, history: Some(history), ..Link::default() });
         Self { world, id }
     }
 
-    /// Has Mono tell of a pull of this age, with this in its `meta`.
-    async fn told(&self, age: Duration, meta: &[(&str, Value)]) -> Value {
+    /// Sends the webhook of a pull of this age with these fields in `meta`, and waits until it is applied.
+    async fn send_pull_event(&self, age: Duration, meta: &[(&str, Value)]) -> Value {
         let at = (Timestamp::now() - age).to_string();
         let mono = &self.world.mono;
         let event = mono.event(Kind::AccountUpdatedBySync, &self.id).unwrap().with_timestamp(&at);
@@ -34,7 +34,7 @@ impl Case {
         self.when("the event is applied", |account| account["last_event_at"] == at.as_str()).await
     }
 
-    /// A row that is so many days old.
+    /// A new row that is `days` days old.
     fn row(&self, days: u32) -> Transaction {
         let mut row = self.world.mono.draft_transaction(&self.id).unwrap();
         row.date -= days * DAY;
@@ -45,7 +45,7 @@ impl Case {
         self.rows().await.iter().any(|row| row["id"] == id)
     }
 
-    /// The ranges that Mono was asked for, in days.
+    /// The start and end dates of all requests to Mono for this account.
     fn ranges(&self) -> Vec<(String, String)> {
         let calls = self.world.mono.calls();
         let mine = calls.iter().filter(|call| call.account_id.as_ref() == Some(&self.id));
@@ -65,9 +65,9 @@ impl Case {
 }
 
 #[tokio::test]
-async fn history_from_before_the_link_is_imported_by_the_first_webhook_or_sync_without_news() {
+async fn history_of_an_unseen_account_is_imported_by_the_first_webhook_or_sync_without_new_data() {
     for by_sync in [false, true] {
-        let case = Case::from_before(Dialect::V2, 10);
+        let case = Case::unseen_with_history(Dialect::V2, 10);
         if by_sync {
             let outcome = sandbox::Refresh::NothingNew;
             let webhooks = sandbox::Webhooks::Lost;
@@ -75,9 +75,9 @@ async fn history_from_before_the_link_is_imported_by_the_first_webhook_or_sync_w
             let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
             assert_eq!(answer.body["has_new_data"], false);
         } else {
-            case.told(Duration::ZERO, &[("has_new_data", json!(false))]).await;
+            case.send_pull_event(Duration::ZERO, &[("has_new_data", json!(false))]).await;
         }
-        eventually("the rows are there", async || {
+        eventually("the rows are stored", async || {
             let ids =
                 |rows: Vec<Value>| rows.iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
             ids(case.rows().await) == ids(case.rows_at_mono())
@@ -88,32 +88,32 @@ async fn history_from_before_the_link_is_imported_by_the_first_webhook_or_sync_w
 }
 
 #[tokio::test]
-async fn rows_that_come_late_or_are_dated_back_appear_with_the_next_import_of_another_day() {
+async fn late_and_backdated_rows_are_imported_by_the_next_import_on_another_day() {
     for dialect in BOTH {
-        let case = Case::from_before(dialect, 10);
+        let case = Case::unseen_with_history(dialect, 10);
         let mono = &case.world.mono;
-        case.told(DAY, &[]).await;
-        case.until_as_at_mono().await;
+        case.send_pull_event(DAY, &[]).await;
+        case.until_imported().await;
         let moved = mono.transactions(&case.id)[0].id.clone();
         mono.change_transaction(&case.id, &moved, |row| row.date -= 14 * DAY).unwrap();
         let older = (0..12).map(|number| case.row(60 + number * 20));
         let booked_late = case.row(13);
         mono.add_transactions(&case.id, older.chain([booked_late]).collect::<Vec<_>>()).unwrap();
         let pages = case.pages();
-        case.told(Duration::ZERO, &[]).await;
-        case.until_as_at_mono().await;
+        case.send_pull_event(Duration::ZERO, &[]).await;
+        case.until_imported().await;
         assert_eq!(case.rows().await.len(), 23);
-        assert_eq!(case.pages(), pages + 1, "{dialect}: not one more than without them");
+        assert_eq!(case.pages(), pages + 1, "{dialect}: the late rows cost no extra page");
     }
 }
 
 #[tokio::test]
-async fn no_range_ends_after_today_or_is_longer_than_a_year() {
-    let case = Case::from_before(Dialect::V2, 10);
-    case.told(DAY, &[]).await;
-    case.until_as_at_mono().await;
-    case.told(Duration::ZERO, &[]).await;
-    case.until_as_at_mono().await;
+async fn requested_range_ends_today_and_covers_at_most_a_year() {
+    let case = Case::unseen_with_history(Dialect::V2, 10);
+    case.send_pull_event(DAY, &[]).await;
+    case.until_imported().await;
+    case.send_pull_event(Duration::ZERO, &[]).await;
+    case.until_imported().await;
     let today = mono_sync::domain::business_day::BusinessDay::of(Timestamp::now());
     let (first, last) = ((today - 364).for_mono(), today.for_mono());
     let ranges = case.ranges();
@@ -123,16 +123,16 @@ async fn no_range_ends_after_today_or_is_longer_than_a_year() {
 
 #[tokio::test]
 async fn failed_sync_that_retrieved_transactions_adds_rows_and_removes_none() {
-    let case = Case::from_before(Dialect::V2, 10);
+    let case = Case::unseen_with_history(Dialect::V2, 10);
     let mono = &case.world.mono;
-    case.told(DAY, &[]).await;
-    case.until_as_at_mono().await;
+    case.send_pull_event(DAY, &[]).await;
+    case.until_imported().await;
     let gone = mono.transactions(&case.id)[0].id.clone();
     mono.remove_transaction(&case.id, &gone).unwrap();
     let row = case.row(0);
     let new = row.id.clone();
     mono.add_transactions(&case.id, [row]).unwrap();
-    case.told(
+    case.send_pull_event(
         Duration::ZERO,
         &[("sync_status", json!("FAILED")), ("retrieved_data", json!(["balance", "transactions"]))],
     )
@@ -143,34 +143,34 @@ async fn failed_sync_that_retrieved_transactions_adds_rows_and_removes_none() {
         })
         .await;
     assert!(case.holds(&new).await);
-    assert!(case.holds(&gone).await, "it may be missing at present only");
+    assert!(case.holds(&gone).await, "the row may be missing only temporarily");
     assert_eq!(account["status"], "failed");
 }
 
 #[tokio::test]
-async fn day_that_mono_never_serves_holds_up_no_other_and_is_requested_again() {
-    let case = Case::from_before(Dialect::V2, 40);
+async fn day_that_mono_does_not_serve_blocks_no_other_day_and_is_requested_again() {
+    let case = Case::unseen_with_history(Dialect::V2, 40);
     let mono = &case.world.mono;
     let rows = mono.transactions(&case.id);
     let day = rows[20].business_day();
     mono.stop_serving(&case.id, Some(day)).unwrap();
     let count =
         |of_day: bool| rows.iter().filter(|row| (row.business_day() == day) == of_day).count();
-    case.told(Duration::ZERO, &[]).await;
+    case.send_pull_event(Duration::ZERO, &[]).await;
     case.when("the import is recorded", |account| account["transactions_imported_at"].is_string())
         .await;
     assert_eq!((case.rows().await.len(), count(true) > 0), (count(false), true));
     mono.stop_serving(&case.id, None).unwrap();
-    case.told(Duration::ZERO, &[("has_new_data", json!(false))]).await;
-    case.until_as_at_mono().await;
+    case.send_pull_event(Duration::ZERO, &[("has_new_data", json!(false))]).await;
+    case.until_imported().await;
 }
 
 #[tokio::test]
-async fn import_that_requires_reauthorisation_is_done_and_recorded() {
-    let case = Case::from_before(Dialect::V2, 10);
+async fn import_with_required_reauthorisation_succeeds_and_records_the_status() {
+    let case = Case::unseen_with_history(Dialect::V2, 10);
     let mono = &case.world.mono;
-    case.told(Duration::ZERO, &[]).await;
-    case.until_as_at_mono().await;
+    case.send_pull_event(Duration::ZERO, &[]).await;
+    case.until_imported().await;
     mono.add_transactions(&case.id, [case.row(0)]).unwrap();
     let message = "REAUTHORISATION_REQUIRED".to_owned();
     mono.plan_free(&case.id, [Fault::Words { status: 403, message }]).unwrap();
@@ -178,7 +178,7 @@ async fn import_that_requires_reauthorisation_is_done_and_recorded() {
     assert_eq!(failures, json!([]), "the message is not delivered again");
     case.status("reauthorisation_required").await;
     mono.send(&mono.event(Kind::AccountReauthorized, &case.id).unwrap());
-    case.told(Duration::ZERO, &[]).await;
+    case.send_pull_event(Duration::ZERO, &[]).await;
     case.status("healthy").await;
-    case.until_as_at_mono().await;
+    case.until_imported().await;
 }

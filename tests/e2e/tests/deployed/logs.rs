@@ -1,4 +1,4 @@
-//! What the functions log, and what they never do.
+//! The logs of the functions, and the private data that they must not contain.
 
 use e2e::samples::LOCAL_KEY;
 use e2e::shared_stack::{stack, world};
@@ -12,7 +12,7 @@ async fn lines(function: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn event_is_logged_with_request_event_and_account_but_nothing_personal() {
+async fn event_is_logged_with_request_event_and_account_and_without_personal_data() {
     let id = account_id();
     let body = json!({
         "event": "mono.events.account_updated",
@@ -51,7 +51,7 @@ async fn event_is_logged_with_request_event_and_account_but_nothing_personal() {
 }
 
 #[tokio::test]
-async fn dead_letter_is_logged_with_its_reason_but_not_its_body() {
+async fn dead_letter_is_logged_with_the_reason_and_without_the_body() {
     let tag = account_id();
     post(&json!({
         "event": "mono.events.reauthorisation_required",
@@ -69,7 +69,7 @@ async fn dead_letter_is_logged_with_its_reason_but_not_its_body() {
 }
 
 #[tokio::test]
-async fn refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
+async fn refused_webhook_is_logged_as_a_warning_with_its_code() {
     let request = stack().request(reqwest::Method::POST, "/webhooks/mono");
     let answer = request.header("mono-webhook-secret", "wrong").body("{}").send().await.unwrap();
     let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
@@ -83,7 +83,7 @@ async fn refused_webhook_is_logged_with_its_code_as_the_alarm_needs_it() {
 }
 
 #[tokio::test]
-async fn sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_is_private() {
+async fn sync_is_logged_with_its_outcome_and_logs_and_problems_hold_no_private_data() {
     let world = world(Dialect::V2);
     let mono = &world.mono;
     let private = |id: &str| {
@@ -107,7 +107,7 @@ async fn sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_is
         let refused = !answer.status().is_success();
         let body = answer.text().await.unwrap();
         if refused {
-            assert!(!private(&id).iter().any(|text| holds(&body, text)), "{body}");
+            assert!(!private(&id).iter().any(|text| contains_words(&body, text)), "{body}");
         }
         eventually("the outcome is logged", async || {
             let lines = lines("manual-sync").await;
@@ -123,18 +123,21 @@ async fn sync_is_logged_by_its_outcome_and_neither_log_nor_problem_holds_what_is
     for function in ["webhook", "processor", "manual-sync", "accounts"] {
         for line in lines(function).await {
             for id in &ids {
-                assert!(!private(id).iter().any(|text| holds(&line, text)), "{function}: {line}");
+                assert!(
+                    !private(id).iter().any(|text| contains_words(&line, text)),
+                    "{function}: {line}"
+                );
             }
         }
     }
     let lines = lines("manual-sync").await;
     let refused = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let refused = refused.filter(|line| line["code"] == "MONO_KEY_REFUSED");
-    assert!(refused.count() > 0, "what the alarm counts");
+    assert!(refused.count() > 0, "the alarm counts these lines");
 }
 
-/// As words of its own: an account number may well be a part of some id.
-fn holds(text: &str, words: &str) -> bool {
+/// Whether the text contains these words as whole words. An account number may be a part of an id.
+fn contains_words(text: &str, words: &str) -> bool {
     let alone = |character: Option<char>| !character.is_some_and(char::is_alphanumeric);
     text.match_indices(words).any(|(start, _)| {
         let (before, after) = (&text[..start], &text[start + words.len()..]);

@@ -1,7 +1,7 @@
-//! The whole system: the real template, deployed on the emulator, where each function may do what
-//! its role allows and no more, with the sandbox in the place of Mono.
+//! End-to-end tests of the whole system. The real template is deployed on the emulator, each function has exactly the
+//! permissions of its role, and the sandbox replaces Mono.
 
-#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod answers;
 mod attention;
@@ -47,13 +47,13 @@ use sandbox::{Dialect, Sandbox, Settings};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// An account id that no other test has.
+/// An account id that no other test uses.
 fn account_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0x6979_26f0);
     format!("{:024x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Mono, calling the stack, with its waits a thousand times as short.
+/// A sandbox that sends its webhooks to the stack, with its delays divided by 1,000.
 async fn mono(dialect: Dialect) -> Sandbox {
     let settings = Settings {
         webhook_url: stack().webhook_url(),
@@ -65,13 +65,13 @@ async fn mono(dialect: Dialect) -> Sandbox {
     Sandbox::start(settings).await.unwrap()
 }
 
-/// Posts a body to the webhook as Mono does.
+/// Posts a body to the webhook endpoint as Mono does.
 async fn post(body: &Value) -> Response {
     let request = stack().request(Method::POST, "/webhooks/mono");
     request.header("mono-webhook-secret", LOCAL_SECRET).json(body).send().await.unwrap()
 }
 
-/// The account as the API shows it, once it is as expected.
+/// Waits until the account in the API is as expected, and returns it.
 async fn account_when(account_id: &str, expected: impl Fn(&Value) -> bool) -> Value {
     let mut seen = Value::Null;
     let end = Instant::now() + Duration::from_secs(40);
@@ -83,24 +83,24 @@ async fn account_when(account_id: &str, expected: impl Fn(&Value) -> bool) -> Va
         seen = account;
         sleep(Duration::from_millis(50)).await;
     }
-    panic!("the account never became as expected: {seen:#}");
+    panic!("the account did not become as expected: {seen:#}");
 }
 
 async fn account_with_status(account_id: &str, status: &str) -> Value {
     account_when(account_id, |account| account["status"] == status).await
 }
 
-/// Waits until something holds, for longer than the minute that a function may keep a secret, and the two minutes that
-/// the rest of an import may wait.
-async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+/// Waits until a condition holds. The limit is longer than the minute for which a function caches a secret, and
+/// longer than the two minutes for which the rest of an import may wait.
+async fn eventually(condition: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + Duration::from_mins(3);
     while !holds().await {
-        assert!(Instant::now() < end, "{what} did not come to hold");
+        assert!(Instant::now() < end, "timed out waiting for: {condition}");
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// An update with this balance alone, of this second: so nothing follows.
+/// An update with a balance and no transactions, so no import follows. Its time is in this second.
 fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
     json!({
         "event": "mono.events.account_updated",
@@ -118,7 +118,7 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
 
 type Item = HashMap<String, AttributeValue>;
 
-/// An item of the accounts table, as it is stored.
+/// An item of the accounts table, as stored.
 async fn item(world: &World, key: &str) -> Item {
     let read = Client::new(&world.stack.sdk())
         .get_item()
@@ -127,7 +127,7 @@ async fn item(world: &World, key: &str) -> Item {
     read.send().await.unwrap().item.unwrap_or_default()
 }
 
-/// Has a number of such an item be this: a time, in milliseconds, or naira.
+/// Sets a number of an item of the accounts table: a time in milliseconds, or an amount in naira.
 async fn set_number(world: &World, key: &str, attribute: &str, number: u64) {
     Client::new(&world.stack.sdk())
         .update_item()
@@ -141,7 +141,7 @@ async fn set_number(world: &World, key: &str, attribute: &str, number: u64) {
         .unwrap();
 }
 
-/// Makes the next requests for this operation and with this text fail, each in its way.
+/// Makes the next requests for this operation that contain this text fail, one for each failure.
 fn fail(operation: &'static str, containing: &str, failures: &[Failure]) {
     local().proxy.fail(operation, containing, failures);
 }

@@ -1,5 +1,4 @@
-//! A sync on demand, in both versions of Mono's API: what the caller is told, and what the record
-//! says afterwards.
+//! Manual syncs, in both versions of Mono's API: the response to the caller and the record afterwards.
 
 use e2e::samples::LOCAL_KEY;
 use e2e::shared_stack::{World, world};
@@ -14,7 +13,7 @@ use super::{account_id, eventually};
 
 pub(super) const BOTH: [Dialect; 2] = [Dialect::V1, Dialect::V2];
 
-/// An answer to a sync.
+/// A response of the API.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -48,14 +47,14 @@ impl Answer {
     }
 }
 
-/// An account at Mono, in one of the worlds.
+/// An account at Mono and the world that it belongs to.
 pub(super) struct Case {
     pub(super) world: &'static World,
     pub(super) id: String,
 }
 
 impl Case {
-    /// Linked, and known to the stack.
+    /// A linked account that the stack knows as healthy.
     pub(super) async fn linked(dialect: Dialect) -> Self {
         let case = Self::unseen(dialect, Link::default());
         case.world.mono.send(&case.world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
@@ -63,7 +62,7 @@ impl Case {
         case
     }
 
-    /// Linked before there was a stack to tell.
+    /// An account that is linked at Mono but unknown to the stack.
     pub(super) fn unseen(dialect: Dialect, link: Link) -> Self {
         let world = world(dialect);
         let id = world.mono.link(Link { silent: true, ..link });
@@ -82,8 +81,8 @@ impl Case {
         Answer::of(self.world.stack.sync(&self.id, query).await.unwrap()).await
     }
 
-    /// What a sync comes to that is to come to this.
-    async fn planned(dialect: Dialect, plan: Plan) -> (Self, Answer) {
+    /// Links an account and syncs it under this plan. Returns the response.
+    async fn synced_with(dialect: Dialect, plan: Plan) -> (Self, Answer) {
         let case = Self::linked(dialect).await;
         case.plan(plan);
         let answer = case.sync().await;
@@ -108,8 +107,8 @@ impl Case {
         self.when(status, |account| account["status"] == status).await
     }
 
-    /// How often Mono was asked to sync the account.
-    fn asked(&self) -> usize {
+    /// The number of calls that asked Mono to sync the account.
+    fn sync_calls(&self) -> usize {
         let calls = self.world.mono.calls();
         calls.iter().filter(|call| call.sync && call.account_id.as_ref() == Some(&self.id)).count()
     }
@@ -120,7 +119,7 @@ fn fault(fault: Fault) -> Plan {
 }
 
 #[tokio::test]
-async fn sync_is_successful_and_says_whether_there_is_new_data() {
+async fn successful_sync_is_200_and_says_whether_there_is_new_data() {
     for dialect in BOTH {
         for (outcome, new) in [(Refresh::NewData, true), (Refresh::NothingNew, false)] {
             let plan = Plan { outcome, webhooks: Webhooks::Lost, ..Plan::default() };
@@ -130,7 +129,7 @@ async fn sync_is_successful_and_says_whether_there_is_new_data() {
             let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
             assert_eq!(answer.body["has_new_data"], new, "{dialect}");
             let account = &answer.body["account"];
-            assert_eq!(*account, case.shown().await, "what is answered is what is stored");
+            assert_eq!(*account, case.shown().await, "the response shows the stored account");
             assert_eq!(account["status"], "healthy");
             assert_eq!(account["sync_status"], "SUCCESSFUL");
             assert!(account["last_synced_at"].as_str() > before["last_synced_at"].as_str());
@@ -141,20 +140,20 @@ async fn sync_is_successful_and_says_whether_there_is_new_data() {
 }
 
 #[tokio::test]
-async fn each_of_v1s_spellings_of_success_is_one() {
+async fn every_success_code_of_v1_is_a_success() {
     for success_code in [
         SuccessCode::SyncSuccessful,
         SuccessCode::SyncedSuccessfully,
         SuccessCode::SyncedSuccessful,
     ] {
         let plan = Plan { success_code, ..Plan::default() };
-        let (_, answer) = Case::planned(Dialect::V1, plan).await;
+        let (_, answer) = Case::synced_with(Dialect::V1, plan).await;
         answer.expect(200, "SYNC_SUCCESSFUL");
     }
 }
 
 #[tokio::test]
-async fn account_that_was_never_seen_can_be_synced() {
+async fn unseen_account_can_be_synced() {
     for dialect in BOTH {
         let case = Case::unseen(dialect, Link::default());
         assert_eq!(case.shown().await["code"], "ACCOUNT_NOT_FOUND");
@@ -166,7 +165,7 @@ async fn account_that_was_never_seen_can_be_synced() {
 }
 
 #[tokio::test]
-async fn account_that_nobody_knows_leaves_nothing_behind() {
+async fn sync_of_an_unknown_account_is_404_and_leaves_no_record() {
     for dialect in BOTH {
         let case = Case { world: world(dialect), id: account_id() };
         case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
@@ -176,9 +175,9 @@ async fn account_that_nobody_knows_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn known_account_that_mono_does_not_know_stays_as_failed() {
+async fn known_account_that_mono_does_not_know_becomes_failed() {
     for dialect in BOTH {
-        let (case, answer) = Case::planned(dialect, fault(Fault::Status(404))).await;
+        let (case, answer) = Case::synced_with(dialect, fault(Fault::Status(404))).await;
         answer.expect(404, "ACCOUNT_NOT_FOUND");
         let account = case.shown().await;
         assert_eq!(
@@ -189,7 +188,7 @@ async fn known_account_that_mono_does_not_know_stays_as_failed() {
 }
 
 #[tokio::test]
-async fn job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() {
+async fn running_job_is_202_with_its_id_and_is_not_started_again() {
     let case = Case::linked(Dialect::V2).await;
     case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let first = case.sync().await.expect(202, "SYNC_PROCESSING");
@@ -198,26 +197,26 @@ async fn job_that_is_running_is_answered_with_its_id_and_is_not_begun_again() {
     assert_eq!(first.body["account"]["data_status"], "PROCESSING");
     let second = case.sync().await.expect(202, "SYNC_PROCESSING");
     assert_eq!(second.body["job_id"], first.body["job_id"]);
-    assert_eq!(case.asked(), 1);
+    assert_eq!(case.sync_calls(), 1);
     let mono = &case.world.mono;
     mono.send(&mono.event(Kind::AccountUpdatedBySync, &case.id).unwrap());
     case.status("healthy").await;
 }
 
 #[tokio::test]
-async fn sync_waits_for_a_fetch_of_monos_own() {
+async fn sync_during_monos_own_pull_is_202_without_a_call() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
         mono.send(&mono.event(Kind::AccountUpdatedProcessing, &case.id).unwrap());
         case.status("syncing").await;
         case.sync().await.expect(202, "SYNC_PROCESSING");
-        assert_eq!(case.asked(), 0, "{dialect}");
+        assert_eq!(case.sync_calls(), 0, "{dialect}");
     }
 }
 
 #[tokio::test]
-async fn bank_that_requires_reauthorisation_is_409_with_the_route_to_call() {
+async fn required_reauthorisation_is_409_with_the_route_to_call() {
     let signals = [
         ReauthSignal::Code,
         ReauthSignal::Status,
@@ -229,7 +228,7 @@ async fn bank_that_requires_reauthorisation_is_409_with_the_route_to_call() {
     for (dialect, reauth_signal) in v2.into_iter().chain([(Dialect::V1, ReauthSignal::Code)]) {
         let outcome = Refresh::ReauthorisationRequired;
         let plan = Plan { outcome, reauth_signal, webhooks: Webhooks::Lost, ..Plan::default() };
-        let (case, answer) = Case::planned(dialect, plan).await;
+        let (case, answer) = Case::synced_with(dialect, plan).await;
         let answer = answer.expect(409, "REAUTHORISATION_REQUIRED");
         assert_eq!(answer.body["reauthorise"], format!("/accounts/{}/reauthorise", case.id));
         let account = case.shown().await;
@@ -239,21 +238,24 @@ async fn bank_that_requires_reauthorisation_is_409_with_the_route_to_call() {
 }
 
 #[tokio::test]
-async fn reauthorisation_that_only_the_webhook_reports_is_a_failure_until_then() {
+async fn required_reauthorisation_known_only_from_the_webhook_is_502() {
     let plan = Plan { outcome: Refresh::ReauthorisationRequired, ..Plan::default() };
-    let (case, answer) = Case::planned(Dialect::V2, plan).await;
+    let (case, answer) = Case::synced_with(Dialect::V2, plan).await;
     answer.expect(502, "SYNC_FAILED");
     case.status("reauthorisation_required").await;
 }
 
 #[tokio::test]
-async fn account_that_waits_for_its_customer_may_be_synced_by_hand() {
+async fn account_that_requires_reauthorisation_can_be_synced_manually() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
         case.status("reauthorisation_required").await;
         let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
-        assert_eq!(answer.body["account"]["status"], "healthy", "they may just have done it");
+        assert_eq!(
+            answer.body["account"]["status"], "healthy",
+            "the customer may have re-authorised already"
+        );
     }
 }
 
@@ -268,30 +270,30 @@ async fn second_sync_within_the_cooldown_is_429_and_does_not_reach_mono() {
         assert_eq!(*allowed_at, case.shown().await["next_sync_allowed_at"]);
         let seconds = second.retry_after.unwrap();
         assert!((240..=300).contains(&seconds), "{seconds}");
-        assert_eq!(case.asked(), 1, "{dialect}");
+        assert_eq!(case.sync_calls(), 1, "{dialect}");
     }
 }
 
 #[tokio::test]
-async fn ten_clicks_at_once_are_one_call_at_mono() {
+async fn ten_concurrent_syncs_make_one_call_to_mono() {
     for dialect in BOTH {
         let case = Case::unseen(dialect, Link::default());
         case.plan(Plan { delay_millis: 500, webhooks: Webhooks::Lost, ..Plan::default() });
-        let mut clicks = JoinSet::new();
+        let mut syncs = JoinSet::new();
         for _ in 0..10 {
             let (stack, id) = (&case.world.stack, case.id.clone());
-            clicks.spawn(async move { stack.sync(&id, "").await.unwrap().status().as_u16() });
+            syncs.spawn(async move { stack.sync(&id, "").await.unwrap().status().as_u16() });
         }
-        let mut statuses = clicks.join_all().await;
+        let mut statuses = syncs.join_all().await;
         statuses.sort_unstable();
-        assert_eq!(case.asked(), 1, "{dialect}: {statuses:?}");
+        assert_eq!(case.sync_calls(), 1, "{dialect}: {statuses:?}");
         assert_eq!(statuses[0], 200);
         assert!(statuses[1..].iter().all(|status| [202, 429].contains(status)), "{statuses:?}");
     }
 }
 
 #[tokio::test]
-async fn sync_that_mono_could_not_do_is_502_with_monos_code() {
+async fn sync_that_fails_at_mono_is_502_with_monos_code() {
     let v1 = |failure_status| {
         let plan = Plan { outcome: Refresh::Failed, failure_status, ..Plan::default() };
         (Dialect::V1, plan, "SYNC_ERROR")
@@ -309,7 +311,7 @@ async fn sync_that_mono_could_not_do_is_502_with_monos_code() {
         (Dialect::V1, incomplete, "INCOMPLETE_STATEMENT_ERROR"),
     ] {
         let (case, answer) =
-            Case::planned(dialect, Plan { webhooks: Webhooks::Lost, ..plan }).await;
+            Case::synced_with(dialect, Plan { webhooks: Webhooks::Lost, ..plan }).await;
         let answer = answer.expect(502, "SYNC_FAILED");
         assert_eq!(answer.body["mono_code"], code, "{answer:?}");
         let account = case.shown().await;
@@ -321,7 +323,7 @@ async fn sync_that_mono_could_not_do_is_502_with_monos_code() {
 }
 
 #[tokio::test]
-async fn answer_that_cannot_be_used_is_502_and_changes_no_status() {
+async fn unusable_answer_is_502_and_changes_no_status() {
     for dialect in BOTH {
         for (unusable, code) in [
             (Fault::MalformedJson, "UNREADABLE_ANSWER"),
@@ -329,7 +331,7 @@ async fn answer_that_cannot_be_used_is_502_and_changes_no_status() {
             (Fault::EndlessBody, "ANSWER_TOO_LARGE"),
             (Fault::Redirect("http://127.0.0.1:9/".to_owned()), "HTTP_307"),
         ] {
-            let (case, answer) = Case::planned(dialect, fault(unusable)).await;
+            let (case, answer) = Case::synced_with(dialect, fault(unusable)).await;
             let answer = answer.expect(502, "SYNC_FAILED");
             assert_eq!(answer.body["mono_code"], code, "{dialect}");
             assert_eq!(case.shown().await["status"], "healthy");
@@ -339,9 +341,9 @@ async fn answer_that_cannot_be_used_is_502_and_changes_no_status() {
 }
 
 #[tokio::test]
-async fn refused_key_is_502_and_gives_the_cooldown_back() {
+async fn refused_key_is_502_and_releases_the_cooldown() {
     for dialect in BOTH {
-        let (case, answer) = Case::planned(dialect, fault(Fault::Status(401))).await;
+        let (case, answer) = Case::synced_with(dialect, fault(Fault::Status(401))).await;
         assert_eq!(answer.expect(502, "SYNC_FAILED").body["mono_code"], "HTTP_401", "{dialect}");
         assert_eq!(case.shown().await["status"], "healthy");
         case.sync().await.expect(200, "SYNC_SUCCESSFUL");
@@ -349,27 +351,27 @@ async fn refused_key_is_502_and_gives_the_cooldown_back() {
 }
 
 #[tokio::test]
-async fn trouble_at_mono_is_503_and_the_cooldown_holds_since_it_may_have_charged() {
+async fn server_error_at_mono_is_503_and_keeps_the_cooldown() {
     for dialect in BOTH {
-        for trouble in
+        for error in
             [Fault::Status(500), Fault::Status(503), Fault::Html(502), Fault::ConnectionClosed]
         {
-            let (case, answer) = Case::planned(dialect, fault(trouble.clone())).await;
+            let (case, answer) = Case::synced_with(dialect, fault(error.clone())).await;
             let answer = answer.expect(503, "MONO_UNAVAILABLE");
             let seconds = answer.retry_after.unwrap();
-            assert!((240..=300).contains(&seconds), "{trouble:?}: {seconds}");
+            assert!((240..=300).contains(&seconds), "{error:?}: {seconds}");
             assert_eq!(case.shown().await["status"], "healthy");
             case.sync().await.expect(429, "SYNC_COOLDOWN");
-            assert_eq!(case.asked(), 1);
+            assert_eq!(case.sync_calls(), 1);
         }
     }
 }
 
 #[tokio::test]
-async fn monos_429_is_503_and_takes_the_cooldown_back() {
+async fn rate_limit_of_mono_is_503_and_releases_the_cooldown() {
     for dialect in BOTH {
         let limited = Fault::RateLimited { retry_after: Some(7) };
-        let (case, answer) = Case::planned(dialect, fault(limited)).await;
+        let (case, answer) = Case::synced_with(dialect, fault(limited)).await;
         let answer = answer.expect(503, "MONO_UNAVAILABLE");
         assert_eq!(answer.retry_after, Some(7));
         assert_eq!(case.shown().await["next_sync_allowed_at"], json!(null));
@@ -378,18 +380,18 @@ async fn monos_429_is_503_and_takes_the_cooldown_back() {
 }
 
 #[tokio::test]
-async fn hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
+async fn hanging_mono_is_504_and_changes_no_status() {
     for (dialect, done) in [(Dialect::V1, false), (Dialect::V2, false), (Dialect::V2, true)] {
         let case = Case::linked(dialect).await;
         let before = case.shown().await;
         case.plan(Plan { done, ..fault(Fault::Hang) });
         case.sync().await.expect(504, "MONO_TIMEOUT");
         let account = case.shown().await;
-        assert_eq!(account["status"], "healthy", "a timeout says nothing of the account");
+        assert_eq!(account["status"], "healthy", "a timeout does not change the status");
         assert!(account["last_sync_attempt_at"].is_string());
         case.sync().await.expect(429, "SYNC_COOLDOWN");
         if done {
-            case.when("the webhook that followed is applied", |account| {
+            case.when("the webhook of the sync is applied", |account| {
                 account["balance"] != before["balance"]
             })
             .await;
@@ -398,7 +400,7 @@ async fn hanging_mono_is_504_within_the_functions_time_and_nothing_sticks() {
 }
 
 #[tokio::test]
-async fn webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
+async fn webhook_before_or_after_the_answer_leads_to_the_same_record() {
     for dialect in BOTH {
         let mut ends = Vec::new();
         for (webhooks, delay_millis) in [
@@ -432,11 +434,11 @@ async fn webhook_before_during_or_after_the_answer_ends_in_the_same_record() {
                 "next_sync_allowed_at",
                 "balance",
                 "balance_synced_at",
-                // The import of the first pull is on its way or done.
+                // The import of the first pull may still be running.
                 "transactions_imported_at",
                 "transactions_through",
             ];
-            // v1's webhooks have no `sync_status`, and count as of their receipt.
+            // Webhooks of v1 have no `sync_status`, and their time is the time of receipt.
             let v1 = (dialect == Dialect::V1).then_some("sync_status");
             for field in own.into_iter().chain(v1) {
                 account[field].take();
@@ -453,18 +455,18 @@ async fn unlinked_account_is_410_without_a_call() {
         let case = Case::linked(dialect).await;
         case.world.mono.unlink(&case.id).unwrap();
         case.status("unlinked").await;
-        // Mono's unlinked carries no time of its own: it is checked once, and settled.
+        // Mono's unlinked event has no time of its own. The stack checks the link once and stores the result.
         case.sync().await.expect(410, "ACCOUNT_UNLINKED");
         let calls = case.world.mono.calls().len();
         case.sync().await.expect(410, "ACCOUNT_UNLINKED");
         let more = case.world.mono.calls().split_off(calls);
         assert!(!more.iter().any(|call| call.account_id.as_ref() == Some(&case.id)));
-        assert_eq!(case.asked(), 0);
+        assert_eq!(case.sync_calls(), 0);
     }
 }
 
 #[tokio::test]
-async fn unlinking_that_a_check_refutes_is_no_obstacle() {
+async fn account_that_mono_still_shows_is_synced_despite_the_unlinked_event() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
@@ -476,7 +478,7 @@ async fn unlinking_that_a_check_refutes_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn unlinking_that_cannot_be_checked_stays_in_doubt() {
+async fn sync_is_503_while_the_link_cannot_be_checked() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
@@ -485,13 +487,13 @@ async fn unlinking_that_cannot_be_checked_stays_in_doubt() {
         mono.plan_free(&case.id, vec![Fault::Status(503); 3]).unwrap();
         case.sync().await.expect(503, "MONO_UNAVAILABLE");
         assert_eq!(case.shown().await["status"], "unlinked");
-        assert_eq!(case.asked(), 0);
+        assert_eq!(case.sync_calls(), 0);
         case.sync().await.expect(200, "SYNC_SUCCESSFUL");
     }
 }
 
 #[tokio::test]
-async fn fewer_transactions_are_accepted_where_the_caller_and_the_version_allow_it() {
+async fn incomplete_statement_is_accepted_if_the_caller_allows_it() {
     let case = Case::linked(Dialect::V1).await;
     case.plan(Plan { outcome: Refresh::Partial, ..Plan::default() });
     case.sync_with("?allow_incomplete_statement=true").await.expect(200, "SYNC_SUCCESSFUL");
@@ -500,7 +502,7 @@ async fn fewer_transactions_are_accepted_where_the_caller_and_the_version_allow_
 }
 
 #[tokio::test]
-async fn balance_alone_is_synced_where_requested() {
+async fn sync_with_the_data_parameter_calls_only_that_endpoint() {
     let domiciliary = Link { balance_only: true, ..Link::default() };
     let path = |case: &Case| {
         let calls = case.world.mono.calls();
@@ -519,22 +521,25 @@ async fn balance_alone_is_synced_where_requested() {
     mono.send(&mono.event(Kind::AccountUpdated, &linked_today.id).unwrap());
     linked_today.status("partial").await;
     linked_today.sync().await.expect(502, "SYNC_FAILED");
-    assert!(path(&linked_today).contains("/jobs/"), "its bank may only have had a problem");
+    assert!(
+        path(&linked_today).contains("/jobs/"),
+        "the missing transactions may be a temporary problem of the bank"
+    );
 
     let unseen = Case::unseen(Dialect::V2, domiciliary);
     unseen.sync().await.expect(502, "SYNC_FAILED");
-    assert!(path(&unseen).contains("/jobs/"), "the job is asked why");
+    assert!(path(&unseen).contains("/jobs/"), "the stack fetches the job to find the cause");
 
-    let asked = Case::linked(Dialect::V2).await;
-    asked.sync_with("?data=balance").await.expect(200, "SYNC_SUCCESSFUL");
-    assert!(path(&asked).ends_with("/balance"));
-    let asked = Case::linked(Dialect::V2).await;
-    asked.sync_with("?data=transactions").await.expect(200, "SYNC_SUCCESSFUL");
-    assert!(path(&asked).ends_with("/transactions"));
+    let linked = Case::linked(Dialect::V2).await;
+    linked.sync_with("?data=balance").await.expect(200, "SYNC_SUCCESSFUL");
+    assert!(path(&linked).ends_with("/balance"));
+    let linked = Case::linked(Dialect::V2).await;
+    linked.sync_with("?data=transactions").await.expect(200, "SYNC_SUCCESSFUL");
+    assert!(path(&linked).ends_with("/transactions"));
 }
 
 #[tokio::test]
-async fn monos_sentence_is_handed_on_without_what_is_private() {
+async fn message_of_mono_is_passed_on_without_private_data() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         let account = case.world.mono.account(&case.id).unwrap();
@@ -551,7 +556,7 @@ async fn monos_sentence_is_handed_on_without_what_is_private() {
 }
 
 #[tokio::test]
-async fn request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn invalid_request_is_400_and_the_detail_names_the_parameter() {
     let case = Case::unseen(Dialect::V2, Link::default());
     for (query, part) in [
         ("?data=everything", "`data`"),
@@ -569,16 +574,16 @@ async fn request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
 }
 
 #[tokio::test]
-async fn nobody_syncs_without_a_signature() {
+async fn sync_without_a_signature_is_403_without_a_call() {
     let case = Case::unseen(Dialect::V2, Link::default());
     let path = format!("/accounts/{}/sync", case.id);
     let answer = case.world.stack.request(Method::POST, &path).send().await.unwrap();
     assert_eq!(answer.status(), 403);
-    assert_eq!(case.asked(), 0);
+    assert_eq!(case.sync_calls(), 0);
 }
 
 #[tokio::test]
-async fn slow_mono_is_waited_for() {
+async fn slow_sync_succeeds() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.plan(Plan { delay_millis: 6000, ..Plan::default() });

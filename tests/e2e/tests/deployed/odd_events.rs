@@ -1,4 +1,4 @@
-//! What Mono sends and answers beside its documentation, and what the account then is.
+//! Undocumented webhooks and answers of Mono, and their effect on the account.
 
 use e2e::samples;
 use e2e::shared_stack::World;
@@ -9,14 +9,14 @@ use super::manual_sync::{BOTH, Case};
 use super::{account_id, account_when, eventually, post};
 
 impl Case {
-    fn hears(&self, kind: Kind) {
+    fn receive(&self, kind: Kind) {
         let mono = &self.world.mono;
         mono.send(&mono.event(kind, &self.id).unwrap());
     }
 }
 
 #[tokio::test]
-async fn balance_and_a_reference_are_read_however_they_are_written() {
+async fn balance_and_reference_are_read_as_number_or_text() {
     for (balance, read) in [
         (json!(22967.0), json!(22967)),
         (json!("22967"), json!(22967)),
@@ -43,7 +43,7 @@ async fn balance_and_a_reference_are_read_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn unlinked_account_is_410_whatever_mono_answers_about_it() {
+async fn unlinked_account_is_410_after_any_answer_without_the_account() {
     for dialect in BOTH {
         for answer in [
             Fault::Status(400),
@@ -54,24 +54,25 @@ async fn unlinked_account_is_410_whatever_mono_answers_about_it() {
             Fault::Html(404),
         ] {
             let case = Case::linked(dialect).await;
-            case.hears(Kind::AccountUnlinked);
+            case.receive(Kind::AccountUnlinked);
             case.status("unlinked").await;
             case.world.mono.plan_free(&case.id, [answer.clone()]).unwrap();
             case.sync().await.expect(410, "ACCOUNT_UNLINKED");
             let calls = case.world.mono.calls().len();
             case.sync().await.expect(410, "ACCOUNT_UNLINKED");
             let more = case.world.mono.calls().split_off(calls);
-            let mine = more.iter().filter(|call| call.account_id.as_ref() == Some(&case.id));
-            assert_eq!(mine.count(), 0, "{dialect} {answer:?}: not asked again at once");
+            let mine: Vec<_> =
+                more.iter().filter(|call| call.account_id.as_ref() == Some(&case.id)).collect();
+            assert!(mine.is_empty(), "{dialect} {answer:?}: no second check at once: {mine:#?}");
             assert_eq!(case.shown().await["status"], "unlinked");
         }
     }
 }
 
 #[tokio::test]
-async fn account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
+async fn unlinked_account_whose_sync_is_404_stays_unlinked() {
     let case = Case::linked(Dialect::V2).await;
-    case.hears(Kind::AccountUnlinked);
+    case.receive(Kind::AccountUnlinked);
     case.status("unlinked").await;
     case.plan(sandbox::Plan { fault: Some(Fault::Status(404)), ..sandbox::Plan::default() });
     case.sync().await.expect(404, "ACCOUNT_NOT_FOUND");
@@ -80,18 +81,18 @@ async fn account_that_mono_shows_and_cannot_sync_is_unlinked_for_good() {
         (&account["status"], &account["next_refresh_at"]),
         (&json!("unlinked"), &json!(null))
     );
-    case.hears(Kind::AccountUnlinked);
+    case.receive(Kind::AccountUnlinked);
     let calls = case.world.mono.calls().len();
     case.sync().await.expect(410, "ACCOUNT_UNLINKED");
     let more = case.world.mono.calls().split_off(calls);
     assert!(
         !more.iter().any(|call| call.account_id.as_ref() == Some(&case.id)),
-        "nor paid for again"
+        "no second paid call"
     );
 }
 
 #[tokio::test]
-async fn empty_wallet_fails_no_account_and_rings_the_alarm() {
+async fn empty_wallet_fails_no_account_and_is_logged_for_the_alarm() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.plan(sandbox::Plan { fault: Some(Fault::Status(402)), ..sandbox::Plan::default() });
@@ -99,12 +100,12 @@ async fn empty_wallet_fails_no_account_and_rings_the_alarm() {
         assert_eq!(refused.body["mono_code"], "HTTP_402");
         let account = case.shown().await;
         assert_eq!(account["status"], "healthy");
-        assert_eq!(account["next_sync_allowed_at"], json!(null), "nothing was begun");
+        assert_eq!(account["next_sync_allowed_at"], json!(null), "no sync has begun");
         let logged = |lines: Vec<String>| {
             let refused = |line: &&String| line.contains("MONO_PAYMENT_REQUIRED");
             lines.iter().filter(refused).count() > 0
         };
-        eventually("it is logged", async || {
+        eventually("the refusal is logged", async || {
             logged(case.world.stack.log("manual-sync").await.unwrap())
         })
         .await;
@@ -113,7 +114,7 @@ async fn empty_wallet_fails_no_account_and_rings_the_alarm() {
 }
 
 #[tokio::test]
-async fn late_retry_of_a_success_does_not_end_a_demand() {
+async fn late_retry_of_a_success_does_not_clear_a_required_reauthorisation() {
     let world: &World = e2e::shared_stack::world(Dialect::V1);
     let id = world.mono.link(Link { silent: true, ..Link::default() });
     let case = Case { world, id };
@@ -122,7 +123,7 @@ async fn late_retry_of_a_success_does_not_end_a_demand() {
         let data = json!({ "account": account, "meta": { "data_status": "AVAILABLE" } });
         json!({ "event": "mono.events.account_updated", "data": data }).to_string()
     };
-    let demand = json!({
+    let reauth_required = json!({
         "event": "mono.events.reauthorisation_required", "data": { "account": { "_id": case.id } },
     });
     let process = async |body: String, hour: u32| {
@@ -132,9 +133,9 @@ async fn late_retry_of_a_success_does_not_end_a_demand() {
     };
     process(update(100), 0).await;
     process(update(50), 1).await;
-    process(demand.to_string(), 25).await;
+    process(reauth_required.to_string(), 25).await;
     process(update(100), 40).await;
     let account = case.status("reauthorisation_required").await;
-    assert_eq!(account["balance"], 50, "the first body again is no news");
+    assert_eq!(account["balance"], 50, "the repeated body is a duplicate");
     assert_eq!(account["last_synced_at"], "2026-01-10T01:00:00.000Z");
 }

@@ -1,5 +1,4 @@
-//! Statements as banks have them: pending rows, rows listed twice, totals of something else, many rows of
-//! one second.
+//! Irregular statements of banks: pending rows, duplicate rows, totals of other periods, and many rows of one second.
 
 use std::time::Duration;
 
@@ -25,14 +24,14 @@ impl Case {
 }
 
 #[tokio::test]
-async fn pending_row_without_a_date_keeps_no_other_row_from_being_removed() {
+async fn pending_row_without_a_date_does_not_block_other_removals() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     let mono = &case.world.mono;
     let mut pending = case.draft();
     mono.add_transactions(&case.id, [pending.clone()]).unwrap();
     case.pull().await;
     assert_eq!(case.rows().await, case.rows_at_mono());
-    // The bank takes its date away, posts another row in its place, and takes a third one back.
+    // The bank removes the date of the pending row, posts a new row and removes a third row.
     mono.remove_transaction(&case.id, &pending.id).unwrap();
     pending.extra.insert("date".to_owned(), json!(null));
     let (posted, gone) = (case.draft(), mono.transactions(&case.id)[3].id.clone());
@@ -41,14 +40,14 @@ async fn pending_row_without_a_date_keeps_no_other_row_from_being_removed() {
     case.pull().await;
     let ids = case.ids().await;
     assert!(ids.contains(&posted.id) && !ids.contains(&gone));
-    assert!(ids.contains(&pending.id), "its own removal waits");
+    assert!(ids.contains(&pending.id), "the pending row is not removed yet");
     mono.remove_transaction(&case.id, &pending.id).unwrap();
     case.pull().await;
     assert_eq!(case.rows().await, case.rows_at_mono());
 }
 
 #[tokio::test]
-async fn row_that_is_listed_twice_is_one_row_and_keeps_none_from_being_removed() {
+async fn duplicate_row_is_stored_once_and_does_not_block_removals() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     let mono = &case.world.mono;
     let rows = mono.transactions(&case.id);
@@ -60,11 +59,11 @@ async fn row_that_is_listed_twice_is_one_row_and_keeps_none_from_being_removed()
     assert_eq!(ids.iter().filter(|id| **id == rows[4].id).count(), 1);
     let pages = case.pages();
     case.pull().await;
-    assert_eq!(case.pages(), pages + 1, "nothing has to be looked at again");
+    assert_eq!(case.pages(), pages + 1, "no row needs another check");
 }
 
 #[tokio::test]
-async fn total_that_does_not_count_the_days_costs_a_few_reads() {
+async fn total_of_another_period_costs_at_most_three_reads() {
     let case = Case::imported(Dialect::V2, history(12)).await;
     let mono = &case.world.mono;
     let all_time = [1, 2, 3].map(|page| (page, PageFault::OtherTotal(12_000)));
@@ -77,7 +76,7 @@ async fn total_that_does_not_count_the_days_costs_a_few_reads() {
 }
 
 #[tokio::test]
-async fn total_that_does_not_count_the_days_is_recognised_where_there_are_more_pages_as_well() {
+async fn total_of_another_period_is_recognised_over_several_pages() {
     let world = e2e::shared_stack::world(Dialect::V2);
     let paged = History { always_paged: true, ..history(250) };
     let id = world.mono.link(Link { silent: true, history: Some(paged), ..Link::default() });
@@ -85,7 +84,7 @@ async fn total_that_does_not_count_the_days_is_recognised_where_there_are_more_p
     let all_time = [1, 2, 3, 4].map(|page| (page, PageFault::OtherTotal(12_000)));
     world.mono.plan_pages_always(&case.id, all_time).unwrap();
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
-    case.until_as_at_mono().await;
+    case.until_imported().await;
     assert!(case.pages() <= 12, "{} reads for 250 rows", case.pages());
 }
 
@@ -95,31 +94,31 @@ async fn day_with_more_rows_than_a_slice_is_imported_alone() {
         History { transactions: 5_200, days: 1, always_paged: true, ..History::default() };
     let case = Case::imported(Dialect::V2, one_day).await;
     assert_eq!(case.rows().await.len(), 5_200);
-    // And some that find the day, or that the others are empty.
+    // The other reads find the day, and find that the other days are empty.
     assert!(case.pages() <= 70, "{} reads for 52 pages", case.pages());
 }
 
 #[tokio::test]
-async fn empty_answer_removes_nothing_until_a_later_import_says_so_again() {
+async fn empty_answer_removes_rows_only_after_a_second_empty_answer() {
     let case = Case::imported(Dialect::V2, history(12)).await;
     let mono = &case.world.mono;
     for row in mono.transactions(&case.id) {
         mono.remove_transaction(&case.id, &row.id).unwrap();
     }
     case.pull().await;
-    assert_eq!(case.rows().await.len(), 12, "a healthy account does not lose all its rows at once");
+    assert_eq!(case.rows().await.len(), 12, "one empty answer removes no row of a healthy account");
     assert_eq!(case.shown().await["status"], "healthy");
     case.pull().await;
     assert_eq!(case.rows().await.len(), 0);
 }
 
 #[tokio::test]
-async fn removal_whose_second_confirmation_failed_is_made_later() {
+async fn unconfirmed_removal_is_made_by_a_later_import() {
     let case = Case::imported(Dialect::V2, history(20)).await;
     let mono = &case.world.mono;
     let gone = mono.transactions(&case.id)[0].id.clone();
     mono.remove_transaction(&case.id, &gone).unwrap();
-    // Somebody presses refresh while the import is under way: held up before it asks Mono.
+    // A manual sync starts while the import hangs before its call to Mono.
     super::fail("Query", &case.id, &[e2e::proxy::Failure::Hang]);
     let job = case.job();
     let import = async { case.import(&job, 1).await };
@@ -129,18 +128,18 @@ async fn removal_whose_second_confirmation_failed_is_made_later() {
         case.plan(sandbox::Plan { pace, ..sandbox::Plan::default() });
         case.sync().await.expect(202, "SYNC_PROCESSING");
     };
-    let (given_back, ()) = tokio::join!(import, refresh);
-    assert_eq!(given_back, json!([]));
-    assert!(case.ids().await.contains(&gone), "something is under way");
+    let (failures, ()) = tokio::join!(import, refresh);
+    assert_eq!(failures, json!([]));
+    assert!(case.ids().await.contains(&gone), "a running sync delays the removal");
     case.pull().await;
-    eventually("it is gone", async || !case.ids().await.contains(&gone)).await;
+    eventually("the row is removed", async || !case.ids().await.contains(&gone)).await;
 }
 
 #[tokio::test]
-async fn rows_of_one_second_stand_in_monos_order_at_any_page_size() {
+async fn rows_of_one_second_keep_monos_order_at_any_page_size() {
     let case = Case::imported(Dialect::V2, history(5)).await;
     let mono = &case.world.mono;
-    // Eight transfers, each with its charge in the same second. Ids ascend from the newest to the oldest.
+    // Eight transfers, each with a charge in the same second. The ids ascend from the newest row to the oldest.
     let rows = (0..8_u32).flat_map(|pair| {
         let row = |second: u32| {
             let mut row = case.draft();
@@ -163,7 +162,7 @@ async fn rows_of_one_second_stand_in_monos_order_at_any_page_size() {
                 None => break,
             }
         }
-        assert_eq!(rows, at_mono, "{limit} at a time");
+        assert_eq!(rows, at_mono, "limit {limit}");
         let chains = rows.windows(2).all(|pair| {
             let number = |row: &serde_json::Value, field: &str| row[field].as_i64();
             let (newer, older) = (&pair[0], &pair[1]);
@@ -174,6 +173,6 @@ async fn rows_of_one_second_stand_in_monos_order_at_any_page_size() {
             let amount = number(newer, "amount").unwrap();
             after - before == if newer["type"] == "credit" { amount } else { -amount }
         });
-        assert!(chains, "each balance follows from its neighbour's");
+        assert!(chains, "each balance follows from the balance of the next older row");
     }
 }

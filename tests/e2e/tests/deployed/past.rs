@@ -11,7 +11,7 @@ use mono_sync::domain::timestamp::Timestamp;
 
 use super::{Item, item};
 
-/// Numbers above it are times in milliseconds: 2020-09-13.
+/// Larger numbers are times in milliseconds. This one is 2020-09-13.
 const EARLIEST: u64 = 1_600_000_000_000;
 
 /// The record with all its times moved back by `by`.
@@ -24,7 +24,7 @@ pub(super) fn aged(mut item: Item, by: Duration) -> Item {
             }
         }
     }
-    // The places of the times in the bytes of a lease: start and end, or the end and the pull.
+    // The offsets of the times in the bytes of a lease: start and end, or end and pull.
     for (lease, times) in [("lease", [0, 6]), ("import_lease", [8, 14])] {
         if let Some(AttributeValue::B(bytes)) = item.get_mut(lease) {
             let mut moved = bytes.clone().into_inner();
@@ -46,8 +46,8 @@ pub(super) fn aged(mut item: Item, by: Duration) -> Item {
     item
 }
 
-/// Moves all times of an account's record back by `by`. No function may be writing the record meanwhile.
-pub(super) async fn pass(world: &World, account_id: &str, by: Duration) {
+/// Moves all times of an account's record back by `by`. No function may write the record at the same time.
+pub(super) async fn let_time_pass(world: &World, account_id: &str, by: Duration) {
     let aged = aged(item(world, account_id).await, by);
     let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(aged));
     put.table_name(world.stack.output("AccountsTableName")).send().await.unwrap();

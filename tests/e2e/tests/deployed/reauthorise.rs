@@ -1,4 +1,4 @@
-//! The way to a customer's re-authorisation, in both versions of Mono's API.
+//! The start of a customer's re-authorisation, in both versions of Mono's API.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ async fn reauthorise(case: &Case, body: &Value) -> Answer {
     Answer::of(request(case).json(body).send().await.unwrap()).await
 }
 
-/// How often Mono was asked about the account at all.
+/// The number of calls to Mono about the account.
 fn calls(case: &Case) -> usize {
     let calls = case.world.mono.calls();
     calls.iter().filter(|call| call.account_id.as_ref() == Some(&case.id)).count()
 }
 
 #[tokio::test]
-async fn customer_is_sent_through_a_link_or_a_token_and_the_account_recovers() {
+async fn reauthorisation_returns_a_link_or_a_token_and_the_account_recovers() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
@@ -47,17 +47,17 @@ async fn customer_is_sent_through_a_link_or_a_token_and_the_account_recovers() {
         case.world.mono.reauthorise(&case.id).unwrap();
         case.status("healthy").await;
         let answer = reauthorise(&case, &json!({})).await.expect_ok();
-        assert_eq!(answer.body["status"], "healthy", "one that needs none gets it all the same");
+        assert_eq!(answer.body["status"], "healthy", "a healthy account gets a link or token too");
     }
 }
 
 #[tokio::test]
-async fn accounts_own_reference_goes_with_it_unless_another_is_given() {
+async fn reauthorisation_sends_the_reference_of_the_account_by_default() {
     let case = Case::linked(Dialect::V2).await;
     let own = case.shown().await["ref"].clone();
     let redirect_url = "https://app.example/done?a=b#c";
     reauthorise(&case, &json!({ "redirect_url": redirect_url })).await.expect_ok();
-    // Other tests call Mono meanwhile, so the last call about this account is looked for.
+    // Other tests call Mono at the same time, so only calls about this account count.
     let body = || {
         let calls = case.world.mono.calls();
         let own = calls.iter().rfind(|call| call.account_id.as_ref() == Some(&case.id));
@@ -71,7 +71,7 @@ async fn accounts_own_reference_goes_with_it_unless_another_is_given() {
 }
 
 #[tokio::test]
-async fn reauthorisation_is_requested_on_demand_and_never_by_a_webhook() {
+async fn webhook_of_a_required_reauthorisation_makes_no_call_to_mono() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.world.mono.refresh(&case.id, Refresh::ReauthorisationRequired).unwrap();
@@ -81,7 +81,7 @@ async fn reauthorisation_is_requested_on_demand_and_never_by_a_webhook() {
 }
 
 #[tokio::test]
-async fn unknown_account_is_404_and_an_unlinked_one_410() {
+async fn reauthorisation_is_404_for_unknown_and_410_for_unlinked_accounts() {
     for dialect in BOTH {
         let mut case = Case::unseen(dialect, Link::default());
         reauthorise(&case, &json!({})).await.expect(404, "ACCOUNT_NOT_FOUND");
@@ -92,24 +92,24 @@ async fn unknown_account_is_404_and_an_unlinked_one_410() {
         let case = Case::linked(dialect).await;
         case.world.mono.unlink(&case.id).unwrap();
         case.status("unlinked").await;
-        // The unlinking has no time of its own, so Mono has the last word.
+        // The unlinked event has no time of its own, so the stack checks the link at Mono.
         reauthorise(&case, &json!({})).await.expect(410, "ACCOUNT_UNLINKED");
         case.sync().await.expect(410, "ACCOUNT_UNLINKED");
-        let asked = calls(&case);
+        let before = calls(&case);
         reauthorise(&case, &json!({})).await.expect(410, "ACCOUNT_UNLINKED");
-        assert_eq!(calls(&case), asked, "settled");
+        assert_eq!(calls(&case), before, "the confirmed unlink is not checked again");
 
         let case = Case::linked(dialect).await;
         let mono = &case.world.mono;
         mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
         case.status("unlinked").await;
         let answer = reauthorise(&case, &json!({})).await.expect_ok();
-        assert_eq!(answer.body["status"], "unlinked", "Mono knows better");
+        assert_eq!(answer.body["status"], "unlinked", "Mono still has the account");
     }
 }
 
 #[tokio::test]
-async fn call_errors_are_answered_as_for_a_sync() {
+async fn reauthorisation_maps_call_errors_like_a_sync() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         for (fault, status, code) in [
@@ -132,7 +132,7 @@ async fn call_errors_are_answered_as_for_a_sync() {
 }
 
 #[tokio::test]
-async fn body_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn invalid_body_is_400_and_the_detail_names_the_part() {
     let case = Case::linked(Dialect::V2).await;
     for (body, part) in [
         (json!({ "redirect_url": "http://app.example" }), "`redirect_url`"),

@@ -1,6 +1,6 @@
-//! The automatic refresh: what is overdue is found, queued once, and synced; what was lost is found
-//! again. On a stack of its own and one test after the other, since a plan is made for all accounts
-//! of a table.
+//! The automatic refresh. The planner queues each overdue account once, and each account whose webhooks were lost.
+//! The worker syncs them. The tests have a stack of their own and run one after the other, because a plan covers all
+//! accounts of a table.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -51,33 +51,33 @@ fn world() -> &'static World {
     })
 }
 
-/// The stack, while no other test has it: what one makes overdue another must not plan.
-struct Alone {
+/// Exclusive use of the stack, so that no other test plans the accounts of this test.
+struct Exclusive {
     world: &'static World,
     _turn: MutexGuard<'static, ()>,
 }
 
-impl Alone {
-    async fn turn() -> Self {
+impl Exclusive {
+    async fn acquire() -> Self {
         static TURN: Mutex<()> = Mutex::const_new(());
         let turn = TURN.lock().await;
         Self { world: world(), _turn: turn }
     }
 
-    /// An account known to the stack by this event, which happened a while ago.
-    async fn told(&self, kind: Kind, ago: Duration) -> Case {
+    /// An account that the stack knows only from this event, which happened `ago`.
+    async fn account_with(&self, kind: Kind, ago: Duration) -> Case {
         let id = self.world.mono.link(Link { silent: true, ..Link::default() });
         let case = Case { world: self.world, id };
-        case.tell(kind, ago).await;
+        case.send_event(kind, ago).await;
         case
     }
 
-    /// A healthy account, overdue since an hour.
+    /// A healthy account that is one hour overdue.
     async fn overdue(&self) -> Case {
-        self.told(Kind::AccountUpdatedBySync, DAY + HOUR).await
+        self.account_with(Kind::AccountUpdatedBySync, DAY + HOUR).await
     }
 
-    /// As the schedule does it.
+    /// Invokes the planner with the event of the schedule.
     async fn plan(&self) -> Value {
         let hourly = &samples::all()["refresh-planner/hourly.json"];
         let plan = self.world.stack.invoke("RefreshPlannerFunction", hourly).await.unwrap();
@@ -85,7 +85,7 @@ impl Alone {
         plan
     }
 
-    /// Until when Mono wants to be left alone by all.
+    /// The end of the pause for all calls to Mono.
     async fn paused_until(&self) -> Timestamp {
         let item = item(self.world, "#refresh").await;
         Timestamp::from_millis(item["paused_until"].as_n().unwrap().parse().unwrap())
@@ -96,8 +96,8 @@ impl Alone {
     }
 }
 
-impl Alone {
-    /// Has the job that the record knows of be of an hour ago, so that it counts as over.
+impl Exclusive {
+    /// Moves the job in the record back by one hour, so that the job counts as ended.
     async fn end_job(&self, case: &Case) {
         let (rank, time_source) = (Rank::Updated, TimeSource::Event);
         let event = ShortHash::of("job");
@@ -112,8 +112,8 @@ impl Alone {
         update.send().await.unwrap();
     }
 
-    /// Has the record say that a sync of ours began this job a while ago.
-    async fn attempted(&self, case: &Case, job_id: &str, ago: Duration) {
+    /// Records that a sync of the stack began this job `ago`.
+    async fn record_attempt(&self, case: &Case, job_id: &str, ago: Duration) {
         let (rank, time_source) = (Rank::Sync, TimeSource::Event);
         let event = ShortHash::of("attempt");
         let place = OrderKey { at: Timestamp::now() - ago, rank, time_source, event };
@@ -135,8 +135,8 @@ impl Alone {
 }
 
 impl Case {
-    /// Has Mono tell of something that happened a while ago, and waits until it is applied.
-    async fn tell(&self, kind: Kind, ago: Duration) {
+    /// Sends an event that happened `ago`, and waits until it is applied.
+    async fn send_event(&self, kind: Kind, ago: Duration) {
         let at = (Timestamp::now() - ago).to_string();
         let event = self.world.mono.event(kind, &self.id).unwrap().with_timestamp(&at);
         let event = event.with("/data/meta/has_new_data", false);
@@ -147,12 +147,12 @@ impl Case {
         .await;
     }
 
-    fn paid(&self) -> usize {
+    fn begun_syncs(&self) -> usize {
         self.world.mono.begun_syncs(&self.id)
     }
 
-    /// How often the planner has queued it.
-    fn queued(&self) -> usize {
+    /// The number of times that the planner queued the account.
+    fn times_queued(&self) -> usize {
         let calls = local().proxy.calls(&self.id);
         let sent = calls.iter().filter(|call| call.operation == "SendMessageBatch");
         let jobs = sent.filter(|call| call.body.contains("planned_at"));
@@ -166,12 +166,12 @@ impl Case {
         .await
     }
 
-    /// Hands the worker a job for this account, planned now. What is given back.
+    /// Invokes the worker with a job for this account. Returns the worker's answer.
     async fn refresh(&self, planned_at: Timestamp) -> Value {
         self.delivered(planned_at, 1).await
     }
 
-    /// The same, delivered so many times by now.
+    /// The same, with this receive count.
     async fn delivered(&self, planned_at: Timestamp, times: u32) -> Value {
         let job = samples::refresh_job(&self.id, &planned_at.to_string());
         let mut batch = samples::batch(&[job.to_body()]);
@@ -190,29 +190,33 @@ impl Case {
 
 #[tokio::test]
 async fn overdue_account_is_synced_and_fresh_account_is_not() {
-    let refresh = Alone::turn().await;
+    let refresh = Exclusive::acquire().await;
     let overdue = refresh.overdue().await;
-    let fresh = refresh.told(Kind::AccountUpdatedBySync, 12 * HOUR).await;
+    let fresh = refresh.account_with(Kind::AccountUpdatedBySync, 12 * HOUR).await;
     let before = overdue.shown().await;
     refresh.plan().await;
     let account = overdue.until_refreshed(&before).await;
-    assert_eq!((account["status"].as_str(), overdue.paid()), (Some("healthy"), 1));
+    assert_eq!((account["status"].as_str(), overdue.begun_syncs()), (Some("healthy"), 1));
     assert!(account["next_refresh_at"].as_str() > Some(Timestamp::now().to_string().as_str()));
     overdue.logged("\"call\":\"realtime\",\"reason\":\"scheduled\"").await;
     refresh.plan().await;
-    assert_eq!((overdue.queued(), overdue.paid()), (1, 1), "it is not due any more");
-    assert_eq!((fresh.queued(), fresh.paid()), (0, 0));
+    assert_eq!(
+        (overdue.times_queued(), overdue.begun_syncs()),
+        (1, 1),
+        "the account is no longer due"
+    );
+    assert_eq!((fresh.times_queued(), fresh.begun_syncs()), (0, 0));
 }
 
 #[tokio::test]
 async fn unlinked_syncing_or_cooling_down_account_is_not_refreshed() {
-    let refresh = Alone::turn().await;
+    let refresh = Exclusive::acquire().await;
     let unlinked = refresh.overdue().await;
     unlinked.world.mono.unlink(&unlinked.id).unwrap();
     unlinked.status("unlinked").await;
     unlinked.sync().await.expect(410, "ACCOUNT_UNLINKED");
     let syncing = refresh.overdue().await;
-    syncing.tell(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
+    syncing.send_event(Kind::AccountUpdatedProcessing, Duration::from_mins(1)).await;
     let cooling = refresh.overdue().await;
     refresh.set(&cooling.id, "next_sync_allowed_at", Timestamp::now() + HOUR).await;
     let marker = refresh.overdue().await;
@@ -220,144 +224,160 @@ async fn unlinked_syncing_or_cooling_down_account_is_not_refreshed() {
     refresh.plan().await;
     marker.until_refreshed(&before).await;
     for case in [unlinked, syncing, cooling] {
-        assert_eq!((case.queued(), case.paid()), (0, 0));
+        assert_eq!((case.times_queued(), case.begun_syncs()), (0, 0));
     }
 }
 
 #[tokio::test]
-async fn account_whose_recovery_was_lost_is_found_again_within_seven_days() {
-    let refresh = Alone::turn().await;
-    let waiting = refresh.told(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
-    let lost = refresh.told(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
+async fn account_whose_recovery_webhook_was_lost_is_synced_after_seven_days() {
+    let refresh = Exclusive::acquire().await;
+    let waiting = refresh.account_with(Kind::AccountUpdatedReauthorisationRequired, 6 * DAY).await;
+    let lost =
+        refresh.account_with(Kind::AccountUpdatedReauthorisationRequired, 7 * DAY + HOUR).await;
     assert_eq!(lost.shown().await["status"], "reauthorisation_required");
     refresh.plan().await;
     lost.status("healthy").await;
-    assert_eq!((lost.paid(), waiting.queued()), (1, 0));
+    assert_eq!((lost.begun_syncs(), waiting.times_queued()), (1, 0));
 }
 
 #[tokio::test]
-async fn two_who_plan_at_once_queue_an_account_once() {
-    let refresh = Alone::turn().await;
+async fn concurrent_planners_queue_an_account_once() {
+    let refresh = Exclusive::acquire().await;
     let cases = [refresh.overdue().await, refresh.overdue().await, refresh.overdue().await];
     tokio::join!(refresh.plan(), refresh.plan(), refresh.plan());
     for case in cases {
-        assert_eq!(case.queued(), 1);
+        assert_eq!(case.times_queued(), 1);
         case.logged("\"outcome\":\"successful\"").await;
-        assert_eq!(case.paid(), 1);
+        assert_eq!(case.begun_syncs(), 1);
     }
 }
 
 #[tokio::test]
-async fn planner_that_dies_half_way_leaves_the_rest_to_the_next() {
-    let refresh = Alone::turn().await;
+async fn planner_crash_before_the_mark_leaves_the_account_to_the_next_plan() {
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
     fail("UpdateItem", &case.id, &[Failure::Crash]);
     let died = refresh.world.stack.plan_refresh().await.unwrap();
     assert!(died["scanned"].is_null(), "{died}");
-    assert_eq!((local().proxy.pending_faults(&case.id), case.queued()), (0, 0));
+    assert_eq!((local().proxy.pending_faults(&case.id), case.times_queued()), (0, 0));
     refresh.plan().await;
     case.until_refreshed(&before).await;
 }
 
 #[tokio::test]
 async fn mark_of_a_crashed_planner_expires_after_an_interval() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 3 * DAY).await;
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 3 * DAY).await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::Crash]);
     let died = refresh.world.stack.plan_refresh().await.unwrap();
     assert!(died["scanned"].is_null(), "{died}");
-    let sent = case.queued();
+    let sent = case.times_queued();
     refresh.plan().await;
-    assert_eq!((case.queued(), case.paid()), (sent, 0), "it may have been queued");
+    assert_eq!(
+        (case.times_queued(), case.begun_syncs()),
+        (sent, 0),
+        "the account may have been queued"
+    );
     refresh.set(&case.id, "refresh_queued_at", Timestamp::now() - 23 * HOUR).await;
     refresh.plan().await;
-    assert_eq!((case.queued(), case.paid()), (sent, 0), "not yet");
+    assert_eq!(
+        (case.times_queued(), case.begun_syncs()),
+        (sent, 0),
+        "the mark has not expired yet"
+    );
     refresh.set(&case.id, "refresh_queued_at", Timestamp::now() - DAY).await;
     refresh.plan().await;
     case.until_refreshed(&before).await;
-    assert_eq!(case.paid(), 1);
+    assert_eq!(case.begun_syncs(), 1);
 }
 
 #[tokio::test]
 async fn account_that_could_not_be_enqueued_is_enqueued_by_the_next_plan() {
-    let refresh = Alone::turn().await;
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::AccessDenied]);
     let failed = refresh.world.stack.plan_refresh().await.unwrap();
-    assert!(failed["errorMessage"].is_string(), "somebody has to know: {failed}");
+    assert!(
+        failed["errorMessage"].is_string(),
+        "the error alarm needs a failed invocation: {failed}"
+    );
     refresh.plan().await;
     case.until_refreshed(&before).await;
-    assert_eq!(case.paid(), 1);
+    assert_eq!(case.begun_syncs(), 1);
 }
 
 #[tokio::test]
-async fn job_whose_webhooks_were_lost_is_followed_without_a_sync() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+async fn job_whose_webhooks_were_lost_is_followed_up_without_a_sync() {
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     let before = case.shown().await;
-    // The newest job at Mono, which has ended; the stack knows only that it was running.
+    // The newest job at Mono has ended. The stack knows it only as running.
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     let job_id = case.begin_job().await;
-    refresh.attempted(&case, &job_id, Duration::from_mins(10)).await;
+    refresh.record_attempt(&case, &job_id, Duration::from_mins(10)).await;
     assert_eq!(case.shown().await["status"], "syncing");
-    let paid = case.paid();
+    let syncs_before = case.begun_syncs();
     refresh.plan().await;
     let account = case.until_refreshed(&before).await;
-    assert_eq!((account["status"].as_str(), case.paid()), (Some("healthy"), paid), "for free");
+    assert_eq!(
+        (account["status"].as_str(), case.begun_syncs()),
+        (Some("healthy"), syncs_before),
+        "no paid call"
+    );
     case.logged("\"question\":\"job_follow_up\"").await;
 }
 
 #[tokio::test]
-async fn job_that_never_ends_is_over_after_half_an_hour() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+async fn job_that_never_ends_counts_as_ended_after_half_an_hour() {
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let job_id = case.begin_job().await;
-    refresh.attempted(&case, &job_id, Duration::from_mins(31)).await;
+    refresh.record_attempt(&case, &job_id, Duration::from_mins(31)).await;
     refresh.plan().await;
     case.logged("\"outcome\":\"not_over\"").await;
-    assert_eq!(case.shown().await["status"], "healthy", "and no write was needed for it");
+    assert_eq!(case.shown().await["status"], "healthy", "the job counts as ended without a write");
 }
 
 #[tokio::test]
-async fn job_that_never_ends_does_not_keep_its_account_from_the_next_refresh() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * DAY).await;
+async fn job_that_never_ends_does_not_block_the_next_refresh() {
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * DAY).await;
     let never_ending = Plan { pace: Pace::NeverEnding, ..Plan::default() };
     case.plan(never_ending);
     let job_id = case.begin_job().await;
-    refresh.attempted(&case, &job_id, DAY + HOUR).await;
+    refresh.record_attempt(&case, &job_id, DAY + HOUR).await;
     refresh.plan().await;
     case.logged("\"call\":\"realtime\",\"reason\":\"scheduled\"").await;
 }
 
 #[tokio::test]
-async fn message_is_put_off_while_mono_is_left_alone_and_at_last_left_to_the_next_plan() {
-    let refresh = Alone::turn().await;
+async fn message_during_a_pause_is_retried_and_finally_left_to_the_next_plan() {
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
     let pause = async |until| refresh.set("#refresh", "paused_until", until).await;
     pause(Timestamp::now() + Duration::from_mins(10)).await;
     let planned_at = Timestamp::from_millis(Timestamp::now().millis());
     refresh.set(&case.id, "refresh_queued_at", planned_at).await;
-    let put_off = case.delivered(planned_at, 4).await;
-    assert_eq!(put_off["batchItemFailures"].as_array().map(Vec::len), Some(1), "{put_off}");
-    // Given back once more, it would be a dead letter.
+    let failures = case.delivered(planned_at, 4).await;
+    assert_eq!(failures["batchItemFailures"].as_array().map(Vec::len), Some(1), "{failures}");
+    // One more failure would move the message to the dead-letter queue.
     assert_eq!(case.delivered(planned_at, 5).await, json!({ "batchItemFailures": [] }));
     case.logged("\"outcome\":\"paused\"").await;
-    assert_eq!((case.queued(), case.paid()), (0, 0));
+    assert_eq!((case.times_queued(), case.begun_syncs()), (0, 0));
     pause(Timestamp::now()).await;
     refresh.plan().await;
     case.until_refreshed(&before).await;
-    assert_eq!((case.queued(), case.paid()), (1, 1), "it was not marked any more");
+    assert_eq!((case.times_queued(), case.begun_syncs()), (1, 1), "the queued mark was removed");
 }
 
 #[tokio::test]
-async fn rate_limit_pauses_all_and_the_account_is_planned_again() {
-    let refresh = Alone::turn().await;
+async fn rate_limit_pauses_all_accounts_and_the_account_is_planned_again() {
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     let before = case.shown().await;
     let limited = Fault::RateLimited { retry_after: Some(8) };
@@ -366,73 +386,77 @@ async fn rate_limit_pauses_all_and_the_account_is_planned_again() {
     refresh.plan().await;
     case.logged("\"outcome\":\"rate_limited\"").await;
     let until = refresh.paused_until().await;
-    assert!(until >= planned_at + Duration::from_secs(8), "for as long as Mono says");
-    assert_eq!(case.paid(), 0, "nothing was begun");
-    let other = refresh.told(Kind::AccountUpdatedBySync, HOUR).await;
+    assert!(until >= planned_at + Duration::from_secs(8), "the pause is as long as Mono says");
+    assert_eq!(case.begun_syncs(), 0, "no sync has begun");
+    let other = refresh.account_with(Kind::AccountUpdatedBySync, HOUR).await;
     refresh.set("#refresh", "paused_until", Timestamp::now() + HOUR).await;
-    let put_off = other.refresh(Timestamp::now()).await;
-    assert_eq!(put_off["batchItemFailures"].as_array().map(Vec::len), Some(1), "{put_off}");
-    assert_eq!(other.paid(), 0);
+    let failures = other.refresh(Timestamp::now()).await;
+    assert_eq!(failures["batchItemFailures"].as_array().map(Vec::len), Some(1), "{failures}");
+    assert_eq!(other.begun_syncs(), 0);
     refresh.set("#refresh", "paused_until", Timestamp::now()).await;
     refresh.plan().await;
     case.until_refreshed(&before).await;
-    assert_eq!(case.paid(), 1);
+    assert_eq!(case.begun_syncs(), 1);
 }
 
 #[tokio::test]
-async fn worker_that_dies_after_its_call_is_paid_for_once_in_an_interval() {
-    let refresh = Alone::turn().await;
+async fn worker_crash_after_the_call_causes_no_second_paid_call_in_the_interval() {
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     case.plan(Plan { webhooks: Webhooks::Lost, ..Plan::default() });
     fail("PutItem", &case.id, &[Failure::Pass, Failure::Crash]);
     let planned_at = Timestamp::now();
     refresh.plan().await;
-    eventually("it dies", async || local().proxy.pending_faults(&case.id) == 0).await;
+    eventually("the worker dies", async || local().proxy.pending_faults(&case.id) == 0).await;
     let again = case.refresh(planned_at).await;
-    assert_eq!(again, json!({ "batchItemFailures": [] }), "as its message that comes again");
-    // As an hour later: neither the cooldown nor the lease is in the way. A number is no lease.
+    assert_eq!(again, json!({ "batchItemFailures": [] }), "the redelivered message succeeds");
+    // As if an hour had passed: neither the cooldown nor the lease blocks a sync. A number is not a valid lease.
     for attribute in ["next_sync_allowed_at", "lease"] {
         refresh.set(&case.id, attribute, Timestamp::now()).await;
     }
     refresh.plan().await;
-    assert_eq!((case.queued(), case.paid()), (1, 1));
+    assert_eq!((case.times_queued(), case.begun_syncs()), (1, 1));
 }
 
 #[tokio::test]
-async fn message_is_delivered_again_only_before_anything_is_paid() {
-    let refresh = Alone::turn().await;
+async fn message_is_delivered_again_only_before_the_paid_call() {
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     let planned_at = Timestamp::now();
     for operation in ["GetItem", "PutItem"] {
         fail(operation, &case.id, &[Failure::AccessDenied]);
         let answer = case.refresh(planned_at).await;
         assert_eq!(answer["batchItemFailures"].as_array().map(Vec::len), Some(1), "{answer}");
-        assert_eq!(case.paid(), 0, "{operation}");
+        assert_eq!(case.begun_syncs(), 0, "{operation}");
     }
     fail("PutItem", &case.id, &[Failure::Pass, Failure::AccessDenied]);
     let answer = case.refresh(planned_at).await;
-    assert_eq!(answer, json!({ "batchItemFailures": [] }), "the outcome is lost, not the money");
-    assert_eq!(case.paid(), 1);
+    assert_eq!(
+        answer,
+        json!({ "batchItemFailures": [] }),
+        "after a paid call, the message is not delivered again"
+    );
+    assert_eq!(case.begun_syncs(), 1);
 }
 
 #[tokio::test]
-async fn unlinking_without_a_time_of_its_own_is_checked_without_a_sync() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+async fn unlink_without_a_time_is_checked_without_a_sync() {
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
     refresh.plan().await;
-    // Mono shows the account: so the unlinking never happened.
+    // Mono still has the account, so the unlinked event is wrong.
     case.status("healthy").await;
-    assert_eq!(case.paid(), 0);
+    assert_eq!(case.begun_syncs(), 0);
     case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
     case.world.mono.unlink(&case.id).unwrap();
     let next_week = (Timestamp::now() + 6 * DAY).to_string();
     let settled =
         async || case.shown().await["next_refresh_at"].as_str() > Some(next_week.as_str());
-    eventually("Mono confirms it", async || {
-        // Its own check may be the second within the hour.
+    eventually("Mono confirms the unlink", async || {
+        // This check may be the second one within the hour, so the test invokes the worker directly.
         case.refresh(Timestamp::now()).await;
         settled().await
     })
@@ -441,9 +465,9 @@ async fn unlinking_without_a_time_of_its_own_is_checked_without_a_sync() {
 }
 
 #[tokio::test]
-async fn weak_bad_news_is_settled_by_one_sync() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+async fn failure_without_a_time_is_settled_by_one_sync() {
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world
         .mono
         .plan_always(&case.id, Plan { outcome: Refresh::Failed, ..Plan::default() })
@@ -455,18 +479,18 @@ async fn weak_bad_news_is_settled_by_one_sync() {
     case.when("the attempt is recorded", |account| account["last_sync_attempt_at"].is_string())
         .await;
     refresh.plan().await;
-    assert_eq!((case.queued(), case.paid()), (1, 1));
+    assert_eq!((case.times_queued(), case.begun_syncs()), (1, 1));
 }
 
 #[tokio::test]
-async fn interval_of_zero_refreshes_nothing() {
+async fn interval_of_zero_schedules_no_refresh() {
     let mono = start_mono(Dialect::V2).await.unwrap();
     let stack = deploy(&local().emulator, "no-refresh", "0", &mono).await;
     let id = mono.link(Link { silent: true, ..Link::default() });
     let event = mono.event(Kind::AccountUpdatedBySync, &id).unwrap();
     mono.send(&event.with_timestamp("2026-01-01T00:00:00.000Z"));
     let account = async || stack.account(&id).await.unwrap().1;
-    eventually("it is known", async || account().await["status"] == "healthy").await;
+    eventually("the account is known", async || account().await["status"] == "healthy").await;
     let plan = stack.plan_refresh().await.unwrap();
     assert_eq!(plan["scheduled"], 0);
     assert_eq!(account().await["next_refresh_at"], json!(null));
@@ -474,7 +498,7 @@ async fn interval_of_zero_refreshes_nothing() {
 }
 
 impl Case {
-    /// A sync begun at Mono past the stack.
+    /// Begins a sync at Mono directly, without the stack. Returns the job id.
     async fn begin_job(&self) -> String {
         let url = format!("{}/v2/accounts/{}/transactions", self.world.mono.url(), self.id);
         let request = reqwest::Client::new().get(url).header("mono-sec-key", LOCAL_KEY);
@@ -485,12 +509,12 @@ impl Case {
 
 #[tokio::test]
 async fn refresh_blocked_by_another_pull_is_planned_again_within_the_hour() {
-    let refresh = Alone::turn().await;
+    let refresh = Exclusive::acquire().await;
     let case = refresh.overdue().await;
     let planned_at = Timestamp::now();
     refresh.set(&case.id, "refresh_queued_at", planned_at).await;
-    // Mono's own pull begins between the plan and the worker, and comes to nothing.
-    case.tell(Kind::AccountUpdatedProcessing, Duration::ZERO).await;
+    // Mono's own pull begins between the plan and the worker, and has no outcome.
+    case.send_event(Kind::AccountUpdatedProcessing, Duration::ZERO).await;
     assert_eq!(case.refresh(planned_at).await, json!({ "batchItemFailures": [] }));
     case.logged("\"outcome\":\"up_to_date\"").await;
     let before = case.shown().await;
@@ -498,13 +522,13 @@ async fn refresh_blocked_by_another_pull_is_planned_again_within_the_hour() {
     refresh.end_job(&case).await;
     refresh.plan().await;
     case.until_refreshed(&before).await;
-    assert_eq!(case.paid(), 1);
+    assert_eq!(case.begun_syncs(), 1);
 }
 
 #[tokio::test]
-async fn late_link_after_an_unlinking_is_checked_and_not_paid_for() {
-    let refresh = Alone::turn().await;
-    let case = refresh.told(Kind::AccountUpdatedBySync, 2 * HOUR).await;
+async fn late_link_event_after_an_unlink_is_checked_without_a_paid_call() {
+    let refresh = Exclusive::acquire().await;
+    let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.unlink(&case.id).unwrap();
     case.status("unlinked").await;
     case.sync().await.expect(410, "ACCOUNT_UNLINKED");
@@ -515,5 +539,5 @@ async fn late_link_after_an_unlinking_is_checked_and_not_paid_for() {
     case.status("pending").await;
     refresh.plan().await;
     case.status("unlinked").await;
-    assert_eq!(case.paid(), 0);
+    assert_eq!(case.begun_syncs(), 0);
 }

@@ -1,4 +1,4 @@
-//! The webhook secret changes while webhooks come in.
+//! Rotation of the webhook secret while webhooks arrive.
 
 use aws_sdk_secretsmanager::Client;
 use e2e::proxy::Failure;
@@ -21,14 +21,18 @@ async fn accepted(stack: &Stack, secret: &str) {
 }
 
 #[tokio::test]
-async fn stack_without_a_secret_refuses_all_and_each_rotation_needs_no_redeploy() {
-    // A stack of its own, and the template's default: the first of the two deployments.
+async fn stack_without_a_secret_refuses_every_webhook_and_rotation_needs_no_redeploy() {
+    // The first of two deployments has the template's default secret.
     const KEY: (&str, &str) = ("MonoSecretKey", LOCAL_KEY);
     let stack = aside(Stack::deploy(&local().emulator, "rotation", &[KEY])).unwrap();
     let secret = stack.resource("WebhookSecret");
     for failures in [&[Failure::AccessDenied][..], &[Failure::Hang; 3]] {
         fail("GetSecretValue", secret, failures);
-        assert_eq!(status(&stack, "anything").await, 503, "what cannot be read is no refusal");
+        assert_eq!(
+            status(&stack, "anything").await,
+            503,
+            "an unreadable secret is not a wrong secret"
+        );
         sleep(Duration::from_secs(1)).await;
     }
     for secret in ["unset", "", "first"] {

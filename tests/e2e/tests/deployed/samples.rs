@@ -1,4 +1,4 @@
-//! The files of `events/`: each is what it is said to be, and each is handed to its function.
+//! The sample events in `events/`: each file is up to date, and its function accepts it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use e2e::{project, samples};
 use sandbox::Dialect;
 use serde_json::{Value, json};
 
-/// Every file below `events/`, by its path there.
+/// Every file in `events/`, by its path relative to that folder.
 fn files() -> BTreeMap<String, Value> {
     let root = project().join("events");
     let mut files = BTreeMap::new();
@@ -36,18 +36,21 @@ async fn invoke(function: &str, folder: &str) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn files_are_what_the_sandbox_would_send_today() {
-    let (files, made) = (files(), samples::all());
+fn sample_files_are_up_to_date() {
+    let (files, generated) = (files(), samples::all());
     let stale: Vec<_> = files
         .keys()
-        .chain(made.keys())
-        .filter(|name| files.get(*name) != made.get(*name))
+        .chain(generated.keys())
+        .filter(|name| files.get(*name) != generated.get(*name))
         .collect();
-    assert!(stale.is_empty(), "write them anew with `cargo run -p e2e --bin samples`: {stale:?}");
+    assert!(
+        stale.is_empty(),
+        "regenerate the samples with `cargo run -p e2e --bin samples`: {stale:?}"
+    );
 }
 
 #[tokio::test]
-async fn each_webhook_sample_is_accepted_or_refused_as_its_name_says() {
+async fn webhook_samples_are_accepted_or_refused_as_their_names_say() {
     for (name, answer) in invoke("WebhookFunction", "webhook/").await {
         let expected = match name.as_str() {
             "webhook/wrong_secret.json" => 401,
@@ -59,13 +62,19 @@ async fn each_webhook_sample_is_accepted_or_refused_as_its_name_says() {
 }
 
 #[tokio::test]
-async fn each_processor_sample_is_worked_through() {
+async fn processor_samples_and_all_events_of_the_sandbox_are_processed() {
     for (name, answer) in invoke("ProcessorFunction", "processor/").await {
         assert_eq!(answer, json!({ "batchItemFailures": [] }), "{name}");
     }
+    let bodies: Vec<_> =
+        sandbox::Event::samples().iter().map(|event| event.body().to_string()).collect();
+    for bodies in bodies.chunks(10) {
+        let answer = stack().invoke("ProcessorFunction", &samples::batch(bodies)).await.unwrap();
+        assert_eq!(answer, json!({ "batchItemFailures": [] }), "{bodies:#?}");
+    }
 }
 
-/// What each is answered with, by the name of its file.
+/// The status of each answer, by the name of its sample.
 fn statuses(answers: &BTreeMap<String, Value>) -> Vec<(&str, i64)> {
     answers
         .iter()
@@ -77,7 +86,7 @@ fn statuses(answers: &BTreeMap<String, Value>) -> Vec<(&str, i64)> {
 }
 
 #[tokio::test]
-async fn each_sample_of_the_api_is_answered() {
+async fn samples_of_the_other_functions_have_the_expected_answers() {
     for account in samples::accounts_to_sync() {
         world(Dialect::V2).mono.link(serde_json::from_value(account).unwrap());
     }
@@ -113,10 +122,10 @@ async fn each_sample_of_the_api_is_answered() {
         [("ImporterFunction", "importer/"), ("RefreshWorkerFunction", "refresh-worker/")]
     {
         for (name, answer) in invoke(function, folder).await {
-            let given_back = answer["batchItemFailures"].as_array().unwrap().len();
+            let failures = answer["batchItemFailures"].as_array().unwrap().len();
             let done = ["importer/import.json", "refresh-worker/refresh.json"];
             let expected = usize::from(!done.contains(&name.as_str()));
-            assert_eq!(given_back, expected, "{name}: {answer}");
+            assert_eq!(failures, expected, "{name}: {answer}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Failures between `manual-sync` and AWS, at each of its requests: whatever fails, Mono is asked
-//! at most once, nothing sticks, and the webhook settles what was not recorded.
+//! Failures between `manual-sync` and AWS, at each of its requests. After every failure, Mono is called at most once,
+//! every lease ends, and the webhook sets an outcome that was not recorded.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use e2e::shared_stack::{local, world};
 use sandbox::{Dialect, Kind, Link, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
 
-use super::past::pass;
+use super::past::let_time_pass;
 use super::{account_id, eventually, fail};
 
 /// An account that Mono knows and the stack does not.
@@ -25,13 +25,13 @@ async fn shown(id: &str) -> Value {
     world(Dialect::V2).stack.account(id).await.unwrap().1
 }
 
-fn asked(id: &str) -> usize {
+fn sync_calls(id: &str) -> usize {
     let calls = world(Dialect::V2).mono.calls();
     calls.iter().filter(|call| call.sync && call.account_id.as_deref() == Some(id)).count()
 }
 
-/// Failures that the SDK's own repetitions outlast.
-const PASSING: [Failure; 5] = [
+/// Failures that end before the SDK's retries do.
+const TRANSIENT: [Failure; 5] = [
     Failure::Throttle,
     Failure::ServerError,
     Failure::Hang,
@@ -41,13 +41,13 @@ const PASSING: [Failure; 5] = [
 
 #[tokio::test]
 async fn transient_failure_of_any_request_is_retried() {
-    for failure in PASSING {
+    for failure in TRANSIENT {
         for (operation, passed) in [("GetItem", 0), ("PutItem", 0), ("PutItem", 1)] {
             if operation == "GetItem" && failure == Failure::Conflict {
                 continue;
             }
             let id = unseen();
-            // Or the processor's write might meet what is meant for the function's.
+            // Without a webhook, the processor writes nothing and cannot consume the failures of this function.
             let quiet = Plan { webhooks: Webhooks::Lost, ..Plan::default() };
             world(Dialect::V2).mono.plan(&id, [quiet]).unwrap();
             let failures: Vec<_> =
@@ -55,7 +55,7 @@ async fn transient_failure_of_any_request_is_retried() {
             fail(operation, &id, &failures);
             let (status, body) = sync(&id).await;
             assert_eq!(status, 200, "{operation} {passed} {failure:?}: {body}");
-            assert_eq!(asked(&id), 1, "{operation} {passed} {failure:?}");
+            assert_eq!(sync_calls(&id), 1, "{operation} {passed} {failure:?}");
             let account = shown(&id).await;
             assert_eq!(account["status"], "healthy");
             assert_eq!(account["next_sync_allowed_at"], body["account"]["next_sync_allowed_at"]);
@@ -64,24 +64,25 @@ async fn transient_failure_of_any_request_is_retried() {
     }
 }
 
-/// The requests around the check of a link: a read that finds it in doubt, then Mono, a read and a
-/// write of what it said, and only then the lease.
+/// A sync that checks the link first makes these requests: a read that finds the link uncertain, the call to Mono, a
+/// read and a write of Mono's answer, and only then the write of the lease.
 #[tokio::test]
-async fn transient_failure_of_any_request_of_a_checked_sync_is_retried() {
+async fn transient_failure_of_any_request_of_a_sync_with_a_link_check_is_retried() {
     let world = world(Dialect::V2);
     for (operation, passed) in [("GetItem", 1), ("GetItem", 2), ("PutItem", 0), ("PutItem", 1)] {
         let id = world.mono.link(Link::default());
-        eventually("it is linked", async || shown(&id).await["status"] == "healthy").await;
+        eventually("the account is linked", async || shown(&id).await["status"] == "healthy").await;
         world.mono.send(&world.mono.event(Kind::AccountUnlinked, &id).unwrap());
-        eventually("it is unlinked", async || shown(&id).await["status"] == "unlinked").await;
+        eventually("the account is unlinked", async || shown(&id).await["status"] == "unlinked")
+            .await;
         world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
-        // Every look at the account above was a read as well; these count from here.
+        // The requests above are not counted: `passed` counts the requests of the sync only.
         let failures: Vec<_> =
             std::iter::repeat_n(Failure::Pass, passed).chain([Failure::ServerError]).collect();
         fail(operation, &id, &failures);
         let (status, body) = sync(&id).await;
         assert_eq!(status, 200, "{operation} {passed}: {body}");
-        assert_eq!(asked(&id), 1, "{operation} {passed}");
+        assert_eq!(sync_calls(&id), 1, "{operation} {passed}");
         assert_eq!(local().proxy.pending_faults(&id), 0);
     }
 }
@@ -98,7 +99,8 @@ async fn mono_is_not_called_without_a_lease() {
         ("PutItem", Failure::AnswerLost),
     ] {
         let id = unseen();
-        // As often as the SDK tries; a lost answer is found to be a conflict with oneself.
+        // As many failures as the SDK has tries. After a lost answer, the retry conflicts with the function's own
+        // write.
         let failures = match failure {
             Failure::AccessDenied => vec![failure],
             Failure::AnswerLost => vec![failure, Failure::ServerError, Failure::ServerError],
@@ -111,19 +113,19 @@ async fn mono_is_not_called_without_a_lease() {
             (503, &json!("STORE_UNAVAILABLE")),
             "{operation} {failure:?}"
         );
-        assert_eq!(asked(&id), 0, "{operation} {failure:?}");
+        assert_eq!(sync_calls(&id), 0, "{operation} {failure:?}");
         assert_eq!(local().proxy.pending_faults(&id), 0);
     }
 }
 
 #[tokio::test]
-async fn crash_after_the_call_leaves_a_lease_that_expires_and_a_webhook_with_the_outcome() {
+async fn crash_after_the_call_leaves_an_expiring_lease_and_the_webhook_sets_the_outcome() {
     let id = unseen();
     let world = world(Dialect::V2);
     world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
     fail("PutItem", &id, &[Failure::Pass, Failure::Crash]);
     let answer = world.stack.sync(&id, "").await.unwrap();
-    assert!(answer.status().is_server_error(), "the function is dead: {}", answer.status());
+    assert!(answer.status().is_server_error(), "the function crashed: {}", answer.status());
     assert_eq!(local().proxy.pending_faults(&id), 0);
     assert_eq!(shown(&id).await["status"], "syncing", "the lease holds");
     assert_eq!(sync(&id).await.0, 202);
@@ -131,22 +133,26 @@ async fn crash_after_the_call_leaves_a_lease_that_expires_and_a_webhook_with_the
     world.mono.send(&event);
     let balance = world.mono.account(&id).unwrap().balance;
     eventually("the webhook is applied", async || shown(&id).await["balance"] == balance).await;
-    // The function's 29 seconds, and a minute.
-    pass(world, &id, Duration::from_secs(90)).await;
-    eventually("the lease ends by itself", async || shown(&id).await["status"] == "healthy").await;
+    // The function's timeout of 29 seconds and one minute.
+    let_time_pass(world, &id, Duration::from_secs(90)).await;
+    eventually("the lease expires", async || shown(&id).await["status"] == "healthy").await;
     let (status, body) = sync(&id).await;
-    assert_eq!((status, &body["code"]), (429, &json!("SYNC_COOLDOWN")), "it may have been charged");
-    assert_eq!(asked(&id), 1);
+    assert_eq!(
+        (status, &body["code"]),
+        (429, &json!("SYNC_COOLDOWN")),
+        "the crashed sync may have been charged"
+    );
+    assert_eq!(sync_calls(&id), 1);
 }
 
 #[tokio::test]
-async fn outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again() {
+async fn outcome_that_cannot_be_recorded_is_503_without_a_second_call_to_mono() {
     for failures in [
         &[Failure::Pass, Failure::AccessDenied][..],
         &[Failure::Pass, Failure::Hang, Failure::Hang, Failure::Hang],
     ] {
         let id = unseen();
-        // Nor may an importer's write meet what is meant for the function's.
+        // No webhook and no import: no other function consumes the failures of this function.
         let (outcome, webhooks) = (Refresh::Failed, Webhooks::Lost);
         let quiet = Plan { outcome, webhooks, ..Plan::default() };
         world(Dialect::V2).mono.plan(&id, [quiet]).unwrap();
@@ -154,13 +160,13 @@ async fn outcome_that_cannot_be_recorded_is_503_and_mono_is_not_asked_again() {
         let (status, body) = sync(&id).await;
         assert_eq!((status, &body["code"]), (503, &json!("STORE_UNAVAILABLE")), "{failures:?}");
         assert_eq!(sync(&id).await.0, 202, "the lease holds");
-        assert_eq!(asked(&id), 1, "{failures:?}");
+        assert_eq!(sync_calls(&id), 1, "{failures:?}");
     }
 }
 
 #[tokio::test]
-async fn unknown_account_is_forgotten_even_if_that_takes_more_than_one_try() {
-    for failure in PASSING {
+async fn record_of_an_unknown_account_is_deleted_despite_transient_failures() {
+    for failure in TRANSIENT {
         let id = account_id();
         fail("DeleteItem", &id, &[failure]);
         let (status, body) = sync(&id).await;

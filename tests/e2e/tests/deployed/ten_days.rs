@@ -1,5 +1,5 @@
 //! What accounts cost a day under the automatic refresh. Mono's bill and the meter must be equal. The tests have a
-//! stack of their own and run one after the other, since a plan covers all accounts of a table.
+//! stack of their own and run one after the other, because a plan covers all accounts of a table.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sandbox::{Kind, Plan, Refresh};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::budget::{deploy, quiet};
+use super::budget::{deploy, until_idle};
 use super::manual_sync::Case;
 use super::{account_id, past};
 
@@ -29,13 +29,13 @@ impl Case {
     async fn always(world: &'static World, outcome: Refresh) -> Self {
         let case = Self::silent(world, 12);
         world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
-        case.until_as_at_mono().await;
+        case.until_imported().await;
         world.mono.plan_always(&case.id, Plan { outcome, ..Plan::default() }).unwrap();
         case
     }
 
     /// An account that is known only from the event of a payment.
-    async fn of_a_payment(world: &'static World) -> Self {
+    async fn known_from_a_payment(world: &'static World) -> Self {
         let case = Self { world, id: account_id() };
         let connected =
             json!({ "event": "mono.events.account_connected", "data": { "id": case.id } });
@@ -52,7 +52,7 @@ async fn bills(cases: &[&Case]) -> Vec<u64> {
     let mut bills = Vec::new();
     for case in cases {
         let bill = case.bill();
-        assert_eq!(case.metered().await, bill, "the meter agrees");
+        assert_eq!(case.metered().await, bill, "the logged cost is equal to Mono's bill");
         bills.push(bill);
     }
     bills
@@ -62,19 +62,19 @@ async fn bills(cases: &[&Case]) -> Vec<u64> {
 async fn ten_daily_plans_charge_only_the_account_with_new_data() {
     let (world, _turn) = daily().await;
     let failing = Case::always(world, Refresh::Failed).await;
-    let demanding = Case::always(world, Refresh::ReauthorisationRequired).await;
-    let payment = Case::of_a_payment(world).await;
+    let reauth_required = Case::always(world, Refresh::ReauthorisationRequired).await;
+    let payment = Case::known_from_a_payment(world).await;
     let idle = Case::always(world, Refresh::NothingNew).await;
     let lively = Case::always(world, Refresh::NewData).await;
-    let cases = [&failing, &demanding, &payment, &idle, &lively];
-    quiet(world).await;
+    let cases = [&failing, &reauth_required, &payment, &idle, &lively];
+    until_idle(world).await;
     assert_eq!(bills(&cases).await, [150, 150, 0, 150, 150]);
     for day in 1..=10 {
         for case in cases {
-            past::pass(world, &case.id, DAY).await;
+            past::let_time_pass(world, &case.id, DAY).await;
         }
         let plan = world.stack.plan_refresh().await.unwrap();
-        quiet(world).await;
+        until_idle(world).await;
         let bills = bills(&cases).await;
         println!("day {day}: {plan} {bills:?}");
         assert_eq!(bills[..4], [150, 150, 0, 150], "day {day}");
@@ -92,18 +92,18 @@ async fn ten_daily_plans_charge_only_the_account_with_new_data() {
 async fn relink_after_an_unlink_without_a_time_costs_one_check_and_one_listing() {
     let (world, _turn) = daily().await;
     let case = Case::always(world, Refresh::NothingNew).await;
-    quiet(world).await;
-    past::pass(world, &case.id, DAY / 12).await;
+    until_idle(world).await;
+    past::let_time_pass(world, &case.id, DAY / 12).await;
     // The event has no time of its own. It may be late, so the plan checks the link at Mono.
     world.mono.send(&world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.status("unlinked").await;
     world.stack.plan_refresh().await.unwrap();
     case.status("healthy").await;
-    quiet(world).await;
+    until_idle(world).await;
     assert_eq!(bills(&[&case]).await, [150 + 100]);
     world.mono.send(&world.mono.event(Kind::AccountConnected, &case.id).unwrap());
     world.mono.send(&world.mono.event(Kind::AccountUpdated, &case.id).unwrap());
-    case.until_as_at_mono().await;
-    quiet(world).await;
+    case.until_imported().await;
+    until_idle(world).await;
     assert_eq!(bills(&[&case]).await, [150 + 100 + 150]);
 }

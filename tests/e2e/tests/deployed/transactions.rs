@@ -1,4 +1,4 @@
-//! The transactions of an account, as the API tells them.
+//! The transactions of an account in the API.
 
 use e2e::shared_stack::{local, world};
 use reqwest::StatusCode;
@@ -17,10 +17,10 @@ fn rows(body: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn newest_come_first_and_no_part_is_lost_or_repeated() {
+async fn list_is_newest_first_and_pages_are_complete_without_repeats() {
     let case = case().await;
     let expected = case.rows_at_mono();
-    for (limit, parts) in [(1, 91), (40, 3), (90, 1), (500, 1)] {
+    for (limit, most_pages) in [(1, 91), (40, 3), (90, 1), (500, 1)] {
         let (mut all, mut cursor, mut count) = (Vec::new(), String::new(), 0);
         loop {
             let answer = case.transactions(&format!("?limit={limit}{cursor}")).await.expect_ok();
@@ -34,14 +34,14 @@ async fn newest_come_first_and_no_part_is_lost_or_repeated() {
             }
         }
         assert_eq!(all, expected, "{limit}");
-        assert!(count <= parts, "{limit}: {count} parts");
+        assert!(count <= most_pages, "{limit}: {count} pages");
     }
     let answer = case.transactions("").await.expect_ok();
-    assert_eq!(rows(&answer.body), expected[..25], "25 if nothing is said");
+    assert_eq!(rows(&answer.body), expected[..25], "the default limit is 25");
 }
 
 #[tokio::test]
-async fn window_has_both_its_ends_in_it_and_a_date_is_a_day_in_lagos() {
+async fn bounds_are_inclusive_and_a_date_is_a_day_in_lagos() {
     let case = case().await;
     let all = case.rows_at_mono();
     let mono = case.world.mono.transactions(&case.id);
@@ -69,7 +69,7 @@ async fn window_has_both_its_ends_in_it_and_a_date_is_a_day_in_lagos() {
 }
 
 #[tokio::test]
-async fn one_direction_can_be_requested() {
+async fn list_can_be_filtered_by_direction() {
     let case = case().await;
     let all = case.rows_at_mono();
     for direction in [Direction::Debit, Direction::Credit] {
@@ -100,7 +100,7 @@ async fn list_costs_one_read_and_one_query() {
 }
 
 #[tokio::test]
-async fn cursor_beyond_the_window_is_its_end_or_its_beginning() {
+async fn cursor_outside_the_bounds_continues_at_the_nearest_bound() {
     let case = case().await;
     let all = case.rows_at_mono();
     let cursor = |index: usize| {
@@ -117,7 +117,7 @@ async fn cursor_beyond_the_window_is_its_end_or_its_beginning() {
 }
 
 #[tokio::test]
-async fn request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
+async fn invalid_request_is_400_and_the_detail_names_the_parameter() {
     let case = case().await;
     for (query, part) in [
         ("?limit=0", "`limit`"),
@@ -142,7 +142,7 @@ async fn request_that_is_not_as_it_should_be_is_400_and_names_the_part() {
 }
 
 #[tokio::test]
-async fn account_that_is_not_known_has_none_to_tell_of() {
+async fn unknown_account_is_404_and_an_account_without_transactions_has_an_empty_list() {
     let case = Case { world: world(Dialect::V2), id: account_id() };
     let answer = case.transactions("").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);

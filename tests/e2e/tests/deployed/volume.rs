@@ -1,5 +1,5 @@
-//! A history that is too long for one message. Last of the modules by its name, and so the last to run:
-//! with so many rows the emulator is slow, and the other tests would wait for it.
+//! A history that is too long for one message. The module's name sorts last, so the test starts last: the emulator is
+//! slow with so many rows and would delay the other tests.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
@@ -10,9 +10,9 @@ use tokio::time::{Duration, sleep};
 
 use super::manual_sync::Case;
 
-/// The whole way: in slices of days, by as many messages as it takes, each carrying on where another stopped.
+/// The importer works in slices of days. Each message continues where the previous message stopped.
 #[tokio::test]
-async fn hundred_thousand_rows_are_imported_in_slices_within_the_functions_time() {
+async fn history_of_100_000_rows_is_imported_in_slices() {
     const ROWS: usize = 100_000;
     let world = world(Dialect::V2);
     let past = History { transactions: ROWS, days: 365, ..History::default() };
@@ -33,13 +33,13 @@ async fn hundred_thousand_rows_are_imported_in_slices_within_the_functions_time(
         }
         usize::try_from(rows).unwrap()
     };
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     loop {
         let account = case.shown().await;
         if account["transactions_imported_at"].is_string() {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_mins(15), "{} rows so far", counted().await);
+        assert!(started.elapsed() < Duration::from_mins(15), "{} rows so far", counted().await);
         sleep(Duration::from_secs(2)).await;
     }
     assert_eq!(counted().await, ROWS);
@@ -52,14 +52,14 @@ async fn hundred_thousand_rows_are_imported_in_slices_within_the_functions_time(
         requests["Query"],
         requests["PutItem"],
     );
-    assert_eq!((put, deleted), (ROWS, 0), "each row once");
+    assert_eq!((put, deleted), (ROWS, 0), "each row is written once");
     assert!(case.pages() <= 40, "{} answers", case.pages());
     assert_eq!(world.mono.bill(&id).naira, 150 * case.pages() as u64);
     let lines = world.stack.log("importer").await.unwrap();
     let of_case = lines.iter().filter(|line| line.contains(&case.id) && line.contains("outcome"));
     let slices = of_case.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let slices: u64 = slices.filter_map(|line| line["slices"].as_u64()).sum();
-    assert!(slices >= 20, "of at most 5,000 rows each: {slices}");
+    assert!(slices >= 20, "a slice has at most 5,000 rows: {slices}");
     let full = ROWS / 25 + 2 * usize::try_from(slices).unwrap();
-    assert!(writes <= full, "batches are full but for the last of a slice: {writes}");
+    assert!(writes <= full, "only the last batches of a slice are not full: {writes}");
 }
