@@ -12,6 +12,9 @@ SOURCES := $(shell find functions shared/src -name '*.rs') $(wildcard functions/
 LOCAL := .aws-sam/local
 BUILT := $(LOCAL)/template.yaml
 
+# The end-to-end tests mostly wait for queues, so more of them run at once than there are cores.
+TEST_THREADS := $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
+
 .PHONY: help
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,7 +31,7 @@ watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda
 
 .PHONY: test
 test: check-api $(BUILT) ## All tests: unit, property, adapters, and end to end on the deployed template
-	cargo test --workspace --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked
 
 .PHONY: check
 check: lint ## Format, lints, unit and property tests: about a minute once built
