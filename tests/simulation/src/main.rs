@@ -1,4 +1,4 @@
-//! Prints the tables and the plot of ARCHITECTURE.md.
+//! Prints the figures of `docs/simulation.md`.
 
 use clap::Parser;
 use mono_sync::domain::account::RefreshRule;
@@ -21,14 +21,23 @@ struct Arguments {
     /// Decides every accident.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Far more lost webhooks, errors and crashes.
+    #[arg(long)]
+    harsh: bool,
+    /// Webhooks carry no timestamp of their own, as in Mono's v1.
+    #[arg(long)]
+    untimed: bool,
     /// Prints what Mono charges, by rule and budget, instead.
     #[arg(long)]
     money: bool,
 }
 
 fn main() {
-    let Arguments { accounts, days, interval_hours, seed, money } = Arguments::parse();
-    let world = World::rough(days, interval_hours, seed);
+    let Arguments { accounts, days, interval_hours, seed, harsh, untimed, money } =
+        Arguments::parse();
+    let world = if harsh { World::harsh } else { World::rough };
+    let mut world = world(days, interval_hours, seed);
+    world.network.timed = !untimed;
     if money {
         print_bills(&world, accounts, days);
     } else {

@@ -19,7 +19,7 @@ pub enum Hindrance {
     Over,
     /// The bank wanted the customer, and both webhooks that were to tell that they came were lost.
     Untold,
-    /// Both webhooks of a link that was made anew were lost.
+    /// Both webhooks of a new link were lost.
     UntoldLink,
 }
 
@@ -32,7 +32,7 @@ pub struct Report {
     pub days: u64,
     /// Messages of the planner's.
     pub queued: u64,
-    /// Messages that were not wanted any more when they came.
+    /// Messages for accounts that were up to date when they came.
     pub unwanted: u64,
     /// Jobs that were asked for.
     pub followed: u64,
@@ -55,7 +55,7 @@ pub struct Report {
     worst: BTreeMap<Hindrance, Duration>,
 }
 
-/// In minutes: what is older is not told apart.
+/// In minutes: anything older counts as this.
 const OLDEST: usize = 60 * 24 * 60;
 const STUCK: Duration = Duration::from_hours(8 * 24);
 /// By status, all, and by owner.
@@ -235,8 +235,8 @@ impl fmt::Display for Report {
                 Hindrance::None,
             ),
             ("with outages, or a wait for the customer, in between", Hindrance::Over),
-            ("with a customer of whom no webhook told that they came", Hindrance::Untold),
-            ("with a link made anew of which no webhook told", Hindrance::UntoldLink),
+            ("a recovery that no webhook reported", Hindrance::Untold),
+            ("a new link that no webhook reported", Hindrance::UntoldLink),
         ] {
             writeln!(f, "| {name} | {:.1} h |", hours(self.worst(hindrance)))?;
         }
@@ -249,7 +249,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "| messages a day that were not wanted any more | {:.0} |",
+            "| messages a day for accounts that were up to date | {:.0} |",
             a_day(self.unwanted)
         )?;
         let (first, later) = (self.peak(0), self.peak(14));

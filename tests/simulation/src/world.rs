@@ -121,6 +121,22 @@ impl World {
         }
     }
 
+    /// The same, but a fifth of the webhooks is lost, a fifth comes twice, a fifth late and a tenth again within two
+    /// days; a tenth of the syncs is refused, a tenth of the slow jobs never ends, and one message in twenty meets a
+    /// planner or worker that crashes.
+    pub fn harsh(days: u32, interval_hours: u32, seed: u64) -> Self {
+        Self {
+            network: Network { lose: 0.2, duplicate: 0.2, delay: 0.2, retry: 0.1, timed: true },
+            accidents: Accidents {
+                rate_limited: 0.1,
+                never_ending: 0.1,
+                planner_dies: 0.05,
+                worker_dies: 0.05,
+            },
+            ..Self::rough(days, interval_hours, seed)
+        }
+    }
+
     /// When Mono comes back, if it is down at this time.
     pub fn outage(&self, at: Timestamp) -> Option<Timestamp> {
         self.outages.iter().find(|outage| outage.contains(&at)).map(|outage| outage.end)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use simulation::report::Hindrance;
-use simulation::{Accidents, Network, World, simulate};
+use simulation::{World, simulate};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -27,16 +27,8 @@ fn data_stays_fresh_at_any_interval() {
 #[test]
 fn frequent_crashes_leave_no_account_stuck_and_cost_no_more() {
     for timed in [true, false] {
-        let world = World {
-            network: Network { lose: 0.2, duplicate: 0.2, delay: 0.2, retry: 0.1, timed },
-            accidents: Accidents {
-                rate_limited: 0.1,
-                never_ending: 0.1,
-                planner_dies: 0.05,
-                worker_dies: 0.05,
-            },
-            ..World::rough(90, 24, 11)
-        };
+        let mut world = World::harsh(90, 24, 11);
+        world.network.timed = timed;
         let report = simulate(&world, 2_000);
         let p99 = report.age(0.99);
         assert!(p99 < 72 * HOUR, "p99 {p99:?}\n{report}");

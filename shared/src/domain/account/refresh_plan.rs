@@ -55,10 +55,7 @@ impl Account {
             return Some(RefreshAction::Job { id });
         }
         let (want, due) = self.due(now, policy)?;
-        // A lease that outlives its sync is that of one that died, whatever its echo made due since.
-        let leased = self.lease.map(|lease| lease.started_at);
-        let holds = |queued: &Timestamp| *queued >= due || leased >= Some(*queued);
-        let queued = self.refresh_queued_at.filter(|queued| want.is_marked() && holds(queued));
+        let queued = self.refresh_queued_at.filter(|queued| want.is_marked() && *queued >= due);
         // Plans come to an account now some minutes earlier, now later.
         let again_from = |queued| queued + interval - PLANNING / 2;
         queued.is_none_or(|queued| again_from(queued) <= now).then_some(want)

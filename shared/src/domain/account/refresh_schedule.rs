@@ -148,13 +148,7 @@ impl Account {
         }
         match standing.status {
             Status::ReauthorisationRequired => {
-                let outdated = self.may_be_outdated(standing.at);
-                let check = standing.at + if outdated { interval } else { REAUTH_CHECK };
-                // An attempt that says so again moves the demand; any other leaves it in doubt.
-                let again = |attempt: Timestamp| {
-                    attempt + attempt.since(check).min(LONGEST_BACKOFF).max(interval)
-                };
-                check.max(self.attempted_at().map_or(check, again))
+                self.attempted_at().map_or(standing.at, |at| at.max(standing.at)) + REAUTH_CHECK
             }
             Status::Healthy | Status::Partial => {
                 let synced = self.last_synced_at().unwrap_or_else(|| self.known_since());
@@ -185,9 +179,8 @@ impl Account {
         (self.attempted_at() < Some(at)).then_some(at)
     }
 
-    /// Each failing attempt doubles the time since the account was last well, within bounds. It begins
-    /// anew when the customer has re-authorised or linked anew, of which no earlier attempt can tell;
-    /// and of an account that has ever worked, an attempt that told nothing is no failure.
+    /// Exponential back-off: each failed attempt doubles the time since the account last worked, was re-authorised or
+    /// was linked. An attempt without a result is no failure of an account that ever worked.
     fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
         let first_seen = self.known_since();
         let Some(attempt) = self.attempted_at() else {
@@ -199,18 +192,9 @@ impl Account {
         attempt
             + match well {
                 None => backoff(first_seen),
-                Some(well_at) if well_at > attempt => {
-                    interval.max(well_at.since(attempt) + cooldown)
-                }
                 Some(well_at) if self.is_answered(attempt) => backoff(well_at),
                 Some(well_at) => backoff(well_at).min(interval),
             }
-    }
-
-    /// Whether a demand of this time came so soon after a re-authorisation or a confirmed pull that it
-    /// may be of a job that had begun before.
-    fn may_be_outdated(&self, demand: Timestamp) -> bool {
-        self.sign_of_life().is_some_and(|sign| demand.since(sign.at) < Self::JOB_LIFETIME)
     }
 
     /// Whether anything told how a pull ended after this time.

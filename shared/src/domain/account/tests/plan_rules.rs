@@ -63,8 +63,6 @@ fn sync_takes_the_mark_away_when_it_ends() {
     let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
     let begun = account.begin_sync(lease, POLICY.cooldown).unwrap();
     assert_eq!(planned(&begun, NEXT_DAY + 60), None, "one that dies is not paid for each hour");
-    let echo = weak(NEXT_DAY + 2, updated("AVAILABLE", Some("FAILED")));
-    assert_eq!(planned(&begun.apply(&echo), NEXT_DAY + 60), None, "whatever Mono tells of it");
     assert_eq!(planned(&begun, NEXT_DAY + 24 * 60), SCHEDULED);
     let Fact::Attempt(attempt) = attempt(NEXT_DAY + 1, rate_limited()) else { unreachable!() };
     let ended = begun.end_sync(lease, &attempt).unwrap();

@@ -181,14 +181,14 @@ fn weak_bad_news_is_settled_by_one_attempt_after_it() {
         [strong(1, fresh()), attempt(5, timeout()), weak(40, EventBody::ReauthorisationRequired)];
     assert_eq!(next(facts.clone()), Some(at(5) + DAY), "not for seven days");
     let settled = facts.into_iter().chain([attempt(5 + DAY_MINUTES, timeout())]);
-    assert_eq!(next(settled), Some(at(40) + 7 * DAY));
+    assert_eq!(next(settled), Some(at(5 + DAY_MINUTES) + 7 * DAY));
 }
 
 #[test]
 fn weak_failure_that_our_attempt_reported_is_an_echo() {
     let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
     let echo = weak(7, EventBody::ReauthorisationRequired);
-    assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + DAY));
+    assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + 7 * DAY));
     let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, EventBody::SyncFailed)];
     assert_eq!(next(failed), Some(at(140)), "it doubles as without the echo");
 }
@@ -200,7 +200,7 @@ fn weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
     assert_eq!(next(facts.clone()), Some(at(80)));
     assert_eq!(record(facts.clone()).reason_to_refresh(), CallReason::WeakEvidence);
     let attempted = |outcome| next(facts.clone().into_iter().chain([attempt(200, outcome)]));
-    assert_eq!(attempted(timeout()), Some(at(200) + DAY), "it told nothing");
+    assert_eq!(attempted(timeout()), Some(at(200) + 7 * DAY), "it had no result");
     let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
     assert_eq!(attempted(said_again), Some(at(201) + 7 * DAY));
 }
@@ -221,31 +221,20 @@ fn weak_bad_news_older_than_the_last_pull_is_nothing() {
 }
 
 #[test]
-fn demand_is_looked_at_again_after_seven_days() {
+fn reauthorisation_required_is_checked_a_week_after_the_newest_demand_or_attempt() {
+    let week = 7 * DAY_MINUTES;
     let demand = [strong(1, fresh()), strong(40, EventBody::ReauthorisationRequired)];
-    assert_eq!(next(demand.clone()), Some(at(40 + 7 * DAY_MINUTES)));
-    let attempted = |minute, outcome| demand.clone().into_iter().chain([attempt(minute, outcome)]);
-    assert_eq!(next(attempted(48, timeout())), Some(at(40 + 7 * DAY_MINUTES)));
+    assert_eq!(next(demand.clone()), Some(at(40 + week)));
+    let attempted =
+        |minute, outcome| next(demand.clone().into_iter().chain([attempt(minute, outcome)]));
+    assert_eq!(attempted(20, timeout()), Some(at(40 + week)), "an attempt before it says nothing");
+    assert_eq!(attempted(48, timeout()), Some(at(48 + week)));
     let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
-    let check = 40 + 7 * DAY_MINUTES;
-    assert_eq!(next(attempted(check, said_again)), Some(at(check + 1 + 7 * DAY_MINUTES)));
-    let days_later = |days| next(attempted(check + days * DAY_MINUTES, failure()));
-    assert_eq!(days_later(0), Some(at(check + DAY_MINUTES)), "it told nothing of the demand");
-    assert_eq!(days_later(3), Some(at(check + 6 * DAY_MINUTES)));
-    assert_eq!(days_later(20), Some(at(check + 27 * DAY_MINUTES)));
-}
-
-#[test]
-fn demand_just_after_a_reauthorisation_or_a_pull_is_looked_at_after_an_interval() {
-    let demand = strong(39, EventBody::ReauthorisationRequired);
-    for body in [EventBody::Reauthorized, fresh()] {
-        let facts = [strong(0, fresh()), strong(10, body.clone()), demand.clone()];
-        assert_eq!(next(facts), Some(at(39) + DAY), "it may be of a job from before");
-        let facts = [strong(0, fresh()), strong(9, body), demand.clone()];
-        assert_eq!(next(facts), Some(at(39) + 7 * DAY));
-    }
-    let facts = [strong(10, EventBody::Reauthorized), demand, attempt(600, timeout())];
-    assert_eq!(next(facts), Some(at(600) + DAY), "nothing was told");
+    assert_eq!(
+        attempted(40 + week, said_again),
+        Some(at(41 + 2 * week)),
+        "its answer came a minute later"
+    );
 }
 
 #[test]
@@ -322,7 +311,7 @@ fn attempt_without_a_result_is_no_failure() {
 }
 
 #[test]
-fn reauthorisation_restarts_the_back_off() {
+fn reauthorisation_or_new_link_restarts_the_back_off() {
     let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
     let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
     let came_at = 8 * DAY_MINUTES + 9;
@@ -330,20 +319,18 @@ fn reauthorisation_restarts_the_back_off() {
     let relinked = vec![strong(came_at, EventBody::Unlinked), strong(came_at + 1, linked())];
     for came in [reauthorised, relinked] {
         let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
-        assert_eq!(next(came.clone()), Some(at(9 * DAY_MINUTES)), "not eight days later");
-        let later =
-            came.clone().into_iter().chain([strong(12 * DAY_MINUTES, EventBody::Reauthorized)]);
-        assert_eq!(next(later), Some(at(12 * DAY_MINUTES) + POLICY.cooldown), "Mono pulls too");
+        let an_hour_later = Some(at(8 * DAY_MINUTES) + HOUR);
+        assert_eq!(next(came.clone()), an_hour_later, "not eight days later");
         let again = came.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
         assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - came_at)));
     }
 }
 
 #[test]
-fn others_with_a_pull_newer_than_the_attempt_wait_an_interval_after_the_attempt() {
+fn failure_after_a_pull_is_retried_an_hour_after_an_attempt_before_the_pull() {
     let facts =
         [attempt(1, timeout()), strong(30, fresh()), strong(60, updated("UNAVAILABLE", None))];
-    assert_eq!(next(facts), Some(at(1) + DAY));
+    assert_eq!(next(facts), Some(at(1) + HOUR));
 }
 
 #[test]
