@@ -1,0 +1,316 @@
+//! A running import: from the first slice to the write of the record, or to the message that continues.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::slice::Slice;
+use super::{ImportError, ImportStats, Imported, Importer};
+use crate::aws::store::{Leased, StoreError};
+use crate::domain::account::{
+    Account, Answer, CallError, Fact, Gap, GapReason, Import, ImportEnd, ImportLease, ImportNotes,
+    ImportState, OrderKey, SyncOutcome,
+};
+use crate::domain::account_id::AccountId;
+use crate::domain::business_day::{BusinessDay, Days};
+use crate::domain::import::range::MOST_ROWS;
+use crate::domain::import::{Continuation, ImportJob, RemainingRange, gaps};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::transaction::SyncedPage;
+use crate::mono::Session;
+use crate::random;
+
+/// With less time left, no further slice begins.
+const SLICE_TIME: Duration = Duration::from_mins(1);
+/// The longest wait of the remaining range after a failure.
+const RETRY_DELAY: Duration = Duration::from_mins(2);
+/// How long an import is deferred when its chain of messages is at the limit.
+const TOO_LONG: Duration = Duration::from_hours(1);
+/// How long an import is deferred when Mono refuses the key or the payment.
+const REFUSED: Duration = Duration::from_hours(1);
+/// After this many days in a row that Mono does not serve, the import leaves out the rest.
+const MOST_NOT_SERVED: u32 = 5;
+
+pub(super) struct Run<'a> {
+    pub(super) importer: &'a Importer,
+    pub(super) mono: &'a Session<'a>,
+    pub(super) leased: Leased<ImportLease>,
+    pub(super) stats: ImportStats,
+    /// Days that later imports must read again.
+    pub(super) gaps: Vec<Gap>,
+    pub(super) notes: ImportNotes,
+    /// How many rows Mono holds in all, if the sync's own answer had a total.
+    pub(super) total_of_sync: Option<u32>,
+    pub(super) today: BusinessDay,
+    /// The last total that made a slice too large.
+    pub(super) same_total: Option<u64>,
+    /// Mono's totals do not count the requested days.
+    pub(super) total_misleads: bool,
+    /// Days in a row that Mono did not serve.
+    not_served: u32,
+    /// Mono has served at least one slice, to this message or to an earlier one of the chain.
+    pub(super) is_served: bool,
+    /// Some days cannot be listed. Then no margin is requested around a slice.
+    pub(super) is_troubled: bool,
+    /// Earlier messages of the chain, as in [`ImportJob::follows`].
+    follows: u32,
+    pub(super) deadline: Instant,
+}
+
+/// Why an import stops before its end.
+pub(super) enum Interruption {
+    OutOfTime,
+    Gone,
+    ReauthorisationRequired,
+    Failed(ImportError),
+}
+
+impl<E: Into<ImportError>> From<E> for Interruption {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        importer: &'a Importer,
+        mono: &'a Session<'a>,
+        leased: Leased<ImportLease>,
+        job: &ImportJob,
+        gaps: Vec<Gap>,
+        notes: ImportNotes,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            importer,
+            mono,
+            leased,
+            stats: ImportStats::default(),
+            is_troubled: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
+            gaps,
+            notes,
+            total_of_sync: job.page.as_ref().map(|page| page.total),
+            today: BusinessDay::of(Timestamp::now()),
+            same_total: None,
+            total_misleads: false,
+            not_served: 0,
+            is_served: job.continuation.as_ref().is_some_and(|continuation| continuation.is_served),
+            follows: job.follows,
+            deadline,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Imports the range, and records or queues what follows from it.
+    pub(super) async fn run(
+        mut self,
+        mut rest: RemainingRange,
+        look_back: Vec<Days>,
+        page: Option<&SyncedPage>,
+    ) -> Result<Imported, ImportError> {
+        let result = self.import(&mut rest, look_back, page).await;
+        // Finished slices stay. The remaining range is another message, with five deliveries of its own.
+        let has_progress = self.is_served && (self.stats.slices > 0 || self.stats.not_served > 0);
+        let outcome = match result {
+            Err(Interruption::Failed(ImportError::Mono(
+                call_error @ (CallError::BudgetExhausted { .. } | CallError::Refused(_)),
+            ))) => {
+                let until = match call_error {
+                    CallError::BudgetExhausted { until } => until,
+                    _ => Timestamp::now() + REFUSED,
+                };
+                self.defer(&rest, until).await?;
+                return Ok(Imported::Deferred(call_error));
+            }
+            Ok(true) => return self.finish().await,
+            Ok(false) => return self.continue_later(rest, Duration::ZERO).await,
+            Err(Interruption::OutOfTime) if has_progress => {
+                return self.continue_later(rest, Duration::ZERO).await;
+            }
+            Err(Interruption::Failed(error)) if has_progress => {
+                warn!(account_id = %self.id(), %error, "import continues later after a failure");
+                return self.continue_later(rest, random::jittered(RETRY_DELAY)).await;
+            }
+            Err(Interruption::Gone) => Ok(Imported::Gone),
+            Err(Interruption::ReauthorisationRequired) => self.record_reauth_required().await,
+            Err(Interruption::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
+                Some(smaller) => return self.continue_later(smaller, Duration::ZERO).await,
+                None => Err(ImportError::Late),
+            },
+            Err(Interruption::Failed(error)) => Err(error),
+        };
+        self.release().await;
+        outcome
+    }
+
+    /// Records that the bank requires re-authorisation, as a sync would.
+    async fn record_reauth_required(&self) -> Result<Imported, ImportError> {
+        let outcome = SyncOutcome::ReauthorisationRequired { job_id: None };
+        let fact = Fact::Answer(Answer { at: Timestamp::now(), outcome });
+        self.importer.accounts.apply(self.id(), Some(self.leased.stored.clone()), &[&fact]).await?;
+        Ok(Imported::ReauthorisationRequired)
+    }
+
+    /// Writes the finished part and the time into the record. The planner requests the rest then. A message could not
+    /// wait that long.
+    pub(super) async fn defer(
+        mut self,
+        rest: &RemainingRange,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let part = if self.is_served { Some(self.part_done(rest).await?) } else { None };
+        let deferred = ImportEnd::Deferred { until, part };
+        self.importer.accounts.end_import(self.leased, &deferred).await
+    }
+
+    /// The finished part. The remaining days are gaps, which the next import reads.
+    async fn part_done(&mut self, rest: &RemainingRange) -> Result<Import, StoreError> {
+        for days in &rest.ranges {
+            self.note(days, Some(GapReason::NotWhole));
+        }
+        let through = self.importer.transactions.newest(self.id()).await?;
+        let notes = ImportNotes { job: None, ..self.notes };
+        let state = ImportState { through, gaps: self.gaps.clone(), notes };
+        let before = Timestamp::from_millis(self.leased.lease.pull.at.millis().saturating_sub(1));
+        Ok(Import { pull: OrderKey { at: before, ..self.leased.lease.pull }, state })
+    }
+
+    async fn finish(self) -> Result<Imported, ImportError> {
+        let recorded = async {
+            let through = self.importer.transactions.newest(self.id()).await?;
+            let state = ImportState { through, gaps: self.gaps.clone(), notes: self.notes };
+            let done = Import { pull: self.leased.lease.pull, state };
+            let done = ImportEnd::Done(done);
+            self.importer.accounts.end_import(self.leased.clone(), &done).await
+        };
+        match recorded.await {
+            Ok(()) => Ok(Imported::Done(self.stats)),
+            Err(error) => {
+                self.release().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Queues a message for the remaining range. It takes over the lease.
+    async fn continue_later(
+        self,
+        rest: RemainingRange,
+        delay: Duration,
+    ) -> Result<Imported, ImportError> {
+        let (from, gaps, is_served) = (self.leased.lease.holder, self.gaps.clone(), self.is_served);
+        let part = Continuation { from, rest: rest.clone(), gaps, is_served, notes: self.notes };
+        let job = ImportJob::new(self.id().clone(), self.leased.lease.pull);
+        let job = ImportJob { continuation: Some(part), follows: self.follows, ..job };
+        let Some(next) = job.next() else {
+            let stats = self.stats;
+            warn!(account_id = %self.id(), "import deferred: message chain is at the limit");
+            self.defer(&rest, Timestamp::now() + TOO_LONG).await?;
+            return Ok(Imported::TooLong(stats));
+        };
+        match self.importer.enqueue(&next, delay).await {
+            Ok(()) => Ok(Imported::Continued(self.stats)),
+            Err(error) => {
+                self.release().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends the lease, so that the next job need not wait until it expires.
+    async fn release(self) {
+        let id = self.id().clone();
+        let released = self.importer.accounts.end_import(self.leased, &ImportEnd::GivenUp).await;
+        if let Err(error) = released {
+            warn!(account_id = %id, %error, "import lease could not be released, it expires by itself");
+        }
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.leased.stored.account
+    }
+
+    pub(super) fn id(&self) -> &AccountId {
+        &self.account().id
+    }
+
+    /// Looks back, and imports the remaining range slice by slice. Returns whether all of it is done.
+    async fn import(
+        &mut self,
+        rest: &mut RemainingRange,
+        look_back: Vec<Days>,
+        page: Option<&SyncedPage>,
+    ) -> Result<bool, Interruption> {
+        if let Some(page) = page
+            && self.is_done_by(page, rest).await?
+        {
+            return Ok(true);
+        }
+        // The first import covers the whole window.
+        if !look_back.is_empty() || self.account().registers.imported.is_none() {
+            let pulled_on = BusinessDay::of(self.leased.lease.pull.at);
+            self.notes.looked_back_on = Some(pulled_on.min(self.today));
+        }
+        for window in look_back {
+            if self.look_back(&window).await? {
+                *rest = rest.but(&window);
+            }
+        }
+        while let Some(days) = rest.next() {
+            match self.slice(&days).await {
+                Ok(Slice::Done { rows }) => {
+                    (self.not_served, self.is_served) = (0, true);
+                    *rest = rest.after(rows);
+                }
+                Ok(Slice::TooLarge { rows }) => {
+                    *rest = rest.smaller(rows).ok_or(Interruption::OutOfTime)?;
+                    continue;
+                }
+                Ok(Slice::TotalMisleads) => {
+                    *rest = rest.widest();
+                    continue;
+                }
+                Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {
+                    self.is_troubled = true;
+                    match rest.smaller(u64::MAX) {
+                        Some(single_day) => *rest = single_day,
+                        None => *rest = self.leave_out(&days, error, rest)?,
+                    }
+                }
+                Err(interruption) => return Err(interruption),
+            }
+            if Instant::now() + SLICE_TIME >= self.deadline {
+                return Ok(rest.next().is_none());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Skips a day that Mono does not serve and continues with the others. After [`MOST_NOT_SERVED`] such days in
+    /// a row, the import fails if Mono has served no day at all; otherwise all remaining days are skipped.
+    fn leave_out(
+        &mut self,
+        day: &Days,
+        error: ImportError,
+        rest: &RemainingRange,
+    ) -> Result<RemainingRange, Interruption> {
+        self.not_served += 1;
+        let serves_none = self.not_served >= MOST_NOT_SERVED;
+        if serves_none && !self.is_served {
+            return Err(Interruption::Failed(error));
+        }
+        let left_out = if serves_none { rest.ranges.clone() } else { vec![day.clone()] };
+        warn!(account_id = %self.id(), day = %day.start(), %error, "days left out of an import");
+        self.stats.not_served += 1;
+        for days in &left_out {
+            self.note(days, Some(GapReason::NotServed));
+        }
+        Ok(left_out.iter().fold(rest.after(MOST_ROWS), |rest, days| rest.but(days)))
+    }
+
+    pub(super) fn note(&mut self, days: &Days, reason: Option<GapReason>) {
+        gaps::note(&mut self.gaps, days, reason, Timestamp::now());
+    }
+}

@@ -1,0 +1,224 @@
+//! A slice: the days of one comparison between Mono's rows and the stored ones.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use super::fetch::Fetch;
+use super::run::{Interruption, Run};
+use super::{ImportError, MOST_OF_A_DAY, ROOM};
+use crate::aws::store::StoreError;
+use crate::domain::account::GapReason;
+use crate::domain::business_day::{BusinessDay, Days};
+use crate::domain::import::diff::{Changes, compare};
+use crate::domain::import::listing::Listing;
+use crate::domain::import::range::{MOST_ROWS, window, with_margins, without_margin};
+use crate::domain::import::{RemainingRange, sync_page};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::transaction::{Position, SyncedPage, Transaction, TransactionPage};
+use crate::mono::Part;
+
+/// Time reserved at the end to write the record and to queue a message.
+const RECORDING_TIME: Duration = Duration::from_secs(5);
+/// The most stored rows of a slice of several days. It may have fewer by Mono's count.
+const MOST_STORED: usize = 15_000;
+
+pub(super) enum Slice {
+    Done {
+        rows: u64,
+    },
+    /// It would have had this many rows.
+    TooLarge {
+        rows: u64,
+    },
+    /// Mono's totals do not count the requested days, so a slice can have any number of days.
+    TotalMisleads,
+}
+
+impl Run<'_> {
+    /// Writes the rows of the sync's own answer if they are all new rows. Then no listing is needed. Deletes no row.
+    pub(super) async fn is_done_by(
+        &mut self,
+        page: &SyncedPage,
+        rest: &RemainingRange,
+    ) -> Result<bool, Interruption> {
+        let before = sync_page::total_before(self.account(), Timestamp::now());
+        self.notes.total = Some(page.total);
+        let Ok(mut listed) = TransactionPage::of_rows(&page.rows) else {
+            return Ok(false);
+        };
+        let (Some(before), [days]) = (before, &rest.ranges[..]) else {
+            return Ok(false);
+        };
+        let importer = self.importer;
+        let window = window(importer.history, self.today);
+        listed.rows.retain(|row| window.contains(&row.business_day()));
+        let span = sync_page::span(&listed.rows, days);
+        let _room = importer.room(1, self.deadline).await?;
+        let Some(stored) = importer.transactions.of_days(self.id(), &span, MOST_STORED).await?
+        else {
+            return Ok(false);
+        };
+        let totals = (before, page.total);
+        if !listed.unreadable.is_empty()
+            || !sync_page::shows_all_news(&listed.rows, totals, days, &stored)
+        {
+            return Ok(false);
+        }
+        let Changes { puts, moved, .. } = compare(&span, &stored, &listed.rows, &HashSet::new());
+        self.write(&puts, &moved).await?;
+        self.stats.rows += listed.rows.len();
+        self.stats.put += puts.len();
+        self.stats.deleted += moved.len();
+        Ok(true)
+    }
+
+    /// Compares a part of the history window with one unpaged answer. Returns whether that worked. If not, the caller
+    /// imports the usual days.
+    pub(super) async fn look_back(&mut self, window: &Days) -> Result<bool, Interruption> {
+        if self.notes.is_paged {
+            return Ok(false);
+        }
+        let importer = self.importer;
+        let _room = importer.room(1, self.deadline).await?;
+        let most = usize::try_from(MOST_ROWS).unwrap_or(usize::MAX);
+        let Some(stored) = importer.transactions.of_days(self.id(), window, most).await? else {
+            return Ok(false);
+        };
+        let page = match self.part(window, Part::All).await {
+            Ok(page) => page,
+            // The usual days may be served.
+            Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {
+                return Ok(false);
+            }
+            Err(interruption) => return Err(interruption),
+        };
+        self.is_served = true;
+        if page.has_next {
+            self.notes.is_paged = true;
+            return Ok(false);
+        }
+        let mut listing = Listing::default();
+        listing.add(page);
+        self.note_total(window, &listing);
+        let unexplained = listing.unexplained();
+        let is_known = unexplained != 0 && unexplained == self.notes.unexplained;
+        self.notes.unexplained = unexplained;
+        self.settle(&without_margin(window), &stored, &listing, is_known).await?;
+        Ok(true)
+    }
+
+    /// Imports these days. The stored rows are read before Mono's, so a row that Mono lacks cannot be a newer one.
+    pub(super) async fn slice(&mut self, days: &Days) -> Result<Slice, Interruption> {
+        match self.slice_in(days, 1).await? {
+            // A day cannot be divided, so it gets all the memory.
+            Slice::TooLarge { .. } if days.start() == days.end() => self.slice_in(days, ROOM).await,
+            slice => Ok(slice),
+        }
+    }
+
+    async fn slice_in(&mut self, days: &Days, room: usize) -> Result<Slice, Interruption> {
+        let importer = self.importer;
+        let _room = importer.room(room, self.deadline).await?;
+        let is_single_day = days.start() == days.end();
+        let reach = if self.is_troubled || is_single_day {
+            days.clone()
+        } else {
+            with_margins(days, importer.history, self.today)
+        };
+        let most = if room > 1 { MOST_OF_A_DAY } else { MOST_STORED };
+        let Some(stored) = importer.transactions.of_days(self.id(), &reach, most).await? else {
+            return too_large(room, 2 * MOST_ROWS);
+        };
+        let listing = match self.fetch(&reach, days, room).await? {
+            Fetch::Listing(listing) => listing,
+            Fetch::TooMany { rows } => return too_large(room, rows),
+            Fetch::TotalMisleads => return Ok(Slice::TotalMisleads),
+        };
+        self.settle(days, &stored, &listing, false).await?;
+        Ok(Slice::Done { rows: listing.rows.len() as u64 })
+    }
+
+    /// Writes the differences of these days, and notes whether they must be read again. `is_known`: the answer lacks as
+    /// many rows as the last one, so reading again would not help.
+    async fn settle(
+        &mut self,
+        days: &Days,
+        stored: &[Transaction],
+        listing: &Listing,
+        is_known: bool,
+    ) -> Result<(), Interruption> {
+        let Changes { puts, moved, gone } =
+            compare(days, stored, &listing.rows, &listing.unreadable_ids);
+        let is_whole = listing.is_whole() && self.has_whole_statement();
+        let is_incomplete = (!is_whole && !is_known) || listing.unreadable > 0;
+        let mut reason = is_incomplete.then_some(GapReason::NotWhole);
+        let of_days = stored.iter().filter(|row| days.contains(&row.business_day())).count();
+        let mut removed = if is_whole { gone } else { Vec::new() };
+        if removed.len() * 2 > of_days {
+            let missing = removed.len();
+            removed.retain(|row| self.was_missing_before(BusinessDay::of(row.date)));
+            if removed.len() < missing {
+                let kept = missing - removed.len();
+                self.stats.kept += kept;
+                warn!(account_id = %self.id(), kept, "most rows are missing in Mono's answer, kept until a later import");
+                reason = Some(GapReason::MostRowsGone);
+            }
+        }
+        if !removed.is_empty() && !self.is_confirmed().await? {
+            reason = Some(GapReason::NotWhole);
+            removed.clear();
+        }
+        if listing.unreadable > 0 {
+            self.stats.unreadable += listing.unreadable;
+            let (code, unreadable) = ("TRANSACTIONS_UNREADABLE", listing.unreadable);
+            error!(account_id = %self.id(), code, unreadable, "unreadable rows in Mono's answer");
+        }
+        let deletes = [moved, removed].concat();
+        self.write(&puts, &deletes).await?;
+        self.note(days, reason);
+        self.stats.rows += listing.rows.len();
+        self.stats.put += puts.len();
+        self.stats.deleted += deletes.len();
+        self.stats.slices += 1;
+        self.stats.not_whole += usize::from(!is_whole);
+        Ok(())
+    }
+
+    /// Notes the total of a listing of the whole history window. If Mono holds older rows too, the next sync's total does
+    /// not follow from it, and that sync needs a listing.
+    pub(super) fn note_total(&mut self, days: &Days, listing: &Listing) {
+        let window = window(self.importer.history, self.today);
+        if self.total_of_sync.is_none() && days.start() <= window.start() {
+            self.notes.total = listing.total().and_then(|total| total.try_into().ok());
+        }
+    }
+
+    fn has_whole_statement(&self) -> bool {
+        self.account().has_whole_statement(Timestamp::now())
+    }
+
+    /// Whether an earlier import found most rows of this day missing.
+    fn was_missing_before(&self, day: BusinessDay) -> bool {
+        let imported = self.account().registers.imported.as_ref();
+        let mut gaps = imported.into_iter().flat_map(|imported| &imported.value.gaps);
+        gaps.any(|gap| gap.reason == GapReason::MostRowsGone && gap.days().contains(&day))
+    }
+
+    async fn write(&self, puts: &[Transaction], deletes: &[Position]) -> Result<(), StoreError> {
+        let deadline = self.deadline - RECORDING_TIME;
+        self.importer.transactions.write(self.id(), puts, deletes, deadline).await
+    }
+
+    /// Whether the statement is still whole after the listing.
+    async fn is_confirmed(&self) -> Result<bool, StoreError> {
+        let newest = self.importer.accounts.get_newest(self.id()).await?;
+        let now = Timestamp::now();
+        Ok(newest.is_some_and(|newest| newest.account.has_whole_statement(now)))
+    }
+}
+
+fn too_large(room: usize, rows: u64) -> Result<Slice, Interruption> {
+    if room > 1 { Err(ImportError::TooManyRows.into()) } else { Ok(Slice::TooLarge { rows }) }
+}
