@@ -1,4 +1,4 @@
-//! Lambda: how a function starts, and what it is handed.
+//! The Lambda runtime: how a function starts, and the events it receives.
 
 pub mod environment;
 pub mod http_api;

@@ -1,4 +1,4 @@
-//! What the function does with a request: find out what is asked for and by whom, and answer it.
+//! Parses a request, reads or writes what it asks for, and answers it.
 
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
@@ -22,24 +22,23 @@ use tracing::{debug, error, info, warn};
 
 use crate::reauthorise;
 
-/// What the function is wired to.
+/// What the function needs.
 pub(crate) struct Accounts {
     pub(crate) store: AccountStore,
-    /// `None` where no history is kept.
+    /// `None`: no histories are kept.
     pub(crate) events: Option<EventStore>,
     pub(crate) transactions: TransactionStore,
     pub(crate) mono: Mono,
-    /// The claim that tells callers apart, if they are.
+    /// The token's claim that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
 }
 
-/// How many there are in a part of a list, if nothing else is said.
+/// The default length of a page.
 const DEFAULT_LIMIT: usize = 25;
 const MOST: usize = 100;
-/// Rows are small, and looked through by the month.
+/// The same of transactions, which are small and often read by the month.
 const MOST_TRANSACTIONS: usize = 500;
 
-/// What is asked for.
 enum Route {
     List,
     Account,
@@ -50,13 +49,12 @@ enum Route {
 }
 
 impl Accounts {
-    /// Answers a request.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let context = request.lambda_context();
         let invocation = Invocation::new(context.request_id, context.deadline);
         let request_id = &invocation.request_id;
         let response = self.respond(&request, &invocation).await.unwrap_or_else(|problem| {
-            debug!(request_id, code = problem.code(), "answered with a problem");
+            debug!(request_id, code = problem.code(), "request answered with a problem");
             Response::from(&problem)
         });
         Ok(response::with_request_id(response, request_id))
@@ -92,7 +90,7 @@ impl Accounts {
         }
     }
 
-    /// The account of the route, if there is one for the caller. One request.
+    /// The account of the route, if the caller may see it. One request.
     async fn account(
         &self,
         request: &Request,
@@ -105,8 +103,7 @@ impl Accounts {
         stored.filter(|stored| caller.may_see(&stored.account)).ok_or(Problem::AccountNotFound)
     }
 
-    /// The same, read by somebody: under the rule `on_read` that makes it due. One write then, at most once an
-    /// interval.
+    /// The same, noted as a read: under the rule `on_read` that makes the account due. Costs one write an interval at most.
     async fn read(
         &self,
         request: &Request,
@@ -116,7 +113,7 @@ impl Accounts {
         let stored = self.account(request, caller, request_id).await?;
         let account = stored.account.clone();
         Ok(self.store.note_read(stored, Timestamp::now()).await.unwrap_or_else(|error| {
-            warn!(request_id, account_id = %account.id, %error, "a read is not noted");
+            warn!(request_id, account_id = %account.id, %error, "read could not be noted");
             account
         }))
     }
@@ -125,7 +122,7 @@ impl Accounts {
         response::ok(&account.view(Timestamp::now(), self.store.policy()))
     }
 
-    /// Gives the account a rule of refreshing of its own.
+    /// Sets the refresh rule of the account.
     async fn set_refresh(
         &self,
         request: &Request,
@@ -139,7 +136,7 @@ impl Accounts {
         let account =
             account.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
         let refresh = wanted.map_or("default", RefreshRule::as_str);
-        info!(request_id, %account_id, refresh, "the rule of refreshing is set");
+        info!(request_id, %account_id, refresh, "refresh rule set");
         Ok(self.shown(&account))
     }
 
@@ -211,7 +208,7 @@ impl Accounts {
     }
 }
 
-/// By the end of the path: what stands in front of it is another's affair, such as a custom domain's.
+/// Matches the end of the path. A custom domain may add a prefix.
 fn route(request: &Request) -> Route {
     let parameters = request.path_parameters();
     let Some(id) = parameters.first("account_id") else {
@@ -227,7 +224,7 @@ fn route(request: &Request) -> Route {
     }
 }
 
-/// `{"refresh": …}`, and nothing else.
+/// The body is `{"refresh": …}` and nothing else.
 fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
     let body: Result<Map<String, Value>, _> = serde_json::from_slice(request.body());
     let body = body.map_err(|_| Problem::request_invalid("body", "a JSON object"))?;
@@ -238,7 +235,7 @@ fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
     if word == "default" {
         return Ok(None);
     }
-    // The interval is the stack's affair.
+    // Only the stack sets the interval.
     let rule = RefreshRule::from_word(word).filter(|rule| *rule != RefreshRule::Interval);
     let expected = "default, off, 6h, 12h, 24h, weekly or on_read";
     rule.map(Some).ok_or_else(|| Problem::request_invalid("refresh", expected))
@@ -246,6 +243,6 @@ fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
 
 fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {
     let account_id = account_id.map(AccountId::as_str);
-    error!(request_id, account_id, %error, "the data cannot be read");
+    error!(request_id, account_id, %error, "data could not be read");
     Problem::StoreUnavailable
 }

@@ -1,5 +1,5 @@
-//! `GET /accounts…` and `POST /accounts/{account_id}/reauthorise`: the read side, and the way to a
-//! customer's re-authorisation.
+//! `GET /accounts…`, `PATCH /accounts/{account_id}` and `POST /accounts/{account_id}/reauthorise`: the read side, the
+//! refresh rule, and the start of a re-authorisation.
 
 mod handler;
 mod reauthorise;

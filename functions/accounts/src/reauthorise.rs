@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::error;
 
-/// When to try again where Mono does not say.
+/// When to try again if Mono does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// In characters.
 const LONGEST_REFERENCE: usize = 2048;
@@ -27,7 +27,7 @@ struct Answer {
     reauthorisation: Reauthorisation,
 }
 
-/// What the body asks for. An empty one asks for nothing in particular.
+/// The body. It may be empty.
 pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Problem> {
     let body: &[u8] = request.body();
     let mut wanted = ReauthorisationRequest::default();

@@ -35,7 +35,6 @@ async fn back_off(importer: &Importer, delivery: &Delivery<ImportJob>, error: &I
     }
 }
 
-/// One line a job.
 fn log(request_id: &str, account_id: &AccountId, imported: &Imported) {
     let (outcome, stats) = match imported {
         Imported::Done(stats) => ("imported", Some(stats)),

@@ -1,4 +1,4 @@
-//! What the function does with a request: one sync, and its outcome as an answer.
+//! Makes one sync, and answers with its outcome.
 
 use std::time::Duration;
 
@@ -16,24 +16,23 @@ use mono_sync::lambda::telemetry;
 use serde_json::json;
 use tracing::{debug, error, info};
 
-/// What the function is wired to.
+/// What the function needs.
 pub(crate) struct ManualSync {
     pub(crate) syncer: Syncer,
-    /// The claim that tells callers apart, if they are.
+    /// The token's claim that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
 }
 
-/// When to try again where nothing says so.
+/// When to try again if Mono does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl ManualSync {
-    /// Answers a request with what the sync came to.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let context = request.lambda_context();
         let invocation = Invocation::new(context.request_id, context.deadline);
         let request_id = &invocation.request_id;
         let response = self.sync(&request, &invocation).await.unwrap_or_else(|problem| {
-            debug!(request_id, code = problem.code(), "answered with a problem");
+            debug!(request_id, code = problem.code(), "request answered with a problem");
             Response::from(&problem)
         });
         Ok(response::with_request_id(response, request_id))
@@ -123,7 +122,7 @@ fn options(request: &Request, caller: Caller) -> Result<SyncOptions, Problem> {
     })
 }
 
-/// One line a request. Mono's own sentences stay out of it.
+/// Logs one line, without Mono's sentences: they may hold personal data.
 fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncError>) {
     let (outcome, error) = match synced {
         Ok(Synced::Done { outcome, .. }) => (outcome.as_str(), outcome.error()),

@@ -1,4 +1,4 @@
-//! Once an hour: finds the accounts that are overdue, and queues them.
+//! Once an hour, finds the overdue accounts and queues them.
 
 mod handler;
 

@@ -1,4 +1,4 @@
-//! A batch of refresh jobs, of one message as it is deployed, and one log line for each.
+//! A batch of refresh jobs (one, as deployed), and one log line for each.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent};
@@ -33,7 +33,7 @@ pub(crate) async fn refresh(
     Ok(Batch::handle_jobs(event, invocation.clone(), read, handle).await?)
 }
 
-/// `question` is what Mono was asked.
+/// `question` names the call to Mono.
 fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
     let (outcome, question) = match refreshed {
         Refreshed::Synced(outcome) => (outcome.as_str(), Some("sync")),

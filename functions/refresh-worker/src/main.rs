@@ -1,4 +1,4 @@
-//! The consumer of the refresh queue: does what the hourly plan has found to be due for one account.
+//! The consumer of the refresh queue: refreshes one account.
 
 mod handler;
 
@@ -11,7 +11,7 @@ use mono_sync::app::sync::Syncer;
 use mono_sync::aws::sdk::Timeouts;
 use mono_sync::lambda::startup::Startup;
 
-/// Nobody waits for the answer, and Mono's own limit is half a minute.
+/// Mono's own limit is half a minute, and no caller waits.
 const MONO_LIMIT: Duration = Duration::from_secs(45);
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,5 +1,5 @@
-//! What the function does with a call. It decides nothing about events: whatever is authentic is
-//! queued as it came, so that nothing is lost to a shape that this version does not know.
+//! Verifies a webhook and enqueues it. Every authentic webhook is enqueued as it arrived, so that no event is lost to a
+//! shape that this version does not know.
 
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::request::RequestContext;
@@ -16,14 +16,14 @@ use serde_json::json;
 use tokio::time::timeout_at;
 use tracing::{debug, error, warn};
 
-/// What the function is wired to.
+/// What the function needs.
 pub(crate) struct Webhook {
     pub(crate) secrets: SecretCache,
     pub(crate) queue: WebhookQueue,
 }
 
 impl Webhook {
-    /// Answers a call. Anything but 200 makes Mono send it again, for 48 hours.
+    /// Answers a webhook. After any answer but 200, Mono sends it again, for 48 hours.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let context = request.lambda_context();
         let invocation = Invocation::new(context.request_id, context.deadline);
@@ -32,7 +32,7 @@ impl Webhook {
             Ok(()) => response::ok(&json!({ "status": "accepted" })),
             Err(problem) => {
                 let length = request.body().len();
-                warn!(request_id, code = problem.code(), length, "webhook not accepted");
+                warn!(request_id, code = problem.code(), length, "webhook refused");
                 Response::from(&problem)
             }
         };
@@ -46,7 +46,7 @@ impl Webhook {
         let verified = verified.map_err(|error| match error {
             VerificationError::InvalidSecret(_) => Problem::WebhookSecretInvalid,
             VerificationError::SecretUnavailable(_) => {
-                error!(request_id, %error, "nothing can be verified");
+                error!(request_id, %error, "webhook secret could not be read");
                 Problem::StoreUnavailable
             }
         })?;
@@ -56,10 +56,10 @@ impl Webhook {
         })?;
         let sent = timeout_at(*deadline, self.queue.send(&body, requested_at(request))).await;
         let message_id = sent.unwrap_or_else(|_| Err(SendError::late())).map_err(|error| {
-            error!(request_id, %error, "an authentic event was not queued");
+            error!(request_id, %error, "webhook could not be enqueued");
             Problem::QueueUnavailable
         })?;
-        debug!(request_id, message_id, "queued");
+        debug!(request_id, message_id, "webhook enqueued");
         Ok(())
     }
 
@@ -78,7 +78,7 @@ fn presented_secrets(headers: &HeaderMap) -> Vec<&[u8]> {
     values.map(HeaderValue::as_bytes).collect()
 }
 
-/// When the call arrived at API Gateway.
+/// When the webhook arrived at API Gateway.
 fn requested_at(request: &Request) -> Timestamp {
     let epoch = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.time_epoch,

@@ -1,4 +1,4 @@
-//! `POST /webhooks/mono`: verifies Mono's calls and queues them.
+//! `POST /webhooks/mono`: verifies Mono's webhooks and enqueues them.
 
 mod handler;
 

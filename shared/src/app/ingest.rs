@@ -2,7 +2,7 @@
 //! the histories, requests the imports, and then writes the records.
 //!
 //! Histories and imports come before the records. After a crash in between, the batch is delivered again and writes
-//! the same entries, and an import that is not due any more ends at once.
+//! the same entries, and an import that is no longer due ends at once.
 
 mod account_batch;
 mod summary;
@@ -38,7 +38,7 @@ pub struct Ingest {
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the import cannot be requested: {0}")]
+    #[error("import request could not be enqueued: {0}")]
     Import(#[from] SendError),
 }
 
@@ -121,7 +121,7 @@ impl Ingest {
                 };
                 match applied {
                     Ok(steps) => log.borrow_mut().applied(work, &steps),
-                    // Events that say nothing are not worth another delivery.
+                    // An unprocessable event stays so at every delivery.
                     Err(_) if facts(work).is_empty() => {}
                     Err(failure) => return Err(failure),
                 }
@@ -130,8 +130,8 @@ impl Ingest {
             .await;
     }
 
-    /// Writes the histories and requests the imports of all accounts, a request for each. What fails is noted with its
-    /// account.
+    /// Writes the histories and requests the imports of all accounts, with one request for each kind. A failure is noted
+    /// with its account.
     async fn write_ahead(&self, mut batches: Batches) -> Batches {
         let previews = || batches.iter().filter_map(|(id, batch)| Some((id, batch.as_ref().ok()?)));
         let entries = previews()
@@ -165,7 +165,7 @@ impl Ingest {
         Ok(steps)
     }
 
-    /// Replaces the entries that a concurrent writer made untrue.
+    /// Replaces the entries that a concurrent write made stale.
     async fn correct_history(
         &self,
         id: &AccountId,

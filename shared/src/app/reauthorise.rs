@@ -12,32 +12,27 @@ use crate::mono::{Mono, Reauthorisation, ReauthorisationRequest, ReauthoriseErro
 /// Why no re-authorisation was started.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The link was ended.
     #[error("the account is unlinked")]
     Unlinked,
-    /// Mono does not know the account.
     #[error("Mono does not know the account")]
     NotFound,
-    /// An owner asked for a `ref` that is not the account's own.
     #[error("the account belongs to another `ref`")]
     ForeignReference,
-    /// Mono refused.
     #[error("Mono refused: {}", .0.code)]
     Failed(ProviderError),
-    /// Mono gave no usable answer.
-    #[error("Mono gave no answer: {}", .0.as_str())]
+    #[error("call to Mono failed: {}", .0.as_str())]
     Call(CallError),
     /// The key of the Mono app cannot be read.
     #[error(transparent)]
     Key(#[from] SecretUnavailable),
 }
 
-/// Asks Mono for the link (v2) or the token (v1) that a customer re-authorises with. An account that needs none gets one
-/// all the same: the status tells. One call to Mono, which is not on its price list.
+/// Requests the link (v2) or the token (v1) that a customer re-authorises with, whatever the account's status. One call,
+/// which is not on Mono's price list.
 ///
 /// # Errors
 ///
-/// [`Refusal`].
+/// [`ReauthoriseError`].
 pub async fn start(
     mono: &Mono,
     account: &Account,

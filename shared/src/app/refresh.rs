@@ -20,25 +20,23 @@ use crate::lambda::sqs_batch::Delivery;
 use crate::mono::{Session, SyncRequest};
 use crate::random;
 
-/// Does what was planned, unless refreshing is paused.
 pub struct Refresher {
     pub syncer: Syncer,
     pub queue: JobQueue,
 }
 
-/// What came of a refresh that was planned.
+/// The result of a planned refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// Mono was asked to sync, if there was budget for it.
+    /// A sync, or why none could be paid.
     Synced(SyncOutcome),
-    /// Mono was asked for a job. What the sync it is of came to; `None` if it is not over, or Mono
-    /// does not say.
+    /// A poll of a job: the outcome of its sync. `None` if it still runs, or Mono does not say.
     Followed(Option<SyncOutcome>),
-    /// Mono was asked whether the account is still linked.
+    /// A check of the link.
     Checked,
-    /// Mono was asked for a job or a link, and could not be. It is left to the next plan.
+    /// A poll or a check failed. The next plan repeats it.
     Unanswered(CallError),
-    /// An import that was deferred is queued again.
+    /// A deferred import is queued again.
     ImportQueued,
     /// The account is up to date, or gone.
     UpToDate,
@@ -47,7 +45,7 @@ pub enum Refreshed {
 }
 
 impl Refreshed {
-    /// Why Mono taught nothing, if it was asked in vain.
+    /// Why a call to Mono had no result, if it had none.
     pub const fn trouble(&self) -> Option<&CallError> {
         match self {
             Self::Synced(SyncOutcome::NoResult(call_error)) | Self::Unanswered(call_error) => {
@@ -57,7 +55,7 @@ impl Refreshed {
         }
     }
 
-    /// Whether Mono has answered what it charges for.
+    /// Whether Mono answered a call that it charges for.
     pub const fn is_answered(&self) -> bool {
         match self {
             Self::Synced(outcome) => !matches!(outcome, SyncOutcome::NoResult(_)),
@@ -71,7 +69,7 @@ impl Refreshed {
     }
 }
 
-/// Why a message is delivered again. No sync was begun at Mono.
+/// Why a message is delivered again. Mono began no sync.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     #[error(transparent)]
@@ -90,11 +88,11 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(3);
 const SPREAD: Duration = Duration::from_secs(10);
 /// After this many deliveries SQS moves a message to the dead-letter queue.
 const LAST_TIME: u32 = 5;
-/// How long a poll of a job may take, which nobody waits for.
+/// How long a poll of a job may take. Nobody waits for it.
 const POLL_TIME: Duration = Duration::from_secs(20);
 
 impl Refresher {
-    /// Does one job.
+    /// Does one job, unless refreshing is paused.
     ///
     /// # Errors
     ///
@@ -158,7 +156,7 @@ impl Refresher {
         }
     }
 
-    /// Asks Mono how a job has ended, and applies what that says of the account.
+    /// Polls a job at Mono, and applies its outcome to the account.
     async fn poll_job(
         &self,
         id: &AccountId,
@@ -197,8 +195,8 @@ impl Refresher {
         Ok((admission, breaker))
     }
 
-    /// Has the message come again when Mono may be asked, unless it would end among the dead letters: then its account
-    /// is left to the next plan.
+    /// Delays the message until the end of the pause. A message at its last delivery would become a dead letter, so its
+    /// account is left to the next plan.
     async fn put_off(
         &self,
         delivery: &Delivery<RefreshJob>,
@@ -216,7 +214,7 @@ impl Refresher {
         Err(RefreshError::Paused(until))
     }
 
-    /// What Mono's answer means for all accounts.
+    /// Updates the circuit breaker and the pause by Mono's answer.
     async fn record_result(&self, refreshed: &Refreshed, seen: Breaker, is_probe: bool) {
         let now = Timestamp::now();
         let accounts = &self.syncer.accounts;

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-/// What the function is wired to.
+/// What a plan needs.
 pub struct Planner {
     pub accounts: AccountStore,
     pub ledger: Ledger,
@@ -25,7 +25,7 @@ pub struct Planner {
     pub queue: JobQueue,
 }
 
-/// What a run came to: one line in the log, and the answer to whoever invoked it.
+/// The counts of a run: one line in the log, and the answer of the function.
 #[derive(Clone, Copy, Default, Serialize)]
 pub struct Plan {
     scanned: u64,
@@ -34,11 +34,11 @@ pub struct Plan {
     job_follow_up: u64,
     link_check: u64,
     import: u64,
-    /// Due, and left to a later run: what is left of the budget may not do for them, or Mono is left alone.
+    /// Due, and left to a later run: the rest of the budget may not pay for them, or the circuit breaker is open.
     left_out: u64,
-    /// Written by others in the meantime, and left to the next run.
+    /// Changed by another writer in the meantime, and left to the next run.
     changed: u64,
-    /// Segments that there was no time for: the next run begins with them.
+    /// Segments that there was no time for. The next run begins with them.
     unreached: usize,
     /// Parts of the plan that failed.
     pub failed: u64,
@@ -48,24 +48,23 @@ pub struct Plan {
 const CONCURRENCY: usize = 4;
 /// How many accounts are queued in one request.
 const BATCH: usize = 10;
-/// How many accounts are to begin within a second, as long as SQS can hold them back.
+/// How many accounts are due within a second, as far as SQS can delay their messages.
 const RATE: u64 = 10;
-/// The longest that SQS holds a message back.
+/// The longest delay of a message in SQS.
 const LONGEST_DELAY: u64 = 900;
-/// The most accounts of a run: those that begin at this rate until the next one.
+/// The most accounts of a run: this rate until the next run.
 const MOST: usize = 36_000;
-/// The most while Mono fails alike for all: one account, so that it is tried at all.
+/// The most accounts of a run while the circuit breaker is open: one probe.
 const PROBES: usize = 1;
-/// Without as much time left no further page is begun: it is needed to queue what was found.
+/// With less time left, no further page is scanned: queueing needs it.
 const QUEUEING_TIME: Duration = Duration::from_mins(4);
 
-/// An account as it was seen, and when.
+/// An account as it was scanned, and when.
 struct Seen {
     claim: Claim,
     at: Timestamp,
 }
 
-/// A run under way.
 struct Run<'a> {
     planner: &'a Planner,
     scan_until: Instant,
@@ -78,7 +77,7 @@ struct Run<'a> {
 }
 
 impl Planner {
-    /// Goes through the table once, or through as much of it as there is time for.
+    /// Scans the table once, or as much of it as there is time for.
     pub async fn plan(&self, invocation: &Invocation) -> Result<Plan, StoreError> {
         let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
         let left = invocation.deadline - Instant::now();
@@ -92,7 +91,7 @@ impl Planner {
             queued: Cell::new(0),
         };
         let unreached = run.segments(first_segment).await;
-        // In the order of this run: what it has not reached the next one reaches first.
+        // In the order of this run, so the next one begins where this one stopped.
         let order = (0..SEGMENTS).map(|number| (first_segment + number) % SEGMENTS);
         if let Some(next) = order.clone().find(|segment| unreached.contains(segment)) {
             self.accounts.begin_next_with(next).await?;
@@ -112,12 +111,12 @@ impl Planner {
         let plan = Plan { unreached: unreached.len(), ..run.plan.into_inner() };
         if plan.unreached > 0 {
             let (code, unreached) = ("PLAN_INCOMPLETE", plan.unreached);
-            warn!(code, unreached, "the time was up before all segments were scanned");
+            warn!(code, unreached, "time was up before all segments were scanned");
         }
         Ok(plan)
     }
 
-    /// What is left of today's budget; `None` is no bound.
+    /// The rest of today's budget. `None`: unlimited.
     async fn rest(&self) -> Result<Option<Naira>, StoreError> {
         let budget = self.ledger.budgets().automatic;
         if budget.0.is_none() {
@@ -130,14 +129,14 @@ impl Planner {
 }
 
 impl Run<'_> {
-    /// Answers with the segments that were not gone through to their end.
+    /// Returns the segments that were not scanned to their end.
     async fn segments(&self, first: u32) -> BTreeSet<u32> {
         let order = (0..SEGMENTS).map(|number| (first + number) % SEGMENTS);
         stream::iter(order)
             .map(async |segment| {
                 let reached = self.segment(segment).await.unwrap_or_else(|error| {
                     self.plan.borrow_mut().failed += 1;
-                    error!(segment, %error, "a segment cannot be scanned");
+                    error!(segment, %error, "segment could not be scanned");
                     false
                 });
                 (!reached).then_some(segment)
@@ -148,13 +147,12 @@ impl Run<'_> {
             .await
     }
 
-    /// Whether it was gone through to its end.
+    /// Returns whether the segment was scanned to its end.
     async fn segment(&self, segment: u32) -> Result<bool, StoreError> {
         let policy = self.planner.accounts.policy();
         let mut position = None;
         while Instant::now() < self.scan_until {
-            // Of each page anew: an account that a worker attempts while the run goes on was attempted
-            // before it is planned, not after.
+            // The time of each page, not of the run: a sync that a worker began in between must count as earlier.
             let at = Timestamp::now();
             let page = self.planner.accounts.scan(segment, position, at).await?;
             self.plan.borrow_mut().scanned += page.scanned;
@@ -174,7 +172,7 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Marks first, so that nobody queues them too; what then cannot be queued is unmarked.
+    /// Marks the accounts first, so that no other plan queues them. An account that cannot be queued is unmarked.
     async fn queue(&self, candidates: &[Candidate<Seen>]) {
         let marked = stream::iter(candidates)
             .map(async |candidate| self.mark(candidate).await.then_some(candidate))
@@ -190,10 +188,10 @@ impl Run<'_> {
                 self.plan.borrow_mut().count(want);
                 continue;
             };
-            error!(account_id = %id, %error, "an account is due and not queued");
+            error!(account_id = %id, %error, "due account could not be enqueued");
             self.plan.borrow_mut().failed += 1;
             if let Err(error) = self.planner.accounts.unmark_queued(id, account.at).await {
-                error!(account_id = %id, %error, "it is queued after another interval");
+                error!(account_id = %id, %error, "mark could not be removed, account is queued after another interval");
             }
         }
     }
@@ -208,14 +206,14 @@ impl Run<'_> {
             }
             Err(error) => {
                 let account_id = &account.claim.account_id;
-                error!(%account_id, %error, "an account is due and not marked");
+                error!(%account_id, %error, "due account could not be marked");
                 self.plan.borrow_mut().failed += 1;
                 false
             }
         }
     }
 
-    /// Those of a run are spread over the quarter of an hour that SQS can hold a message back.
+    /// The accounts of a run are spread over the quarter of an hour that SQS can delay a message.
     fn job(&self, Seen { claim, at }: &Seen) -> Job {
         let number = self.queued.replace(self.queued.get() + 1);
         let account_id = claim.account_id.clone();
@@ -225,7 +223,7 @@ impl Run<'_> {
     }
 }
 
-/// A probe has to be a call that Mono charges.
+/// A probe must be a call that Mono charges for.
 const fn is_probe(want: &RefreshAction) -> bool {
     matches!(want, RefreshAction::Sync(_) | RefreshAction::Link { .. })
 }

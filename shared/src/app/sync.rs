@@ -1,8 +1,8 @@
 //! One sync of one account, from the lease to the record.
 //!
-//! The lease and the cooldown are written before the call, so that Mono is asked at most once,
-//! whoever else asks and whatever breaks. What a sync came to goes through the same door as a
-//! webhook. If it cannot be recorded, the lease ends by itself, and Mono's webhook tells the rest.
+//! One conditional write takes the lease and sets the cooldown before the call. So there is at most one paid call at a
+//! time and per cooldown, whatever crashes. The outcome is a fact like a webhook, and is applied by the same code. If it
+//! cannot be recorded, the lease expires, and Mono's webhook brings the outcome.
 
 use std::time::Duration;
 
@@ -25,86 +25,73 @@ use crate::domain::transaction::SyncedPage;
 use crate::lambda::invocation::Invocation;
 use crate::mono::{Mono, Session, SyncRequest};
 
-/// Syncs accounts.
+/// What a sync needs.
 pub struct Syncer {
-    /// The records.
     pub accounts: AccountStore,
-    /// Who refreshes them.
     pub mono: Mono,
-    /// Where the import of what they bring is asked for.
     pub imports: ImportQueue,
 }
 
-/// Who asks for a sync, and for what.
+/// The caller of a sync, and what to sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOptions {
     pub caller: Caller,
-    /// What to refresh. `None`: what suits the account.
+    /// What to sync. `None`: as the account needs.
     pub data: Option<SyncData>,
     /// v1: whether a statement with fewer transactions than Mono already holds is accepted.
     pub allow_incomplete_statement: bool,
 }
 
-/// What came of it.
+/// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Synced {
-    /// Mono was asked, if there was budget for it.
+    /// A sync, or why none could be paid.
     Done {
-        /// What it came to.
         outcome: SyncOutcome,
-        /// The account afterwards; `None` if nothing is known of it.
+        /// The account afterwards. `None`: there is no record.
         account: Option<Box<Account>>,
     },
-    /// Mono was not asked to sync.
+    /// No sync was begun.
     Refused(Box<Account>, SyncRefusal),
-    /// There is no such account for the caller.
+    /// The caller may not see this account, or it does not exist.
     NotVisible,
-    /// Whether the account is still linked could not be told.
+    /// The check of the link was inconclusive.
     Unchecked(CallError),
 }
 
-/// The sync, or the record of it, was not possible.
+/// Why a sync was not made, or not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The record cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no key to ask Mono with.
     #[error(transparent)]
     Key(#[from] SecretUnavailable),
-    /// An import cannot be asked for.
     #[error(transparent)]
     Queue(#[from] SendError),
-    /// AWS did not answer in time.
     #[error("AWS did not answer in time")]
     Late,
     /// The sync was made, and its outcome is not recorded.
-    #[error("the outcome `{outcome}` is not recorded: {source}")]
-    Unrecorded {
-        /// Its word.
-        outcome: &'static str,
-        /// Why it is not recorded.
-        source: Box<SyncError>,
-    },
+    #[error("outcome `{outcome}` could not be recorded: {source}")]
+    Unrecorded { outcome: &'static str, source: Box<SyncError> },
 }
 
-/// What is left of the time of an invocation to record the outcome in: enough for a second try.
+/// Time reserved to record the outcome: enough for a second try.
 pub(super) const RECORDING_TIME: Duration = Duration::from_secs(4);
-/// How much of it may pass before that: the outcome has been paid for, and comes first.
+/// How much of it the import request may take. The outcome has been paid for, and comes first.
 const ASKING_TIME: Duration = Duration::from_secs(1);
-/// Without as much time for Mono nothing is begun: it would be paid for, and not waited for.
+/// With less time for Mono, no sync begins: it would be paid for, and its answer lost.
 const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
-/// How long it may take to find out whether an account is still linked.
+/// How long a check of the link may take.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 /// How long a lease outlives the invocation that took it.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_mins(1);
 
 impl Syncer {
-    /// Syncs an account that somebody asks for, known or not, unless something stands in the way.
+    /// Syncs an account on demand, also one without a record.
     ///
     /// # Errors
     ///
-    /// [`SyncError`]. Mono was asked to sync only if it is [`SyncError::Unrecorded`].
+    /// [`SyncError`]. Only [`SyncError::Unrecorded`] means that a sync was made.
     pub async fn sync(
         &self,
         id: &AccountId,
@@ -117,7 +104,7 @@ impl Syncer {
         if let Err((account, SyncRefusal::Unlinked { to_check: Some(ending) })) = begun {
             let checked = self.check_link(id, ending, &mono, begin_by, CallReason::Manual).await?;
             match checked {
-                // An unreadable answer is no reason to sync an account that was unlinked.
+                // An inconclusive check is no reason to sync an unlinked account.
                 Ok(_) | Err(CallError::Unusable(_) | CallError::Refused(_)) => {}
                 Err(error) => return Ok(Synced::Unchecked(error.without_name_of(&account))),
             }
@@ -153,8 +140,8 @@ impl Syncer {
         in_time(begin_by(invocation), begun).await
     }
 
-    /// Calls Mono under a lease, and records the outcome. Returns it with the account afterwards; `None` if nothing of
-    /// the account is kept.
+    /// Calls Mono under a lease, and records the outcome. Returns it with the account afterwards, or `None` if the record
+    /// is deleted.
     pub(super) async fn run(
         &self,
         leased: Leased<Lease>,
@@ -203,13 +190,13 @@ impl Syncer {
             Err(_) => Some(SendError::late()),
         };
         if let Some(error) = error {
-            error!(account_id = %account.id, %error, "an import is due and not asked for");
+            error!(account_id = %account.id, %error, "import request could not be enqueued");
         }
     }
 
     /// Asks Mono whether the account is still linked, by a plain read (details, if Mono shows the account), and records
-    /// the answer. An inconclusive answer is recorded too, so that the next check waits. If Mono could not be asked, only
-    /// a planned check waits: a person may try again.
+    /// the answer. An inconclusive answer is recorded too, so that the next check waits. If the call fails, only a
+    /// planned check waits: a person may try again.
     pub(super) async fn check_link(
         &self,
         id: &AccountId,
@@ -237,7 +224,7 @@ impl Syncer {
     }
 }
 
-/// After this time no sync is begun: it would be paid for, and not waited for.
+/// After this time no sync begins: it would be paid for, and its answer lost.
 pub(super) fn begin_by(invocation: &Invocation) -> Instant {
     invocation.deadline - RECORDING_TIME - LEAST_TIME_FOR_MONO
 }

@@ -168,7 +168,7 @@ impl DeadLetterQueue {
     /// # Errors
     ///
     /// [`SendError`]: the message must not be deleted from its queue.
-    pub async fn put_aside(&self, message: &SqsMessage, reason: &str) -> Result<(), SendError> {
+    pub async fn put(&self, message: &SqsMessage, reason: &str) -> Result<(), SendError> {
         let body = message.body.as_deref().unwrap_or_default();
         let mut letter = self.client.send_message().queue_url(&self.url).message_body(body);
         if let Some(received_at) = received_at_attribute(message) {

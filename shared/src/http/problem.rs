@@ -1,7 +1,7 @@
-//! Errors as the API tells them: `application/problem+json` (RFC 9457) with a stable `code`.
+//! Errors of the API: `application/problem+json` (RFC 9457) with a stable `code`.
 //!
-//! This is the only place where an error becomes an answer. The text is for the caller and says
-//! nothing of the inside; the cause goes to the log.
+//! This is the only place where an error becomes an answer. The text is for the caller and names no internals. The cause
+//! goes to the log.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,57 +16,50 @@ use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 use crate::http::response::document;
 
-/// Every error that a caller can meet.
+/// All errors of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// The webhook secret is missing, empty or wrong, or none is set: one and the same answer.
+    /// The webhook secret is missing, empty or wrong, or none is set. All have the same answer.
     WebhookSecretInvalid,
     /// The body of a webhook is not a JSON object.
     WebhookBodyInvalid,
     /// The body of a webhook is larger than 256 KiB.
     WebhookBodyTooLarge,
-    /// A webhook could not be queued; the caller should send it again.
+    /// A webhook could not be enqueued. The caller should send it again.
     QueueUnavailable,
-    /// A part of the request is not as it should be.
+    /// A part of the request is invalid.
     RequestInvalid {
-        /// Which part.
         name: Cow<'static, str>,
-        /// What it should be.
         expected: Cow<'static, str>,
     },
-    /// The token does not say whose accounts it is for.
+    /// The token has no owner claim.
     OwnerClaimMissing,
-    /// There is no such account.
     AccountNotFound,
-    /// The account's link was ended.
     AccountUnlinked,
-    /// The bank wants the customer before it gives any data.
+    /// The bank requires re-authorisation.
     ReauthorisationRequired {
-        /// The account to re-authorise.
         account_id: AccountId,
     },
     /// The last sync of the account is too recent.
     SyncCooldown {
-        /// When the next one may be.
+        /// When the next sync is allowed.
         next_allowed_at: Timestamp,
-        /// How long that is from now.
         retry_after: Duration,
     },
-    /// The day's budget for what people ask for is spent.
+    /// The day's budget for syncs on demand is spent.
     BudgetExhausted {
-        /// When the next day begins.
+        /// The begin of the next day.
         next_allowed_at: Timestamp,
     },
-    /// Mono answered, and it could not be done.
+    /// Mono answered with a failure.
     SyncFailed(ProviderError),
-    /// Mono did not answer in time.
     MonoTimeout,
-    /// Mono cannot be reached, or asks to be left alone.
+    /// Mono cannot be reached, or limits the rate of calls.
     MonoUnavailable {
         /// When to try again.
         retry_after: Duration,
     },
-    /// DynamoDB or a secret cannot be reached.
+    /// DynamoDB or Secrets Manager cannot be reached.
     StoreUnavailable,
 }
 
@@ -82,7 +75,7 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// A part of the request is not as it should be.
+    /// A part of the request is invalid.
     pub fn request_invalid(
         name: impl Into<Cow<'static, str>>,
         expected: impl Into<Cow<'static, str>>,
@@ -90,7 +83,7 @@ impl Problem {
         Self::RequestInvalid { name: name.into(), expected: expected.into() }
     }
 
-    /// The problem that some trouble with Mono is to a caller who may try again after a time.
+    /// The problem for a failed call to Mono.
     pub fn of_call_error(call_error: CallError, retry_after: Duration) -> Self {
         match call_error {
             CallError::TimedOut => Self::MonoTimeout,
@@ -108,7 +101,7 @@ impl Problem {
         }
     }
 
-    /// The HTTP status, the stable code, and a sentence that helps.
+    /// The HTTP status, the stable code, and the `detail` sentence.
     fn answer(&self) -> (StatusCode, &'static str, String) {
         match self {
             Self::WebhookSecretInvalid => (
@@ -194,7 +187,7 @@ impl Problem {
         }
     }
 
-    /// What the document holds besides.
+    /// Further members of the document.
     fn members(&self) -> Value {
         match self {
             Self::ReauthorisationRequired { account_id } => {
@@ -223,7 +216,6 @@ impl Problem {
         }
     }
 
-    /// The stable code.
     pub fn code(&self) -> &'static str {
         self.answer().1
     }
@@ -243,7 +235,7 @@ impl From<&Problem> for Response<Body> {
         };
         let mut response = document(status, "application/problem+json", &body);
         if let Some(retry_after) = problem.retry_after() {
-            // In whole seconds, and never too soon.
+            // Whole seconds, rounded up.
             let seconds = retry_after.as_millis().div_ceil(1000).max(1).to_string();
             let seconds = HeaderValue::from_str(&seconds).expect("digits are a header");
             response.headers_mut().insert(header::RETRY_AFTER, seconds);

@@ -1,4 +1,4 @@
-//! Where a customer may be sent after re-authorisation.
+//! The URL that a customer is redirected to after re-authorisation.
 
 use url::Url;
 
@@ -6,9 +6,9 @@ use url::Url;
 const LONGEST: usize = 2048;
 
 /// Reads a URL that a customer's browser may be redirected to: `https` to a host name, or `http` to the developer's own
-/// machine. `None` for anything else. Mono gets the parsed URL, so it cannot read another one than was checked.
+/// machine. `None` for anything else. Mono gets the parsed URL, so it cannot read it differently.
 pub fn parse(text: &str) -> Option<Url> {
-    // The parser is lenient with what is no part of a URL.
+    // The parser accepts characters that are not part of a URL.
     let written = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
     let (scheme, rest) = text.split_once("://").filter(|_| written && !text.contains('\\'))?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|_| right && port != ":")
 }
 
-/// Labels of letters, digits and hyphens, the last of which is no number.
+/// Labels of letters, digits and hyphens. The last one is not a number.
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

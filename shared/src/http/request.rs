@@ -1,4 +1,4 @@
-//! What a request to the API asks for, read and checked.
+//! The parameters and the caller of a request, parsed and checked.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -27,8 +27,8 @@ pub fn principal(request: &Request) -> String {
     named().unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// The caller of a request. `owner_claim` is the claim of the token that names the owner, if
-/// callers are to be told apart.
+/// The caller of a request. `owner_claim` is the claim of the token that names the owner. `None`: every caller may see
+/// every account.
 pub fn caller(request: &Request, owner_claim: Option<&str>) -> Result<Caller, Problem> {
     let Some(claim) = owner_claim else {
         return Ok(Caller::Trusted);
@@ -51,7 +51,7 @@ pub fn account_id(request: &Request) -> Result<AccountId, Problem> {
     text.parse().map_err(|_| Problem::request_invalid("account_id", expected))
 }
 
-/// A parameter of the query that is one of a few words. `None` if it is not there.
+/// A query parameter with a fixed set of words. `None` if it is missing.
 pub fn choice<T: Copy>(
     request: &Request,
     name: &'static str,
@@ -62,7 +62,7 @@ pub fn choice<T: Copy>(
     parameter(request, name, expected, known)
 }
 
-/// `limit`: how many there may be in an answer, from 1 to `most`.
+/// `limit`: the number of items in an answer, from 1 to `most`.
 pub fn limit(request: &Request, default: usize, most: usize) -> Result<usize, Problem> {
     let read = |text: &str| {
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
@@ -72,14 +72,14 @@ pub fn limit(request: &Request, default: usize, most: usize) -> Result<usize, Pr
     Ok(parameter(request, "limit", expected, read)?.unwrap_or(default))
 }
 
-/// `cursor`: the position that an earlier answer ended at.
+/// `cursor`: the position where an earlier answer ended.
 pub fn cursor<T: FromStr>(request: &Request) -> Result<Option<T>, Problem> {
     let expected = "the `next_cursor` of an answer to the same request";
     parameter(request, "cursor", expected, |text| text.parse().ok())
 }
 
-/// A time, as RFC 3339; or a date, which is a whole business day: `of_day` says which end of it is
-/// meant. `None` if it is not there.
+/// A time as RFC 3339, or a date, which is a whole business day: `of_day` picks its begin or end. `None` if it is
+/// missing.
 pub fn time(
     request: &Request,
     name: &'static str,

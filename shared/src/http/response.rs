@@ -9,12 +9,12 @@ pub fn ok(value: &impl Serialize) -> Response<Body> {
     document(StatusCode::OK, "application/json", value)
 }
 
-/// 202 and this value as JSON: what was asked for is under way.
+/// 202 and this value as JSON.
 pub fn accepted(value: &impl Serialize) -> Response<Body> {
     document(StatusCode::ACCEPTED, "application/json", value)
 }
 
-/// Adds the header `x-request-id`, by which an answer is found in the log. Every answer has it.
+/// Adds the header `x-request-id`, which finds the answer in the log. Every answer has it.
 pub fn with_request_id(mut response: Response<Body>, request_id: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert("x-request-id", value);
@@ -27,13 +27,13 @@ pub(crate) fn document(
     media_type: &'static str,
     value: &impl Serialize,
 ) -> Response<Body> {
-    // Every value here is made of strings, numbers and lists: writing it cannot fail.
+    // All values consist of strings, numbers and lists, so writing them cannot fail.
     let text = serde_json::to_string(value).expect("the answer is JSON");
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    // Bank data belongs in nobody's cache.
+    // No cache may store bank data.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -1,4 +1,4 @@
-//! What a function is told by its environment. Read once, when it starts.
+//! The environment variables of a function, read once at its start.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -8,28 +8,20 @@ use crate::domain::account::{RefreshPolicy, RefreshRule};
 use crate::domain::spending::{Budget, Budgets, Prices};
 use crate::mono::{ApiVersion, BaseUrl};
 
-/// The environment variables of the process.
 #[derive(Clone, Default)]
 pub struct Environment(HashMap<String, String>);
 
-/// A variable that the template sets is not usable. The function cannot start.
+/// A variable is missing or invalid. The function cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Not set, or blank.
+    /// It is not set, or blank.
     #[error("the environment variable {0} is missing")]
     Missing(&'static str),
-    /// Set to something that cannot be read.
     #[error("the environment variable {name} must be {expected}")]
-    Invalid {
-        /// The variable.
-        name: &'static str,
-        /// What it should be.
-        expected: &'static str,
-    },
+    Invalid { name: &'static str, expected: &'static str },
 }
 
 impl Environment {
-    /// The variables of this process.
     pub fn of_process() -> Self {
         Self(
             std::env::vars_os()
@@ -40,12 +32,12 @@ impl Environment {
         )
     }
 
-    /// A variable that may be left out.
+    /// An optional variable.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// A variable that must be there.
+    /// A required variable.
     ///
     /// # Errors
     ///
@@ -69,7 +61,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if one is missing, or no whole number or no rule.
+    /// [`ConfigError`] if one is missing, or is no whole number or no rule.
     pub fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
         let hours: u32 = self.number("REFRESH_INTERVAL_HOURS")?;
         let seconds: u32 = self.number("SYNC_COOLDOWN_SECONDS")?;
@@ -85,11 +77,11 @@ impl Environment {
         })
     }
 
-    /// `EVENT_RETENTION_DAYS`: how long histories are kept. 0 is not at all.
+    /// `EVENT_RETENTION_DAYS`: how long histories are kept. 0: none are kept.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if it is missing or no whole number.
+    /// [`ConfigError`] if it is missing or is no whole number.
     pub fn event_retention(&self) -> Result<Duration, ConfigError> {
         let days: u32 = self.number("EVENT_RETENTION_DAYS")?;
         Ok(Duration::from_hours(24 * u64::from(days)))
@@ -99,7 +91,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if it is missing or no whole number.
+    /// [`ConfigError`] if it is missing or is no whole number.
     pub fn import_history_days(&self) -> Result<u32, ConfigError> {
         self.number("IMPORT_HISTORY_DAYS")
     }
@@ -108,7 +100,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if either is missing or not as it should be.
+    /// [`ConfigError`] if either is missing or invalid.
     pub fn mono_api(&self) -> Result<(ApiVersion, BaseUrl), ConfigError> {
         let name = "MONO_API_VERSION";
         let version = match self.required(name)? {
@@ -122,7 +114,7 @@ impl Environment {
         Ok((version, url.map_err(|_| ConfigError::Invalid { name, expected })?))
     }
 
-    /// `MONO_PRICES`: `kind=naira` pairs with commas, over the defaults. Blank is the defaults.
+    /// `MONO_PRICES`: `kind=naira` pairs with commas, over the defaults. Blank: the defaults.
     ///
     /// # Errors
     ///
@@ -136,11 +128,11 @@ impl Environment {
         prices.parse().map_err(|_| ConfigError::Invalid { name, expected })
     }
 
-    /// `MONO_DAILY_BUDGET` and `MANUAL_DAILY_BUDGET`, in naira; 0 is no bound.
+    /// `MONO_DAILY_BUDGET` and `MANUAL_DAILY_BUDGET`, in naira. 0: unlimited.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if either is missing or no whole number.
+    /// [`ConfigError`] if either is missing or is no whole number.
     pub fn daily_budgets(&self) -> Result<Budgets, ConfigError> {
         let automatic = Budget::new(self.number("MONO_DAILY_BUDGET")?);
         let manual = Budget::new(self.number("MANUAL_DAILY_BUDGET")?);

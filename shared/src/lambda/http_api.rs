@@ -1,9 +1,9 @@
 //! The runtime of the functions behind API Gateway.
 //!
-//! Callers choose the query and the headers of a request, and an issuer chooses the claims of its tokens.
-//! `lambda_http` panics or fails the invocation where a query is no part of a URI, a header no ASCII, or a claim no
-//! string. An anonymous caller could then ring the alarm for errors. Before `lambda_http` reads a request, its query is
-//! therefore made valid, and such headers and claims are left out.
+//! `lambda_http` panics or fails the invocation if a query is not part of a URI, a header is not ASCII, or a claim is not
+//! a string. Callers choose the query and the headers, and an issuer chooses the claims, so an anonymous caller could set
+//! off the alarm for errors. Therefore the query is made valid, and such headers and claims are removed, before
+//! `lambda_http` reads the request.
 
 use std::fmt::Debug;
 
@@ -18,10 +18,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// What the query of a URI cannot contain, apart from characters that are not ASCII.
+/// Characters that the query of a URI cannot contain, besides those that are not ASCII.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// Headers of which `lambda_http` makes a URI that no function reads.
+/// Headers that `lambda_http` builds a URI from. No function reads it.
 const OF_THE_URI: [&str; 2] = ["host", "x-forwarded-proto"];
 
 /// Answers requests of the HTTP API for as long as Lambda keeps the process.
@@ -61,7 +61,7 @@ fn make_valid(event: &mut Value) {
     }
     if let Some(Value::Object(claims)) = event.pointer_mut("/requestContext/authorizer/jwt/claims")
     {
-        // Not made a string: a claim of null would name the owner "null".
+        // Removed, not made a string: null would name the owner "null".
         claims.retain(|_, claim| claim.is_string());
     }
 }
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// What a function gets of an event.
+    /// The request that a function receives for an event.
     fn request(event: &Value) -> Request {
         let ValidRequest(request) = serde_json::from_str(&event.to_string()).unwrap();
         LambdaRequest::ApiGatewayV2(request).into()

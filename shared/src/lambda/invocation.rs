@@ -1,4 +1,4 @@
-//! One invocation of a function: what it is called in the log, and when it has to answer.
+//! One invocation of a function: its id in the log, and its deadline.
 
 use std::time::Duration;
 
@@ -6,26 +6,25 @@ use tokio::time::Instant;
 
 use crate::domain::timestamp::Timestamp;
 
-/// An invocation.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Lambda's id of it. Answers carry it as `x-request-id`.
+    /// Lambda's id. Answers carry it as `x-request-id`.
     pub request_id: String,
-    /// When work has to stop, so that there is time left to answer.
+    /// When work has to stop, so that there is time to answer.
     pub deadline: Instant,
     /// When Lambda ends it.
     pub ends_at: Timestamp,
 }
 
-/// What is left of the time when work stops, to answer in.
+/// The time reserved for the answer.
 const MARGIN: Duration = Duration::from_secs(1);
 const A_YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
-/// The time of an invocation whose end is not known: that of the longest of the functions.
+/// The time of an invocation without a known end: the longest timeout of all functions.
 const UNKNOWN_TIME: Duration = Duration::from_secs(30);
 
 impl Invocation {
-    /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 is
-    /// none: `cargo lambda watch` hands over a number of its own.
+    /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 counts as none:
+    /// `cargo lambda watch` sends a number of its own.
     pub fn new(request_id: String, end: u64) -> Self {
         let now = Timestamp::now();
         let known = Some(Timestamp::from_millis(end)).filter(|_| end >= A_YEAR);
@@ -34,7 +33,7 @@ impl Invocation {
         Self { request_id, deadline: Instant::now() + left, ends_at }
     }
 
-    /// The same, as if Lambda ended it after this time at the latest.
+    /// The same with an end after this time at the latest.
     pub fn at_most(&self, time: Duration) -> Self {
         Self {
             request_id: self.request_id.clone(),

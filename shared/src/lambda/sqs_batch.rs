@@ -1,9 +1,8 @@
-//! Batches of SQS messages: each message stands and falls alone.
+//! Batches of SQS messages. One message's failure does not affect another's.
 //!
-//! Lambda hands over up to ten messages at once and takes back the ids of those that failed
-//! (`ReportBatchItemFailures`); SQS delivers these again, and moves them to the dead-letter queue
-//! after five times. A message is only ever given back or done, never dropped: what is not reached
-//! before the deadline is given back, and so is what panics.
+//! Lambda receives up to ten messages at once and returns the batch item failures (`ReportBatchItemFailures`). SQS
+//! delivers these again, and moves them to the dead-letter queue after five deliveries. No message is dropped: a message
+//! that panics, or that is not reached before the deadline, is a failure too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -20,7 +19,6 @@ use crate::aws::queues::DeadLetterQueue;
 use crate::domain::account_id::AccountId;
 use crate::lambda::invocation::Invocation;
 
-/// A batch being worked through.
 pub struct Batch<T> {
     invocation: Invocation,
     accounts: BTreeMap<AccountId, Vec<Work<T>>>,
@@ -28,10 +26,9 @@ pub struct Batch<T> {
     failed: BTreeSet<String>,
 }
 
-/// A message that was read.
 pub struct Work<T> {
     message_id: String,
-    /// What it says.
+    /// Its parsed content.
     pub content: T,
 }
 
@@ -42,36 +39,35 @@ struct Rejected {
     reason: String,
 }
 
-/// What a single message turned out to be.
+/// A message after it was read.
 pub enum Verdict<T> {
-    /// Work, to be done together with the other work of the same account.
+    /// Work, done together with the other work of the same account.
     Work(AccountId, T),
     /// Nothing to do.
     Done,
-    /// Can never be done: repeating it would not help.
+    /// It can never be processed. A retry would not help.
     Reject {
-        /// Mono's id of the event, where it has one, for the log.
+        /// Mono's id of the event, if it has one, for the log.
         event_id: Option<String>,
-        /// Why not.
         reason: String,
     },
 }
 
-/// SQS gives every message an id. Without one no failure can be reported, and an empty one would
-/// fail the whole batch silently, so the invocation fails instead.
+/// SQS gives every message an id. Without one, no failure can be reported, and an empty one would fail the whole batch
+/// silently. So the invocation fails instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a message of the batch has no message id")]
 pub struct MissingMessageId;
 
-/// How many accounts are worked on, and messages put aside, at once.
+/// How many accounts are processed, and messages moved to the dead-letter queue, at once.
 const CONCURRENCY: usize = 10;
 
 impl<T> Batch<T> {
-    /// Reads each message by itself and groups the work by account, in the order of the messages.
+    /// Reads each message and groups the work by account, in the order of the messages.
     ///
     /// # Errors
     ///
-    /// [`MissingMessageId`]: nothing was done, and the whole batch comes again.
+    /// [`MissingMessageId`]: nothing was done, and the whole batch is delivered again.
     pub fn sort(
         event: SqsEvent,
         invocation: Invocation,
@@ -97,7 +93,7 @@ impl<T> Batch<T> {
                 }
                 Err(_) => {
                     let request_id = &batch.invocation.request_id;
-                    error!(request_id, message_id, "given back: reading it panicked");
+                    error!(request_id, message_id, "message delivered again: reading it panicked");
                     batch.failed.insert(message_id);
                 }
             }
@@ -105,13 +101,13 @@ impl<T> Batch<T> {
         Ok(batch)
     }
 
-    /// The accounts that there is work for.
+    /// The accounts that have work.
     pub fn account_ids(&self) -> BTreeSet<AccountId> {
         self.accounts.keys().cloned().collect()
     }
 
-    /// What the work of each account comes to by itself, before it is done. Work that panics has no
-    /// part in it, and is met again when it is done.
+    /// Computes something for each account before its work is done. An account whose computation panics is left out; its
+    /// messages are then tried one by one.
     pub fn preview<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
         let look = |(id, work): (&AccountId, &Vec<Work<T>>)| {
             catch_unwind(AssertUnwindSafe(|| look(id, work))).ok()
@@ -119,14 +115,17 @@ impl<T> Batch<T> {
         self.accounts.iter().filter_map(look).collect()
     }
 
-    /// Waits for something that all work needs, but not beyond the deadline. Without it, or when it
-    /// panics, all work is given back.
+    /// Waits until the deadline for something that all work needs. If it fails or panics, all messages are delivered
+    /// again.
     pub async fn prepare<P>(&mut self, preparation: impl Future<Output = P>) -> Option<P> {
         let preparation = AssertUnwindSafe(preparation).catch_unwind();
         let prepared = timeout_at(self.invocation.deadline, preparation).await;
         let prepared = prepared.ok().and_then(Result::ok);
         if prepared.is_none() {
-            error!(request_id = self.invocation.request_id, "all given back: not prepared in time");
+            error!(
+                request_id = self.invocation.request_id,
+                "whole batch delivered again: not prepared in time"
+            );
             let work = take(&mut self.accounts).into_values().flatten();
             self.failed.extend(work.map(|work| work.message_id));
         }
@@ -135,8 +134,8 @@ impl<T> Batch<T> {
 
     /// Does the work, account by account.
     ///
-    /// Work of one account is done together, and is given back together when it returns an error.
-    /// When it panics, each of its messages is tried alone, so that only the one at fault fails.
+    /// The messages of one account are processed together, and delivered again together after an error. After a panic,
+    /// each of them is tried alone, so that only the one at fault fails.
     pub async fn work<E: Display>(
         &mut self,
         handle: impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
@@ -151,27 +150,27 @@ impl<T> Batch<T> {
         self.failed.extend(failures.into_iter().flatten());
     }
 
-    /// Moves what can never be done to the dead-letter queue, whole and with the reason. A message
-    /// that cannot be moved is given back. Comes after the work, which must not wait for it.
+    /// Moves unprocessable messages to the dead-letter queue, whole and with the reason. A message that cannot be moved
+    /// is delivered again. This runs after the work, which must not wait for it.
     pub async fn put_rejected_aside(&mut self, dead_letters: &DeadLetterQueue) {
         let rejected = take(&mut self.rejected);
         let invocation = &self.invocation;
         let failures = stream::iter(rejected)
             .map(async |Rejected { message_id, message, event_id, reason }| {
-                let put_aside = dead_letters.put_aside(&message, &reason);
-                let put_aside = timeout_at(invocation.deadline, put_aside).await;
+                let moved = dead_letters.put(&message, &reason);
+                let moved = timeout_at(invocation.deadline, moved).await;
                 let request_id = &invocation.request_id;
-                match put_aside {
+                match moved {
                     Ok(Ok(())) => {
                         warn!(
-                            request_id, message_id, event_id, reason, "put aside: it can never be applied"
+                            request_id, message_id, event_id, reason, "moved to the dead-letter queue: message is unprocessable"
                         );
                         return None;
                     }
                     Ok(Err(error)) => {
-                        error!(request_id, message_id, event_id, reason, %error, "cannot be put aside");
+                        error!(request_id, message_id, event_id, reason, %error, "message could not be moved to the dead-letter queue");
                     }
-                    Err(_) => error!(request_id, message_id, event_id, reason, "not put aside in time"),
+                    Err(_) => error!(request_id, message_id, event_id, reason, "message not moved to the dead-letter queue in time"),
                 }
                 Some(message_id)
             })
@@ -181,7 +180,7 @@ impl<T> Batch<T> {
         self.failed.extend(failures.into_iter().flatten());
     }
 
-    /// Says which messages are to be delivered again: those that failed, and those not worked on.
+    /// The batch item failures: messages that failed, and those that were not processed.
     pub fn into_response(self) -> SqsBatchResponse {
         let mut failed = self.failed;
         failed.extend(self.accounts.into_values().flatten().map(|work| work.message_id));
@@ -202,9 +201,9 @@ pub struct Delivery<J> {
 }
 
 impl<J> Batch<Delivery<J>> {
-    /// Handles jobs. Those of one account are handled one after the other; after one that failed, the account's others
-    /// are delivered again as well. A message that is not a job is delivered again until it is in the dead-letter
-    /// queue, where a person finds it.
+    /// Handles jobs. Those of one account run one after the other. After a failed one, the account's others are delivered
+    /// again as well. A message that is not a job is delivered again until it is in the dead-letter queue, where a person
+    /// finds it.
     ///
     /// # Errors
     ///
@@ -283,7 +282,7 @@ impl Invocation {
     ) -> Outcome {
         let request_id = &self.request_id;
         let message_ids = || ids(work).collect::<Vec<_>>().join(" ");
-        // A future that is ready at once would be done even after the deadline.
+        // A future that is ready at once would complete even after the deadline.
         let handled = async {
             if Instant::now() >= self.deadline {
                 std::future::pending::<()>().await;
@@ -294,16 +293,16 @@ impl Invocation {
             Ok(Ok(Ok(()))) => Outcome::Done,
             Ok(Ok(Err(error))) => {
                 let message_ids = message_ids();
-                error!(request_id, %account_id, message_ids, %error, "given back: it failed");
+                error!(request_id, %account_id, message_ids, %error, "messages delivered again: work failed");
                 Outcome::Failed
             }
             Ok(Err(_)) => {
-                error!(request_id, %account_id, message_ids = message_ids(), "the work panicked");
+                error!(request_id, %account_id, message_ids = message_ids(), "work panicked");
                 Outcome::Panicked
             }
             Err(_) => {
                 let message_ids = message_ids();
-                warn!(request_id, %account_id, message_ids, "given back: the time is up");
+                warn!(request_id, %account_id, message_ids, "messages delivered again: time is up");
                 Outcome::Failed
             }
         }

@@ -33,13 +33,13 @@ impl Startup {
         let environment = Environment::of_process();
         telemetry::start(environment.optional("LOG_LEVEL"));
         let region = environment.required("AWS_REGION")?;
-        // The SDK's own variable for another endpoint.
+        // The SDK's variable for another endpoint.
         let endpoint = environment.optional("AWS_ENDPOINT_URL");
         let sdk = sdk::config(region, endpoint, timeouts);
         Ok(Self { environment, sdk })
     }
 
-    /// The settings that are no clients.
+    /// The settings.
     pub const fn environment(&self) -> &Environment {
         &self.environment
     }
@@ -50,7 +50,7 @@ impl Startup {
         Ok(AccountStore::new(self.dynamodb(), table, self.environment.refresh_policy()?))
     }
 
-    /// What was spent at Mono, in the table of account records.
+    /// The ledger of Mono's charges, in the table of account records.
     pub fn ledger(&self) -> Result<Ledger> {
         let table = self.environment.required("ACCOUNTS_TABLE")?;
         Ok(Ledger::new(self.dynamodb(), table, self.environment.daily_budgets()?))
@@ -62,7 +62,7 @@ impl Startup {
         Ok(TransactionStore::new(self.dynamodb(), table))
     }
 
-    /// The histories (`EVENTS_TABLE`); `None` if none are kept.
+    /// The histories (`EVENTS_TABLE`). `None`: none are kept.
     pub fn events(&self) -> Result<Option<EventStore>> {
         let table = self.environment.required("EVENTS_TABLE")?;
         Ok(EventStore::new(self.dynamodb(), table, self.environment.event_retention()?))

@@ -1,8 +1,7 @@
 //! Logs: JSON lines on standard output, lean, and free of personal data.
 //!
-//! What can be logged is ids, counts, codes and lengths; never a body, a name, an account number or
-//! a BVN. The libraries beneath log requests and answers at their finer levels, so they are held to
-//! warnings whatever `LOG_LEVEL` says.
+//! Ids, counts, codes and lengths are logged; never a body, a name, an account number or a BVN. Libraries log requests
+//! and answers at their finer levels, so they log warnings only, at every `LOG_LEVEL`.
 
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
@@ -24,7 +23,7 @@ const OURS: [&str; 8] = [
     "refresh_worker",
 ];
 
-/// Starts logging at this level; at `INFO` if it is missing or not a level.
+/// Starts logging at this level, or at `INFO` if it is missing or not a level.
 pub fn start(level: Option<&str>) {
     let level = level.and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
@@ -40,8 +39,8 @@ pub fn start(level: Option<&str>) {
     tracing_subscriber::registry().with(levels).with(lines).init();
 }
 
-/// One line that tells what an invocation did, with all its events: at batches of ten half the
-/// price of a line for each event. Written as it is, since `tracing` has no lists.
+/// Logs one line for an invocation, with all its events. For batches of ten that costs half as much as a line for each
+/// event. The line is printed directly, since `tracing` has no lists.
 pub fn summary(request_id: &str, work: &impl Serialize) {
     if tracing::enabled!(tracing::Level::INFO) {
         print(request_id, work);

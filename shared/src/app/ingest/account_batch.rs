@@ -30,7 +30,7 @@ impl AccountBatch {
         Self { record, steps, entries, import, events: work.len() }
     }
 
-    /// Whether it was made for this work. After a panic, the messages of an account are tried one by one.
+    /// Whether it was computed from these messages. After a panic, the messages of an account are tried one by one.
     pub(super) fn is_of(&self, work: &[Work<Event>]) -> bool {
         self.events == work.len()
     }

@@ -53,7 +53,7 @@ impl Summary {
         }
     }
 
-    /// Those of an account's events that say nothing.
+    /// Events of known accounts that are unprocessable.
     pub(super) fn ignored_of(&mut self, work: &[Work<Event>], known: bool) {
         let events = work.iter().map(|work| &work.content);
         for event in
@@ -63,8 +63,7 @@ impl Summary {
         }
     }
 
-    /// An event that says nothing. What it names is only logged if that is an account that is known:
-    /// it might be a number.
+    /// Logs an unprocessable event. Its id is logged only if it belongs to a known account: it might be an account number.
     pub(super) fn ignored(&mut self, event: &Event, known: bool) {
         self.ignored += 1;
         self.push(event, event.account_id().filter(|_| known), Effect::Ignored);

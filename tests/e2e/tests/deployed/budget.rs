@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::Client as Sqs;
+use aws_sdk_sqs::types::QueueAttributeName;
 use e2e::emulator::Emulator;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{World, aside, local, start_mono};
@@ -134,14 +135,30 @@ async fn reset_spending(world: &World) {
     delete.key("account_id", AttributeValue::S(today())).send().await.unwrap();
 }
 
-/// Waits until the stack sends no more calls to Mono.
+/// Waits until the stack works on nothing. The order is that of the data: a function enqueues its successor's message
+/// before its own message is deleted, and a sync makes Mono send webhooks.
 pub(super) async fn until_idle(world: &World) {
-    let mut calls = usize::MAX;
-    while world.mono.calls().len() != calls {
-        calls = world.mono.calls().len();
-        // Longer than the delay between a sync and its import.
-        sleep(Duration::from_secs(6)).await;
-    }
+    until_empty(world, "RefreshQueueUrl").await;
+    world.mono.settled().await;
+    until_empty(world, "WebhookQueueUrl").await;
+    until_empty(world, "ImportQueueUrl").await;
+}
+
+/// Waits until a queue holds no message, visible, delayed or in flight.
+async fn until_empty(world: &World, queue: &str) {
+    let sqs = Sqs::new(&world.stack.sdk());
+    eventually("the queue is empty", async || {
+        let attributes = sqs.get_queue_attributes().queue_url(world.stack.output(queue));
+        let attributes = attributes.attribute_names(QueueAttributeName::All).send().await.unwrap();
+        let attributes = attributes.attributes.unwrap();
+        let counts = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        counts.iter().all(|count| attributes[count] == "0")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -60,7 +60,8 @@ async fn dead_letter_is_logged_with_the_reason_and_without_the_body() {
     .await;
     eventually("the dead letter is logged", async || {
         lines("processor").await.iter().any(|line| {
-            line.contains("put aside") && line.contains("by something that is no account id")
+            line.contains("moved to the dead-letter queue")
+                && line.contains("by something that is no account id")
         })
     })
     .await;
