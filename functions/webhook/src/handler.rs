@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::aws::queues::{SendError, WebhookQueue};
+use mono_sync::aws::secrets::SecretUnavailable;
 use mono_sync::aws::webhook_secrets::{SecretCache, VerificationError};
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::webhook::body::{UnusableBody, WebhookBody};
@@ -42,7 +43,7 @@ impl Webhook {
     async fn accept(&self, request: &Request, invocation: &Invocation) -> Result<(), Problem> {
         let Invocation { request_id, deadline, .. } = invocation;
         let verified = timeout_at(*deadline, self.verify(request)).await;
-        let verified = verified.unwrap_or_else(|_| Err(VerificationError::late()));
+        let verified = verified.unwrap_or_else(|_| Err(SecretUnavailable::Late.into()));
         let verified = verified.map_err(|error| match error {
             VerificationError::InvalidSecret(_) => Problem::WebhookSecretInvalid,
             VerificationError::SecretUnavailable(_) => {
@@ -55,7 +56,7 @@ impl Webhook {
             UnusableBody::NotAJsonObject => Problem::WebhookBodyInvalid,
         })?;
         let sent = timeout_at(*deadline, self.queue.send(&body, requested_at(request))).await;
-        let message_id = sent.unwrap_or_else(|_| Err(SendError::late())).map_err(|error| {
+        let message_id = sent.unwrap_or_else(|_| Err(SendError::Late)).map_err(|error| {
             error!(request_id, %error, "webhook could not be enqueued");
             Problem::QueueUnavailable
         })?;

@@ -187,7 +187,7 @@ impl Syncer {
         let asked = timeout(ASKING_TIME, self.imports.send(&[job], ImportQueue::DELAY)).await;
         let error = match asked {
             Ok(failed) => failed.into_values().next(),
-            Err(_) => Some(SendError::late()),
+            Err(_) => Some(SendError::Late),
         };
         if let Some(error) = error {
             error!(account_id = %account.id, %error, "import request could not be enqueued");

@@ -1,6 +1,7 @@
 //! Sending to SQS.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
@@ -8,7 +9,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::operation::send_message::builders::SendMessageFluentBuilder;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
-use crate::aws::sdk::error_chain;
+use crate::aws::sdk::AwsError;
 use crate::domain::account_id::AccountId;
 use crate::domain::import::ImportJob;
 use crate::domain::timestamp::Timestamp;
@@ -21,13 +22,19 @@ pub const REASON: &str = "reason";
 
 /// A message could not be sent.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("cannot send to the queue: {0}")]
-pub struct SendError(String);
+pub enum SendError {
+    #[error("SQS call failed: {0}")]
+    Unavailable(#[source] AwsError),
+    /// SQS refused one message of a batch.
+    #[error("SQS refused the message: {code}")]
+    Refused { code: String },
+    #[error("SQS did not answer in time")]
+    Late,
+}
 
 impl SendError {
-    /// The queue had not answered when the answer was due.
-    pub fn late() -> Self {
-        Self("it did not answer in time".to_owned())
+    fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(AwsError::new(error))
     }
 }
 
@@ -106,13 +113,13 @@ impl JobQueue {
             entry.message_body(&job.body).delay_seconds(delay).build()
         };
         let entries: Result<Vec<_>, _> = jobs.iter().enumerate().map(entry).collect();
-        let entries = entries.map_err(|error| SendError(error.to_string()))?;
+        let entries = entries.map_err(SendError::unavailable)?;
         let batch = self.client.send_message_batch().queue_url(&self.url);
         let answer = batch.set_entries(Some(entries)).send().await;
-        let answer = answer.map_err(|error| SendError(error_chain(&error)))?;
+        let answer = answer.map_err(SendError::unavailable)?;
         let failed = answer.failed.into_iter().filter_map(|entry| {
             let job = jobs.get(entry.id.parse::<usize>().ok()?)?;
-            Some((job.account_id.clone(), SendError(entry.code)))
+            Some((job.account_id.clone(), SendError::Refused { code: entry.code }))
         });
         Ok(failed.collect())
     }
@@ -126,7 +133,7 @@ impl JobQueue {
         let change = self.client.change_message_visibility().queue_url(&self.url);
         let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
         let change = change.receipt_handle(receipt_handle).visibility_timeout(seconds);
-        change.send().await.map(drop).map_err(|error| SendError(error_chain(&error)))
+        change.send().await.map(drop).map_err(SendError::unavailable)
     }
 }
 
@@ -192,7 +199,7 @@ fn received_at_attribute(message: &SqsMessage) -> Option<&str> {
 async fn send(message: SendMessageFluentBuilder) -> Result<String, SendError> {
     match message.send().await {
         Ok(sent) => Ok(sent.message_id.unwrap_or_default()),
-        Err(error) => Err(SendError(error_chain(&error))),
+        Err(error) => Err(SendError::unavailable(error)),
     }
 }
 
@@ -201,5 +208,5 @@ fn text(value: impl Into<String>) -> Result<MessageAttributeValue, SendError> {
         .data_type("String")
         .string_value(value)
         .build()
-        .map_err(|error| SendError(error.to_string()))
+        .map_err(SendError::unavailable)
 }

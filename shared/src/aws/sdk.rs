@@ -1,7 +1,9 @@
 //! How the functions reach AWS: one HTTP client, one TLS stack, bounded in time.
 
 use std::error::Error;
+use std::fmt;
 use std::iter::successors;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -68,8 +70,36 @@ pub const fn tls() -> Provider {
     Provider::Rustls(CryptoMode::Ring)
 }
 
-/// The messages of an error and its causes, fit to be logged. The SDK's own display of an error
-/// chain adds the raw answer, in which there may be bank data.
+/// A failed call to AWS. Its text, also in `Debug`, is the [`error_chain`].
+#[derive(Clone)]
+pub struct AwsError(Arc<dyn Error + Send + Sync>);
+
+impl AwsError {
+    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&error_chain(&*self.0))
+    }
+}
+
+impl fmt::Debug for AwsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Error for AwsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// The messages of an error and its causes, fit for a log. The SDK's own display of an error chain adds the raw answer,
+/// which may hold bank data.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let chain = successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

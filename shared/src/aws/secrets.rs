@@ -5,7 +5,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
     GetSecretValueError, GetSecretValueOutput,
 };
 
-use crate::aws::sdk::error_chain;
+use crate::aws::sdk::AwsError;
 
 /// How long what was read of a secret is used before it is read again: a rotation needs no redeploy.
 pub const MAX_AGE: std::time::Duration = std::time::Duration::from_hours(1);
@@ -16,10 +16,19 @@ pub struct StoredSecret {
     arn: String,
 }
 
-/// The secret could not be read, so nothing can be said of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the secret cannot be read: {0}")]
-pub struct SecretUnavailable(pub String);
+/// The secret could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SecretUnavailable {
+    #[error("Secrets Manager call failed: {0}")]
+    Call(#[source] AwsError),
+    #[error("Secrets Manager did not answer in time")]
+    Late,
+    /// No new call is made right after a failed one.
+    #[error("the secret could not be read a moment ago")]
+    FailedBefore,
+    #[error("the secret has no usable value")]
+    Unset,
+}
 
 impl StoredSecret {
     /// The secret of this ARN.
@@ -42,7 +51,7 @@ impl StoredSecret {
             {
                 Ok(None)
             }
-            Err(error) => Err(SecretUnavailable(error_chain(&error))),
+            Err(error) => Err(SecretUnavailable::Call(AwsError::new(error))),
         }
     }
 }

@@ -16,6 +16,7 @@ mod tests;
 mod transactions;
 
 use std::collections::{BTreeSet, HashMap};
+use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -32,7 +33,7 @@ pub use ledger::{Entry, Ledger};
 pub use refresh::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 
-use crate::aws::sdk::error_chain;
+use crate::aws::sdk::AwsError;
 use crate::domain::account::{Account, Fact, RefreshPolicy, Step};
 use crate::domain::account_id::AccountId;
 use crate::random;
@@ -50,8 +51,8 @@ pub struct AccountStore {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB refused, or could not be reached.
-    #[error("DynamoDB does not answer: {0}")]
-    Unavailable(String),
+    #[error("DynamoDB call failed: {0}")]
+    Unavailable(#[source] AwsError),
     /// DynamoDB left the key unprocessed, however often it was asked.
     #[error("DynamoDB left the record unread")]
     Unprocessed,
@@ -64,6 +65,12 @@ pub enum StoreError {
     /// What is stored is no record of this system.
     #[error(transparent)]
     Corrupt(#[from] CorruptItem),
+}
+
+impl StoreError {
+    fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(AwsError::new(error))
+    }
 }
 
 /// What to do with a record.
@@ -203,11 +210,8 @@ impl AccountStore {
 
     async fn read(&self, id: &AccountId, consistent: bool) -> Result<Option<Stored>, StoreError> {
         let request = self.client.get_item().table_name(&self.table).consistent_read(consistent);
-        let answer = request
-            .set_key(Some(item::key(id)))
-            .send()
-            .await
-            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let answer =
+            request.set_key(Some(item::key(id))).send().await.map_err(StoreError::unavailable)?;
         Ok(answer.item.map(Stored::from_item).transpose()?)
     }
 
@@ -248,10 +252,9 @@ impl AccountStore {
     /// One request: the items found, and the keys left unprocessed.
     async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-        let wanted = wanted.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let wanted = wanted.map_err(StoreError::unavailable)?;
         let request = self.client.batch_get_item().request_items(&self.table, wanted);
-        let answer =
-            request.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let answer = request.send().await.map_err(StoreError::unavailable)?;
         let items = answer.responses.unwrap_or_default().into_values().flatten().collect();
         let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
         Ok((items, unprocessed.map(|left| left.keys).unwrap_or_default()))
@@ -279,7 +282,7 @@ impl AccountStore {
             {
                 Ok(false)
             }
-            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
+            Err(error) => Err(StoreError::unavailable(error)),
         }
     }
 
@@ -300,7 +303,7 @@ impl AccountStore {
             {
                 Ok(false)
             }
-            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
+            Err(error) => Err(StoreError::unavailable(error)),
         }
     }
 }

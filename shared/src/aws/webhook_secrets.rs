@@ -35,13 +35,6 @@ pub enum VerificationError {
     SecretUnavailable(#[from] SecretUnavailable),
 }
 
-impl VerificationError {
-    /// The secret was not there when the answer was due.
-    pub fn late() -> Self {
-        SecretUnavailable("it did not come in time".to_owned()).into()
-    }
-}
-
 impl SecretCache {
     /// How often at most a wrong secret may cause a read: a rotation is noticed within a minute, and
     /// a stranger gains no calls.
@@ -88,7 +81,7 @@ impl SecretCache {
             return Ok(secrets.clone());
         }
         if state.asked_within(Self::FAILURE_PAUSE, now) {
-            return Err(SecretUnavailable("it could not be read a moment ago".to_owned()).into());
+            return Err(SecretUnavailable::FailedBefore.into());
         }
         state.asked_at = Some(now);
         let secrets = self.read(now).await?;

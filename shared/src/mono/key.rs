@@ -75,7 +75,7 @@ impl KeyCache {
         };
         let text = version.as_ref().and_then(|version| version.secret_string());
         let key = text.and_then(MonoKey::new);
-        let key = key.ok_or_else(|| SecretUnavailable("there is no Mono key in it".to_owned()))?;
+        let key = key.ok_or(SecretUnavailable::Unset)?;
         *state = State { key: Some((key.clone(), now)), refused: false };
         Ok(key)
     }

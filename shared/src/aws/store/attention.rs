@@ -13,7 +13,6 @@ use super::item::{
     self, ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE, Item, SHARDS, attention, attention_owner,
 };
 use super::{AccountStore, StoreError};
-use crate::aws::sdk::error_chain;
 use crate::domain::account::{Account, Attention, Status};
 use crate::domain::account_id::AccountId;
 use crate::domain::caller::Caller;
@@ -97,7 +96,7 @@ impl AccountStore {
             // One more than wanted, to know whether there is more.
             let query = query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
             let answer = query.send().await;
-            let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+            let answer = answer.map_err(StoreError::unavailable)?;
             Ok::<_, StoreError>(answer.items.unwrap_or_default())
         });
         let found = try_join_all(queries).await?.concat();
@@ -130,7 +129,7 @@ impl AccountStore {
                 ),
         };
         let answer = query.send().await;
-        let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let answer = answer.map_err(StoreError::unavailable)?;
         let found = answer.items.unwrap_or_default();
         let mut places: Vec<_> = found.iter().filter_map(AttentionPosition::at).collect();
         let next = if places.len() > limit {

@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::types::WriteRequest;
 use tokio::time::{Instant, sleep};
 
 use super::StoreError;
-use crate::aws::sdk::error_chain;
 use crate::random;
 
 /// The most items that one `BatchWriteItem` takes.
@@ -37,8 +36,9 @@ pub(super) async fn write(
                 StoreError::Unwritten
             }
             Err(error) => {
-                let reason = StoreError::Unavailable(error_chain(&error));
-                if !error.code().is_some_and(|code| THROTTLED.contains(&code)) {
+                let is_throttled = error.code().is_some_and(|code| THROTTLED.contains(&code));
+                let reason = StoreError::unavailable(error);
+                if !is_throttled {
                     return (left, reason);
                 }
                 reason

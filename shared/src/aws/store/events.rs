@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::batch_write::{self, MOST_ITEMS};
 use super::{Page, StoreError};
-use crate::aws::sdk::error_chain;
 use crate::domain::account::Status;
 use crate::domain::account_id::AccountId;
 use crate::domain::history::{Entry, Position};
@@ -102,7 +101,7 @@ impl EventStore {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+            .map_err(StoreError::unavailable)?;
         let mut items = answer.items.unwrap_or_default();
         let more = items.len() > limit;
         items.truncate(limit);

@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use super::StoreError;
 use super::item::{ACCOUNT_ID, Item};
-use crate::aws::sdk::error_chain;
 use crate::domain::business_day::BusinessDay;
 use crate::domain::spending::{Budgets, CallKind, CallReason, Naira, Purse, Room};
 
@@ -94,7 +93,7 @@ impl Ledger {
             {
                 Ok(None)
             }
-            Err(error) => Err(StoreError::Unavailable(error_chain(&error))),
+            Err(error) => Err(StoreError::unavailable(error)),
         }
     }
 
@@ -116,7 +115,7 @@ impl Ledger {
             .expression_attribute_values(":price", price);
         let once = Builder::new().retry_config(RetryConfig::disabled());
         let answer = update.customize().config_override(once).send().await;
-        answer.map(drop).map_err(|error| StoreError::Unavailable(error_chain(&error)))
+        answer.map(drop).map_err(StoreError::unavailable)
     }
 
     /// What a purse has spent or reserved on a day. Uses an update that adds zero, because the
@@ -130,7 +129,7 @@ impl Ledger {
             .return_values(ReturnValue::UpdatedNew)
             .send()
             .await
-            .map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+            .map_err(StoreError::unavailable)?;
         Ok(read(answer.attributes.as_ref(), purse))
     }
 }

@@ -19,7 +19,6 @@ use super::item::{
     READ_AT, REFRESH, REFRESH_QUEUED_AT, VERSION, Version,
 };
 use super::{AccountStore, MOST_CONFLICTS, StoreError, Stored, pause};
-use crate::aws::sdk::error_chain;
 use crate::domain::account::{Account, RefreshRule};
 use crate::domain::account_id::AccountId;
 use crate::domain::circuit_breaker::Breaker;
@@ -104,8 +103,7 @@ impl AccountStore {
             .expression_attribute_names("#next", NEXT_REFRESH_AT)
             .expression_attribute_values(":now", time(now))
             .set_exclusive_start_key(position.map(|position| position.0));
-        let answer =
-            scan.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let answer = scan.send().await.map_err(StoreError::unavailable)?;
         let account = |item: Item| match Stored::from_item(item) {
             Ok(stored) => Some(stored),
             Err(error) => {
@@ -208,7 +206,7 @@ impl AccountStore {
     pub async fn breaker(&self) -> Result<Breaker, StoreError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key()));
         let answer = request.consistent_read(true).send().await;
-        let answer = answer.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+        let answer = answer.map_err(StoreError::unavailable)?;
         Ok(answer.item.as_ref().map(breaker).unwrap_or_default())
     }
 
@@ -323,7 +321,7 @@ async fn written(update: UpdateItemFluentBuilder) -> Result<Written, StoreError>
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                 Ok(Written::Refused(refused.item.clone().unwrap_or_default()))
             }
-            _ => Err(StoreError::Unavailable(error_chain(&error))),
+            _ => Err(StoreError::unavailable(error)),
         },
     }
 }

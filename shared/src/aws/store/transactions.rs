@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::batch_write::{self, MOST_ITEMS};
 use super::{Page, StoreError};
-use crate::aws::sdk::error_chain;
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
 use crate::domain::money::MinorUnits;
@@ -62,7 +61,7 @@ impl TransactionStore {
         let mut pages = query.consistent_read(true).into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(item) = pages.next().await {
-            rows.extend(row(&item.map_err(|error| StoreError::Unavailable(error_chain(&error)))?));
+            rows.extend(row(&item.map_err(StoreError::unavailable)?));
             if rows.len() > most {
                 return Ok(None);
             }
@@ -168,8 +167,7 @@ async fn newest_first(
     limit: usize,
 ) -> Result<(Vec<Item>, Option<Position>), StoreError> {
     let query = query.scan_index_forward(false).limit(i32::try_from(limit).unwrap_or(i32::MAX));
-    let answer =
-        query.send().await.map_err(|error| StoreError::Unavailable(error_chain(&error)))?;
+    let answer = query.send().await.map_err(StoreError::unavailable)?;
     let looked_up_to = answer.last_evaluated_key.as_ref().and_then(position);
     Ok((answer.items.unwrap_or_default(), looked_up_to))
 }
