@@ -1,4 +1,4 @@
-//! The control API: what a test does by calling methods, a person does with curl.
+//! The control API: what a person does with the stand-in by curl. Tests call methods, and can do more.
 //!
 //! | route | body | does |
 //! | --- | --- | --- |
@@ -9,17 +9,8 @@
 //! | `POST /control/accounts/{id}/unlink` | | |
 //! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`NetworkFate`]; `{"number", "body"}` |
 //! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | what its next syncs come to |
-//! | `PUT /control/accounts/{id}/default_plan` | see [`Plan`] | what all others come to |
-//! | `PUT /control/accounts/{id}/free_faults` | `[…]`, see [`Fault`] | what its next free calls meet |
 //! | `GET /control/accounts/{id}/transactions` | | its history, the newest row first |
-//! | `POST /control/accounts/{id}/transactions` | some fields of a [`Transaction`] | adds one, of today; the row |
-//! | `PATCH /control/accounts/{id}/transactions/{row}` | the fields to change | the row |
-//! | `DELETE /control/accounts/{id}/transactions/{row}` | | |
-//! | `PUT /control/accounts/{id}/page_faults` | `[[page, …], …]`, see [`PageFault`] | what goes wrong about its pages, once |
-//! | `PUT /control/accounts/{id}/default_page_faults` | `[[page, …], …]` | every other time |
 //! | `GET /control/calls` | | the calls to Mono's API |
-//! | `GET /control/bill`, `GET /control/accounts/{id}/bill` | | what Mono charges for them |
-//! | `PUT /control/key` | `{"secret_key"}` | what those calls must carry |
 //! | `PUT /control/network` | see [`Network`] | what is left out is as in a good network |
 //! | `PUT /control/webhook` | `{"url", "secret"}` | |
 //! | `GET /control/deliveries` | | the log |
@@ -34,20 +25,19 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::account::{Account, Link};
-use crate::bill::Bill;
 use crate::call::Call;
 use crate::delivery::Delivery;
 use crate::event::Kind;
 use crate::history::Transaction;
 use crate::network::{Network, NetworkFate};
-use crate::plan::{Fault, PageFault, Plan};
+use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::scenario::{Mono, Refresh};
 
@@ -61,19 +51,8 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .route("/accounts/{account_id}/unlink", post(unlink))
         .route("/accounts/{account_id}/events", post(send_event))
         .route("/accounts/{account_id}/plans", put(set_plans))
-        .route("/accounts/{account_id}/default_plan", put(set_default_plan))
-        .route("/accounts/{account_id}/free_faults", put(set_free_faults))
-        .route("/accounts/{account_id}/transactions", get(transactions).post(add_transaction))
-        .route(
-            "/accounts/{account_id}/transactions/{row}",
-            patch(change_transaction).delete(remove_transaction),
-        )
-        .route("/accounts/{account_id}/page_faults", put(set_page_faults))
-        .route("/accounts/{account_id}/default_page_faults", put(set_default_page_faults))
+        .route("/accounts/{account_id}/transactions", get(transactions))
         .route("/calls", get(calls))
-        .route("/bill", get(whole_bill))
-        .route("/accounts/{account_id}/bill", get(bill))
-        .route("/key", put(set_key))
         .route("/network", put(set_network))
         .route("/webhook", put(set_webhook))
         .route("/deliveries", get(deliveries))
@@ -144,24 +123,6 @@ async fn set_plans(State(mono): Control, Path(account_id): Path<String>, body: B
     done()
 }
 
-async fn set_default_plan(
-    State(mono): Control,
-    Path(account_id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    mono.plan_always(&account_id, parse(&body)?)?;
-    done()
-}
-
-async fn set_free_faults(
-    State(mono): Control,
-    Path(account_id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    mono.plan_free(&account_id, parse::<Vec<Fault>>(&body)?)?;
-    done()
-}
-
 async fn transactions(
     State(mono): Control,
     Path(account_id): Path<String>,
@@ -170,95 +131,8 @@ async fn transactions(
     Ok(Json(mono.transactions(&account_id)))
 }
 
-async fn add_transaction(
-    State(mono): Control,
-    Path(account_id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    let row = with(&mono.draft_transaction(&account_id)?, &body)?;
-    mono.add_transactions(&account_id, [row.clone()])?;
-    shown(&mono, &account_id, &row.id)
-}
-
-async fn change_transaction(
-    State(mono): Control,
-    Path((account_id, id)): Path<(String, String)>,
-    body: Bytes,
-) -> Answer {
-    mono.linked(&account_id)?;
-    let row = with(&row(&mono, &account_id, &id)?, &body)?;
-    mono.change_transaction(&account_id, &id, |old| old.clone_from(&row))?;
-    shown(&mono, &account_id, &row.id)
-}
-
-async fn remove_transaction(
-    State(mono): Control,
-    Path((account_id, id)): Path<(String, String)>,
-) -> Answer {
-    mono.remove_transaction(&account_id, &id)?;
-    done()
-}
-
-/// A row with some of its fields set.
-fn with(row: &Transaction, fields: &Bytes) -> Result<Transaction, Problem> {
-    let mut fields: Map<String, Value> = parse(fields)?;
-    let mut row = json!(row);
-    if let Some(row) = row.as_object_mut() {
-        row.append(&mut fields);
-    }
-    serde_json::from_value(row).map_err(|error| bad_request(&error))
-}
-
-fn row(mono: &Mono, account_id: &str, id: &str) -> Result<Transaction, Refusal> {
-    let row = mono.transactions(account_id).into_iter().find(|row| row.id == id);
-    row.ok_or_else(|| Refusal::UnknownTransaction(id.to_owned()))
-}
-
-/// As it has become: its balance follows from the others.
-fn shown(mono: &Mono, account_id: &str, id: &str) -> Answer {
-    Ok(Json(json!(row(mono, account_id, id)?)))
-}
-
-async fn set_page_faults(
-    State(mono): Control,
-    Path(account_id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    mono.plan_pages(&account_id, parse::<Vec<(usize, PageFault)>>(&body)?)?;
-    done()
-}
-
-async fn set_default_page_faults(
-    State(mono): Control,
-    Path(account_id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    mono.plan_pages_always(&account_id, parse::<Vec<(usize, PageFault)>>(&body)?)?;
-    done()
-}
-
-async fn bill(State(mono): Control, Path(account_id): Path<String>) -> Json<Bill> {
-    Json(mono.bill(&account_id))
-}
-
-async fn whole_bill(State(mono): Control) -> Json<Bill> {
-    Json(mono.whole_bill())
-}
-
 async fn calls(State(mono): Control) -> Json<Vec<Call>> {
     Json(mono.calls())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyRequest {
-    secret_key: String,
-}
-
-async fn set_key(State(mono): Control, body: Bytes) -> Answer {
-    let request: KeyRequest = parse(&body)?;
-    mono.set_secret_key(&request.secret_key)?;
-    done()
 }
 
 async fn set_network(State(mono): Control, body: Bytes) -> Answer {

@@ -171,8 +171,7 @@ pub enum Fault {
 }
 
 /// What goes wrong about one page of transactions.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageFault {
     /// The caller meets this instead of the page.
     Fault(Fault),
