@@ -1,4 +1,4 @@
-//! Sending to SQS.
+//! The SQS queues: sending messages and delaying their redelivery.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,18 +15,17 @@ use crate::domain::import::ImportJob;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::body::WebhookBody;
 
-/// The attribute with the time of Mono's call. SQS's own times are renewed by a redrive.
+/// The message attribute with the time at which Mono's webhook was received. A redrive resets SQS's own timestamps.
 pub const RECEIVED_AT: &str = "received_at";
-/// The attribute with the reason why a message was put aside.
+/// The message attribute with the reason why a message was dead-lettered.
 pub const REASON: &str = "reason";
 
-/// A message could not be sent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
     #[error("SQS call failed: {0}")]
     Unavailable(#[source] AwsError),
-    /// SQS refused one message of a batch.
-    #[error("SQS refused the message: {code}")]
+    /// SQS rejected one message of a batch.
+    #[error("SQS rejected the message: {code}")]
     Refused { code: String },
     #[error("SQS did not answer in time")]
     Late,
@@ -45,16 +44,15 @@ pub struct WebhookQueue {
 }
 
 impl WebhookQueue {
-    /// The queue at this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    /// Queues a body as it came, with the time it came at. Returns SQS's id of the message.
+    /// Enqueues a webhook body unchanged, with its time of receipt. Returns SQS's message id.
     ///
     /// # Errors
     ///
-    /// [`SendError`]: nothing is queued, as far as known.
+    /// [`SendError`]: the message is probably not enqueued. If only the response was lost, it is.
     pub async fn send(
         &self,
         body: &WebhookBody<'_>,
@@ -65,39 +63,36 @@ impl WebhookQueue {
     }
 }
 
-/// A queue of jobs, one for each account, which come again when they are given back.
+/// A queue of jobs, one per account. SQS delivers a failed job again.
 #[derive(Clone)]
 pub struct JobQueue {
     client: Client,
     url: String,
 }
 
-/// A message of such a queue.
+/// A message of a [`JobQueue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Whom it is about.
     pub account_id: AccountId,
-    /// Its body.
     pub body: String,
-    /// How long it waits, at most 15 minutes.
+    /// The delay before the first delivery, at most 15 minutes.
     pub delay: Duration,
 }
 
-/// The most messages that one `SendMessageBatch` takes.
-const MOST_MESSAGES: usize = 10;
+/// The maximum number of messages in one `SendMessageBatch` request.
+const MAX_MESSAGES: usize = 10;
 
 impl JobQueue {
-    /// The queue at this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    /// Queues jobs, a request for each ten. Answers with the accounts for which that failed, and why.
+    /// Enqueues jobs, ten per request. Returns the accounts whose job could not be enqueued, with the error.
     pub async fn send(&self, jobs: &[Job]) -> HashMap<AccountId, SendError> {
         let mut failed = HashMap::new();
-        for jobs in jobs.chunks(MOST_MESSAGES) {
+        for jobs in jobs.chunks(MAX_MESSAGES) {
             match self.send_chunk(jobs).await {
-                Ok(left) => failed.extend(left),
+                Ok(rejected) => failed.extend(rejected),
                 Err(error) => {
                     failed.extend(jobs.iter().map(|job| (job.account_id.clone(), error.clone())));
                 }
@@ -124,11 +119,11 @@ impl JobQueue {
         Ok(failed.collect())
     }
 
-    /// Has a message that will be given back come again after a time, instead of that of the queue.
+    /// Overrides the visibility timeout of one message, so that SQS delivers it again after `wait`.
     ///
     /// # Errors
     ///
-    /// [`SendError`]: it comes after the time of the queue.
+    /// [`SendError`]: the queue's own visibility timeout stays in effect.
     pub async fn postpone(&self, receipt_handle: &str, wait: Duration) -> Result<(), SendError> {
         let change = self.client.change_message_visibility().queue_url(&self.url);
         let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
@@ -137,17 +132,16 @@ impl JobQueue {
     }
 }
 
-/// The queue of imports to be done.
+/// The queue of import jobs.
 #[derive(Clone)]
 pub struct ImportQueue(pub JobQueue);
 
 impl ImportQueue {
-    /// How long a job waits: until the record that it is about is written, and for other pulls of
-    /// the same minute.
+    /// The delay of a job. In this time the account record is written, and other pulls of the same minute arrive.
     pub const DELAY: Duration = Duration::from_secs(2);
 
-    /// Asks for imports, each to begin after a delay of at most 15 minutes; a request for each ten.
-    /// Answers with the accounts for which that failed, and why.
+    /// Enqueues imports, ten per request, with a delay of at most 15 minutes. Returns the accounts whose import could
+    /// not be enqueued, with the error.
     pub async fn send(&self, jobs: &[ImportJob], delay: Duration) -> HashMap<AccountId, SendError> {
         let job = |job: &ImportJob| Job {
             account_id: job.account_id.clone(),
@@ -158,23 +152,22 @@ impl ImportQueue {
     }
 }
 
-/// The queue of messages that can never be applied.
+/// The dead-letter queue for messages that can never be applied.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,
 }
 
 impl DeadLetterQueue {
-    /// The queue at this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    /// Puts a message aside, whole, with the reason.
+    /// Copies a message, unchanged, to the dead-letter queue, and adds the reason.
     ///
     /// # Errors
     ///
-    /// [`SendError`]: the message must not be deleted from its queue.
+    /// [`SendError`]: the message must stay in its own queue.
     pub async fn put(&self, message: &SqsMessage, reason: &str) -> Result<(), SendError> {
         let body = message.body.as_deref().unwrap_or_default();
         let mut letter = self.client.send_message().queue_url(&self.url).message_body(body);
@@ -185,8 +178,8 @@ impl DeadLetterQueue {
     }
 }
 
-/// The receipt of the webhook that a message carries: its attribute, or else the time at which SQS
-/// took the message. `None` when it has neither.
+/// The time at which the webhook in a message was received. Uses the message's [`RECEIVED_AT`] attribute, or else the
+/// time at which SQS accepted the message. `None` if the message has neither.
 pub fn received_at(message: &SqsMessage) -> Option<Timestamp> {
     let sent = || message.attributes.get("SentTimestamp")?.parse().ok().map(Timestamp::from_millis);
     received_at_attribute(message).and_then(Timestamp::parse_rfc3339).or_else(sent)

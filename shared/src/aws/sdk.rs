@@ -1,4 +1,4 @@
-//! How the functions reach AWS: one HTTP client, one TLS stack, bounded in time.
+//! Configuration of the AWS clients: one HTTP client, one TLS stack, and time limits.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +17,7 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
-/// How long AWS may take for an attempt, and for all attempts of an operation together.
+/// Time limits of AWS calls: for one attempt, and for all attempts of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     attempt: Duration,
@@ -25,22 +25,22 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Of a function that somebody waits for, or whose work is small: longer than a healthy answer
-    /// ever takes, and short enough that most operations are tried three times within its time.
+    /// For a function that has a waiting caller or little work. A healthy response always arrives within one attempt's
+    /// limit. The operation's limit leaves time for three attempts of most operations.
     pub const SHORT: Self =
         Self { attempt: Duration::from_secs(2), operation: Duration::from_secs(7) };
-    /// Of one that moves many items at once, and has the time.
+    /// For a function that moves many items in one request and has enough time.
     pub const LONG: Self =
         Self { attempt: Duration::from_secs(10), operation: Duration::from_secs(35) };
 }
 
 /// The configuration of every AWS client.
 ///
-/// Lambda hands credentials and region over in the environment, and nothing else is looked at: the
-/// default chain's other providers (profiles, SSO, container and instance metadata) would add a
-/// seventh to each binary and time to each cold start.
+/// Lambda passes credentials and region in environment variables. No other provider is used. The default chain's other
+/// providers (profiles, SSO, container and instance metadata) would make each binary one seventh larger and each cold
+/// start slower.
 ///
-/// `endpoint` is one endpoint for all services; without it each service has its own.
+/// `endpoint` is one endpoint for all services. Without it, each service uses its own endpoint.
 pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkConfig {
     let http_client = Builder::new().tls_provider(tls()).build_https();
     let mut config = SdkConfig::builder()
@@ -65,12 +65,12 @@ pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkCo
     config.build()
 }
 
-/// The one TLS stack of the functions.
+/// The only TLS stack of the functions.
 pub const fn tls() -> Provider {
     Provider::Rustls(CryptoMode::Ring)
 }
 
-/// A failed call to AWS. Its text, also in `Debug`, is the [`error_chain`].
+/// A failed AWS call. `Display` and `Debug` both write the [`error_chain`].
 #[derive(Clone)]
 pub struct AwsError(Arc<dyn Error + Send + Sync>);
 
@@ -98,8 +98,8 @@ impl Error for AwsError {
     }
 }
 
-/// The messages of an error and its causes, fit for a log. The SDK's own display of an error chain adds the raw answer,
-/// which may hold bank data.
+/// The messages of an error and its causes, safe to log. The SDK's own display of an error chain adds the raw response,
+/// which may contain bank data.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let chain = successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,4 +1,4 @@
-//! A secret as Secrets Manager keeps it.
+//! Reading a secret from Secrets Manager.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::{
@@ -7,36 +7,33 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
 
 use crate::aws::sdk::AwsError;
 
-/// How long what was read of a secret is used before it is read again: a rotation needs no redeploy.
+/// The maximum age of a cached secret. A rotation therefore needs no redeploy.
 pub const MAX_AGE: std::time::Duration = std::time::Duration::from_hours(1);
 
-/// One secret.
 pub struct StoredSecret {
     client: Client,
     arn: String,
 }
 
-/// The secret could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretUnavailable {
     #[error("Secrets Manager call failed: {0}")]
     Call(#[source] AwsError),
     #[error("Secrets Manager did not answer in time")]
     Late,
-    /// No new call is made right after a failed one.
-    #[error("the secret could not be read a moment ago")]
+    /// The last read failed a moment ago, so no new call was made.
+    #[error("the last read of the secret failed a moment ago")]
     FailedBefore,
     #[error("the secret has no usable value")]
     Unset,
 }
 
 impl StoredSecret {
-    /// The secret of this ARN.
     pub fn new(client: Client, arn: impl Into<String>) -> Self {
         Self { client, arn: arn.into() }
     }
 
-    /// A version of the secret, or nothing where there is none. One request.
+    /// The version of the secret with this staging label, or `None` if there is none. One request.
     pub async fn version(
         &self,
         stage: &str,

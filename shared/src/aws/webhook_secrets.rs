@@ -1,4 +1,4 @@
-//! The webhook secrets as Secrets Manager holds them, read seldom.
+//! The webhook secrets in Secrets Manager, cached.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::domain::webhook::secret::{
     InvalidSecret, PREVIOUS_ACCEPTED_FOR, UnverifiedBody, VerifiedBody, WebhookSecrets,
 };
 
-/// Verifies bodies against the stored secret, and notices a rotation without a redeploy.
+/// Verifies webhook bodies against the stored secret. A rotated secret is picked up without a redeploy.
 pub struct SecretCache {
     secret: StoredSecret,
     state: Mutex<State>,
@@ -20,34 +20,35 @@ pub struct SecretCache {
 #[derive(Default)]
 struct State {
     secrets: Option<(WebhookSecrets, Timestamp)>,
-    /// The newest read, whatever came of it.
-    asked_at: Option<Timestamp>,
+    /// The time of the latest read attempt, also of a failed one.
+    attempted_at: Option<Timestamp>,
 }
 
-/// Why a body was not confirmed_linked for.
+/// Why a webhook body was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum VerificationError {
-    /// The secret presented is not right.
+    /// The presented secret is wrong.
     #[error(transparent)]
     InvalidSecret(#[from] InvalidSecret),
-    /// The secret could not be read, so nothing can be said.
+    /// The stored secret could not be read, so the body can be neither accepted nor rejected.
     #[error(transparent)]
     SecretUnavailable(#[from] SecretUnavailable),
 }
 
 impl SecretCache {
-    /// How often at most a wrong secret may cause a read: a rotation is noticed within a minute, and
-    /// a stranger gains no calls.
+    /// The minimum time between reads that wrong secrets cause. A rotation is noticed within a minute, and a sender
+    /// of wrong secrets cannot cause more calls.
     const MISMATCH_PAUSE: Duration = Duration::from_mins(1);
-    /// How often at most a read that failed is tried again.
+    /// The minimum time before a failed read is retried.
     const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-    /// A cache of one secret, with nothing read yet.
+    /// An empty cache of one secret. The first verification reads the secret.
     pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
         Self { secret: StoredSecret::new(client, secret_arn), state: Mutex::default() }
     }
 
-    /// Passes the body on if one of the presented values is right. Fails closed.
+    /// Returns the verified body if one of the presented values is correct. Fails closed: without a readable secret,
+    /// no body is accepted.
     pub async fn verify<'a>(
         &self,
         presented: &[&'a [u8]],
@@ -55,21 +56,21 @@ impl SecretCache {
         now: Timestamp,
     ) -> Result<VerifiedBody<'a>, VerificationError> {
         let mut state = self.state.lock().await;
-        let secrets = self.at_most(MAX_AGE, &mut state, now).await?;
-        let refused = match secrets.verify(presented.iter().copied(), body, now) {
+        let secrets = self.secrets_within(MAX_AGE, &mut state, now).await?;
+        let rejected = match secrets.verify(presented.iter().copied(), body, now) {
             Ok(verified) => return Ok(verified),
-            Err(refused) => refused,
+            Err(rejected) => rejected,
         };
-        let might_be_newer = presented.iter().any(|value| !value.is_empty());
-        if !might_be_newer || state.asked_within(Self::MISMATCH_PAUSE, now) {
-            return Err(refused.into());
+        let may_be_rotated = presented.iter().any(|value| !value.is_empty());
+        if !may_be_rotated || state.attempted_within(Self::MISMATCH_PAUSE, now) {
+            return Err(rejected.into());
         }
-        let secrets = self.at_most(Duration::ZERO, &mut state, now).await?;
+        let secrets = self.secrets_within(Duration::ZERO, &mut state, now).await?;
         Ok(secrets.verify(presented.iter().copied(), body, now)?)
     }
 
-    /// The secrets, read no longer ago than `age`.
-    async fn at_most(
+    /// The secrets, read at most `age` ago.
+    async fn secrets_within(
         &self,
         age: Duration,
         state: &mut State,
@@ -80,10 +81,10 @@ impl SecretCache {
         {
             return Ok(secrets.clone());
         }
-        if state.asked_within(Self::FAILURE_PAUSE, now) {
+        if state.attempted_within(Self::FAILURE_PAUSE, now) {
             return Err(SecretUnavailable::FailedBefore.into());
         }
-        state.asked_at = Some(now);
+        state.attempted_at = Some(now);
         let secrets = self.read(now).await?;
         state.secrets = Some((secrets.clone(), now));
         Ok(secrets)
@@ -95,7 +96,7 @@ impl SecretCache {
         };
         let since = current.created_date().and_then(|date| date.to_millis().ok());
         let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
-        // In the steady state one read does: the previous version matters for three days only.
+        // The previous version is accepted for three days only. After that, one read is enough.
         let previous = if now.since(since) < PREVIOUS_ACCEPTED_FOR {
             self.secret.version("AWSPREVIOUS").await?
         } else {
@@ -107,7 +108,7 @@ impl SecretCache {
 }
 
 impl State {
-    fn asked_within(&self, pause: Duration, now: Timestamp) -> bool {
-        self.asked_at.is_some_and(|asked_at| now.since(asked_at) < pause)
+    fn attempted_within(&self, pause: Duration, now: Timestamp) -> bool {
+        self.attempted_at.is_some_and(|attempted_at| now.since(attempted_at) < pause)
     }
 }

@@ -331,25 +331,6 @@ mod tests {
     }
 
     #[test]
-    fn every_page_fault_can_be_read() {
-        let pages = json!([
-            [1, { "fault": { "status": 503 } }],
-            [2, { "wrong_total": -3 }],
-            [3, "repeated"],
-            [4, { "missing": 2 }],
-            [5, "changing"],
-        ]);
-        let expected = [
-            (1, Fault::Status(503).into()),
-            (2, PageFault::WrongTotal(-3)),
-            (3, PageFault::Repeated),
-            (4, PageFault::Missing(2)),
-            (5, PageFault::Changing),
-        ];
-        assert_eq!(serde_json::from_value::<PageFaults>(pages).unwrap(), expected);
-    }
-
-    #[test]
     fn page_fault_that_cannot_be_sent_is_refused() {
         let pages = [(1, PageFault::Repeated), (2, Fault::Html(101).into())];
         assert_eq!(check_pages(pages), Err(Refusal::Status(101)));
