@@ -1,9 +1,9 @@
-//! Mono's API, in both versions: v2, the current one ("Real-Time Data"), and v1 ("Data Sync").
+//! Client of Mono's API, in both versions: v2, the current one ("Real-Time Data"), and v1 ("Data Sync").
 //!
-//! Calls are made [signed in](Mono::session), and end before a deadline. A sync is paid for and sent
-//! at most once, whatever happens; plain reads are repeated. Facts about Mono here are from
-//! docs.mono.co (realtime-data, manual-data-sync, data-sync, errors, connect-link) as of April 2026;
-//! what was seen only in the code of Mono's users says so.
+//! Each call needs a [session](Mono::session), and ends before a deadline. A sync costs money, so it is sent at most
+//! once. Plain reads are retried. Statements about Mono in this module are from docs.mono.co (realtime-data,
+//! manual-data-sync, data-sync, errors, connect-link) as of April 2026. A statement that comes only from the code of
+//! Mono's users says so.
 
 mod answer;
 mod base_url;
@@ -37,19 +37,19 @@ use answer::Answer;
 use meter::Purpose;
 use transport::Transport;
 
-/// How many transactions are asked for at once. Mono documents no limit; it may serve fewer.
+/// The requested page size. Mono documents no limit, and may return fewer transactions.
 const PAGE: u32 = 5_000;
 
-/// Which of Mono's APIs is spoken.
+/// The version of Mono's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiVersion {
-    /// The old one: `POST /accounts/{id}/sync`.
+    /// The old version. A sync is `POST /accounts/{id}/sync`.
     V1,
-    /// The current one: a read with `x-realtime: true`.
+    /// The current version. A sync is a read with `x-realtime: true`.
     V2,
 }
 
-/// Mono's API.
+/// A client of Mono's API.
 pub struct Mono {
     version: ApiVersion,
     keys: KeyCache,
@@ -57,77 +57,73 @@ pub struct Mono {
     transport: Transport,
 }
 
-/// Mono's API, with a key at hand.
+/// A client of Mono's API that has read the secret key.
 pub struct Session<'a> {
     mono: &'a Mono,
     key: MonoKey,
 }
 
-/// What a sync is asked to do.
+/// The parameters of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
-    /// What to refresh. v1 always refreshes all.
+    /// The data to refresh. v1 always refreshes all data.
     pub data: SyncData,
-    /// Whether fewer transactions than Mono already holds will do. v2 does not know of it.
+    /// Whether Mono may accept fewer transactions than it already holds. v2 does not have this parameter.
     pub allow_incomplete_statement: bool,
 }
 
-/// What a re-authorisation is prepared with. v1 knows of neither.
+/// The parameters of a re-authorisation. v1 has neither parameter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReauthorisationRequest {
-    /// Where Mono's page sends the customer afterwards.
+    /// The URL to which Mono's page redirects the customer afterwards.
     pub redirect_url: Option<String>,
     /// The fintech's own reference.
     pub reference: Option<String>,
 }
 
-/// What the front end sends a customer through.
+/// The link or token with which the front end starts a customer's re-authorisation.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Reauthorisation {
-    /// v2: a page of Mono's to redirect to. How long it lives is not documented.
-    Link {
-        /// Its address.
-        url: String,
-    },
-    /// v1: what Mono's widget is opened with.
+    /// v2: Mono's page, to which the front end redirects the customer. Mono does not document how long the link is
+    /// valid.
+    Link { url: String },
+    /// v1: the token that opens Mono's widget.
     Token {
-        /// The token.
         token: String,
-        /// Mono takes it for ten minutes.
+        /// Mono accepts the token for ten minutes.
         expires_at: Timestamp,
     },
 }
 
-/// Why there is no re-authorisation.
+/// Why a re-authorisation could not be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReauthoriseError {
     /// Mono does not know the account.
     NotFound,
-    /// Mono says that it cannot be done.
+    /// Mono reports that the account cannot be re-authorised.
     Failed(ProviderError),
-    /// Mono could not be asked.
+    /// The call to Mono had no usable result.
     Call(CallError),
 }
 
-/// How far a job of v2 is.
+/// The state of a v2 job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobReport {
-    /// How far.
     pub state: JobState,
-    /// What it fetches.
+    /// The data that the job fetches.
     pub data: SyncData,
 }
 
 impl JobReport {
-    /// What the sync that the job is of came to; `None` while it is under way, as far as can be told.
+    /// The outcome of the job's sync. `None` if the job is still running, or if its state is unknown.
     pub fn outcome(self, job_id: String) -> Option<SyncOutcome> {
         let job_id = Some(job_id);
         match self.state {
             JobState::ReauthorisationRequired => {
                 Some(SyncOutcome::ReauthorisationRequired { job_id })
             }
-            // Whether there is anything new, the job does not say.
+            // The job does not report whether there is new data, so new data is assumed.
             JobState::Finished => Some(SyncOutcome::Successful {
                 has_new_data: true,
                 data: self.data,
@@ -143,30 +139,30 @@ impl JobReport {
     }
 }
 
-/// Which part of the rows of some days is asked for.
+/// Which rows of a range of days are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// All of them in one answer. Mono may give the first page all the same.
+    /// All rows in one response. Mono may still return only the first page.
     All,
-    /// The page of this number, from 1.
+    /// The page with this number. The first page is 1.
     Page(u32),
 }
 
-/// Why there are no transactions.
+/// Why no transactions could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionsError {
-    /// The bank wants the customer.
+    /// The bank requires re-authorisation.
     ReauthorisationRequired,
     /// Mono does not know the account.
     NotFound,
-    /// The answer is larger than this system reads.
+    /// The response is larger than the limit of this system.
     TooLarge,
-    /// Mono could not be asked.
+    /// The call to Mono had no usable result.
     Call(CallError),
 }
 
 impl Mono {
-    /// Mono's API at this address. No call takes longer than `limit`.
+    /// No call takes longer than `limit`.
     pub fn new(
         version: ApiVersion,
         base_url: BaseUrl,
@@ -177,49 +173,49 @@ impl Mono {
         Self { version, keys, meter, transport: Transport::new(base_url, limit) }
     }
 
-    /// Gets hold of the key. Costs a read of the secret once an hour.
+    /// Opens a session with the cached secret key. Reads the secret once an hour.
     ///
     /// # Errors
     ///
-    /// [`SecretUnavailable`]: nothing can be asked of Mono.
+    /// [`SecretUnavailable`]: no call to Mono is possible.
     pub async fn session(&self, now: Timestamp) -> Result<Session<'_>, SecretUnavailable> {
         Ok(Session { mono: self, key: self.keys.current(now).await? })
     }
 }
 
 impl Session<'_> {
-    /// How often a call that begins no sync is made, all in all.
-    const TRIES: u32 = 3;
-    /// How long one try of such a call may take, so that there can be another.
-    const TRY_LIMIT: Duration = Duration::from_secs(8);
-    /// How long a failed job may be asked for its reason: the failure itself waits to be recorded.
+    /// The maximum number of attempts of a plain read.
+    const MAX_ATTEMPTS: u32 = 3;
+    /// The time limit of one such attempt. It leaves time for another attempt.
+    const ATTEMPT_LIMIT: Duration = Duration::from_secs(8);
+    /// The time limit for reading the reason of a failed job. The failure is recorded only after that.
     const REASON_LIMIT: Duration = Duration::from_secs(3);
 
-    /// Has an account refreshed. Sent once. Mono charges it when it brings new data.
+    /// Syncs an account. The request is sent once. Mono charges a sync that brings new data.
     ///
-    /// Where v2 says no more than that the job has failed, the job is asked for the reason: it may be that the
-    /// bank wants the customer.
+    /// If v2 reports only that the job has failed, this method reads the job for the reason. The bank may require
+    /// re-authorisation.
     pub async fn sync(
         &self,
         id: &AccountId,
-        wanted: SyncRequest,
+        sync: SyncRequest,
         reason: CallReason,
         deadline: Instant,
     ) -> (SyncOutcome, Option<SyncedPage>) {
         let request = match self.mono.version {
             ApiVersion::V1 => {
-                let incomplete = wanted.allow_incomplete_statement;
+                let incomplete = sync.allow_incomplete_statement;
                 let query = format!("allow_incomplete_statement={incomplete}");
                 self.request(Method::POST, &format!("/accounts/{id}/sync?{query}"))
             }
             ApiVersion::V2 => {
-                let data = match wanted.data {
+                let data = match sync.data {
                     SyncData::Transactions => "transactions",
                     SyncData::Balance => "balance",
                 };
                 let mut request = self.request(Method::GET, &format!("/v2/accounts/{id}/{data}"));
-                // Mono's guide and its API reference spell it differently. Under the wrong name the
-                // answer would be Mono's cache, and pass for fresh.
+                // Mono's guide and its API reference use different header names. With the wrong name, Mono would
+                // answer from its cache, and old data would count as new.
                 for name in ["x-realtime", "x-real-time"] {
                     request.headers_mut().insert(name, HeaderValue::from_static("true"));
                 }
@@ -231,9 +227,9 @@ impl Session<'_> {
             Ok(answer) => {
                 if answer.has_unreadable_balance() {
                     let code = "BALANCE_UNREADABLE";
-                    warn!(account_id = %id, code, "a balance is no whole number of minor units");
+                    warn!(account_id = %id, code, "balance from Mono is not a whole number of minor units");
                 }
-                let outcome = answer.of_sync(self.mono.version, wanted.data);
+                let outcome = answer.of_sync(self.mono.version, sync.data);
                 let has_page = outcome.brought_transactions();
                 (outcome, has_page.then(|| answer.synced_page()).flatten())
             }
@@ -251,8 +247,8 @@ impl Session<'_> {
         }
     }
 
-    /// How far a job of v2 is, and whether it ended because the bank wants the customer. `None` if
-    /// Mono does not say. Mono's price list does not name this call.
+    /// Reads the state of a v2 job. Its state also shows whether the bank requires re-authorisation. `None` if Mono
+    /// reports no state. Mono's price list does not name this call.
     pub async fn job(
         &self,
         id: &AccountId,
@@ -268,12 +264,12 @@ impl Session<'_> {
         Ok(self.read(purpose, &path, deadline).await?.of_job())
     }
 
-    /// Whether Mono shows the account, by a plain read of it. Mono charges it as account details, where it
-    /// answers with them.
+    /// Whether the account is still linked, by a plain read of the account. Mono charges the read as account details
+    /// if the response contains them.
     ///
     /// # Errors
     ///
-    /// [`CallError`]: it cannot be told.
+    /// [`CallError`]: the link state is unknown.
     pub async fn link_state(
         &self,
         id: &AccountId,
@@ -288,11 +284,11 @@ impl Session<'_> {
         self.read(purpose, &path, deadline).await?.of_account()
     }
 
-    /// A part of the account's transactions of these days, the newest first, from what Mono has fetched
-    /// already. Mono charges each page that holds rows, so all rows in one answer are the cheapest.
+    /// Reads the account's transactions of these days, newest first, from the data that Mono has already fetched.
+    /// Mono charges each page that contains rows, so one response with all rows is the cheapest.
     ///
-    /// Mono reads `start` and `end` as DD-MM-YYYY; which clock it counts days by, and how many rows a
-    /// page may have at most, it does not document. A page has 20 rows where no limit is given [seen once].
+    /// Mono reads `start` and `end` as DD-MM-YYYY. Mono documents neither the time zone of a day nor the maximum page
+    /// size. Without a limit, a page has 20 rows [seen once].
     pub async fn transactions(
         &self,
         id: &AccountId,
@@ -322,22 +318,22 @@ impl Session<'_> {
         }
     }
 
-    /// Has Mono prepare for its customer to re-authorise. Sent once.
+    /// Requests a re-authorisation link or token for the account. The request is sent once.
     pub async fn reauthorise(
         &self,
         id: &AccountId,
-        wanted: &ReauthorisationRequest,
+        parameters: &ReauthorisationRequest,
         deadline: Instant,
     ) -> Result<Reauthorisation, ReauthoriseError> {
-        let asked_at = Timestamp::now();
+        let requested_at = Timestamp::now();
         let (path, body) = match self.mono.version {
             ApiVersion::V1 => (format!("/accounts/{id}/reauthorise"), None),
             ApiVersion::V2 => {
                 let mut body = json!({ "scope": "reauth", "account": id });
-                if let Some(reference) = &wanted.reference {
+                if let Some(reference) = &parameters.reference {
                     body["meta"] = json!({ "ref": reference });
                 }
-                if let Some(redirect_url) = &wanted.redirect_url {
+                if let Some(redirect_url) = &parameters.redirect_url {
                     body["redirect_url"] = json!(redirect_url);
                 }
                 ("/v2/accounts/initiate".to_owned(), Some(body))
@@ -348,32 +344,34 @@ impl Session<'_> {
         let purpose = Purpose { kind, reason, account_id: id };
         let answer = self.send(purpose, request, deadline).await;
         let answer = answer.map_err(ReauthoriseError::Call)?;
-        answer.of_reauthorisation(self.mono.version, asked_at)
+        answer.of_reauthorisation(self.mono.version, requested_at)
     }
 
-    /// A read, repeated after trouble that may pass. Each try is metered by itself.
+    /// Sends a plain read, and retries transient errors with exponential back-off. Each attempt is metered
+    /// separately.
     async fn read(
         &self,
         purpose: Purpose<'_>,
         path: &str,
         deadline: Instant,
     ) -> Result<Answer, CallError> {
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
-            let limit = deadline.min(Instant::now() + Self::TRY_LIMIT);
+            let limit = deadline.min(Instant::now() + Self::ATTEMPT_LIMIT);
             let request = self.request(Method::GET, path).map(|()| None);
             let answer = self.send(purpose, request, limit).await;
             let call_error = match &answer {
-                Ok(answer) => answer.trouble(),
+                Ok(answer) => answer.call_error(),
                 Err(call_error) => Some(call_error.clone()),
             };
-            let passes = call_error.is_some_and(|call_error| call_error.is_transient());
-            let pause = random::jittered(Duration::from_millis(200) * 2_u32.pow(tries));
-            if !passes || tries == Self::TRIES || Instant::now() + pause >= deadline {
+            let is_transient = call_error.is_some_and(|call_error| call_error.is_transient());
+            let pause = random::jittered(Duration::from_millis(200) * 2_u32.pow(attempts));
+            if !is_transient || attempts == Self::MAX_ATTEMPTS || Instant::now() + pause >= deadline
+            {
                 return answer;
             }
             sleep(pause).await;
-            tries += 1;
+            attempts += 1;
         }
     }
 
@@ -387,7 +385,7 @@ impl Session<'_> {
         request
     }
 
-    /// Sends a request, once, if the budget has room for it.
+    /// Sends a request once, if the budget has room for its price.
     async fn send(
         &self,
         purpose: Purpose<'_>,
@@ -398,25 +396,24 @@ impl Session<'_> {
         let answer = self.mono.transport.send(request, deadline).await;
         self.mono.meter.settle(admitted, self.is_charged(purpose.kind, &answer)).await;
         let call_error = match &answer {
-            Ok(answer) => answer.trouble(),
+            Ok(answer) => answer.call_error(),
             Err(call_error) => Some(call_error.clone()),
         };
         if matches!(call_error, Some(CallError::Unavailable | CallError::NotConnected)) {
-            warn!(code = "MONO_UNAVAILABLE", "Mono is down or cannot be reached");
+            warn!(code = "MONO_UNAVAILABLE", "Mono is unavailable");
         }
         let answer = answer?;
         if answer.refuses_the_key() {
-            error!(code = "MONO_KEY_REFUSED", "Mono refuses the key");
+            error!(code = "MONO_KEY_REFUSED", "Mono rejected the secret key");
             self.mono.keys.refused(&self.key).await;
         } else if answer.refuses_the_payment() {
             let code = "MONO_PAYMENT_REQUIRED";
-            error!(code, "Mono refuses a call: the wallet may be empty, or the plan not cover it");
+            error!(code, "Mono rejected a call: wallet empty, or call not in the plan");
         }
         Ok(answer)
     }
 
-    /// Whether Mono charges a call that came to this, as far as it documents it. What cannot be told counts as
-    /// charged.
+    /// Whether Mono charges the call, according to its documentation. If that is unknown, the call counts as charged.
     fn is_charged(&self, kind: CallKind, answer: &Result<Answer, CallError>) -> bool {
         match (kind, answer) {
             (CallKind::Job | CallKind::Reauthorisation, _) | (_, Err(CallError::NotConnected)) => {

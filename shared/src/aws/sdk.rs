@@ -25,8 +25,8 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// For a function that has a waiting caller or little work. A healthy response always arrives within one attempt's
-    /// limit. The operation's limit leaves time for three attempts of most operations.
+    /// For a function that has a waiting caller or little work. A healthy response always arrives within one
+    /// attempt's limit. The operation's limit leaves time for three attempts of most operations.
     pub const SHORT: Self =
         Self { attempt: Duration::from_secs(2), operation: Duration::from_secs(7) };
     /// For a function that moves many items in one request and has enough time.
@@ -36,9 +36,9 @@ impl Timeouts {
 
 /// The configuration of every AWS client.
 ///
-/// Lambda passes credentials and region in environment variables. No other provider is used. The default chain's other
-/// providers (profiles, SSO, container and instance metadata) would make each binary one seventh larger and each cold
-/// start slower.
+/// Lambda passes credentials and region in environment variables. No other provider is used. The default chain's
+/// other providers (profiles, SSO, container and instance metadata) would make each binary one seventh larger and
+/// each cold start slower.
 ///
 /// `endpoint` is one endpoint for all services. Without it, each service uses its own endpoint.
 pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkConfig {
@@ -98,8 +98,8 @@ impl Error for AwsError {
     }
 }
 
-/// The messages of an error and its causes, safe to log. The SDK's own display of an error chain adds the raw response,
-/// which may contain bank data.
+/// The messages of an error and its causes, safe to log. The SDK's own display of an error chain adds the raw
+/// response, which may contain bank data.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let chain = successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

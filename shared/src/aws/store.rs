@@ -1,8 +1,9 @@
-//! Account records in DynamoDB, and the one door through which they change.
+//! Account records in DynamoDB, and the only write path to them.
 //!
-//! A record is one item, replaced whole on the condition that its `version` is still the one that
-//! was read. Reads are eventually consistent at first, at half the price: what is stale is found
-//! out by the condition, and what changes nothing on a stale record changes nothing on the newest.
+//! A record is one item. Optimistic locking guards each write: the whole item is replaced if its `version` is still
+//! the version that was read. The first read is eventually consistent, at half the price of a consistent read. If
+//! that read was stale, the condition fails. If facts change nothing on a stale record, they also change nothing on
+//! the newest one.
 
 mod attention;
 mod batch_write;
@@ -39,7 +40,6 @@ use crate::domain::account_id::AccountId;
 use crate::random;
 use item::{ACCOUNT_ID, Item, VERSION};
 
-/// The table of account records.
 #[derive(Clone)]
 pub struct AccountStore {
     client: Client,
@@ -47,22 +47,22 @@ pub struct AccountStore {
     policy: RefreshPolicy,
 }
 
-/// A record could not be read or written. Nothing is lost as long as the facts are kept.
+/// A record could not be read or written. No data is lost if the caller keeps the facts and applies them again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB refused, or could not be reached.
+    /// DynamoDB returned an error, or could not be reached.
     #[error("DynamoDB call failed: {0}")]
     Unavailable(#[source] AwsError),
-    /// DynamoDB left the key unprocessed, however often it was asked.
+    /// DynamoDB left the key unprocessed in every attempt.
     #[error("DynamoDB left the record unread")]
     Unprocessed,
     /// DynamoDB still left rows unprocessed at the deadline.
     #[error("DynamoDB left rows unwritten")]
     Unwritten,
-    /// Others wrote the record each time it was about to be written.
-    #[error("the record was changed by others {MOST_CONFLICTS} times in a row")]
+    /// Each attempt to write conflicted with a concurrent write.
+    #[error("{MAX_ATTEMPTS} writes in a row conflicted with concurrent writes")]
     Contended,
-    /// What is stored is no record of this system.
+    /// The stored item is not a valid account record.
     #[error(transparent)]
     Corrupt(#[from] CorruptItem),
 }
@@ -73,63 +73,59 @@ impl StoreError {
     }
 }
 
-/// What to do with a record.
 enum Change {
     Keep,
     Put(Box<Account>),
     Remove,
 }
 
-/// The most keys that one `BatchGetItem` takes.
-const MOST_KEYS: usize = 100;
-/// How often unprocessed keys are asked for again, with growing pauses.
-const MOST_ROUNDS: u32 = 6;
-/// How often a record is folded anew after a conflict.
-const MOST_CONFLICTS: u32 = 10;
+/// The maximum number of keys in one `BatchGetItem` request.
+const MAX_KEYS: usize = 100;
+/// The maximum number of `BatchGetItem` requests for the same keys, with exponential back-off between them.
+const MAX_ROUNDS: u32 = 6;
+/// The maximum number of attempts to write a record. After a conflict, the change is computed again.
+const MAX_ATTEMPTS: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
 impl AccountStore {
-    /// The records in this table. The policy decides the time of the next refresh, which is stored
-    /// with each record.
+    /// The policy decides the time of the next refresh, which is stored with each record.
     pub fn new(client: Client, table: impl Into<String>, policy: RefreshPolicy) -> Self {
         Self { client, table: table.into(), policy }
     }
 
-    /// The policy that decides the time of the next refresh.
     pub const fn policy(&self) -> RefreshPolicy {
         self.policy
     }
 
-    /// One record, eventually consistent. One request.
+    /// Reads one record, eventually consistent. One request.
     pub async fn get(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         self.read(id, false).await
     }
 
-    /// One record as it is at this moment. One request, at twice the price.
+    /// Reads one record, strongly consistent. One request, at twice the price.
     pub async fn get_newest(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         self.read(id, true).await
     }
 
-    /// The records of up to any number of accounts, eventually consistent, a request for each 100.
-    /// Each account has its own result, so that one corrupt item or one throttled key stands in
-    /// nobody else's way.
+    /// Reads the records of any number of accounts, eventually consistent, 100 per request. Each account has its own
+    /// result. One corrupt item or one throttled key therefore does not affect the other accounts.
     pub async fn get_all(
         &self,
         ids: BTreeSet<AccountId>,
     ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
         let mut results = HashMap::new();
-        for chunk in ids.iter().collect::<Vec<_>>().chunks(MOST_KEYS) {
+        for chunk in ids.iter().collect::<Vec<_>>().chunks(MAX_KEYS) {
             results.extend(self.get_chunk(chunk).await);
         }
         results
     }
 
-    /// Folds facts into a record and stores it. `seen` is the record as it was read before, however
-    /// stale. No request if the facts change nothing; one if they do and nobody interferes.
+    /// Folds facts into a record and stores it. `seen` is the record from an earlier read. It may be stale. No
+    /// request if the facts change nothing. One request if they do and there is no conflict.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the facts must be kept and brought again.
+    /// [`StoreError`]: the caller must keep the facts and apply them again.
     pub async fn apply(
         &self,
         id: &AccountId,
@@ -141,12 +137,12 @@ impl AccountStore {
         self.apply_steps(id, seen, steps, facts).await
     }
 
-    /// The same, where it is known already what the facts do to the record as it was read: `steps`. They are folded
-    /// again only after a conflict. Returns the steps that were stored.
+    /// Like [`Self::apply`], if the caller has already folded the facts into `seen`, with the result `steps`. The
+    /// facts are folded again only after a conflict. Returns the steps that were stored.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the facts must be kept and brought again.
+    /// [`StoreError`]: the caller must keep the facts and apply them again.
     pub async fn apply_steps(
         &self,
         id: &AccountId,
@@ -163,8 +159,8 @@ impl AccountStore {
         Ok(Box::pin(self.change(id, seen, folded)).await?.1)
     }
 
-    /// Makes of a record what `decide` says, and answers with what is stored then. After a conflict
-    /// it is decided anew, on the newest record. What would change nothing is not written.
+    /// Changes a record as `decide` says, and returns the stored record. After a conflict, `decide` runs again on the
+    /// newest record. A change that leaves the record equal is not written.
     async fn change<T>(
         &self,
         id: &AccountId,
@@ -174,12 +170,12 @@ impl AccountStore {
         let blank = Account::new(id.clone());
         let mut seen = seen;
         let mut tried: Option<(Stored, T)> = None;
-        for conflicts in 0..MOST_CONFLICTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             if conflicts > 0 {
                 sleep(pause(conflicts)).await;
                 seen = self.read(id, true).await?;
             }
-            // A conflict with a write of our own, whose answer was lost and which the SDK repeated.
+            // This call's own write caused the conflict: its response was lost, and the SDK retried it.
             if let (Some(seen), Some((written, result))) = (&seen, tried.take())
                 && seen.version == written.version
             {
@@ -221,13 +217,13 @@ impl AccountStore {
     ) -> HashMap<AccountId, Result<Option<Stored>, StoreError>> {
         let absent = ids.iter().map(|id| ((*id).clone(), Ok(None)));
         let mut results: HashMap<_, _> = absent.collect();
-        let mut left: Vec<Item> = ids.iter().map(|id| item::key(id)).collect();
+        let mut remaining: Vec<Item> = ids.iter().map(|id| item::key(id)).collect();
         let mut failure = StoreError::Unprocessed;
-        for round in 0..MOST_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             if round > 0 {
                 sleep(pause(round)).await;
             }
-            let (items, unprocessed) = match self.get_items(left.clone()).await {
+            let (items, unprocessed) = match self.get_items(remaining.clone()).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     failure = error;
@@ -239,28 +235,28 @@ impl AccountStore {
                     results.insert(id, Stored::from_item(item).map(Some).map_err(Into::into));
                 }
             }
-            left = unprocessed;
-            if left.is_empty() {
+            remaining = unprocessed;
+            if remaining.is_empty() {
                 break;
             }
         }
-        let unread = left.iter().filter_map(item::account_id);
+        let unread = remaining.iter().filter_map(item::account_id);
         results.extend(unread.map(|id| (id, Err(failure.clone()))));
         results
     }
 
-    /// One request: the items found, and the keys left unprocessed.
+    /// Sends one request. Returns the items found and the unprocessed keys.
     async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
-        let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-        let wanted = wanted.map_err(StoreError::unavailable)?;
-        let request = self.client.batch_get_item().request_items(&self.table, wanted);
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+        let keys = keys.map_err(StoreError::unavailable)?;
+        let request = self.client.batch_get_item().request_items(&self.table, keys);
         let answer = request.send().await.map_err(StoreError::unavailable)?;
         let items = answer.responses.unwrap_or_default().into_values().flatten().collect();
         let unprocessed = answer.unprocessed_keys.unwrap_or_default().remove(&self.table);
-        Ok((items, unprocessed.map(|left| left.keys).unwrap_or_default()))
+        Ok((items, unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default()))
     }
 
-    /// Puts the record in the place of the version that was seen; `false` if that is not the newest.
+    /// Replaces the version in `seen` with the next record. `false` if `seen` is not the newest version.
     async fn replace(&self, seen: Option<&Stored>, next: &Stored) -> Result<bool, StoreError> {
         let item = next.to_item(self.policy);
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
@@ -286,7 +282,7 @@ impl AccountStore {
         }
     }
 
-    /// Removes the version that was seen; `false` if that is not the newest.
+    /// Deletes the version in `seen`. `false` if `seen` is not the newest version.
     async fn remove(&self, seen: &Stored) -> Result<bool, StoreError> {
         let delete = self.client.delete_item().table_name(&self.table);
         let delete = delete
@@ -308,7 +304,7 @@ impl AccountStore {
     }
 }
 
-/// Doubles with each round, and differs between workers that got in each other's way.
+/// Exponential back-off with jitter, so that workers in conflict do not retry at the same time.
 fn pause(round: u32) -> Duration {
     random::jittered(FIRST_PAUSE * 2_u32.pow(round.min(5)))
 }

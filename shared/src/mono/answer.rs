@@ -1,5 +1,5 @@
-//! What Mono's answers mean. Lenient: Mono documents the status codes of few of them, and its
-//! wording has changed over the years, so the body's words count first, whatever the HTTP status.
+//! Interpretation of Mono's responses. The interpretation is lenient: Mono documents few HTTP status codes, and its
+//! wording has changed over the years. The body therefore takes precedence over the HTTP status.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{SyncedPage, TransactionPage};
 
-/// An answer of Mono's. Not to be printed: there may be bank data in it.
+/// A response from Mono. It must not be printed, because it may contain bank data.
 #[derive(Clone)]
 pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
-    /// `None` for what is no JSON object.
+    /// `None` if the body is not a JSON object.
     body: Option<Map<String, Value>>,
-    /// The same as it came.
+    /// The raw body.
     text: Vec<u8>,
 }
 
-/// The three spellings in Mono's pages on v1.
+/// The three spellings of success in Mono's pages on v1.
 const SYNCED: [&str; 3] = ["SYNC_SUCCESSFUL", "SYNCED_SUCCESSFULLY", "SYNCED_SUCCESSFUL"];
-/// v1's codes for a failure; under which HTTP status they come is not documented.
+/// v1's codes for a failure. Mono does not document their HTTP status.
 const NOT_SYNCED: [&str; 2] = ["SYNC_ERROR", "INCOMPLETE_STATEMENT_ERROR"];
 
-/// How long Mono takes a token of v1 [docs.mono.co/reference/reauth-code].
+/// How long Mono accepts a token of v1 [docs.mono.co/reference/reauth-code].
 const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 
 impl Answer {
@@ -44,9 +44,9 @@ impl Answer {
         self.status == StatusCode::UNAUTHORIZED && !self.requires_reauth()
     }
 
-    /// Whether the call cannot be paid for. Mono documents 402 only as "valid parameters, but the request
-    /// failed"; that an empty wallet gives it is inferred. A plan that lacks an endpoint is a 403 that says
-    /// so [seen only in third-party code].
+    /// Whether Mono rejects the call because the wallet or the plan does not cover it. Mono documents 402 only as
+    /// "valid parameters, but the request failed". It is an inference that an empty wallet causes a 402. If the plan
+    /// does not include the endpoint, the response is a 403 with a message about it [seen only in third-party code].
     pub(super) fn refuses_the_payment(&self) -> bool {
         let message = self.word("message").unwrap_or_default();
         let is_refused = match self.status {
@@ -57,9 +57,9 @@ impl Answer {
         is_refused && !self.requires_reauth()
     }
 
-    /// Whether Mono charges the sync: it brings new data, or may yet. "You are not charged when there is no new
-    /// data" [docs.mono.co, realtime-data]; of failures nothing is said, so one that Mono itself reports is assumed
-    /// to be free.
+    /// Whether Mono charges the sync, because it brings new data or may still do so. "You are not charged when there
+    /// is no new data" [docs.mono.co, realtime-data]. Mono does not document the price of a failed sync. A failure
+    /// that Mono itself reports is assumed to be free.
     pub(super) fn may_bring_new_data(&self, version: ApiVersion) -> bool {
         match self.of_sync(version, SyncData::Transactions) {
             SyncOutcome::Successful { has_new_data, .. } => has_new_data,
@@ -80,7 +80,8 @@ impl Answer {
             && (self.body.is_none() || rows.is_some_and(|rows| !rows.is_empty()))
     }
 
-    /// Whether Mono charges the details: nothing is said of an answer without them.
+    /// Whether Mono charges the account details. Mono does not document the price of a response without them. Such a
+    /// response is assumed to be free.
     pub(super) fn holds_data(&self) -> bool {
         self.status.is_success() && (self.body.is_none() || self.shows_the_account())
     }
@@ -95,7 +96,7 @@ impl Answer {
         balance.is_some_and(|sent| !sent.is_null() && MinorUnits::from_json(sent).is_none())
     }
 
-    /// What a sync came to.
+    /// The outcome of a sync.
     pub(super) fn of_sync(&self, version: ApiVersion, data: SyncData) -> SyncOutcome {
         if self.requires_reauth() {
             return SyncOutcome::ReauthorisationRequired { job_id: self.job_id() };
@@ -108,7 +109,7 @@ impl Answer {
             if self.denies_the_account() {
                 return SyncOutcome::NotFound { error: self.error() };
             }
-            if let Some(call_error) = self.trouble() {
+            if let Some(call_error) = self.call_error() {
                 return SyncOutcome::NoResult(call_error);
             }
             if !self.status.is_success() || self.says("status", "failed") {
@@ -121,13 +122,13 @@ impl Answer {
         }
     }
 
-    /// v1 tells by its code. It always refreshes all.
+    /// In v1, the code shows the outcome. v1 always refreshes all data.
     fn of_sync_v1(&self) -> SyncOutcome {
         let body = self.body.as_ref();
-        let told =
+        let has_new_data =
             ["hasNewData", "has_new_data"].iter().find_map(|name| body?.get(*name)?.as_bool());
-        // It always says so; where it does not, looking costs nothing.
-        let synced = self.synced(told.unwrap_or(true), SyncData::Transactions);
+        // v1 always reports this. If it did not, reading the transactions without new ones would cost nothing.
+        let synced = self.synced(has_new_data.unwrap_or(true), SyncData::Transactions);
         match self.word("code") {
             Some(code) if is_any(code, &SYNCED) => synced,
             None if self.says("status", "successful") || self.says("status", "success") => synced,
@@ -136,42 +137,43 @@ impl Answer {
         }
     }
 
-    /// v2 tells by its job's status, and before it had jobs, by a header of its own. Without either
-    /// the answer may be Mono's cache, which proves nothing.
+    /// In v2, the status of the job shows the outcome. Before v2 had jobs, a separate header showed it. A response
+    /// with neither may come from Mono's cache, and is no proof of a sync.
     fn of_sync_v2(&self, data: SyncData) -> SyncOutcome {
-        // Sent only when it is true.
+        // Mono sends this header only if it is true.
         let synced = self.synced(self.header_is_true("x-has-new-data"), data);
-        let of_2023 = ["x-has-new-data", "x-reauth-required"];
+        let headers_of_2023 = ["x-has-new-data", "x-reauth-required"];
         match self.job_state() {
             Some(JobState::Failed | JobState::ReauthorisationRequired) => self.failed(),
             Some(JobState::Finished) => synced,
             Some(JobState::Running | JobState::Linking | JobState::Other(_)) => self.processing(),
             None if self.word("code").is_some_and(|code| is_any(code, &SYNCED)) => synced,
-            // "Enqueued": it was not done in time.
+            // "Enqueued": the sync did not finish in time.
             None if self.data().is_none()
                 || self.status == StatusCode::ACCEPTED
                 || self.job_id().is_some() =>
             {
                 self.processing()
             }
-            None if of_2023.iter().any(|name| self.header(name).is_some()) => synced,
+            None if headers_of_2023.iter().any(|name| self.header(name).is_some()) => synced,
             None => SyncOutcome::NoResult(CallError::Unusable(self.error())),
         }
     }
 
-    /// How far a job is; `None` if it does not say.
+    /// The state of a job. `None` if the response has no state.
     pub(super) fn of_job(&self) -> Option<JobReport> {
         let data = self.data()?;
         let word = data.get("status")?.as_str().filter(|_| self.status.is_success())?;
-        // `jobs.accounts.sync_balance`; looking for transactions that are none costs nothing.
+        // The name is `jobs.accounts.sync_balance`. If in doubt, assume transactions: reading them without new ones
+        // costs nothing.
         let name = data.get("name").and_then(Value::as_str).unwrap_or_default();
-        let balance = name.to_ascii_lowercase().contains("balance");
-        let data = if balance { SyncData::Balance } else { SyncData::Transactions };
+        let is_balance = name.to_ascii_lowercase().contains("balance");
+        let data = if is_balance { SyncData::Balance } else { SyncData::Transactions };
         Some(JobReport { state: JobState::from_word(word), data })
     }
 
-    /// Whether Mono shows the account. What it answers for one that was unlinked is not documented: a 400
-    /// for a request as plain as this one can only be about the account.
+    /// Whether the account is still linked. Mono does not document its response for an unlinked account. A 400 counts
+    /// as gone, because only the account can be wrong in this plain request.
     pub(super) fn of_account(&self) -> Result<LinkState, CallError> {
         if self.requires_reauth() {
             return Ok(LinkState::Linked);
@@ -181,7 +183,7 @@ impl Answer {
         {
             return Ok(LinkState::Gone);
         }
-        if let Some(call_error) = self.trouble() {
+        if let Some(call_error) = self.call_error() {
             return Err(call_error);
         }
         if self.status.is_success() && !self.says("status", "failed") && self.shows_the_account() {
@@ -190,7 +192,7 @@ impl Answer {
         Err(CallError::Unusable(self.error()))
     }
 
-    /// A page of transactions, in either version.
+    /// A page of transactions, in v1 or v2.
     pub(super) fn of_transactions(&self) -> Result<TransactionPage, TransactionsError> {
         if self.requires_reauth() {
             return Err(TransactionsError::ReauthorisationRequired);
@@ -199,7 +201,7 @@ impl Answer {
             return Err(TransactionsError::NotFound);
         }
         let unusable = || TransactionsError::Call(CallError::Unusable(self.error()));
-        if let Some(call_error) = self.trouble() {
+        if let Some(call_error) = self.call_error() {
             return Err(TransactionsError::Call(call_error));
         }
         if !self.status.is_success() || self.says("status", "failed") {
@@ -207,24 +209,24 @@ impl Answer {
         }
         let page = self.rows().and_then(|rows| TransactionPage::of_rows(rows).ok());
         let page = page.ok_or_else(unusable)?;
-        let place = |name| self.place()?.get(name);
-        // An answer of v1 that is not paged has a count of its own.
+        let paging = |name| self.paging()?.get(name);
+        // A v1 response without pages has a top-level count.
         let count = || self.body.as_ref()?.get("count")?.as_u64();
-        let next = place("next").filter(|next| !next.is_null() && next.as_str() != Some(""));
-        let total = place("total").and_then(Value::as_u64).or_else(count);
+        let next = paging("next").filter(|next| !next.is_null() && next.as_str() != Some(""));
+        let total = paging("total").and_then(Value::as_u64).or_else(count);
         Ok(TransactionPage { total, has_next: next.is_some(), ..page })
     }
 
-    /// The page that an answer to a sync is.
+    /// The page of transactions in the response to a sync. `None` if it has no total, or is too large.
     pub(super) fn synced_page(&self) -> Option<SyncedPage> {
-        /// So that a message of SQS can hold it.
-        const MOST_BYTES: usize = 150_000;
-        let total = self.place()?.get("total")?.as_u64()?.try_into().ok()?;
-        let rows = self.rows().filter(|rows| rows.len() <= MOST_BYTES)?.to_owned();
+        /// The page must fit into an SQS message.
+        const MAX_BYTES: usize = 150_000;
+        let total = self.paging()?.get("total")?.as_u64()?.try_into().ok()?;
+        let rows = self.rows().filter(|rows| rows.len() <= MAX_BYTES)?.to_owned();
         Some(SyncedPage { rows, total })
     }
 
-    /// The list of rows as it came. Before there is any data, `data` can be `null`.
+    /// The raw JSON list of rows. `data` can be `null` while Mono has no data yet. Then the list is empty.
     fn rows(&self) -> Option<&str> {
         #[derive(Deserialize)]
         struct Body<'a> {
@@ -236,45 +238,45 @@ impl Answer {
         Some(body.data.map_or("[]", RawValue::get))
     }
 
-    /// Where a page stands among all: v2's `meta`, v1's `paging`.
-    fn place(&self) -> Option<&Value> {
+    /// The paging object: `meta` in v2, `paging` in v1.
+    fn paging(&self) -> Option<&Value> {
         ["meta", "paging"].iter().find_map(|name| self.body.as_ref()?.get(*name))
     }
 
-    /// What a customer re-authorises by.
+    /// The link or token for re-authorisation.
     pub(super) fn of_reauthorisation(
         &self,
         version: ApiVersion,
-        asked_at: Timestamp,
+        requested_at: Timestamp,
     ) -> Result<Reauthorisation, ReauthoriseError> {
         if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
             return Err(ReauthoriseError::NotFound);
         }
-        if let Some(call_error) = self.trouble() {
+        if let Some(call_error) = self.call_error() {
             return Err(ReauthoriseError::Call(call_error));
         }
         if !self.status.is_success() {
             return Err(ReauthoriseError::Failed(self.error()));
         }
-        let told = match version {
+        let value = match version {
             ApiVersion::V2 => self.data().and_then(|data| data.get("mono_url")?.as_str()),
             ApiVersion::V1 => self.word("token"),
         };
         let unusable = || ReauthoriseError::Call(CallError::Unusable(self.error()));
-        let told = told.filter(|told| !told.is_empty()).ok_or_else(unusable)?.to_owned();
+        let value = value.filter(|value| !value.is_empty()).ok_or_else(unusable)?.to_owned();
         match version {
-            // A customer is sent there: to nothing but a page over TLS.
-            ApiVersion::V2 if !told.starts_with("https://") => Err(unusable()),
-            ApiVersion::V2 => Ok(Reauthorisation::Link { url: told }),
+            // The customer is redirected to this URL, so only https is accepted.
+            ApiVersion::V2 if !value.starts_with("https://") => Err(unusable()),
+            ApiVersion::V2 => Ok(Reauthorisation::Link { url: value }),
             ApiVersion::V1 => {
-                let expires_at = asked_at + TOKEN_LIFETIME;
-                Ok(Reauthorisation::Token { token: told, expires_at })
+                let expires_at = requested_at + TOKEN_LIFETIME;
+                Ok(Reauthorisation::Token { token: value, expires_at })
             }
         }
     }
 
-    /// Why this answer says nothing of what was asked, if so.
-    pub(super) fn trouble(&self) -> Option<CallError> {
+    /// The error if the response has no usable result, by its HTTP status.
+    pub(super) fn call_error(&self) -> Option<CallError> {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => {
                 Some(CallError::RateLimited { retry_after: self.retry_after() })
@@ -290,16 +292,17 @@ impl Answer {
         }
     }
 
-    /// That there is no such account, or no longer.
+    /// Whether the response says that the account does not exist, or no longer exists.
     fn denies_the_account(&self) -> bool {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE) && self.body.is_some()
     }
 
-    /// Current pages tell it by the job's status, those of 2023 by a header of its own, and v1 by
-    /// the code. What a refused read says is not documented, so its sentence counts as well.
+    /// Whether the bank requires re-authorisation. Mono's current documentation shows this in the job's status, the
+    /// pages of 2023 in a separate header, and v1 in the code. The response to a rejected read is not documented, so
+    /// its message counts as well.
     fn requires_reauth(&self) -> bool {
-        let refused = !self.status.is_success();
-        let message = self.word("message").filter(|_| refused).unwrap_or_default();
+        let is_rejected = !self.status.is_success();
+        let message = self.word("message").filter(|_| is_rejected).unwrap_or_default();
         if message.to_ascii_lowercase().contains("reauth") {
             return true;
         }
@@ -322,14 +325,15 @@ impl Answer {
         SyncOutcome::Failed { error: self.error(), job_id: self.job_id() }
     }
 
-    /// Mono's words for what went wrong, or where it has none, ours.
+    /// Mono's error code and message. If Mono sends no code, the code is derived from the job's state or the HTTP
+    /// status.
     fn error(&self) -> ProviderError {
         let code = self.word("code").filter(|code| is_code(code)).map(str::to_owned);
         let code = code.unwrap_or_else(|| match self.job_state() {
             Some(JobState::Failed) => "JOB_FAILED".to_owned(),
             _ => format!("HTTP_{}", self.status.as_u16()),
         });
-        // A job that has failed comes with a message of success.
+        // The response about a failed job has a success message. That message is dropped.
         let message = self.word("message").filter(|_| !self.says("status", "successful"));
         ProviderError { code, message: message.map(disclosable) }
     }
@@ -338,7 +342,7 @@ impl Answer {
         self.header("x-job-status").map(JobState::from_word)
     }
 
-    /// Only what can be a part of a path.
+    /// The job id, if it is safe as a part of a path.
     fn job_id(&self) -> Option<String> {
         self.header("x-job-id").filter(|id| is_part_of_path(id)).map(str::to_owned)
     }
@@ -358,7 +362,7 @@ impl Answer {
     }
 
     fn says(&self, name: &str, word: &str) -> bool {
-        self.word(name).is_some_and(|said| said.eq_ignore_ascii_case(word))
+        self.word(name).is_some_and(|value| value.eq_ignore_ascii_case(word))
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -374,7 +378,7 @@ impl Answer {
 const TOO_LARGE: &str = "ANSWER_TOO_LARGE";
 
 impl ProviderError {
-    /// The answer is no JSON object.
+    /// The response is not a JSON object.
     pub(super) fn unreadable() -> Self {
         Self { code: "UNREADABLE_ANSWER".to_owned(), message: None }
     }
@@ -388,7 +392,7 @@ impl ProviderError {
     }
 }
 
-/// Whether an id of a job can stand in a path as it is.
+/// Whether a job id is safe as a part of a path without escaping.
 pub(super) fn is_part_of_path(id: &str) -> bool {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&id.len()) && id.bytes().all(safe)
@@ -402,14 +406,14 @@ fn is_any(word: &str, words: &[&str]) -> bool {
     words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
-/// A code goes to the log as well, so it is one and no sentence.
+/// Whether the text is a code and not a sentence. Codes are logged, so they must not contain personal data.
 fn is_code(text: &str) -> bool {
-    let of_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    (1..=64).contains(&text.len()) && text.bytes().all(of_code) && disclosable(text) == text
+    let is_code_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(is_code_byte) && disclosable(text) == text
 }
 
-/// Mono's own words are handed on, to help whoever asked. What might be a key, an account number or
-/// a BVN among them is not.
+/// Mono's message, safe to pass on to the caller. Every word that may be a key, an account number or a BVN is
+/// replaced with `…`.
 fn disclosable(text: &str) -> String {
     let mut words = String::new();
     let mut rest = text;
@@ -433,7 +437,7 @@ fn disclosable(text: &str) -> String {
     words.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 
-/// `live_sk_…` and `test_sk_…`, as Mono's keys begin, and what else looks like one.
+/// Whether the word looks like a secret key. Mono's keys begin with `live_sk_` or `test_sk_`.
 fn is_key(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     word.starts_with("sk_") || ["live_sk", "test_sk"].iter().any(|key| word.contains(key))

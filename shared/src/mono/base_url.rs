@@ -1,23 +1,22 @@
-//! Where Mono's API is.
+//! The base URL of Mono's API.
 
 use std::str::FromStr;
 
 use lambda_http::http::Uri;
 
-/// The address of Mono's API: an origin, and a path if there is one in front of Mono's own.
+/// The base URL of Mono's API: an origin, and an optional path prefix.
 ///
-/// The key is sent to it, so it is https, or http on the machine itself.
+/// The secret key is sent to this URL. The URL must therefore be https, or http on a loopback host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
-/// The text is no such address.
+/// The text is not a valid base URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an https:// URL without query, or http:// on a loopback host")]
+#[error("not an https:// URL without query, and not http:// on a loopback host")]
 pub struct InvalidBaseUrl;
 
 impl BaseUrl {
-    /// The URI of a path below it, query included. The parts are ids and words that are safe in a
-    /// URI.
+    /// The URI of a path, which may include a query, below the base URL. All parts of the path must be safe in a URI.
     pub(super) fn join(&self, path: &str) -> Uri {
         format!("{}{path}", self.0).parse().expect("a base URL and safe parts are a URI")
     }
@@ -31,13 +30,13 @@ impl FromStr for BaseUrl {
         let uri: Uri = text.parse().map_err(|_| InvalidBaseUrl)?;
         let host = uri.host().unwrap_or_default();
         let user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        let private = match uri.scheme_str() {
+        let is_safe = match uri.scheme_str() {
             Some("https") => !host.is_empty(),
             Some("http") => ["localhost", "127.0.0.1", "[::1]"].contains(&host),
             _ => false,
         };
-        let plain = uri.query().is_none() && !text.contains('#') && !user;
-        if private && plain { Ok(Self(text.to_owned())) } else { Err(InvalidBaseUrl) }
+        let is_plain = uri.query().is_none() && !text.contains('#') && !user;
+        if is_safe && is_plain { Ok(Self(text.to_owned())) } else { Err(InvalidBaseUrl) }
     }
 }
 
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_is_put_behind_the_address() {
+    fn path_is_appended_to_the_base_url() {
         for (text, uri) in [
             ("https://api.withmono.com", "https://api.withmono.com/v2/accounts/a"),
             ("https://api.withmono.com/", "https://api.withmono.com/v2/accounts/a"),
@@ -59,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_sent_in_the_clear_to_nobody_but_the_machine_itself() {
+    fn unencrypted_or_malformed_base_url_is_rejected() {
         for text in [
             "",
             "api.withmono.com",

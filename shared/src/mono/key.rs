@@ -10,12 +10,12 @@ use tokio::sync::Mutex;
 use crate::aws::secrets::{MAX_AGE, SecretUnavailable, StoredSecret};
 use crate::domain::timestamp::Timestamp;
 
-/// Signs calls to Mono in (`live_sk_…`, `test_sk_…`). Cannot be printed.
+/// Authenticates calls to Mono (`live_sk_…`, `test_sk_…`). `Debug` does not print the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MonoKey(HeaderValue);
 
 impl MonoKey {
-    /// The key as stored; `None` for what is blank or cannot be sent.
+    /// Reads the stored text. `None` if the text is blank or cannot be sent in a header.
     pub fn new(text: &str) -> Option<Self> {
         let mut value =
             HeaderValue::from_str(text.trim()).ok().filter(|value| !value.is_empty())?;
@@ -34,7 +34,7 @@ impl fmt::Debug for MonoKey {
     }
 }
 
-/// The key as Secrets Manager holds it, read once an hour, and after Mono has refused it.
+/// The key in Secrets Manager, cached for one hour. A key that Mono rejected is read again when it is one minute old.
 pub struct KeyCache {
     secret: StoredSecret,
     state: Mutex<State>,
@@ -43,26 +43,26 @@ pub struct KeyCache {
 #[derive(Default)]
 struct State {
     key: Option<(MonoKey, Timestamp)>,
-    refused: bool,
+    rejected: bool,
 }
 
 impl KeyCache {
-    /// How often at most a refused key is read again: a rotation is noticed within a minute.
-    const REFUSAL_PAUSE: Duration = Duration::from_mins(1);
+    /// The minimum time between reads of a rejected key. A rotation is noticed within a minute.
+    const REJECTION_PAUSE: Duration = Duration::from_mins(1);
 
-    /// A cache of the key in this secret, with nothing read yet.
+    /// An empty cache. The first call of [`Self::current`] reads the secret.
     pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
         Self { secret: StoredSecret::new(client, secret_arn), state: Mutex::default() }
     }
 
-    /// The key to use at this time.
+    /// The current key. If a new read fails, the cached key stays in use.
     ///
     /// # Errors
     ///
-    /// [`SecretUnavailable`] if it cannot be read, or there is none.
+    /// [`SecretUnavailable`]: no key is cached and the secret cannot be read, or the secret has no valid key.
     pub async fn current(&self, now: Timestamp) -> Result<MonoKey, SecretUnavailable> {
         let mut state = self.state.lock().await;
-        let max_age = if state.refused { Self::REFUSAL_PAUSE } else { MAX_AGE };
+        let max_age = if state.rejected { Self::REJECTION_PAUSE } else { MAX_AGE };
         if let Some((key, read_at)) = &state.key
             && now.since(*read_at) < max_age
         {
@@ -70,21 +70,21 @@ impl KeyCache {
         }
         let version = match self.secret.version("AWSCURRENT").await {
             Ok(version) => version,
-            // An old key is better than none: if it is not right any more, Mono says so.
+            // An old key is better than no key. If it is no longer valid, Mono rejects it.
             Err(error) => return state.key.clone().map(|(key, _)| key).ok_or(error),
         };
         let text = version.as_ref().and_then(|version| version.secret_string());
         let key = text.and_then(MonoKey::new);
         let key = key.ok_or(SecretUnavailable::Unset)?;
-        *state = State { key: Some((key.clone(), now)), refused: false };
+        *state = State { key: Some((key.clone(), now)), rejected: false };
         Ok(key)
     }
 
-    /// Mono has refused this key.
+    /// Records that Mono rejected this key.
     pub(super) async fn refused(&self, key: &MonoKey) {
         let mut state = self.state.lock().await;
-        if state.key.as_ref().is_some_and(|(held, _)| held == key) {
-            state.refused = true;
+        if state.key.as_ref().is_some_and(|(cached, _)| cached == key) {
+            state.rejected = true;
         }
     }
 }
@@ -94,14 +94,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_cannot_be_printed() {
+    fn debug_output_redacts_the_key() {
         let key = MonoKey::new("test_sk_example").unwrap();
         assert_eq!(format!("{key:?}"), "MonoKey([redacted])");
         assert!(key.header().is_sensitive());
     }
 
     #[test]
-    fn pasted_line_end_is_not_part_of_the_key() {
+    fn trailing_line_end_is_removed_from_the_key() {
         assert_eq!(MonoKey::new("test_sk_example\n"), MonoKey::new("test_sk_example"));
     }
 

@@ -1,5 +1,5 @@
-//! The one place that every call to Mono passes: what it may cost is reserved before it, and given back where Mono
-//! charged nothing.
+//! The meter of calls to Mono. Every call passes it. The price is reserved before the call, and the reservation is
+//! released if Mono charged nothing.
 
 use tracing::{error, info, warn};
 
@@ -10,14 +10,14 @@ use crate::domain::business_day::BusinessDay;
 use crate::domain::spending::{CallKind, CallReason, Naira, Prices};
 use crate::domain::timestamp::Timestamp;
 
-/// Counts calls and what they cost.
+/// Counts calls and their costs.
 #[derive(Clone)]
 pub struct Meter {
     prices: Prices,
     ledger: Ledger,
 }
 
-/// What a call is, for whom, and why it is made.
+/// The kind, reason and account of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Purpose<'a> {
     pub(super) kind: CallKind,
@@ -29,17 +29,17 @@ pub(super) struct Purpose<'a> {
 pub(super) struct Admitted<'a> {
     purpose: Purpose<'a>,
     entry: Entry,
-    /// The share of the budget that is used by now, in per cent, if it has a bound.
+    /// The used share of the budget, in per cent, this call included. `None` if the call is free or the budget has no
+    /// limit.
     budget_used: Option<u64>,
 }
 
 impl Meter {
-    /// A meter with these prices, and this ledger.
     pub const fn new(prices: Prices, ledger: Ledger) -> Self {
         Self { prices, ledger }
     }
 
-    /// Reserves what the call can cost. A call that costs nothing needs no reservation.
+    /// Reserves the maximum price of the call. A free call needs no reservation.
     pub(super) async fn admit<'a>(&self, purpose: Purpose<'a>) -> Result<Admitted<'a>, CallError> {
         let Purpose { kind, reason, account_id } = purpose;
         let now = Timestamp::now();
@@ -57,29 +57,29 @@ impl Meter {
             Ok(None) => {
                 let (code, purse, call) = ("BUDGET_EXHAUSTED", purse.as_str(), kind.as_str());
                 let reason = reason.as_str();
-                warn!(%account_id, code, purse, call, reason, "a call to Mono has no budget left");
+                warn!(%account_id, code, purse, call, reason, "call to Mono not made: budget exhausted");
                 Err(CallError::BudgetExhausted { until: (day + 1).begins_at() })
             }
             Err(error) => {
-                error!(%account_id, %error, "a call to Mono cannot be entered in the ledger");
+                error!(%account_id, %error, "call to Mono not made: ledger could not be written");
                 Err(CallError::Unmetered)
             }
         }
     }
 
-    /// Logs the call, and gives back what it has not cost.
+    /// Logs the call, and releases the reservation if Mono did not charge the call.
     pub(super) async fn settle(&self, admitted: Admitted<'_>, is_charged: bool) {
         let Admitted { purpose: Purpose { kind, reason, account_id }, entry, budget_used } =
             admitted;
         let naira = if is_charged { entry.price } else { Naira(0) };
         let (call, purse) = (kind.as_str(), reason.purse().as_str());
         let (reason, naira) = (reason.as_str(), naira.0);
-        info!(%account_id, call, reason, naira, purse, budget_used, "a call to Mono");
+        info!(%account_id, call, reason, naira, purse, budget_used, "call to Mono");
         if !is_charged
             && entry.price > Naira(0)
             && let Err(error) = self.ledger.give_back(entry).await
         {
-            warn!(%account_id, %error, "what a call has not cost stays reserved");
+            warn!(%account_id, %error, "budget reservation of an uncharged call could not be released");
         }
     }
 }

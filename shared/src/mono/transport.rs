@@ -1,4 +1,4 @@
-//! HTTP to Mono: the client and the TLS of the AWS SDKs, held to one origin.
+//! HTTP to Mono, limited to one origin. Uses the HTTP client and TLS stack of the AWS SDKs.
 
 use std::error::Error;
 use std::iter::successors;
@@ -21,17 +21,19 @@ use super::base_url::BaseUrl;
 use crate::aws::sdk::{error_chain, tls};
 use crate::domain::account::{CallError, ProviderError};
 
-/// A connection that takes longer will not open: so it is known that nothing was sent.
+/// The time limit for opening a connection. After this timeout it is certain that nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Some 14,000 transactions: more would not be read into memory at once.
-const MOST_BYTES: usize = 4 << 20;
+/// The maximum size of a response, about 14,000 transactions. The whole response is read into memory.
+const MAX_BYTES: usize = 4 << 20;
 
-/// Follows no redirect, since the key must go nowhere else; and keeps no connection, since one that
-/// Mono has closed meanwhile could not be told from one that broke after a sync had been sent.
+/// Sends requests to Mono.
+///
+/// It follows no redirects, because the key must not be sent to another origin. It does not reuse connections: a
+/// connection that Mono closed while idle looks like one that broke after a sync was sent.
 pub(super) struct Transport {
     base_url: BaseUrl,
     limit: Duration,
-    /// Made when first needed: trusted certificates take time to read.
+    /// Created on first use, because reading the trusted certificates takes time.
     connector: OnceLock<Connector>,
 }
 
@@ -44,7 +46,7 @@ impl Transport {
         self.base_url.join(path)
     }
 
-    /// Sends a request, once, and reads the whole answer.
+    /// Sends a request once, and reads the whole response.
     pub(super) async fn send(
         &self,
         request: Request<Option<String>>,
@@ -65,15 +67,17 @@ impl Transport {
         }
         let body = |text: Option<String>| text.map_or_else(SdkBody::empty, SdkBody::from);
         let request = HttpRequest::try_from(request.map(body));
-        let request = request.map_err(|error| unexpected("cannot be sent", &error))?;
-        let response = self.connector().call(request).await.map_err(|error| trouble(&error))?;
+        let request = request.map_err(|error| unusable("request to Mono is invalid", &error))?;
+        let response =
+            self.connector().call(request).await.map_err(|error| connector_error(&error))?;
         let response = response.try_into_http1x();
-        let response = response.map_err(|error| unexpected("cannot be read", &error))?;
+        let response =
+            response.map_err(|error| unusable("response from Mono is invalid", &error))?;
         let (parts, body) = response.into_parts();
-        match Limited::new(body, MOST_BYTES).collect().await {
+        match Limited::new(body, MAX_BYTES).collect().await {
             Ok(body) => Ok(Answer::new(parts.status, parts.headers, body.to_bytes().into())),
             Err(error) if error.is::<LengthLimitError>() => {
-                warn!("an answer of Mono's is too large");
+                warn!("response from Mono is too large");
                 Err(CallError::Unusable(ProviderError::too_large()))
             }
             Err(_) => Err(CallError::Unavailable),
@@ -92,16 +96,16 @@ impl Transport {
     }
 }
 
-/// Whether the request may have been sent.
-fn trouble(error: &ConnectorError) -> CallError {
+/// Distinguishes a request that was never sent from one that may have been sent.
+fn connector_error(error: &ConnectorError) -> CallError {
     let chain = successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
     let never_opened =
         chain.filter_map(<dyn Error>::downcast_ref::<legacy::Error>).any(legacy::Error::is_connect);
-    warn!(error = error_chain(error), never_opened, "Mono cannot be reached");
+    warn!(error = error_chain(error), never_opened, "request to Mono failed");
     if never_opened { CallError::NotConnected } else { CallError::Unavailable }
 }
 
-fn unexpected(what: &str, error: &(dyn Error + 'static)) -> CallError {
-    warn!(error = error_chain(error), "an exchange with Mono {what}");
+fn unusable(message: &str, error: &(dyn Error + 'static)) -> CallError {
+    warn!(error = error_chain(error), "{message}");
     CallError::Unusable(ProviderError::unreadable())
 }

@@ -1,4 +1,4 @@
-//! The accounts that need someone's attention, the most stale first.
+//! The list of accounts that need attention. The account with the oldest data comes first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,29 +18,28 @@ use crate::domain::account_id::AccountId;
 use crate::domain::caller::Caller;
 use crate::domain::timestamp::Timestamp;
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, P> {
-    /// What is in it.
     pub items: Vec<T>,
-    /// Where the rest begins, if there is more.
+    /// Where the next page begins. `None` on the last page.
     pub next: Option<P>,
 }
 
-/// A place in the list: how old the data of an account is, and which account it is.
+/// A position in the list: the time of an account's data, and the account's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttentionPosition {
     pub(super) since: Timestamp,
     pub(super) account_id: AccountId,
 }
 
-/// The text is no place in the list.
+/// The text is not a valid position in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a position in the list")]
 pub struct InvalidAttentionPosition;
 
 impl AccountStore {
-    /// Accounts that need attention, of one status or all, as far as the caller may see them.
+    /// Lists the accounts that need attention and that the caller may see, of one status or of all.
     ///
     /// For all owners, it sends one query for each shard of each status. For one owner, it sends one query and drops
     /// accounts of other statuses, so a page may be short although more follow. One more request reads the records.
@@ -65,16 +64,16 @@ impl AccountStore {
                 Some(Ok(Some(stored))) => stored.account,
                 // A corrupt item does not make the list fail.
                 Some(Err(StoreError::Corrupt(error))) => {
-                    error!(%account_id, %error, "corrupt account record left out of the list");
+                    error!(%account_id, %error, "corrupt account record left out of the attention list");
                     continue;
                 }
                 Some(Err(error)) => return Err(error),
                 Some(Ok(None)) | None => continue,
             };
-            // The index may be behind the record.
-            let is_wanted =
-                |attention: Attention| status.is_none_or(|wanted| attention.status == wanted);
-            if account.attention().is_some_and(is_wanted) && caller.may_see(&account) {
+            // The index is eventually consistent, so it may lag behind the record.
+            let matches_status =
+                |attention: Attention| status.is_none_or(|status| attention.status == status);
+            if account.attention().is_some_and(matches_status) && caller.may_see(&account) {
                 accounts.push(account);
             }
         }
@@ -88,12 +87,12 @@ impl AccountStore {
         after: Option<&AttentionPosition>,
     ) -> Result<Page<AttentionPosition, AttentionPosition>, StoreError> {
         let statuses = Status::ALL.into_iter().filter(|status| status.needs_attention());
-        let statuses = statuses.filter(|each| status.is_none_or(|wanted| *each == wanted));
+        let statuses = statuses.filter(|each| status.is_none_or(|status| *each == status));
         let shards = statuses.flat_map(|status| (0..SHARDS).map(move |shard| (status, shard)));
         let queries = shards.map(async |(status, shard)| {
             let key = AttributeValue::S(attention(status, shard));
             let query = self.keys("AttentionIndex", ATTENTION, key, after);
-            // One more than wanted, to know whether there is more.
+            // One item more than the limit shows whether another page follows.
             let query = query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
             let answer = query.send().await;
             let answer = answer.map_err(StoreError::unavailable)?;
@@ -120,7 +119,7 @@ impl AccountStore {
         let query = match status {
             None => query.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX)),
             Some(status) => query
-                .limit(i32::try_from(MOST_PASSED_OVER.max(limit + 1)).unwrap_or(i32::MAX))
+                .limit(i32::try_from(FILTERED_READ_LIMIT.max(limit + 1)).unwrap_or(i32::MAX))
                 .filter_expression("begins_with(#attention, :status)")
                 .expression_attribute_names("#attention", ATTENTION)
                 .expression_attribute_values(
@@ -141,7 +140,7 @@ impl AccountStore {
         Ok(Page { items: places, next })
     }
 
-    /// Queries the keys in one partition of an index, after a position.
+    /// Builds a query for the keys in one partition of an index, after a position.
     fn keys(
         &self,
         index: &str,
@@ -163,12 +162,12 @@ impl AccountStore {
     }
 }
 
-/// How many of an owner's accounts are looked through for those of one status, in one query.
-const MOST_PASSED_OVER: usize = 1000;
+/// The minimum limit of an owner's accounts that one query reads when it filters by status.
+const FILTERED_READ_LIMIT: usize = 1000;
 
 impl AttentionPosition {
-    /// The value of [`ATTENTION_PLACE`], by which the list is sorted: the time, then the account's id. It is in bytes
-    /// so that a record fits into one write unit.
+    /// The value of [`ATTENTION_PLACE`], the sort key of the list: the time, then the account's id. The value is
+    /// binary so that a record fits into one write unit.
     pub(super) fn to_key(&self) -> AttributeValue {
         let place = [&self.since.to_bytes(), self.account_id.as_str().as_bytes()].concat();
         AttributeValue::B(Blob::new(place))
@@ -204,11 +203,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn position_is_read_as_it_was_written_and_nothing_else_is() {
+    fn position_text_is_read_back_and_other_text_is_rejected() {
         let text = "1769547638856.697926f050b9c321c1451dda";
         assert_eq!(text.parse::<AttentionPosition>().unwrap().to_string(), text);
-        for odd in ["", ".", "1.", ".a", "1", "01.a", "-1.a", "1.a b", "1.a.b", "x.a"] {
-            assert_eq!(odd.parse::<AttentionPosition>(), Err(InvalidAttentionPosition), "{odd}");
+        for invalid in ["", ".", "1.", ".a", "1", "01.a", "-1.a", "1.a b", "1.a.b", "x.a"] {
+            assert_eq!(
+                invalid.parse::<AttentionPosition>(),
+                Err(InvalidAttentionPosition),
+                "{invalid}"
+            );
         }
     }
 }

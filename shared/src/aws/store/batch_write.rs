@@ -1,4 +1,4 @@
-//! Writing many items at once.
+//! Batch writes to DynamoDB.
 
 use std::time::Duration;
 
@@ -10,16 +10,17 @@ use tokio::time::{Instant, sleep};
 use super::StoreError;
 use crate::random;
 
-/// The most items that one `BatchWriteItem` takes.
-pub(super) const MOST_ITEMS: usize = 25;
+/// The maximum number of items in one `BatchWriteItem` request.
+pub(super) const MAX_ITEMS: usize = 25;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// DynamoDB's error codes for throttled writes. A new table takes 4,000 writes a second, and more after sustained load.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// DynamoDB's error codes for throttled writes. A new table takes 4,000 writes a second, and more after sustained
+/// load.
 const THROTTLED: [&str; 3] =
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 
-/// Writes up to [`MOST_ITEMS`] items in one request. Retries throttled items with exponential back-off until the
-/// deadline. Returns the items that were not written, and why.
+/// Writes up to [`MAX_ITEMS`] items in one request. Retries throttled items with exponential back-off until the
+/// deadline. Returns the items that were not written, and the error.
 pub(super) async fn write(
     client: &Client,
     table: &str,
@@ -49,6 +50,6 @@ pub(super) async fn write(
             return (left, reason);
         }
         sleep(pause).await;
-        longest = LONGEST_PAUSE.min(longest * 2);
+        longest = MAX_PAUSE.min(longest * 2);
     }
 }

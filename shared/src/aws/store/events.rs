@@ -1,4 +1,4 @@
-//! Histories of accounts in DynamoDB: an item for each entry, gone when its retention is over.
+//! Account histories in DynamoDB: one item per entry, deleted by DynamoDB after the retention period.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -7,14 +7,14 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use tokio::time::Instant;
 
-use super::batch_write::{self, MOST_ITEMS};
+use super::batch_write::{self, MAX_ITEMS};
 use super::{Page, StoreError};
 use crate::domain::account::Status;
 use crate::domain::account_id::AccountId;
 use crate::domain::history::{Entry, Position};
 use crate::domain::timestamp::Timestamp;
 
-/// The table of histories.
+/// The table of account histories.
 #[derive(Clone)]
 pub struct EventStore {
     client: Client,
@@ -22,24 +22,24 @@ pub struct EventStore {
     retention: Duration,
 }
 
-/// How long throttled writes are retried. After that the events fail, and SQS delivers them again.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long throttled writes are retried. After that, the webhooks of these entries fail and SQS delivers them again.
+const RETRY_FOR: Duration = Duration::from_secs(5);
 
 type Item = HashMap<String, AttributeValue>;
 
 impl EventStore {
-    /// The histories in this table, kept for a time. `None` if that is none at all.
+    /// A store that keeps entries for `retention`. `None` if the retention is zero: then there is no history.
     pub fn new(client: Client, table: impl Into<String>, retention: Duration) -> Option<Self> {
         (!retention.is_zero()).then(|| Self { client, table: table.into(), retention })
     }
 
-    /// Writes entries of any number of accounts, a request for each 25. Answers with the accounts
-    /// of which not every entry was written, and why.
+    /// Writes entries of any number of accounts, 25 per request. Returns the accounts with entries that were not
+    /// written, with the error.
     pub async fn write(
         &self,
         entries: impl IntoIterator<Item = (AccountId, Entry)>,
     ) -> HashMap<AccountId, StoreError> {
-        // One request must not have two items of one key.
+        // A batch request must not contain two items with the same key.
         let puts: BTreeMap<_, _> = entries
             .into_iter()
             .map(|(id, entry)| ((id.clone(), entry.position), self.put(&id, &entry)))
@@ -47,7 +47,7 @@ impl EventStore {
         self.request(puts.into_values().collect()).await
     }
 
-    /// Writes entries of an account in the place of some that turned out not to be true.
+    /// Corrects the history of an account: deletes stale entries and writes the correct ones.
     pub async fn correct(
         &self,
         id: &AccountId,
@@ -60,20 +60,20 @@ impl EventStore {
         unwritten.remove(id).map_or(Ok(()), Err)
     }
 
-    /// Answers with the accounts that some of it was not done for, and why.
+    /// Returns the accounts with writes that failed, with the error.
     async fn request(&self, writes: Vec<WriteRequest>) -> HashMap<AccountId, StoreError> {
-        let mut undone = HashMap::new();
-        for chunk in writes.chunks(MOST_ITEMS) {
-            let (writes, deadline) = (chunk.to_vec(), Instant::now() + PATIENCE);
-            let (left, error) =
+        let mut failed = HashMap::new();
+        for chunk in writes.chunks(MAX_ITEMS) {
+            let (writes, deadline) = (chunk.to_vec(), Instant::now() + RETRY_FOR);
+            let (unwritten, error) =
                 batch_write::write(&self.client, &self.table, writes, deadline).await;
-            let accounts: HashSet<AccountId> = left.iter().filter_map(account_id).collect();
-            undone.extend(accounts.into_iter().map(|id| (id, error.clone())));
+            let accounts: HashSet<AccountId> = unwritten.iter().filter_map(account_id).collect();
+            failed.extend(accounts.into_iter().map(|id| (id, error.clone())));
         }
-        undone
+        failed
     }
 
-    /// The newest entries of an account, or those before a position. One request.
+    /// Reads one page of an account's history, newest entry first, optionally before a position. One request.
     pub async fn page(
         &self,
         id: &AccountId,
@@ -81,7 +81,7 @@ impl EventStore {
         before: Option<Position>,
         now: Timestamp,
     ) -> Result<Page<Entry, Position>, StoreError> {
-        // DynamoDB removes what is over when it comes to it; what is over is not shown before.
+        // DynamoDB deletes expired entries with a delay. Until then, the query leaves them out.
         let earliest = Position::earliest(now, self.retention);
         if before.is_some_and(|before| before.to_string() <= earliest) {
             return Ok(Page { items: Vec::new(), next: None });
@@ -96,23 +96,23 @@ impl EventStore {
             .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
             .expression_attribute_values(":earliest", AttributeValue::S(earliest))
             .scan_index_forward(false)
-            // One more than wanted, to know whether there is more.
+            // One item more than the limit shows whether another page follows.
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)
             .send()
             .await
             .map_err(StoreError::unavailable)?;
         let mut items = answer.items.unwrap_or_default();
-        let more = items.len() > limit;
+        let has_more = items.len() > limit;
         items.truncate(limit);
         let entries: Vec<_> = items.iter().filter_map(entry).collect();
-        let next = entries.last().filter(|_| more).map(|entry| entry.position);
+        let next = entries.last().filter(|_| has_more).map(|entry| entry.position);
         Ok(Page { items: entries, next })
     }
 
     fn put(&self, id: &AccountId, entry: &Entry) -> WriteRequest {
         let put = PutRequest::builder().set_item(Some(self.to_item(id, entry))).build();
-        WriteRequest::builder().put_request(put.expect("it has an item")).build()
+        WriteRequest::builder().put_request(put.expect("a put request has an item")).build()
     }
 
     fn to_item(&self, id: &AccountId, entry: &Entry) -> Item {
@@ -139,7 +139,7 @@ impl EventStore {
 
 fn delete(id: &AccountId, position: Position) -> WriteRequest {
     let delete = DeleteRequest::builder().set_key(Some(key(id, position))).build();
-    WriteRequest::builder().delete_request(delete.expect("it has a key")).build()
+    WriteRequest::builder().delete_request(delete.expect("a delete request has a key")).build()
 }
 
 fn account_id(write: &WriteRequest) -> Option<AccountId> {
@@ -154,7 +154,7 @@ fn key(id: &AccountId, position: Position) -> Item {
         .into()
 }
 
-/// What is no entry, or one of a later version, is left out.
+/// `None` if the item is not a valid entry, or if a later version of the system wrote it.
 fn entry(item: &Item) -> Option<Entry> {
     let time = |name| {
         let millis = item.get(name)?.as_n().ok()?.parse().ok()?;

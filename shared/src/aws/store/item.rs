@@ -1,8 +1,8 @@
 //! An account record as a DynamoDB item.
 //!
-//! Registers' values are top-level attributes with the names of the API, so that an operator can
-//! read an item. Their places are eleven bytes each in the one map `order`: the item made of Mono's
-//! fullest events stays under 1 KiB, so that a write is one unit.
+//! The value of a register is a top-level attribute with its name in the API, so that an operator can read an item.
+//! The order key of a register takes eleven bytes in the map `order`. This keeps the item of Mono's fullest events
+//! under 1 KiB, so that each write costs one write unit.
 
 use std::collections::HashMap;
 
@@ -34,25 +34,25 @@ pub(super) const PULL_JOB_ID: &str = "pull_job_id";
 const JOB_STATE: &str = "job_state";
 const JOB_ID: &str = "job_id";
 const ORDER: &str = "order";
-/// When Mono first and last held the balance and no transactions, in few bytes.
+/// The first and the last time at which Mono held the balance without transactions, as bytes.
 const WITHOUT_TRANSACTIONS: &str = "without_transactions";
-/// What imports have left, in few bytes: what [`state_to_bytes`] writes.
+/// The [`ImportState`] as bytes, written by [`state_to_bytes`].
 const IMPORTS: &str = "imports";
-/// A gap's bytes.
-const GAP: usize = 4 + 4 + 6 + 6 + 1;
-/// Both locks in few bytes: when they begin and end, and whose they are.
+/// The length of a [`Gap`] in bytes.
+const GAP_LENGTH: usize = 4 + 4 + 6 + 6 + 1;
+/// Both leases as bytes: their times, and their token or holder.
 const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
 
 /// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
-/// shard, the other by owner, and [`ATTENTION_PLACE`] sorts both. The indexes hold only keys, so a write that changes
-/// neither the status, nor the owner, nor the time of the data costs them nothing.
+/// shard, the other by owner. [`ATTENTION_PLACE`] is the sort key of both. The indexes contain only keys. A write
+/// costs an index write only if it changes the status, the owner or the time of the data.
 pub(super) const ATTENTION: &str = "attention";
 pub(super) const ATTENTION_OWNER: &str = "attention_owner";
 pub(super) const ATTENTION_PLACE: &str = "attention_place";
 const ATTENTION_KEYS: [&str; 3] = [ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE];
 
-/// How many partitions of the index the accounts of one status are spread over: each takes a thousand writes a second.
+/// The number of index partitions for the accounts of one status. Each partition takes 1,000 writes per second.
 pub(super) const SHARDS: u8 = 4;
 
 /// The value of [`ATTENTION`].
@@ -65,7 +65,8 @@ fn shard(id: &AccountId) -> u8 {
     digest[0] % SHARDS
 }
 
-/// The value of [`ATTENTION_OWNER`]: half a SHA-256, since a reference can be longer than a key.
+/// The value of [`ATTENTION_OWNER`]: the first half of a SHA-256, because a reference can be longer than a key may
+/// be.
 pub(super) fn attention_owner(reference: &str) -> AttributeValue {
     let digest: [u8; 32] = Sha256::digest(reference.as_bytes()).into();
     AttributeValue::B(Blob::new(&digest[..16]))
@@ -73,26 +74,25 @@ pub(super) fn attention_owner(reference: &str) -> AttributeValue {
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// A record as it was read.
+/// An account record with its version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// The record.
     pub account: Account,
     pub(super) version: Version,
-    /// Attributes and places of registers that this version of the system does not know. They are
-    /// written back, so that two versions can work side by side during a deployment, and a rollback
-    /// loses nothing.
+    /// Attributes that this version of the system does not know. They are written back unchanged. Two versions can
+    /// therefore run at the same time during a deployment, and a rollback loses nothing.
     unknown: Item,
+    /// Order keys of registers that this version of the system does not know, also written back.
     unknown_order: Item,
 }
 
-/// An item is not a record as this system writes them. Nothing overwrites it.
+/// The item is not a valid account record. No write replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored record is corrupt at the attribute {0}")]
+#[error("stored account record is corrupt at attribute {0}")]
 pub struct CorruptItem(pub(super) &'static str);
 
-/// Fresh for every write. Random, never a counter: a record that was deleted and made again must
-/// not pass for the old one.
+/// The version of a record, new for each write. The version is random and not a counter, so that a record that was
+/// deleted and created again has a different version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version([u8; 8]);
 
@@ -115,11 +115,11 @@ pub(super) fn account_id(item: &Item) -> Option<AccountId> {
     item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
 }
 
-/// The places of a register's strong value, of its weak one, and of the weak one before.
+/// The names in `order` of a register's strong value, its weak value, and its previous weak value.
 const UNLINKED: [&str; 3] = ["unlinked", "unlinked_w", "unlinked_w2"];
 const SYNCED_TRANSACTIONS: [&str; 3] = ["synced", "synced_w", "synced_w2"];
 const SYNCED_OTHERS: [&str; 3] = ["synced_others", "synced_others_w", "synced_others_w2"];
-/// Also the attributes of the values.
+/// These names are also the attributes of the values.
 const BALANCE: [&str; 3] = ["balance", "balance_w", "balance_w2"];
 const CACHED_BALANCE: [&str; 3] = ["cached_balance", "cached_balance_w", "cached_balance_w2"];
 
@@ -289,7 +289,7 @@ impl Writer {
 }
 
 impl Stored {
-    /// The record that takes the place of `seen`, not yet written.
+    /// The record that replaces `seen`, with a new version. It is not written yet.
     pub(super) fn next(account: Account, seen: Option<&Self>) -> Self {
         Self {
             account,
@@ -319,11 +319,9 @@ impl Stored {
         item
     }
 
-    /// Reads an item.
-    ///
     /// # Errors
     ///
-    /// [`CorruptItem`] names the first attribute that is not as it is written.
+    /// [`CorruptItem`] names the first invalid attribute.
     pub fn from_item(item: HashMap<String, AttributeValue>) -> Result<Self, CorruptItem> {
         let mut reader = Reader { item, order: HashMap::new() };
         reader.order = match reader.item.remove(ORDER) {
@@ -339,12 +337,12 @@ impl Stored {
             cooldown_until: reader.time("next_sync_allowed_at")?,
             import: reader.import(),
             refresh_queued_at: reader.time(REFRESH_QUEUED_AT)?,
-            // A rule of another version's counts as none.
+            // A rule that only another version of the system knows is read as none.
             refresh: reader.text(REFRESH)?.as_deref().and_then(RefreshRule::from_word),
             read_at: reader.time(READ_AT)?,
             import_deferred_until: reader.time(IMPORT_DEFERRED_UNTIL)?,
         };
-        // Derived, and written anew each time.
+        // These attributes are derived from others. Each write sets them again.
         for derived in [NEXT_REFRESH_AT].iter().chain(&ATTENTION_KEYS) {
             reader.item.remove(*derived);
         }
@@ -422,7 +420,7 @@ impl Reader {
         })
     }
 
-    /// What is written otherwise is found out anew.
+    /// A value in another format is read as none. The system determines it again.
     fn without_transactions(&mut self) -> Option<(Timestamp, Timestamp)> {
         let bytes = self.item.remove(WITHOUT_TRANSACTIONS)?;
         let (first, last) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
@@ -476,7 +474,7 @@ impl Reader {
         }))
     }
 
-    /// What is written otherwise is no lease: another version's, which ends by itself.
+    /// A value in another format is read as none. It is a lease of another version of the system, and expires.
     fn lease(&mut self) -> Option<Lease> {
         let bytes = self.item.remove(LEASE)?;
         let (started_at, rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
@@ -511,7 +509,7 @@ impl Reader {
         self.register(name, |_| Ok(()))
     }
 
-    /// A register is there when its place is; then its value must be, too.
+    /// A register exists if its order key exists. Its value must then exist too.
     fn register<T>(
         &mut self,
         name: &'static str,
@@ -610,7 +608,7 @@ fn state(bytes: &[u8]) -> Option<ImportState> {
         job: Some(ShortHash::from_bytes(*job)).filter(|_| *job != [0; 4]),
     };
     let through = Some(Timestamp::from_bytes(*through)).filter(|through| through.millis() > 0);
-    let gaps = gaps.chunks(GAP).map(gap).collect::<Option<_>>()?;
+    let gaps = gaps.chunks(GAP_LENGTH).map(gap).collect::<Option<_>>()?;
     Some(ImportState { through, gaps, notes })
 }
 

@@ -10,34 +10,34 @@ use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
 
-/// A lease that was taken, and the record that is stored with it.
+/// A taken lease, and the stored record that holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leased<L> {
     pub stored: Stored,
     pub lease: L,
 }
 
-/// A lease, or the record that does not allow it and why.
+/// The taken lease, or the record that does not allow the lease and the reason.
 pub type LeaseResult<L, R> = Result<Leased<L>, (Box<Account>, R)>;
 
-/// What a planned refresh has to do.
+/// The next step of a planned refresh.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RefreshStart {
     /// Sync the account. The lease is taken.
     Sync(Box<Leased<Lease>>, CallReason),
-    /// Something that takes no lease.
+    /// An action that needs no lease.
     Other(Box<Account>, RefreshAction),
-    /// Nothing: the account is gone, or up to date.
+    /// Nothing to do: the account does not exist, or is up to date.
     Nothing,
 }
 
 impl AccountStore {
-    /// Takes the lease of an account, known or not, for a sync by this caller that starts now, together with its
-    /// cooldown. A consistent read, and a write if the lease is taken.
+    /// Takes the lease for a sync by this caller that starts now, and sets the cooldown. The account need not have a
+    /// record yet. One consistent read, and one write if the lease is taken.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: no sync may be made.
+    /// [`StoreError`]: no sync may be sent.
     pub async fn begin_sync(
         &self,
         id: &AccountId,
@@ -60,13 +60,13 @@ impl AccountStore {
         Ok(begun.map(|lease| leased(stored, lease)))
     }
 
-    /// Decides what is still to be done of a refresh that was planned, and takes the lease if that is a sync. If nothing
-    /// is to be done, and no sync was attempted since, the queued mark of that plan is removed, so that the next plan
-    /// looks at the account again. A consistent read, and at most one write.
+    /// Decides whether a planned refresh still needs an action, and takes the lease if the action is a sync. If no
+    /// action is needed and no sync was attempted since the plan, this call removes the queued mark of that plan. The
+    /// next planning run then evaluates the account again. One consistent read, and at most one write.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing may be done.
+    /// [`StoreError`]: no action may be taken.
     pub async fn begin_refresh(
         &self,
         id: &AccountId,
@@ -84,7 +84,7 @@ impl AccountStore {
             return Ok(RefreshStart::Nothing);
         };
         let decide = |account: &Account| {
-            // The lease of this call, if the answer to the write was lost, is not another's attempt.
+            // If the response to the write was lost, the record already holds the lease of this call.
             if account.lease == Some(lease) {
                 return (Change::Keep, Decision::Sync(account.reason_to_refresh()));
             }
@@ -112,12 +112,12 @@ impl AccountStore {
         })
     }
 
-    /// Records the outcome of a sync, and releases its lease. `None` if nothing of the account is kept. One write if
-    /// there is no conflict.
+    /// Records the outcome of a sync, and releases its lease. `None` if the record is deleted. One write if there is
+    /// no conflict.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the lease expires.
+    /// [`StoreError`]: the lease stays until it expires.
     pub async fn end_sync(
         &self,
         leased: Leased<Lease>,
@@ -133,23 +133,23 @@ impl AccountStore {
         Ok(stored.map(|stored| stored.account))
     }
 
-    /// Takes the lease of an import, for the newest pull there is by now, unless it continues where another message
-    /// stopped. A consistent read, and a write if the lease is taken.
+    /// Takes the lease of an import for the newest pull of the account. An import that continues the work of another
+    /// message keeps its own pull. One consistent read, and one write if the lease is taken.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing may be imported.
+    /// [`StoreError`]: no transactions may be imported.
     pub async fn begin_import(
         &self,
         id: &AccountId,
-        wanted: ImportLease,
+        requested: ImportLease,
         continued_from: Option<[u8; 8]>,
         now: Timestamp,
     ) -> Result<LeaseResult<ImportLease, ImportRefusal>, StoreError> {
         let begin = |account: &Account| {
             let newest = account.import_due().filter(|_| continued_from.is_none());
-            let pull = newest.map_or(wanted.pull, |newest| newest.max(wanted.pull));
-            let lease = ImportLease { pull, ..wanted };
+            let pull = newest.map_or(requested.pull, |newest| newest.max(requested.pull));
+            let lease = ImportLease { pull, ..requested };
             match account.begin_import(lease, continued_from, now) {
                 Ok(begun) => (Change::Put(Box::new(begun)), Ok(lease)),
                 Err(refusal) => (Change::Keep, Err((Box::new(account.clone()), refusal))),
@@ -160,11 +160,11 @@ impl AccountStore {
         Ok(begun.map(|lease| leased(stored, lease)))
     }
 
-    /// Records how an import has ended, and releases its lease. One write if there is no conflict.
+    /// Records the outcome of an import, and releases its lease. One write if there is no conflict.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the lease expires.
+    /// [`StoreError`]: the lease stays until it expires.
     pub async fn end_import(
         &self,
         leased: Leased<ImportLease>,
@@ -180,7 +180,6 @@ impl AccountStore {
     }
 }
 
-/// A record that holds a lease is stored.
 fn leased<L>(stored: Option<Stored>, lease: L) -> Leased<L> {
-    Leased { stored: stored.expect("the record was put with its lease"), lease }
+    Leased { stored: stored.expect("a record with a lease is stored"), lease }
 }

@@ -1,7 +1,7 @@
-//! What was spent at Mono, one item a day in the table of account records.
+//! The spending at Mono, one item per day in the table of account records.
 //!
-//! The item of a day (Africa/Lagos) holds the naira of each purse, reserved or spent, and the calls and naira of each
-//! kind and reason. Each attribute is only ever added to, so that callers at once lose nothing.
+//! The item of a day (Africa/Lagos) holds the naira that each purse has reserved or spent. It also holds the number
+//! of calls and the naira per kind and reason. Writes only add to attributes, so that concurrent writes lose nothing.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
@@ -14,7 +14,7 @@ use super::item::{ACCOUNT_ID, Item};
 use crate::domain::business_day::BusinessDay;
 use crate::domain::spending::{Budgets, CallKind, CallReason, Naira, Purse, Room};
 
-/// The spending of each day, and how much it may be.
+/// The spending of each day, and its budgets.
 #[derive(Clone)]
 pub struct Ledger {
     client: Client,
@@ -22,16 +22,14 @@ pub struct Ledger {
     budgets: Budgets,
 }
 
-/// What is entered before a call.
+/// One call in the ledger, entered before the call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The day that pays.
+    /// The day whose budget pays for the call.
     pub day: BusinessDay,
-    /// What is called.
     pub kind: CallKind,
-    /// Why.
     pub reason: CallReason,
-    /// The most that it can cost.
+    /// The maximum price of the call.
     pub price: Naira,
 }
 
@@ -46,19 +44,18 @@ impl Entry {
 }
 
 impl Ledger {
-    /// The ledger in this table of account records.
+    /// `table` is the table of account records.
     pub fn new(client: Client, table: impl Into<String>, budgets: Budgets) -> Self {
         Self { client, table: table.into(), budgets }
     }
 
-    /// How much may be spent in a day.
     pub const fn budgets(&self) -> Budgets {
         self.budgets
     }
 
-    /// Reserves the price of a call, if the budget has room for it. Answers with what the purse has spent or
-    /// reserved by then; `None` if the budget has no room. One conditional write. If the response is lost,
-    /// the SDK retries and the price is reserved twice. The day then spends less than its budget.
+    /// Reserves the price of a call if the budget has room for it. Returns the sum that the purse has spent or
+    /// reserved, this call included. `None` if the budget has no room. One conditional write. If the response is
+    /// lost, the SDK retries and the price is reserved twice. The day then spends less than its budget.
     ///
     /// # Errors
     ///
@@ -79,9 +76,9 @@ impl Ledger {
             .return_values(ReturnValue::UpdatedNew);
         let update = match self.budgets.of(purse).room_for(entry.price) {
             Room::Always => update,
-            Room::UpTo(most) => update
-                .condition_expression("attribute_not_exists(#purse) OR #purse <= :most")
-                .expression_attribute_values(":most", naira(most)),
+            Room::UpTo(max) => update
+                .condition_expression("attribute_not_exists(#purse) OR #purse <= :max")
+                .expression_attribute_values(":max", naira(max)),
             Room::Never => return Ok(None),
         };
         match update.send().await {
@@ -97,11 +94,12 @@ impl Ledger {
         }
     }
 
-    /// Gives back what a call has not cost. One write, never repeated: given back twice, it could be spent twice.
+    /// Releases the reservation of a call that cost nothing. One write, without retry: a reservation that is released
+    /// twice could be spent twice.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: it stays reserved.
+    /// [`StoreError`]: the price stays reserved.
     pub async fn give_back(&self, entry: Entry) -> Result<(), StoreError> {
         let price = AttributeValue::N(format!("-{}", entry.price));
         let update = self
@@ -118,14 +116,14 @@ impl Ledger {
         answer.map(drop).map_err(StoreError::unavailable)
     }
 
-    /// What a purse has spent or reserved on a day. Uses an update that adds zero, because the
-    /// planner's role has no read permission.
+    /// The sum that a purse has spent or reserved on a day. Uses an update that adds zero, because the planner's role
+    /// has no read permission.
     pub async fn spent(&self, day: BusinessDay, purse: Purse) -> Result<Naira, StoreError> {
         let update = self.client.update_item().table_name(&self.table).set_key(Some(key(day)));
         let answer = update
-            .update_expression("ADD #purse :nothing")
+            .update_expression("ADD #purse :zero")
             .expression_attribute_names("#purse", purse.as_str())
-            .expression_attribute_values(":nothing", naira(Naira(0)))
+            .expression_attribute_values(":zero", naira(Naira(0)))
             .return_values(ReturnValue::UpdatedNew)
             .send()
             .await
@@ -134,7 +132,7 @@ impl Ledger {
     }
 }
 
-/// No account id has such a character.
+/// The key of a day's item. No account id contains `#`.
 fn key(day: BusinessDay) -> Item {
     [(ACCOUNT_ID.to_owned(), AttributeValue::S(format!("#spending#{day}")))].into()
 }

@@ -1,8 +1,7 @@
-//! What the automatic refresh reads and marks in the table of account records.
+//! Reads and marks of the automatic refresh in the table of account records.
 //!
-//! Overdue accounts are found by a scan. An index by the time of the next refresh would take two more
-//! write units for every event; an hourly, eventually consistent scan takes an eighth of a read unit
-//! for each account.
+//! A scan finds the overdue accounts. An index by the time of the next refresh would cost two more write units per
+//! event. An hourly, eventually consistent scan costs one eighth of a read unit per account.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,35 +17,34 @@ use super::item::{
     self, ACCOUNT_ID, ATTEMPT_JOB_ID, IMPORT_DEFERRED_UNTIL, Item, NEXT_REFRESH_AT, PULL_JOB_ID,
     READ_AT, REFRESH, REFRESH_QUEUED_AT, VERSION, Version,
 };
-use super::{AccountStore, MOST_CONFLICTS, StoreError, Stored, pause};
+use super::{AccountStore, MAX_ATTEMPTS, StoreError, Stored, pause};
 use crate::domain::account::{Account, RefreshRule};
 use crate::domain::account_id::AccountId;
 use crate::domain::circuit_breaker::Breaker;
 use crate::domain::timestamp::Timestamp;
 
-/// In how many segments the table is scanned.
+/// The number of segments of a table scan.
 pub const SEGMENTS: u32 = 32;
 
-/// The one item that is no account: no account id has such a character.
-const BOOKS: &str = "#refresh";
+/// The key of the refresh's own item, which is not an account. No account id contains `#`.
+const STATE_KEY: &str = "#refresh";
 const PAUSED_UNTIL: &str = "paused_until";
 const PAUSE_SECONDS: &str = "pause_seconds";
 const FAILURES: &str = "failures";
 const FIRST_SEGMENT: &str = "first_segment";
 
-/// What a plan begins with.
+/// The state at the start of a planning run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanStart {
     /// The segment to scan first.
     pub first_segment: u32,
-    /// Whether Mono may be asked.
+    /// Whether calls to Mono are allowed.
     pub breaker: Breaker,
 }
 
-/// A record as a plan has seen it.
+/// An account record at the version that a planning run has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The account.
     pub account_id: AccountId,
     version: Version,
 }
@@ -57,25 +55,25 @@ impl From<&Stored> for Claim {
     }
 }
 
-/// Where a scan of a segment goes on.
+/// Where the scan of a segment continues.
 #[derive(Clone, Debug)]
 pub struct ScanPosition(Item);
 
-/// A part of a segment.
+/// One page of a segment.
 #[derive(Debug)]
 pub struct Found {
-    /// Accounts that are overdue, whose job may have to be followed, or whose import was deferred.
+    /// Accounts that are overdue, whose job may need a status check, or whose deferred import is due.
     pub accounts: Vec<Stored>,
-    /// Where the rest begins, if there is more.
+    /// Where the next page begins. `None` on the last page.
     pub next: Option<ScanPosition>,
-    /// How many items were looked at.
+    /// The number of items that DynamoDB scanned.
     pub scanned: u64,
 }
 
 impl AccountStore {
-    /// A part of a segment, of at most a MiB. Eventually consistent.
+    /// Reads one page of a segment, at most 1 MiB. Eventually consistent.
     ///
-    /// An account that has no time of its next refresh is found as well: it may be from before
+    /// The page includes accounts without a time of the next refresh. They may have been stored before
     /// refreshing was turned on.
     pub async fn scan(
         &self,
@@ -107,7 +105,7 @@ impl AccountStore {
         let account = |item: Item| match Stored::from_item(item) {
             Ok(stored) => Some(stored),
             Err(error) => {
-                error!(%error, "an account cannot be refreshed");
+                error!(%error, "corrupt account record left out of the refresh");
                 None
             }
         };
@@ -118,12 +116,13 @@ impl AccountStore {
         })
     }
 
-    /// Claims a record for a plan, unless anybody has written it since it was seen: `false` then. So
-    /// of two who plan at once one queues it. With a time, a sync is marked as queued then.
+    /// Claims a record for a planning run by compare-and-set. `false` if the record was written since it was read. Of
+    /// two concurrent planning runs, only one therefore queues the account. If `queued_at` is given, the record is
+    /// also marked as queued at that time.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: it must not be queued.
+    /// [`StoreError`]: the account must not be queued.
     pub async fn mark_queued(
         &self,
         seen: &Claim,
@@ -144,18 +143,19 @@ impl AccountStore {
             .expression_attribute_values(":fresh", fresh.clone())
             .expression_attribute_values(":seen", seen.version.to_attribute())
             .return_values_on_condition_check_failure(AllOld);
-        Ok(match written(update).await? {
-            Written::Done(_) => true,
-            // The answer to the first try was lost, and the SDK's repeat met what it had written.
-            Written::Refused(found) => found.get(VERSION) == Some(&fresh),
+        Ok(match send(update).await? {
+            UpdateResult::Done(_) => true,
+            // The response to the first attempt was lost. The SDK's retry found the version that the first attempt
+            // wrote.
+            UpdateResult::ConditionFailed(found) => found.get(VERSION) == Some(&fresh),
         })
     }
 
-    /// Takes the mark of this time back: the account could not be queued.
+    /// Removes the queued mark of this time, because the account could not be queued.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: it is queued again after an interval.
+    /// [`StoreError`]: the mark stays, and the account is queued again after one refresh interval.
     pub async fn unmark_queued(
         &self,
         id: &AccountId,
@@ -169,11 +169,11 @@ impl AccountStore {
             .expression_attribute_names("#queued", REFRESH_QUEUED_AT)
             .expression_attribute_values(":fresh", Version::fresh().to_attribute())
             .expression_attribute_values(":queued", time(queued_at));
-        written(update).await.map(drop)
+        send(update).await.map(drop)
     }
 
-    /// Begins a plan: answers with the segment to scan first, and with the breaker. The next plan begins one segment
-    /// further, unless this one says [otherwise](Self::begin_next_with).
+    /// Begins a planning run. The next run begins one segment further, unless this run calls
+    /// [`Self::begin_next_with`].
     pub async fn begin_plan(&self) -> Result<PlanStart, StoreError> {
         let update = self
             .update(key())
@@ -181,28 +181,28 @@ impl AccountStore {
             .expression_attribute_names("#segment", FIRST_SEGMENT)
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .return_values(ReturnValue::AllNew);
-        let (Written::Done(item) | Written::Refused(item)) = written(update).await?;
+        let (UpdateResult::Done(item) | UpdateResult::ConditionFailed(item)) = send(update).await?;
         let first_segment = number(&item, FIRST_SEGMENT).map_or(0, |next| {
             u32::try_from((next + u64::from(SEGMENTS) - 1) % u64::from(SEGMENTS)).unwrap_or(0)
         });
         Ok(PlanStart { first_segment, breaker: breaker(&item) })
     }
 
-    /// Has the next run begin with a segment that this one has not reached.
+    /// Makes the next planning run begin with this segment, which the current run has not reached.
     pub async fn begin_next_with(&self, segment: u32) -> Result<(), StoreError> {
         let update = self
             .update(key())
             .update_expression("SET #segment = :segment")
             .expression_attribute_names("#segment", FIRST_SEGMENT)
             .expression_attribute_values(":segment", AttributeValue::N(segment.to_string()));
-        written(update).await.map(drop)
+        send(update).await.map(drop)
     }
 
-    /// Whether Mono may be asked. One consistent read.
+    /// The circuit breaker: whether calls to Mono are allowed. One consistent read.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: Mono must not be asked.
+    /// [`StoreError`]: Mono must not be called.
     pub async fn breaker(&self) -> Result<Breaker, StoreError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key()));
         let answer = request.consistent_read(true).send().await;
@@ -210,7 +210,7 @@ impl AccountStore {
         Ok(answer.item.as_ref().map(breaker).unwrap_or_default())
     }
 
-    /// Puts a breaker in the place of one that was read, unless another has written meanwhile: `false` then.
+    /// Replaces the breaker by compare-and-set. `false` if it was changed since it was read.
     pub async fn swap_breaker(&self, seen: Breaker, next: Breaker) -> Result<bool, StoreError> {
         let mut conditions = Vec::new();
         let (mut update, assignments) = assigned(self.update(key()), attributes(next));
@@ -225,15 +225,15 @@ impl AccountStore {
         }
         let update = update.update_expression(assignments);
         let update = update.condition_expression(conditions.join(" AND "));
-        Ok(matches!(written(update).await?, Written::Done(_)))
+        Ok(matches!(send(update).await?, UpdateResult::Done(_)))
     }
 
-    /// Changes the breaker, however many do so at once.
+    /// Changes the breaker, and retries after conflicts with concurrent changes.
     pub async fn change_breaker(
         &self,
         change: impl Fn(Breaker) -> Breaker,
     ) -> Result<(), StoreError> {
-        for conflicts in 0..MOST_CONFLICTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             if conflicts > 0 {
                 sleep(pause(conflicts)).await;
             }
@@ -246,8 +246,8 @@ impl AccountStore {
         Err(StoreError::Contended)
     }
 
-    /// Gives an account a rule of refreshing of its own, or takes it away. Answers with the account afterwards. One
-    /// write if nobody interferes.
+    /// Sets an account's own refresh rule, or removes it. Returns the changed account. One write if there is no
+    /// conflict.
     pub async fn set_refresh(
         &self,
         seen: Stored,
@@ -256,7 +256,8 @@ impl AccountStore {
         Box::pin(self.touch(seen, |account| Account { refresh, ..account.clone() })).await
     }
 
-    /// Notes that an account was read at this time, if that is to be noted. One write then, if nobody interferes.
+    /// Records that a caller read the account at this time, if the policy requires it. Then one write if there is no
+    /// conflict, otherwise none.
     pub async fn note_read(&self, seen: Stored, now: Timestamp) -> Result<Account, StoreError> {
         let noted = |account: &Account| {
             let read_at = Some(now).filter(|_| account.is_read_noted(now, self.policy));
@@ -265,14 +266,15 @@ impl AccountStore {
         Box::pin(self.touch(seen, noted)).await
     }
 
-    /// Changes what no fact says, and with it the time of the next refresh, by an update of these attributes alone.
+    /// Changes the attributes that do not come from facts, and the time of the next refresh. Updates only these
+    /// attributes.
     async fn touch(
         &self,
         seen: Stored,
         change: impl Fn(&Account) -> Account,
     ) -> Result<Account, StoreError> {
         let mut seen = seen;
-        for conflicts in 1..=MOST_CONFLICTS {
+        for conflicts in 1..=MAX_ATTEMPTS {
             let next = change(&seen.account);
             if next == seen.account {
                 return Ok(next);
@@ -289,7 +291,7 @@ impl AccountStore {
                 .update_expression(assignments)
                 .condition_expression("#version = :seen")
                 .expression_attribute_values(":seen", seen.version.to_attribute());
-            if let Written::Done(_) = written(update).await? {
+            if let UpdateResult::Done(_) = send(update).await? {
                 return Ok(next);
             }
             sleep(pause(conflicts)).await;
@@ -306,31 +308,32 @@ impl AccountStore {
     }
 }
 
-/// What became of an update.
-enum Written {
-    /// With what it has written, where that was asked for.
+/// The outcome of an update.
+enum UpdateResult {
+    /// The update was written. Holds the new attributes if the request asked for them.
     Done(Item),
-    /// Its condition did not hold, with what was found, where that was asked for.
-    Refused(Item),
+    /// The condition did not hold. Holds the stored item if the request asked for it.
+    ConditionFailed(Item),
 }
 
-async fn written(update: UpdateItemFluentBuilder) -> Result<Written, StoreError> {
+async fn send(update: UpdateItemFluentBuilder) -> Result<UpdateResult, StoreError> {
     match update.send().await {
-        Ok(answer) => Ok(Written::Done(answer.attributes.unwrap_or_default())),
+        Ok(answer) => Ok(UpdateResult::Done(answer.attributes.unwrap_or_default())),
         Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                Ok(Written::Refused(refused.item.clone().unwrap_or_default()))
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(UpdateResult::ConditionFailed(failed.item.clone().unwrap_or_default()))
             }
             _ => Err(StoreError::unavailable(error)),
         },
     }
 }
 
+/// The key of the refresh's own item.
 fn key() -> Item {
-    HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(BOOKS.to_owned()))])
+    HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(STATE_KEY.to_owned()))])
 }
 
-/// An update of attributes to these values, or to none, and its expression.
+/// Adds attributes to an update. Returns the update and its expression. `None` as a value removes the attribute.
 fn assigned(
     update: UpdateItemFluentBuilder,
     attributes: impl IntoIterator<Item = (&'static str, Option<AttributeValue>)>,

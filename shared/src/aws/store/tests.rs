@@ -20,14 +20,14 @@ fn written(account: &Account, seen: Option<&Stored>) -> Item {
 
 proptest! {
     #[test]
-    fn record_is_read_as_it_was_written(facts in facts()) {
+    fn written_record_is_read_back_unchanged(facts in facts()) {
         let account = record(facts);
         let stored = Stored::from_item(written(&account, None)).unwrap();
         prop_assert_eq!(stored.account, account);
     }
 
     #[test]
-    fn item_without_any_one_attribute_is_read_or_refused_but_never_panics(
+    fn item_that_lacks_one_attribute_is_read_or_rejected_without_panic(
         facts in facts(),
         index in any::<prop::sample::Index>(),
     ) {
@@ -40,7 +40,7 @@ proptest! {
 }
 
 #[test]
-fn lease_and_a_cooldown_are_kept() {
+fn leases_and_cooldown_are_read_back_unchanged() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
     account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
@@ -50,7 +50,7 @@ fn lease_and_a_cooldown_are_kept() {
 }
 
 #[test]
-fn lease_that_is_not_whole_is_none() {
+fn lease_of_wrong_length_is_read_as_none() {
     let mut account = Account::new("a".parse().unwrap());
     let at = Timestamp::from_millis;
     account.lease = Some(Lease { started_at: at(1), until: at(2), token: [1; 8] });
@@ -73,7 +73,7 @@ fn import_lease(until: Timestamp) -> ImportLease {
 }
 
 #[test]
-fn unknown_attributes_of_another_version_are_written_back() {
+fn unknown_attributes_of_a_later_version_are_written_back() {
     let account = Account::new("a".parse().unwrap());
     let later = AttributeValue::S("of a later version".to_owned());
     let mut item = written(&account, None);
@@ -88,7 +88,7 @@ fn unknown_attributes_of_another_version_are_written_back() {
 }
 
 #[test]
-fn only_accounts_that_need_attention_carry_the_keys_of_the_indexes() {
+fn only_accounts_that_need_attention_have_index_keys() {
     let keys = |account: &Account| {
         let mut keys: Vec<_> = written(account, None).into_keys().collect();
         keys.retain(|key| key.starts_with("attention"));
@@ -113,22 +113,22 @@ fn only_accounts_that_need_attention_carry_the_keys_of_the_indexes() {
 }
 
 #[test]
-fn owner_is_found_by_a_key_of_fixed_length_however_long_the_reference() {
+fn owner_key_has_fixed_length_for_a_reference_of_any_length() {
     let key = item::attention_owner(&"x".repeat(5_000));
     assert_eq!(key.as_b().unwrap().as_ref().len(), 16);
     assert_ne!(key, item::attention_owner("x"));
 }
 
 #[test]
-fn corrupt_item_is_refused_with_the_attribute() {
+fn corrupt_item_error_names_the_attribute() {
     let account = record([]);
-    let odd = [
+    let invalid = [
         ("order", AttributeValue::S("x".to_owned())),
         ("version", AttributeValue::N("7".to_owned())),
         ("account_id", AttributeValue::S("not an id".to_owned())),
         ("last_event_at", AttributeValue::N("-1".to_owned())),
     ];
-    for (name, value) in odd {
+    for (name, value) in invalid {
         let mut item = written(&account, None);
         item.insert(name.to_owned(), value);
         let CorruptItem(attribute) = Stored::from_item(item).unwrap_err();
@@ -137,12 +137,12 @@ fn corrupt_item_is_refused_with_the_attribute() {
 }
 
 #[test]
-fn item_of_monos_fullest_events_costs_one_write_unit() {
+fn item_of_the_fullest_events_costs_one_write_unit() {
     assert_eq!(size_of_item(&written(&fullest(), None)), 800, "a unit has 1,024 bytes");
 }
 
 #[test]
-fn item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
+fn item_of_the_fullest_events_with_all_sync_registers_costs_one_write_unit() {
     let at = Timestamp::parse_rfc3339("2026-01-27T21:20:00Z").unwrap();
     let outcomes = [
         SyncOutcome::ReauthorisationRequired { job_id: None },
@@ -159,7 +159,7 @@ fn item_with_every_register_of_a_sync_besides_costs_one_write_unit() {
     assert_eq!(size_of_item(&written(&account, None)), 1023, "a unit has 1,024 bytes");
 }
 
-/// An account after everything that Mono's documentation shows, in its fullest form.
+/// An account after every event in Mono's documentation, each with all documented fields.
 fn fullest() -> Account {
     let connected = serde_json::json!({
         "event": "mono.events.account_connected",
@@ -207,7 +207,7 @@ fn fullest() -> Account {
         Account::new("697926f050b9c321c1451dda".parse().unwrap()),
         |account, body| match event::read(&body.to_string(), received_at).unwrap().interpretation {
             Interpretation::Fact(_, fact) => account.apply(&fact),
-            Interpretation::Nothing(_) => panic!("a sample means nothing"),
+            Interpretation::Nothing(_) => panic!("a sample event has no fact"),
         },
     );
     let pull = account.import_due().unwrap();
@@ -222,8 +222,8 @@ fn fullest() -> Account {
     account.apply(&Fact::Import(Import { pull, state }))
 }
 
-/// DynamoDB's own count: names and values, a number of n digits as 1 + n/2 bytes, three bytes for a
-/// list or map and one for each of its elements.
+/// The size as DynamoDB counts it: names and values. A number of n digits takes 1 + n/2 bytes. A list or map takes
+/// three bytes, and one byte for each element.
 fn size_of_item(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
@@ -236,6 +236,6 @@ fn size_of_value(value: &AttributeValue) -> usize {
         AttributeValue::L(values) => 3 + values.iter().map(|v| 1 + size_of_value(v)).sum::<usize>(),
         AttributeValue::M(item) => 3 + item.len() + size_of_item(item),
         AttributeValue::Bool(_) => 1,
-        other => panic!("no record has a value such as {other:?}"),
+        other => panic!("unexpected attribute type: {other:?}"),
     }
 }

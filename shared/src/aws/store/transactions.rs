@@ -1,4 +1,4 @@
-//! Transactions in DynamoDB: an item for each, found by account and [`Position`].
+//! Transactions in DynamoDB: one item per transaction, with the account and the [`Position`] as its key.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRe
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::batch_write::{self, MOST_ITEMS};
+use super::batch_write::{self, MAX_ITEMS};
 use super::{Page, StoreError};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
@@ -16,40 +16,37 @@ use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{Direction, Position, Transaction};
 
-/// The table of transactions.
 #[derive(Clone)]
 pub struct TransactionStore {
     client: Client,
     table: String,
 }
 
-/// Which transactions are asked for.
+/// A filter for transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Not before this time.
+    /// Inclusive lower bound.
     pub from: Option<Timestamp>,
-    /// Not after this time.
+    /// Inclusive upper bound.
     pub to: Option<Timestamp>,
-    /// Only those of this direction.
     pub direction: Option<Direction>,
 }
 
-/// How many batches are written at once.
+/// The number of concurrent batch writes.
 const CONCURRENCY: usize = 4;
-/// How many rows are looked through for those of one direction, in one query.
-const MOST_PASSED_OVER: usize = 1000;
+/// The minimum limit of items that one query reads when it filters by direction.
+const FILTERED_READ_LIMIT: usize = 1000;
 
 type Item = HashMap<String, AttributeValue>;
 
 impl TransactionStore {
-    /// The transactions in this table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into() }
     }
 
-    /// All rows of these days, consistent: what an import has just written must not be missed.
-    /// `None` if there are more than so many. A request for each MiB. What is no row, or one of a
-    /// later version, is left out.
+    /// Reads all rows of these days. `None` if there are more than `most`. One request per MiB. The read is strongly
+    /// consistent, because it must include the rows that an import has just written. Items that are not a valid row,
+    /// or that a later version of the system wrote, are skipped.
     pub async fn of_days(
         &self,
         id: &AccountId,
@@ -69,12 +66,12 @@ impl TransactionStore {
         Ok(Some(rows))
     }
 
-    /// Puts rows and deletes others, a request for each 25. All puts come first, so that a row that
-    /// moves is never missing. Throttled writes are retried until the deadline.
+    /// Puts and deletes rows, 25 per request. All puts come before the deletes, so that a row that moves is never
+    /// missing. Throttled writes are retried until the deadline.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: some of it was done. All of it can be done again.
+    /// [`StoreError`]: some rows may be written. The call is idempotent and can be retried.
     pub async fn write(
         &self,
         id: &AccountId,
@@ -100,9 +97,11 @@ impl TransactionStore {
         Ok(items.first().and_then(row).map(|row| row.position.date))
     }
 
-    /// The newest rows of a selection, or those before a position, eventually consistent. One
-    /// request, which ends at a MiB; and of those of one direction, the others are passed over. So a
-    /// part may be short although there is more.
+    /// Reads one page of a selection, newest row first, optionally before a position. Eventually consistent. One
+    /// request.
+    ///
+    /// A page may be short although more rows follow. The request ends at 1 MiB, and a filter by direction drops rows
+    /// after the read.
     pub async fn page(
         &self,
         id: &AccountId,
@@ -112,7 +111,7 @@ impl TransactionStore {
     ) -> Result<Page<Transaction, Position>, StoreError> {
         let from = Position::from(selection.from.unwrap_or(Timestamp::from_millis(0)));
         let to = Position::up_to(selection.to.unwrap_or(Timestamp::from_millis(u64::MAX)));
-        // DynamoDB refuses to start outside of what is asked for.
+        // DynamoDB rejects a start key outside the queried range.
         let start = before.map(|position| position.to_string());
         if start.as_ref().is_some_and(|start| *start < from) {
             return Ok(Page { items: Vec::new(), next: None });
@@ -120,16 +119,16 @@ impl TransactionStore {
         let start = start.filter(|start| *start < to).map(|start| key(id, &start));
         let query = self.between(id, &from, &to).set_exclusive_start_key(start);
         let Some(direction) = selection.direction else {
-            // One more than wanted, to know whether there is more.
-            let (items, looked_up_to) = newest_first(query, limit + 1).await?;
-            return Ok(part(&items, limit, looked_up_to));
+            // One item more than the limit shows whether another page follows.
+            let (items, read_up_to) = newest_first(query, limit + 1).await?;
+            return Ok(to_page(&items, limit, read_up_to));
         };
         let query = query
             .filter_expression("#type = :type")
             .expression_attribute_names("#type", "type")
             .expression_attribute_values(":type", AttributeValue::S(direction.as_str().to_owned()));
-        let (items, looked_up_to) = newest_first(query, MOST_PASSED_OVER.max(limit + 1)).await?;
-        Ok(part(&items, limit, looked_up_to))
+        let (items, read_up_to) = newest_first(query, FILTERED_READ_LIMIT.max(limit + 1)).await?;
+        Ok(to_page(&items, limit, read_up_to))
     }
 
     fn between(&self, id: &AccountId, from: &str, to: &str) -> QueryFluentBuilder {
@@ -148,12 +147,12 @@ impl TransactionStore {
         writes: Vec<WriteRequest>,
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        stream::iter(writes.chunks(MOST_ITEMS))
+        stream::iter(writes.chunks(MAX_ITEMS))
             .map(|chunk| async {
                 let writes = chunk.to_vec();
-                let (left, error) =
+                let (unwritten, error) =
                     batch_write::write(&self.client, &self.table, writes, deadline).await;
-                if left.is_empty() { Ok(()) } else { Err(error) }
+                if unwritten.is_empty() { Ok(()) } else { Err(error) }
             })
             .buffer_unordered(CONCURRENCY)
             .try_collect()
@@ -161,37 +160,37 @@ impl TransactionStore {
     }
 }
 
-/// One request: what was found, and where the rest begins if DynamoDB stopped before the end.
+/// Sends one request. Returns the items, and the last position read if DynamoDB stopped before the end of the range.
 async fn newest_first(
     query: QueryFluentBuilder,
     limit: usize,
 ) -> Result<(Vec<Item>, Option<Position>), StoreError> {
     let query = query.scan_index_forward(false).limit(i32::try_from(limit).unwrap_or(i32::MAX));
     let answer = query.send().await.map_err(StoreError::unavailable)?;
-    let looked_up_to = answer.last_evaluated_key.as_ref().and_then(position);
-    Ok((answer.items.unwrap_or_default(), looked_up_to))
+    let read_up_to = answer.last_evaluated_key.as_ref().and_then(position);
+    Ok((answer.items.unwrap_or_default(), read_up_to))
 }
 
-/// At most so many of the rows found. More begins behind the last of them, or where it was looked
-/// up to.
-fn part(
+/// Makes a page of at most `limit` items. The next page begins after the last item shown, or after the last position
+/// read if all items are shown.
+fn to_page(
     items: &[Item],
     limit: usize,
-    looked_up_to: Option<Position>,
+    read_up_to: Option<Position>,
 ) -> Page<Transaction, Position> {
     let shown = &items[..limit.min(items.len())];
-    let next = if items.len() > limit { shown.last().and_then(position) } else { looked_up_to };
+    let next = if items.len() > limit { shown.last().and_then(position) } else { read_up_to };
     Page { items: shown.iter().filter_map(row).collect(), next }
 }
 
 fn put(id: &AccountId, row: &Transaction) -> WriteRequest {
     let put = PutRequest::builder().set_item(Some(item(id, row))).build();
-    WriteRequest::builder().put_request(put.expect("it has an item")).build()
+    WriteRequest::builder().put_request(put.expect("a put request has an item")).build()
 }
 
 fn delete(id: &AccountId, position: &Position) -> WriteRequest {
     let delete = DeleteRequest::builder().set_key(Some(key(id, &position.to_string()))).build();
-    WriteRequest::builder().delete_request(delete.expect("it has a key")).build()
+    WriteRequest::builder().delete_request(delete.expect("a delete request has a key")).build()
 }
 
 fn key(id: &AccountId, position: &str) -> Item {
@@ -248,7 +247,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     #[test]
-    fn row_is_read_as_it_was_written() {
+    fn written_row_is_read_back_unchanged() {
         for json in [
             r#"{"id":"a","date":"2026-01-05T00:00:00Z","type":"debit","amount":9007199254740993,
                 "balance":-9223372036854775808,"currency":"NGN","narration":"","category":"unknown",

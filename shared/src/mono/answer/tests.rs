@@ -29,7 +29,7 @@ fn successful(has_new_data: bool, job_id: Option<&str>) -> SyncOutcome {
     SyncOutcome::Successful { has_new_data, data, balance: None, job_id }
 }
 
-fn demand(job_id: Option<&str>) -> SyncOutcome {
+fn reauth_required(job_id: Option<&str>) -> SyncOutcome {
     SyncOutcome::ReauthorisationRequired { job_id: job_id.map(str::to_owned) }
 }
 
@@ -58,7 +58,7 @@ fn unavailable() -> SyncOutcome {
 }
 
 #[test]
-fn v1_success_has_three_spellings_under_any_http_status() {
+fn v1_success_code_counts_in_every_spelling_under_any_http_status() {
     for code in ["SYNC_SUCCESSFUL", "SYNCED_SUCCESSFULLY", "SYNCED_SUCCESSFUL", "sync_successful"] {
         for status in [200, 201, 400, 500] {
             let body = json!({ "status": "successful", "hasNewData": true, "code": code });
@@ -68,13 +68,13 @@ fn v1_success_has_three_spellings_under_any_http_status() {
 }
 
 #[test]
-fn v1_says_whether_there_is_new_data_and_where_it_does_not_there_may_be() {
-    let told = |body| v1(200, &body);
+fn v1_success_has_new_data_unless_its_flag_is_false() {
+    let outcome = |body| v1(200, &body);
     let code = "SYNC_SUCCESSFUL";
-    assert_eq!(told(json!({ "code": code, "hasNewData": false })), successful(false, None));
-    assert_eq!(told(json!({ "code": code, "has_new_data": false })), successful(false, None));
-    assert_eq!(told(json!({ "code": code })), successful(true, None));
-    assert_eq!(told(json!({ "status": "successful" })), successful(true, None));
+    assert_eq!(outcome(json!({ "code": code, "hasNewData": false })), successful(false, None));
+    assert_eq!(outcome(json!({ "code": code, "has_new_data": false })), successful(false, None));
+    assert_eq!(outcome(json!({ "code": code })), successful(true, None));
+    assert_eq!(outcome(json!({ "status": "successful" })), successful(true, None));
 }
 
 #[test]
@@ -91,12 +91,12 @@ fn v1_failure_is_read_from_its_code_under_any_http_status() {
 }
 
 #[test]
-fn v1_without_a_word_of_success_is_none() {
+fn v1_response_without_success_code_or_status_is_unusable() {
     for body in [json!({}), json!({ "status": "odd" }), json!({ "hasNewData": true })] {
         assert_eq!(v1(200, &body), unusable("HTTP_200"), "{body}");
     }
     let in_progress = json!({ "status": "successful", "code": "SYNC_IN_PROGRESS" });
-    assert_eq!(v1(200, &in_progress), unusable("SYNC_IN_PROGRESS"), "no code of success");
+    assert_eq!(v1(200, &in_progress), unusable("SYNC_IN_PROGRESS"), "not a success code");
     assert_eq!(v1(200, &json!({ "status": "success" })), successful(true, None));
     assert_eq!(v1(200, &json!({ "status": "processing" })), processing(None));
 }
@@ -106,17 +106,17 @@ fn reauthorisation_required_is_found_in_every_place_that_mono_uses() {
     let code = json!({ "status": "failed", "code": "REAUTHORISATION_REQUIRED" });
     let status = json!({ "status": "reauthorisation_required", "data": null });
     for http in [200, 401, 402, 403, 404, 429, 500] {
-        assert_eq!(v1(http, &code), demand(None), "{http}");
-        assert_eq!(v2(http, &[], &code), demand(None), "{http}");
-        assert_eq!(v2(http, &[], &status), demand(None), "{http}");
+        assert_eq!(v1(http, &code), reauth_required(None), "{http}");
+        assert_eq!(v2(http, &[], &code), reauth_required(None), "{http}");
+        assert_eq!(v2(http, &[], &status), reauth_required(None), "{http}");
     }
     let job = [("x-job-id", "j"), ("x-job-status", "REAUTHORISATION_REQUIRED")];
-    assert_eq!(v2(200, &job, &done()), demand(Some("j")));
-    assert_eq!(v2(200, &[("x-reauth-required", "true")], &done()), demand(None));
+    assert_eq!(v2(200, &job, &done()), reauth_required(Some("j")));
+    assert_eq!(v2(200, &[("x-reauth-required", "true")], &done()), reauth_required(None));
     assert_eq!(v2(200, &[("x-reauth-required", "false")], &done()), successful(false, None));
     let of_job =
         json!({ "status": "successful", "data": { "status": "REAUTHORISATION_REQUIRED" } });
-    assert_eq!(v2(200, &[], &of_job), demand(None));
+    assert_eq!(v2(200, &[], &of_job), reauth_required(None));
 }
 
 #[test]
@@ -135,16 +135,17 @@ fn v2_outcome_is_read_from_job_headers_in_any_case() {
 }
 
 #[test]
-fn v2_has_new_data_only_if_it_says_so() {
-    let told = |value| v2(200, &[("x-job-status", "finished"), ("x-has-new-data", value)], &done());
-    assert_eq!(told("true"), successful(true, None));
-    assert_eq!(told("TRUE"), successful(true, None));
-    assert_eq!(told("false"), successful(false, None));
+fn v2_has_new_data_only_if_its_header_is_true() {
+    let outcome =
+        |value| v2(200, &[("x-job-status", "finished"), ("x-has-new-data", value)], &done());
+    assert_eq!(outcome("true"), successful(true, None));
+    assert_eq!(outcome("TRUE"), successful(true, None));
+    assert_eq!(outcome("false"), successful(false, None));
     assert_eq!(v2(200, &[("x-job-status", "finished")], &done()), successful(false, None));
 }
 
 #[test]
-fn v2_before_its_job_headers_is_done_when_there_is_data() {
+fn v2_response_without_job_status_is_processing_until_it_has_data() {
     assert_eq!(v2(200, &[("x-has-new-data", "true")], &done()), successful(true, None));
     let enqueued = json!({
         "status": "successful",
@@ -155,9 +156,9 @@ fn v2_before_its_job_headers_is_done_when_there_is_data() {
     assert_eq!(v2(202, &[("x-job-id", "j")], &enqueued), processing(Some("j")));
 }
 
-/// Without the headers of a sync the answer may be Mono's cache, served over a dead link.
+/// Without the headers of a sync, the response may come from Mono's cache although the bank link is broken.
 #[test]
-fn v2_without_a_word_about_the_sync_is_no_success() {
+fn v2_response_without_sync_headers_is_not_a_success() {
     assert_eq!(v2(200, &[], &done()), unusable("HTTP_200"));
     assert_eq!(v2(200, &[], &json!({ "status": "odd", "data": {} })), unusable("HTTP_200"));
     assert_eq!(v2(200, &[("x-job-id", "j")], &done()), processing(Some("j")));
@@ -165,20 +166,20 @@ fn v2_without_a_word_about_the_sync_is_no_success() {
 }
 
 #[test]
-fn v1_refreshes_all_whatever_is_requested() {
+fn v1_refreshes_all_data_when_only_the_balance_is_requested() {
     let answer = answer(200, &[], "{\"code\":\"SYNC_SUCCESSFUL\",\"hasNewData\":true}");
     assert_eq!(answer.of_sync(V1, SyncData::Balance), successful(true, None));
 }
 
 #[test]
-fn v2_may_say_failed_in_the_body_alone() {
+fn v2_failed_status_in_the_body_is_a_failure_under_any_http_status() {
     let body = json!({ "status": "failed", "message": "Bank not available", "data": null });
     assert_eq!(v2(200, &[], &body), failed("HTTP_200", Some("Bank not available"), None));
     assert_eq!(v2(409, &[], &body), failed("HTTP_409", Some("Bank not available"), None));
 }
 
 #[test]
-fn balance_is_taken_in_minor_units() {
+fn balance_is_read_in_minor_units() {
     let body = json!({ "status": "successful", "data": { "balance": 9_007_199_254_740_993_i64 } });
     let answer = answer(200, &[("x-job-status", "finished")], &body.to_string());
     let balance = Some(MinorUnits(9_007_199_254_740_993));
@@ -217,13 +218,13 @@ fn call_error_follows_from_the_http_status() {
 }
 
 #[test]
-fn answer_that_is_not_a_json_object_is_unusable_unless_its_status_says_more() {
+fn non_json_response_is_unusable_unless_its_http_status_shows_an_error() {
     for body in ["", "<html></html>", "{\"status\":\"succ", "[]", "null", "\"successful\""] {
         for version in [V1, V2] {
             let outcome =
                 |status| answer(status, &[], body).of_sync(version, SyncData::Transactions);
             assert_eq!(outcome(200), unusable("UNREADABLE_ANSWER"), "{body}");
-            assert_eq!(outcome(404), unusable("UNREADABLE_ANSWER"), "a wrong address, perhaps");
+            assert_eq!(outcome(404), unusable("UNREADABLE_ANSWER"), "the base URL may be wrong");
             assert_eq!(outcome(502), unavailable());
             assert_eq!(outcome(401), refused("HTTP_401"));
         }
@@ -231,7 +232,7 @@ fn answer_that_is_not_a_json_object_is_unusable_unless_its_status_says_more() {
 }
 
 #[test]
-fn rate_limit_says_for_how_long_in_seconds() {
+fn rate_limit_reads_retry_after_in_seconds() {
     let limited =
         |value| answer(429, &[("retry-after", value)], "{}").of_sync(V2, SyncData::Transactions);
     let after = |retry_after| SyncOutcome::NoResult(CallError::RateLimited { retry_after });
@@ -240,7 +241,7 @@ fn rate_limit_says_for_how_long_in_seconds() {
 }
 
 #[test]
-fn job_id_that_could_not_be_part_of_a_path_is_none() {
+fn job_id_unsafe_in_a_path_is_dropped() {
     for id in ["", "a/b", "a b", "../x", &"x".repeat(65)] {
         let headers = [("x-job-id", id), ("x-job-status", "processing")];
         assert_eq!(v2(200, &headers, &done()), processing(None), "{id}");
@@ -255,7 +256,7 @@ fn job_reports_its_state_and_required_reauthorisation() {
         assert_eq!(
             report.data,
             SyncData::Transactions,
-            "which it would not cost anything to look for"
+            "a job without a name is a transactions job"
         );
         report.state
     };
@@ -270,71 +271,71 @@ fn job_reports_its_state_and_required_reauthorisation() {
 }
 
 #[test]
-fn account_answer_is_linked_gone_or_inconclusive() {
-    let known = |status, body| answer(status, &[], body).of_account();
+fn account_response_is_linked_gone_or_an_error() {
+    let link_state = |status, body| answer(status, &[], body).of_account();
     for body in ["{\"data\":{}}", "{\"account\":{}}"] {
-        assert_eq!(known(200, body), Ok(LinkState::Linked), "{body}");
+        assert_eq!(link_state(200, body), Ok(LinkState::Linked), "{body}");
     }
-    let demand = r#"{ "code": "REAUTHORISATION_REQUIRED" }"#;
+    let reauth_required = r#"{ "code": "REAUTHORISATION_REQUIRED" }"#;
     assert_eq!(
-        known(403, demand),
+        link_state(403, reauth_required),
         Ok(LinkState::Linked),
-        "a bank that wants the customer knows it"
+        "an account that requires re-authorisation is linked"
     );
     for status in [400, 404, 410] {
-        assert_eq!(known(status, "{\"status\":\"failed\"}"), Ok(LinkState::Gone), "{status}");
+        assert_eq!(link_state(status, "{\"status\":\"failed\"}"), Ok(LinkState::Gone), "{status}");
     }
-    assert_eq!(known(500, "{}"), Err(CallError::Unavailable));
+    assert_eq!(link_state(500, "{}"), Err(CallError::Unavailable));
     for status in [200, 302, 400, 404, 410] {
-        assert!(matches!(known(status, "<html>"), Err(CallError::Unusable(_))), "{status}");
+        assert!(matches!(link_state(status, "<html>"), Err(CallError::Unusable(_))), "{status}");
     }
     for body in ["{}", "{\"data\":null}", "{\"status\":\"failed\",\"data\":{}}"] {
-        assert!(matches!(known(200, body), Err(CallError::Unusable(_))), "{body}");
+        assert!(matches!(link_state(200, body), Err(CallError::Unusable(_))), "{body}");
     }
     for status in [401, 402, 403] {
-        assert!(matches!(known(status, "{}"), Err(CallError::Refused(_))), "{status}");
+        assert!(matches!(link_state(status, "{}"), Err(CallError::Refused(_))), "{status}");
     }
 }
 
 #[test]
 fn reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
-    let asked_at = Timestamp::parse_rfc3339("2026-01-27T21:00:00Z").unwrap();
-    let told = |version, status, body: Value| {
-        answer(status, &[], &body.to_string()).of_reauthorisation(version, asked_at)
+    let requested_at = Timestamp::parse_rfc3339("2026-01-27T21:00:00Z").unwrap();
+    let outcome = |version, status, body: Value| {
+        answer(status, &[], &body.to_string()).of_reauthorisation(version, requested_at)
     };
     let url = "https://link.mono.co/ALTAYGCOV".to_owned();
-    let link = told(V2, 200, json!({ "status": "successful", "data": { "mono_url": url } }));
+    let link = outcome(V2, 200, json!({ "status": "successful", "data": { "mono_url": url } }));
     assert!(link == Ok(Reauthorisation::Link { url }));
     let token = "VwxcfeLRZvq1UlD5WiuN".to_owned();
     let expires_at = Timestamp::parse_rfc3339("2026-01-27T21:10:00Z").unwrap();
-    let given = told(V1, 200, json!({ "token": token }));
-    assert!(given == Ok(Reauthorisation::Token { token, expires_at }));
+    let token_result = outcome(V1, 200, json!({ "token": token }));
+    assert!(token_result == Ok(Reauthorisation::Token { token, expires_at }));
 }
 
 #[test]
 fn reauthorisation_needs_a_link_over_tls_or_a_token() {
-    let refusal = |version, status, body: &str| {
-        let told = answer(status, &[], body);
-        told.of_reauthorisation(version, Timestamp::from_millis(0)).err().unwrap()
+    let error = |version, status, body: &str| {
+        let answer = answer(status, &[], body);
+        answer.of_reauthorisation(version, Timestamp::from_millis(0)).err().unwrap()
     };
     for url in ["\"http://link.mono.co/A\"", "\"javascript:alert(1)\"", "\"\"", "null", "7"] {
         let body = format!("{{\"data\":{{\"mono_url\":{url}}}}}");
-        assert!(matches!(refusal(V2, 200, &body), ReauthoriseError::Call(CallError::Unusable(_))));
+        assert!(matches!(error(V2, 200, &body), ReauthoriseError::Call(CallError::Unusable(_))));
     }
     for version in [V1, V2] {
-        let refusal = |status, body| refusal(version, status, body);
-        assert!(matches!(refusal(200, "{}"), ReauthoriseError::Call(CallError::Unusable(_))));
-        assert!(matches!(refusal(200, "<html>"), ReauthoriseError::Call(CallError::Unusable(_))));
-        assert!(matches!(refusal(401, "{}"), ReauthoriseError::Call(CallError::Refused(_))));
-        assert_eq!(refusal(503, "{}"), ReauthoriseError::Call(CallError::Unavailable));
-        assert_eq!(refusal(404, "{}"), ReauthoriseError::NotFound);
-        assert!(matches!(refusal(400, "{}"), ReauthoriseError::Failed(_)));
+        let error = |status, body| error(version, status, body);
+        assert!(matches!(error(200, "{}"), ReauthoriseError::Call(CallError::Unusable(_))));
+        assert!(matches!(error(200, "<html>"), ReauthoriseError::Call(CallError::Unusable(_))));
+        assert!(matches!(error(401, "{}"), ReauthoriseError::Call(CallError::Refused(_))));
+        assert_eq!(error(503, "{}"), ReauthoriseError::Call(CallError::Unavailable));
+        assert_eq!(error(404, "{}"), ReauthoriseError::NotFound);
+        assert!(matches!(error(400, "{}"), ReauthoriseError::Failed(_)));
     }
 }
 
 #[test]
 fn possible_keys_and_personal_numbers_are_removed_from_messages() {
-    for (said, told) in [
+    for (message, expected) in [
         ("Account 0131883461 is dormant.", "Account … is dormant."),
         ("BVN: 22212345678", "BVN: …"),
         ("Invalid key live_sk_Abc123 given", "Invalid key … given"),
@@ -348,14 +349,14 @@ fn possible_keys_and_personal_numbers_are_removed_from_messages() {
         ("é 12345 ü", "é 12345 ü"),
         ("two\nlines\u{7}", "twolines"),
     ] {
-        assert_eq!(disclosable(said), told);
+        assert_eq!(disclosable(message), expected);
     }
     assert_eq!(disclosable(&"a".repeat(500)).len(), 200);
 }
 
 #[test]
-fn code_is_one_word_and_no_number_of_a_person() {
-    for (code, told) in [
+fn code_with_several_words_or_a_personal_number_is_replaced() {
+    for (code, expected) in [
         ("TASK_FAILED", "TASK_FAILED"),
         ("E-12.3", "E-12.3"),
         ("Ada Example declined", "HTTP_409"),
@@ -363,12 +364,12 @@ fn code_is_one_word_and_no_number_of_a_person() {
         ("live_sk_abc", "HTTP_409"),
         (&"X".repeat(65), "HTTP_409"),
     ] {
-        assert_eq!(v1(409, &json!({ "code": code })), failed(told, None, None), "{code}");
+        assert_eq!(v1(409, &json!({ "code": code })), failed(expected, None, None), "{code}");
     }
 }
 
 #[test]
-fn no_answer_makes_the_reader_panic() {
+fn arbitrary_response_is_read_without_panic() {
     use proptest::prelude::*;
     let words =
         proptest::sample::select(vec!["", "failed", "finished", "REAUTHORISATION_REQUIRED"]);
@@ -377,14 +378,14 @@ fn no_answer_makes_the_reader_panic() {
     let link = r#"{"token":"t","data":{"mono_url":"https://link.mono.co/A"}}"#.to_owned();
     let damage = (0..page.len(), any::<u8>());
     proptest!(|(status in 100..600_u16, word in words, body in "\\PC*", (at, byte) in damage)| {
-        let said = json!({ "status": word, "code": word, "data": word }).to_string();
+        let json_body = json!({ "status": word, "code": word, "data": word }).to_string();
         let damaged = |text: &str| {
             let mut bytes = text.as_bytes().to_vec();
             let at = at % bytes.len();
             bytes[at] = byte;
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        for body in [body, said, damaged(&page), damaged(&link)] {
+        for body in [body, json_body, damaged(&page), damaged(&link)] {
             let answer = answer(status, &[("x-job-status", word), ("x-job-id", word)], &body);
             for version in [V1, V2] {
                 let _ = answer.of_sync(version, SyncData::Balance);
@@ -406,9 +407,9 @@ fn page_of_transactions_is_read_in_both_versions() {
             "{{\"{id}\":\"r\",\"type\":\"debit\",\"amount\":1,\"date\":\"2026-01-05T00:00:00Z\"}}"
         )
     };
-    let place = r#"{ "total": 307, "page": 1, "previous": null, "next": "https://elsewhere" }"#;
-    let v2 = format!("{{\"status\":\"successful\",\"data\":[{}],\"meta\":{place}}}", row("id"));
-    let v1 = format!("{{\"paging\":{place},\"data\":[{}]}}", row("_id"));
+    let paging = r#"{ "total": 307, "page": 1, "previous": null, "next": "https://elsewhere" }"#;
+    let v2 = format!("{{\"status\":\"successful\",\"data\":[{}],\"meta\":{paging}}}", row("id"));
+    let v1 = format!("{{\"paging\":{paging},\"data\":[{}]}}", row("_id"));
     for body in [v1, v2] {
         let page = transactions(200, &body).unwrap();
         assert_eq!((page.rows.len(), page.unreadable.len()), (1, 0));
@@ -421,13 +422,13 @@ fn page_of_transactions_is_read_in_both_versions() {
 }
 
 #[test]
-fn unreadable_row_is_counted_and_blocks_no_other() {
+fn unreadable_row_is_reported_and_other_rows_are_read() {
     let body = r#"{ "data": [ 7, { "id": "a" },
         { "id": "b", "type": "credit", "amount": 1.10, "date": "2026-01-05T00:00:00Z" },
         { "id": "c", "type": "credit", "amount": 110, "date": "2026-01-05T00:00:00Z" } ] }"#;
     let page = transactions(200, body).unwrap();
     let ids = [None, Some("a".to_owned()), Some("b".to_owned())];
-    assert_eq!(page.unreadable, ids, "by its id, where it has one");
+    assert_eq!(page.unreadable, ids, "unreadable rows are reported by id if they have one");
     assert_eq!(page.rows[0].position.id, "c");
 }
 
@@ -461,7 +462,7 @@ fn unreadable_page_is_an_error_and_never_an_empty_page() {
 }
 
 #[test]
-fn listing_that_needs_the_customer_says_so_under_any_status() {
+fn reauthorisation_required_is_found_in_transactions_under_any_http_status() {
     for status in [200, 400, 401, 403, 428, 500] {
         let page = transactions(status, r#"{ "code": "REAUTHORISATION_REQUIRED" }"#);
         assert_eq!(page, Err(TransactionsError::ReauthorisationRequired), "{status}");
@@ -469,11 +470,15 @@ fn listing_that_needs_the_customer_says_so_under_any_status() {
     let page = transactions(403, r#"{ "message": "Account needs Reauthorization" }"#);
     assert_eq!(page, Err(TransactionsError::ReauthorisationRequired));
     let narrated = r#"{ "data": [{ "id": "a", "narration": "reauth fee" }], "message": "reauth" }"#;
-    assert_eq!(transactions(200, narrated).unwrap().unreadable.len(), 1, "a page is a page");
+    assert_eq!(
+        transactions(200, narrated).unwrap().unreadable.len(),
+        1,
+        "a successful page is read whatever its message"
+    );
 }
 
 #[test]
-fn answer_that_is_not_paged_can_carry_a_count() {
+fn total_of_a_response_without_paging_is_its_count() {
     let page = transactions(200, r#"{ "count": 0, "data": [] }"#).unwrap();
     assert_eq!((page.total, page.has_next), (Some(0), false));
     let page = transactions(200, r#"{ "data": [], "meta": { "next": "" } }"#).unwrap();
@@ -481,13 +486,13 @@ fn answer_that_is_not_paged_can_carry_a_count() {
 }
 
 #[test]
-fn refused_key_wallet_or_plan_is_no_failure_of_the_account() {
+fn rejected_key_wallet_or_plan_is_not_a_failure_of_the_account() {
     for status in [401, 402, 403] {
         for version in [V1, V2] {
             let outcome = answer(status, &[], r#"{ "status": "failed" }"#)
                 .of_sync(version, SyncData::Transactions);
             assert!(matches!(outcome, SyncOutcome::NoResult(CallError::Refused(_))), "{status}");
-            assert!(!outcome.reached_mono(), "nothing was begun");
+            assert!(!outcome.reached_mono(), "no sync was started");
         }
     }
 }
