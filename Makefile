@@ -21,12 +21,12 @@ help: ## Say what can be made
 
 .PHONY: run
 run: $(BUILT) ## Show the main job on an embedded AWS, then stay up (ARGS=--once: show it and end)
-	@cargo build --quiet --package e2e --package sandbox
+	@cargo build --quiet --locked --package e2e --package sandbox
 	@exec target/debug/local run $(ARGS)
 
 .PHONY: watch
 watch: $(BUILT) ## cargo lambda watch against an embedded AWS, for `cargo lambda invoke` (ARGS='--port 9001')
-	@cargo build --quiet --package e2e --package sandbox
+	@cargo build --quiet --locked --package e2e --package sandbox
 	@exec target/debug/local watch $(ARGS)
 
 .PHONY: test
@@ -43,7 +43,7 @@ check-api: .venv/tools ## Whether openapi.yaml is valid; a part of the tests
 
 .PHONY: fuzz-api
 fuzz-api: .venv/schemathesis/tools $(if $(API_URL),,$(BUILT)) ## Send the API what openapi.yaml allows and what not (API_URL=…: a running one)
-	@[ -n "$(API_URL)" ] || cargo build --quiet --package e2e --package sandbox
+	@[ -n "$(API_URL)" ] || cargo build --quiet --locked --package e2e --package sandbox
 	@API_URL=$(API_URL) tests/tools/fuzz-api $(ARGS)
 
 .PHONY: lint
@@ -61,12 +61,12 @@ lint-api: .venv/redocly/tools ## Style of openapi.yaml, by the strictest rules o
 build: $(BUILT) ## Build the functions for this machine
 
 .PHONY: release-check
-release-check: .venv/tools ## Build for AWS as deploy does, and check the binaries' architecture (FUNCTION=WebhookFunction: only that one)
+release-check: .venv/tools lock-check ## Build for AWS as deploy does, and check the binaries' architecture (FUNCTION=WebhookFunction: only that one)
 	@tests/tools/room-for-a-build
 	@tests/tools/release-check $(FUNCTION)
 
 .PHONY: deploy
-deploy: .venv/tools ## Build for AWS and deploy, with questions (ARCHITECTURE=x86_64: not for arm64)
+deploy: .venv/tools lock-check ## Build for AWS and deploy, with questions (ARCHITECTURE=x86_64: not for arm64)
 	@tests/tools/deploy $(ARCHITECTURE)
 
 .PHONY: set-secret
@@ -80,7 +80,7 @@ tools: .venv/tools ## Install SAM, cargo-lambda, the emulator and a validator be
 clean: ## Remove everything that was built and installed
 	rm -rf .aws-sam .venv target
 
-$(BUILT): $(SOURCES) | .venv/tools
+$(BUILT): $(SOURCES) | .venv/tools lock-check
 	@tests/tools/room-for-a-build
 	@echo 'Building the functions; the first time takes some minutes.'
 	@# Without SAM's advice to deploy: this build is for this machine alone. The recipe sets pipefail itself, since
@@ -89,12 +89,17 @@ $(BUILT): $(SOURCES) | .venv/tools
 		sed '/^Commands you can use next/,$$d'
 	@touch $@
 
-.venv/tools: $(addprefix tests/tools/,deploy.txt emulator.txt openapi.txt)
+# SAM cannot pass --locked on to cargo.
+.PHONY: lock-check
+lock-check:
+	@cargo metadata --quiet --locked --format-version 1 >/dev/null
+
+.venv/tools: $(addprefix tests/tools/,pip.txt deploy.txt emulator.txt openapi.txt)
 	@tests/tools/install deploy emulator openapi
 	@touch $@
 
 # Tools of one command, installed when it is first given.
-.venv/redocly/tools: tests/tools/redocly.npm
-.venv/%/tools: tests/tools/%.txt
+.venv/redocly/tools: tests/tools/redocly/package-lock.json
+.venv/%/tools: tests/tools/%.txt tests/tools/pip.txt
 	@tests/tools/install $*
 	@touch $@
