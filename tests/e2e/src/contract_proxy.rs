@@ -1,4 +1,4 @@
-//! A contract_proxy between the tests and the API: every answer is held against the HTTP contract.
+//! A proxy between the tests and the API. It checks every answer against the HTTP contract.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::openapi::{Answer, Contract};
 use crate::upstream::Upstream;
 
-/// A running contract_proxy. It lives as long as the runtime it was started on.
+/// A running proxy. It lives as long as the runtime on which it was started.
 #[derive(Clone, Copy, Debug)]
 pub struct ContractProxy {
     port: u16,
@@ -26,31 +26,32 @@ struct Shared {
 }
 
 impl ContractProxy {
-    /// Starts a contract_proxy in front of an emulator at `upstream`.
+    /// Starts a proxy in front of an emulator at `upstream`.
     ///
     /// # Errors
     ///
-    /// When no port can be had, or the contract cannot be read.
+    /// If no port is free, or the contract cannot be read.
     pub async fn start(upstream: String) -> io::Result<Self> {
         let contract = Contract::of_project().map_err(io::Error::other)?;
-        // Without a pool: what the emulator closes meanwhile is no failure of the next request.
+        // Without a connection pool. A pooled connection that the emulator has closed would make the
+        // next request fail.
         let client = Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default();
         let shared = Shared { upstream: Upstream::new(upstream, client), contract };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let router = Router::new().fallback(attest).with_state(Arc::new(shared));
+        let router = Router::new().fallback(check).with_state(Arc::new(shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { port })
     }
 
-    /// Its address.
+    /// The proxy's URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
 
-/// The answer, or 599 and what breaks the contract: so the test that caused it fails.
-async fn attest(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+/// The answer, or 599 with the violations of the contract. So the test that caused it fails.
+async fn check(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -65,8 +66,8 @@ async fn attest(State(shared): State<Arc<Shared>>, request: Request) -> Response
     if violations.is_empty() {
         return (status, headers, body).into_response();
     }
-    let report = format!("openapi.yaml does not allow it:\n{}\n", violations.join("\n"));
-    // For a test that looks at nothing but the status.
+    let report = format!("the answer violates openapi.yaml:\n{}\n", violations.join("\n"));
+    // For tests that look only at the status.
     eprintln!("{report}");
     let status = StatusCode::from_u16(599).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, report).into_response()
@@ -78,16 +79,16 @@ mod tests {
 
     use super::*;
 
-    /// A contract_proxy in front of an API that answers like this.
-    async fn before(api: Router) -> String {
+    /// A proxy in front of this API.
+    async fn proxy_before(api: Router) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, api).await });
         ContractProxy::start(address).await.unwrap().endpoint()
     }
 
-    async fn asked(api: Router, path: &str) -> (u16, String) {
-        let request = Client::new().get(format!("{}{path}", before(api).await));
+    async fn get_through_proxy(api: Router, path: &str) -> (u16, String) {
+        let request = Client::new().get(format!("{}{path}", proxy_before(api).await));
         let answer = request.header("host", "api.localhost").send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
@@ -101,13 +102,13 @@ mod tests {
             assert_eq!(request.uri(), "/accounts/a?limit=1");
             (StatusCode::FORBIDDEN, headers, refusal)
         });
-        assert_eq!(asked(api, "/accounts/a?limit=1").await, (403, refusal.to_owned()));
+        assert_eq!(get_through_proxy(api, "/accounts/a?limit=1").await, (403, refusal.to_owned()));
     }
 
     #[tokio::test]
     async fn answer_outside_the_contract_is_599_with_the_reasons() {
         let api = Router::new().route("/accounts/{account_id}", get("not JSON"));
-        let (status, report) = asked(api, "/accounts/a").await;
+        let (status, report) = get_through_proxy(api, "/accounts/a").await;
         assert_eq!(status, 599);
         for reason in ["the body is not JSON", "text/plain", "header x-request-id is missing"] {
             assert!(report.contains(reason), "{report}");
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn api_that_cannot_be_reached_is_502() {
+    async fn unreachable_api_is_502() {
         let contract_proxy = ContractProxy::start("http://127.0.0.1:9".to_owned()).await.unwrap();
         let answer = Client::new().get(contract_proxy.endpoint()).send().await.unwrap();
         assert_eq!(answer.status(), 502);

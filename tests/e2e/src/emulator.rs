@@ -1,4 +1,4 @@
-//! The embedded AWS: `ministack`, on loopback and a free port.
+//! The AWS emulator, `ministack`, on loopback and a free port.
 
 use std::io;
 use std::net::TcpListener;
@@ -15,41 +15,39 @@ use tokio::time::sleep;
 use crate::process::Companion;
 use crate::project;
 
-/// The region everything is deployed to.
+/// The region of all deployments.
 pub const REGION: &str = "eu-west-1";
 
-/// The access key that may do everything.
+/// The access key with all permissions.
 pub(crate) const OPERATOR: &str = "test";
 
-/// A running emulator. Ends with this handle.
+/// A running emulator. It ends with this handle.
 #[derive(Debug)]
 pub struct Emulator {
     port: u16,
     process: Companion,
 }
 
-/// Why there is no local AWS.
+/// The reason why the local AWS is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// A tool that `make` installs is not there.
+    /// A tool that `make` installs is missing.
     #[error("{0} is not installed: run `make tools`")]
     NotInstalled(PathBuf),
     /// `sam build` has not been run.
     #[error("the functions are not built: run `make build`")]
     NotBuilt,
-    /// The emulator did not start.
     #[error("the emulator did not start, see {0}")]
     NotStarted(PathBuf),
-    /// The stack was not deployed.
     #[error("the stack was not deployed:\n{0}")]
     NotDeployed(String),
-    /// A port, a file or a process could not be had.
+    /// A port, a file or a process is not available.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Emulator {
-    /// Starts an emulator. The deployed functions reach it at `endpoint`, or directly.
+    /// Starts an emulator. The deployed functions reach it at `endpoint`, or directly if there is none.
     pub async fn start(port: u16, endpoint: Option<&str>) -> Result<Self, LocalError> {
         let program = project().join(".venv/emulator/bin/ministack");
         if !program.exists() {
@@ -62,21 +60,19 @@ impl Emulator {
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("AWS_ENDPOINT_URL", endpoint.unwrap_or(&direct))
-            // Functions may do what their roles allow and no more, as at AWS.
+            // Functions have only the permissions of their roles, as in AWS.
             .env("AUTH", "true")
-            // Protocols that are not needed, on ports that may be another's.
+            // These protocols are not needed, and other programs may use their ports.
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0");
         let mut emulator = Self { port, process: Companion::start(&mut command, &log)? };
         if emulator.answers().await { Ok(emulator) } else { Err(LocalError::NotStarted(log)) }
     }
 
-    /// Its address.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -93,7 +89,7 @@ impl Emulator {
     }
 }
 
-/// The SDK's configuration for an emulator at this address; the same HTTP client as the functions'.
+/// The SDK's configuration for an emulator at this address, with the same HTTP client as the functions.
 pub fn sdk_config(endpoint: &str, timeouts: Timeouts) -> SdkConfig {
     let credentials = Credentials::new(OPERATOR, OPERATOR, None, None, "local");
     sdk::config(REGION, Some(endpoint), timeouts)
@@ -106,7 +102,7 @@ pub fn sdk_config(endpoint: &str, timeouts: Timeouts) -> SdkConfig {
 ///
 /// # Errors
 ///
-/// When the system has none.
+/// If the system has no free port.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -1,8 +1,8 @@
-//! Who signs in: an identity provider as a fintech has one, on loopback and a free port.
+//! An identity provider on loopback and a free port. It stands in for the fintech's own.
 //!
-//! It publishes what an OpenID provider publishes of itself, so that the API's JWT authorizer can find
-//! its key, and signs tokens (RS256) with whatever claims a test needs. Its keys are made when it
-//! starts and are gone with it.
+//! It publishes the metadata of an OpenID provider, so that the API's JWT authorizer finds its key. It
+//! signs tokens (RS256) with any claims that a test needs. It creates its keys when it starts and
+//! never stores them.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,14 +22,13 @@ use tokio::task::JoinHandle;
 use crate::emulator::LocalError;
 use crate::project;
 
-/// The key that is published.
+/// The id of the published key.
 const KEY_ID: &str = "published";
 
-/// How long a token is valid, in seconds.
+/// The validity of a token in seconds.
 const LIFETIME: u64 = 3600;
 
-/// Prints a new RSA key. ring makes none, and the emulator's library for signatures makes one in a
-/// moment.
+/// Prints a new RSA key. ring cannot create one, but the emulator's cryptography library can.
 const GENERATE: &str = "
 import sys
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -38,7 +37,7 @@ key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 sys.stdout.buffer.write(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 ";
 
-/// A running issuer of tokens. Ends with this handle, and with the runtime it was started on.
+/// A running issuer of tokens. It ends with this handle and with its runtime.
 #[derive(Debug)]
 pub struct Issuer {
     url: String,
@@ -48,37 +47,37 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Makes its keys and starts serving `/.well-known/openid-configuration` and what that names.
+    /// Creates the keys, and serves `/.well-known/openid-configuration` and the key set that it names.
     pub async fn start() -> Result<Self, LocalError> {
         let (key, another_key) = tokio::try_join!(new_key(), new_key())?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let jwks = "/.well-known/jwks.json";
-        let about = json!({
+        let metadata = json!({
             "issuer": url,
             "jwks_uri": format!("{url}{jwks}"),
             "id_token_signing_alg_values_supported": ["RS256"],
         });
         let keys = json!({ "keys": [public(&key)] });
         let router = Router::new()
-            .route("/.well-known/openid-configuration", get(async || Json(about)))
+            .route("/.well-known/openid-configuration", get(async || Json(metadata)))
             .route(jwks, get(async || Json(keys)));
         let server = tokio::spawn(axum::serve(listener, router).into_future());
         Ok(Self { url, key, another_key, server })
     }
 
-    /// Its URL, which is the `iss` of its tokens and the stack's parameter `JwtIssuer`.
+    /// The issuer's URL: the `iss` of its tokens and the stack's parameter `JwtIssuer`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A token with these claims, by default of this issuer and valid for an hour: `iss`, `iat` and
-    /// `exp` are filled in where they are not given. A claim given as null is left out.
+    /// A token with these claims. The defaults of `iss`, `iat` and `exp` name this issuer and one hour
+    /// of validity. A claim of null is omitted.
     pub fn token(&self, claims: &Value) -> String {
-        sign(&self.key, KEY_ID, &self.filled_in(claims))
+        sign(&self.key, KEY_ID, &self.with_defaults(claims))
     }
 
-    /// A token with these claims that ended a minute ago.
+    /// A token with these claims that expired a minute ago.
     pub fn expired_token(&self, claims: &Value) -> String {
         let mut claims = claims.clone();
         claims["iat"] = json!(now() - LIFETIME);
@@ -86,17 +85,17 @@ impl Issuer {
         self.token(&claims)
     }
 
-    /// A token with these claims, rightly signed with a key that is not published.
+    /// A token with these claims, signed with a key that is not published. The token names this key.
     pub fn token_of_unknown_key(&self, claims: &Value) -> String {
-        sign(&self.another_key, "unpublished", &self.filled_in(claims))
+        sign(&self.another_key, "unpublished", &self.with_defaults(claims))
     }
 
-    /// A token with these claims that says it is signed with the published key, and is not.
+    /// A token with these claims that names the published key but is signed with another key.
     pub fn forged_token(&self, claims: &Value) -> String {
-        sign(&self.another_key, KEY_ID, &self.filled_in(claims))
+        sign(&self.another_key, KEY_ID, &self.with_defaults(claims))
     }
 
-    fn filled_in(&self, claims: &Value) -> Value {
+    fn with_defaults(&self, claims: &Value) -> Value {
         let mut all = json!({ "iss": self.url, "iat": now(), "exp": now() + LIFETIME });
         for (name, value) in claims.as_object().into_iter().flatten() {
             all[name] = value.clone();
@@ -174,11 +173,11 @@ mod tests {
         answer.json().await.expect("in JSON")
     }
 
-    /// The claims of a token, if its signature is right by what the issuer publishes.
+    /// The claims of a token, if the published key verifies its signature.
     async fn verified(issuer: &Issuer, token: &str) -> Option<Value> {
-        let about = fetch(&format!("{}/.well-known/openid-configuration", issuer.url())).await;
-        assert_eq!(about["issuer"], issuer.url());
-        let keys = fetch(about["jwks_uri"].as_str()?).await;
+        let metadata = fetch(&format!("{}/.well-known/openid-configuration", issuer.url())).await;
+        assert_eq!(metadata["issuer"], issuer.url());
+        let keys = fetch(metadata["jwks_uri"].as_str()?).await;
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         let key = keys["keys"].as_array()?.iter().find(|key| key["kid"] == json(header)["kid"])?;
@@ -190,22 +189,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn token_is_verified_by_what_the_issuer_publishes() {
+    async fn token_is_verified_with_the_published_key() {
         let issuer = Issuer::start().await.expect("an issuer");
-        let asked = json!({ "aud": "app", "scope": "accounts:read", "iat": null });
-        let claims = verified(&issuer, &issuer.token(&asked)).await.expect("a right signature");
+        let requested = json!({ "aud": "app", "scope": "accounts:read", "iat": null });
+        let claims = verified(&issuer, &issuer.token(&requested)).await.expect("a valid signature");
         assert_eq!((&claims["iss"], &claims["aud"]), (&json!(issuer.url()), &json!("app")));
         assert_eq!(claims["scope"], "accounts:read");
         assert!(claims.get("iat").is_none());
         assert!(claims["exp"].as_u64() > Some(now()));
 
-        let expired = issuer.expired_token(&asked);
-        let expired = verified(&issuer, &expired).await.expect("a right signature");
+        let expired = issuer.expired_token(&requested);
+        let expired = verified(&issuer, &expired).await.expect("a valid signature");
         assert!(expired["exp"].as_u64() < Some(now()));
     }
 
     #[tokio::test]
-    async fn token_of_another_key_is_not() {
+    async fn token_of_another_key_is_not_verified() {
         let issuer = Issuer::start().await.expect("an issuer");
         let claims = json!({ "aud": "app" });
         for token in [issuer.token_of_unknown_key(&claims), issuer.forged_token(&claims)] {

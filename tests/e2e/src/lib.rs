@@ -1,5 +1,5 @@
-//! mono-sync on this machine, without AWS: the emulator, the deployed template, and what the
-//! end-to-end tests and the demonstration of `make run` do with them.
+//! Runs mono-sync on this machine, without AWS: the emulator, the deployed template, and the tools of
+//! the end-to-end tests and of the demonstration (`make run`).
 
 pub mod contract_proxy;
 pub mod emulator;

@@ -1,4 +1,4 @@
-//! The HTTP contract, `openapi.yaml`, and what in an answer breaks it.
+//! The HTTP contract, `openapi.yaml`, and the check of answers against it.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{project, yaml};
 
-/// The contract, ready to hold answers against.
+/// The contract, with compiled schemas.
 #[derive(Debug)]
 pub struct Contract {
     document: Value,
@@ -19,7 +19,7 @@ pub struct Contract {
     refusal: Validator,
 }
 
-/// What a route answers.
+/// A route, with its replies by status.
 #[derive(Debug)]
 struct Operation {
     method: Method,
@@ -27,7 +27,7 @@ struct Operation {
     replies: BTreeMap<u16, Reply>,
 }
 
-/// What an answer with one status looks like.
+/// The documented headers and bodies of one status.
 #[derive(Debug)]
 struct Reply {
     headers: Vec<Header>,
@@ -45,7 +45,7 @@ struct Header {
 #[derive(Debug)]
 enum Required {
     Always,
-    /// With a body like this: `x-required-when`.
+    /// If the body matches this schema: `x-required-when`.
     When(Validator),
     Never,
 }
@@ -53,15 +53,12 @@ enum Required {
 /// An answer of the API.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// Its status.
     pub status: u16,
-    /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its body.
     pub body: &'a [u8],
 }
 
-/// A part of the document is no JSON Schema, or refers to what is not there.
+/// A part of the document is not a JSON Schema, or a reference points to nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("openapi.yaml: {0}")]
 pub struct ContractError(String);
@@ -78,7 +75,7 @@ impl Contract {
         contract.as_ref()
     }
 
-    /// The contract that a document of OpenAPI 3.1 tells.
+    /// The contract in a document of OpenAPI 3.1.
     pub fn new(document: Value) -> Result<Self, ContractError> {
         let reader = Reader(&document);
         let mut operations = Vec::new();
@@ -100,24 +97,26 @@ impl Contract {
         &self.document
     }
 
-    /// What a reference within the document stands for, at the end of the chain.
+    /// The target of a reference within the document. A chain of references is followed to its end.
     pub fn resolve<'a>(&'a self, value: &'a Value) -> Result<&'a Value, ContractError> {
         Reader(&self.document).resolve(value)
     }
 
-    /// Where a value is not as a schema of the document says.
+    /// The places where a value violates a schema of the document.
     pub fn differences(&self, schema: &Value, value: &Value) -> Result<Vec<String>, ContractError> {
         Ok(differences(&Reader(&self.document).validator(schema)?, value))
     }
 
-    /// What in an answer breaks the contract. `path` is without the query.
+    /// The violations of the contract in an answer. `path` has no query.
     pub fn violations(&self, method: &Method, path: &str, answer: &Answer<'_>) -> Vec<String> {
         if method == Method::OPTIONS {
-            // API Gateway's, for browsers.
+            // API Gateway answers CORS requests itself.
             return Vec::new();
         }
-        let operation =
-            self.operations.iter().find(|it| it.method == *method && leads_to(&it.path, path));
+        let operation = self
+            .operations
+            .iter()
+            .find(|each| each.method == *method && matches_route(&each.path, path));
         let (route, found) = match operation {
             Some(operation) => {
                 (format!("{method} {}", operation.path), operation.violations(answer))
@@ -127,7 +126,7 @@ impl Contract {
         found.iter().map(|found| format!("{route} {}: {found}", answer.status)).collect()
     }
 
-    /// A route that is in no document is API Gateway's to refuse.
+    /// API Gateway refuses undocumented routes with its own 404.
     fn undocumented(&self, answer: &Answer<'_>) -> Vec<String> {
         let body = serde_json::from_slice(answer.body).unwrap_or_default();
         if answer.status == 404 && self.refusal.is_valid(&body) {
@@ -191,7 +190,7 @@ struct Reader<'a>(&'a Value);
 impl<'a> Reader<'a> {
     fn replies(self, operation: &'a Value) -> Result<BTreeMap<u16, Reply>, ContractError> {
         let replies = entries(&operation["responses"]).map(|(status, reply)| {
-            let no_number = |_| ContractError(format!("the status {status} is no number"));
+            let no_number = |_| ContractError(format!("the status {status} is not a number"));
             Ok((status.parse().map_err(no_number)?, self.reply(self.resolve(reply)?)?))
         });
         replies.collect()
@@ -224,11 +223,11 @@ impl<'a> Reader<'a> {
         };
         let referent = reference.strip_prefix('#').and_then(|pointer| self.0.pointer(pointer));
         let referent = referent.filter(|referent| !referent.is_null());
-        self.resolve(referent.ok_or_else(|| ContractError(format!("there is no {reference}")))?)
+        self.resolve(referent.ok_or_else(|| ContractError(format!("{reference} does not exist")))?)
     }
 
     fn validator(self, schema: &Value) -> Result<Validator, ContractError> {
-        // References are into the document: it goes along.
+        // References point into the document, so its schemas are included.
         let schema = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "components": { "schemas": self.0["components"]["schemas"] },
@@ -239,22 +238,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where a value is not as the schema says, and how.
+/// The violations of a schema in a value, each with its place.
 fn differences(schema: &Validator, value: &Value) -> Vec<String> {
-    schema.iter_errors(value).flat_map(|error| explained(&error)).collect()
+    schema.iter_errors(value).flat_map(|error| explanations(&error)).collect()
 }
 
-/// Of alternatives, the one that came closest says most.
-fn explained(error: &ValidationError<'_>) -> Vec<String> {
+/// The explanations of an error. If no alternative matches, the one with the fewest errors is
+/// explained.
+fn explanations(error: &ValidationError<'_>) -> Vec<String> {
     if let ValidationErrorKind::OneOfNotValid { context } = error.kind() {
         let closest = context.iter().min_by_key(|errors| errors.len());
-        return closest.into_iter().flatten().flat_map(explained).collect();
+        return closest.into_iter().flatten().flat_map(explanations).collect();
     }
     vec![format!("{}: {error}", error.instance_path())]
 }
 
-/// Whether a path such as `/accounts/a` is one of a route such as `/accounts/{account_id}`.
-fn leads_to(route: &str, path: &str) -> bool {
+/// Whether a path such as `/accounts/a` matches a route such as `/accounts/{account_id}`.
+fn matches_route(route: &str, path: &str) -> bool {
     let fits = |(part, given): (&str, &str)| {
         if part.starts_with('{') { !given.is_empty() } else { part == given }
     };
@@ -278,14 +278,14 @@ mod tests {
 
     const PATH: &str = "/accounts/697926f050b9c321c1451dda";
 
-    /// An answer to `GET /accounts/{account_id}`, made worse step by step.
-    struct Given {
+    /// A valid answer to `GET /accounts/{account_id}`, which tests then change.
+    struct TestAnswer {
         status: u16,
         headers: HeaderMap,
         body: Value,
     }
 
-    impl Given {
+    impl TestAnswer {
         fn new(status: u16, media_type: &str, example: &str) -> Self {
             let examples = &Contract::of_project().unwrap().document()["components"]["examples"];
             let given = Self {
@@ -340,7 +340,7 @@ mod tests {
         }
 
         #[track_caller]
-        fn is_refused_for(&self, what: &str) {
+        fn assert_violation(&self, what: &str) {
             let found = self.violations();
             let prefix = format!("GET /accounts/{{account_id}} {}: ", self.status);
             assert!(found.iter().all(|violation| violation.starts_with(&prefix)), "{found:#?}");
@@ -349,20 +349,20 @@ mod tests {
     }
 
     #[test]
-    fn documented_answer_breaks_nothing() {
+    fn documented_answer_has_no_violations() {
         let refusal = |status, example| {
-            Given::new(status, "application/json", example)
+            TestAnswer::new(status, "application/json", example)
                 .without_header("x-request-id")
                 .without_header("cache-control")
         };
         for given in [
-            Given::account(),
-            Given::account().with_header("content-type", "application/json; charset=utf-8"),
-            Given::account().with_header("vary", "origin"),
-            Given::account().with("balance", json!(i64::MIN)),
-            Given::problem(404, "AccountNotFound"),
-            Given::problem(403, "OwnerClaimMissing"),
-            Given::problem(503, "StoreUnavailable"),
+            TestAnswer::account(),
+            TestAnswer::account().with_header("content-type", "application/json; charset=utf-8"),
+            TestAnswer::account().with_header("vary", "origin"),
+            TestAnswer::account().with("balance", json!(i64::MIN)),
+            TestAnswer::problem(404, "AccountNotFound"),
+            TestAnswer::problem(403, "OwnerClaimMissing"),
+            TestAnswer::problem(503, "StoreUnavailable"),
             refusal(403, "Forbidden"),
             refusal(429, "TooManyRequests"),
             refusal(503, "ServiceUnavailable"),
@@ -372,55 +372,67 @@ mod tests {
     }
 
     #[test]
-    fn body_that_is_not_as_documented_is_noticed() {
-        Given::account().with("bvn", json!("1")).is_refused_for("'bvn' was unexpected");
-        Given::account().without("balance").is_refused_for("\"balance\" is a required property");
-        Given::account().with("balance", json!(0.5)).is_refused_for("the body/balance: 0.5");
-        Given::account().with("balance", json!("1")).is_refused_for("the body/balance: \"1\"");
-        Given::account().with("status", json!("fine")).is_refused_for("the body/status: \"fine\"");
-        Given::account().with("status_at", json!("2026-01-27")).is_refused_for("/status_at");
+    fn undocumented_body_is_a_violation() {
+        TestAnswer::account().with("bvn", json!("1")).assert_violation("'bvn' was unexpected");
+        TestAnswer::account()
+            .without("balance")
+            .assert_violation("\"balance\" is a required property");
+        TestAnswer::account().with("balance", json!(0.5)).assert_violation("the body/balance: 0.5");
+        TestAnswer::account()
+            .with("balance", json!("1"))
+            .assert_violation("the body/balance: \"1\"");
+        TestAnswer::account()
+            .with("status", json!("fine"))
+            .assert_violation("the body/status: \"fine\"");
+        TestAnswer::account().with("status_at", json!("2026-01-27")).assert_violation("/status_at");
         let institution = json!({ "name": null, "bank_code": "058", "type": null, "id": "1" });
-        Given::account().with("institution", institution).is_refused_for("'id' was unexpected");
+        TestAnswer::account()
+            .with("institution", institution)
+            .assert_violation("'id' was unexpected");
     }
 
     #[test]
-    fn problem_that_is_not_as_documented_is_noticed() {
-        let not_found = || Given::problem(404, "AccountNotFound");
-        not_found().with("mono_code", json!("X")).is_refused_for("'mono_code' was unexpected");
-        not_found().without("detail").is_refused_for("\"detail\" is a required property");
-        not_found().with("status", json!(410)).is_refused_for("the body/status");
-        not_found().with("code", json!("GONE")).is_refused_for("the body/code");
-        Given::problem(404, "AccountUnlinked").is_refused_for("the body/code");
+    fn undocumented_problem_is_a_violation() {
+        let not_found = || TestAnswer::problem(404, "AccountNotFound");
+        not_found().with("mono_code", json!("X")).assert_violation("'mono_code' was unexpected");
+        not_found().without("detail").assert_violation("\"detail\" is a required property");
+        not_found().with("status", json!(410)).assert_violation("the body/status");
+        not_found().with("code", json!("GONE")).assert_violation("the body/code");
+        TestAnswer::problem(404, "AccountUnlinked").assert_violation("the body/code");
     }
 
     #[test]
-    fn status_that_is_not_documented_is_noticed() {
+    fn undocumented_status_is_a_violation() {
         for status in [201, 302, 410, 418, 599] {
-            let given = Given { status, ..Given::account() };
-            given.is_refused_for("the status is not documented");
+            let given = TestAnswer { status, ..TestAnswer::account() };
+            given.assert_violation("the status is not documented");
         }
     }
 
     #[test]
-    fn header_that_is_missing_or_wrong_is_noticed() {
+    fn missing_or_wrong_header_is_a_violation() {
         for name in ["x-request-id", "cache-control", "apigw-requestid"] {
             let missing = format!("the header {name} is missing");
-            Given::account().without_header(name).is_refused_for(&missing);
-            Given::problem(404, "AccountNotFound").without_header(name).is_refused_for(&missing);
-            Given::problem(503, "StoreUnavailable").without_header(name).is_refused_for(&missing);
+            TestAnswer::account().without_header(name).assert_violation(&missing);
+            TestAnswer::problem(404, "AccountNotFound")
+                .without_header(name)
+                .assert_violation(&missing);
+            TestAnswer::problem(503, "StoreUnavailable")
+                .without_header(name)
+                .assert_violation(&missing);
         }
-        Given::account()
+        TestAnswer::account()
             .with_header("cache-control", "max-age=60")
-            .is_refused_for("the header cache-control");
+            .assert_violation("the header cache-control");
     }
 
     #[test]
-    fn retry_after_belongs_to_some_codes() {
+    fn retry_after_is_required_for_some_codes() {
         let path = format!("{PATH}/sync");
-        let violations = |given: Given| given.to(&Method::POST, &path);
-        assert!(violations(Given::problem(503, "StoreUnavailable")).is_empty());
+        let violations = |given: TestAnswer| given.to(&Method::POST, &path);
+        assert!(violations(TestAnswer::problem(503, "StoreUnavailable")).is_empty());
         for (status, example) in [(503, "MonoUnavailable"), (429, "SyncCooldown")] {
-            let given = || Given::problem(status, example);
+            let given = || TestAnswer::problem(status, example);
             assert!(violations(given())[0].ends_with("the header retry-after is missing"));
             assert!(violations(given().with_header("retry-after", "7")).is_empty());
             for wrong in ["0", "soon", "1.5"] {
@@ -430,26 +442,29 @@ mod tests {
     }
 
     #[test]
-    fn content_type_that_is_not_documented_is_noticed() {
+    fn undocumented_content_type_is_a_violation() {
         let html = "the content type \"text/html\" is not documented";
-        Given::account().with_header("content-type", "text/html").is_refused_for(html);
-        Given::account().without_header("content-type").is_refused_for("the content type \"\"");
-        let problem = Given::new(404, "application/json", "AccountNotFound");
-        problem.is_refused_for("the content type \"application/json\" is not documented");
+        TestAnswer::account().with_header("content-type", "text/html").assert_violation(html);
+        TestAnswer::account()
+            .without_header("content-type")
+            .assert_violation("the content type \"\"");
+        let problem = TestAnswer::new(404, "application/json", "AccountNotFound");
+        problem.assert_violation("the content type \"application/json\" is not documented");
     }
 
     #[test]
-    fn body_that_is_not_json_is_noticed() {
-        let Given { status, headers, .. } = Given::account();
+    fn body_that_is_not_json_is_a_violation() {
+        let TestAnswer { status, headers, .. } = TestAnswer::account();
         let answer = Answer { status, headers: &headers, body: b"{" };
         let violations = Contract::of_project().unwrap().violations(&Method::GET, PATH, &answer);
         assert!(violations[0].contains("the body is not JSON"), "{violations:?}");
     }
 
     #[test]
-    fn only_api_gateway_answers_on_routes_that_are_not_documented() {
-        let not_found = Given { body: json!({ "message": "Not Found" }), ..Given::account() };
-        let not_found = Given { status: 404, ..not_found };
+    fn undocumented_route_is_a_violation_unless_api_gateway_refuses_it() {
+        let not_found =
+            TestAnswer { body: json!({ "message": "Not Found" }), ..TestAnswer::account() };
+        let not_found = TestAnswer { status: 404, ..not_found };
         for (method, path) in [
             (Method::GET, "/"),
             (Method::GET, "/accounts/"),
@@ -459,13 +474,13 @@ mod tests {
             (Method::GET, "/webhooks/mono"),
         ] {
             assert_eq!(not_found.to(&method, path), Vec::<String>::new());
-            let violations = Given::account().to(&method, path);
+            let violations = TestAnswer::account().to(&method, path);
             assert_eq!(violations, [format!("{method} {path} 200: the route is not documented")]);
         }
     }
 
     #[test]
-    fn document_that_does_not_hold_together_is_refused() {
+    fn document_with_an_invalid_schema_or_reference_is_refused() {
         for (pointer, value) in [
             ("/components/responses/Throttled", Value::Null),
             ("/components/schemas/Account/type", json!("thing")),

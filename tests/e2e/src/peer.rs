@@ -1,23 +1,24 @@
-//! The process at the other end of a loopback connection, by what the kernel tells in `/proc`.
+//! Finds the process at the other end of a loopback connection, from `/proc`.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
 
-/// Kills the process that holds this end of a connection, at once and without a word to it: what an
-/// out-of-memory or a lost machine does to a function.
+/// Kills the process that owns this end of a connection, at once and without a warning. A function
+/// dies like this when it runs out of memory or loses its machine.
 ///
 /// # Errors
 ///
-/// When there is none, or it is this one, or it cannot be killed.
+/// If no process owns the end, if it is this process, or if it cannot be killed.
 pub(crate) fn kill(peer: SocketAddr) -> io::Result<()> {
-    let process = process_of(peer)?.ok_or_else(|| io::Error::other("nobody holds that end"))?;
+    let process = process_of(peer)?
+        .ok_or_else(|| io::Error::other("no process owns that end of the connection"))?;
     if process == std::process::id() {
-        return Err(io::Error::other("that end is this process's own"));
+        return Err(io::Error::other("this process owns that end of the connection"));
     }
     let killed = Command::new("kill").args(["-KILL", &process.to_string()]).status()?;
-    if killed.success() { Ok(()) } else { Err(io::Error::other("it cannot be killed")) }
+    if killed.success() { Ok(()) } else { Err(io::Error::other("the process could not be killed")) }
 }
 
 fn process_of(peer: SocketAddr) -> io::Result<Option<u32>> {
@@ -38,7 +39,7 @@ fn process_of(peer: SocketAddr) -> io::Result<Option<u32>> {
     Ok(holding.next().map(|(id, _)| id))
 }
 
-/// The socket whose local port on loopback is this, if it is connected.
+/// The inode of the connected socket with this local port on loopback.
 fn inode_of(port: u16) -> io::Result<Option<String>> {
     let local = format!("0100007F:{port:04X}");
     let connections = fs::read_to_string("/proc/net/tcp")?;

@@ -1,16 +1,16 @@
-//! Programs that must not outlive the one that started them.
+//! Programs that must not outlive the process that started them.
 
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A program that ends with this handle, and with this process, however it ends.
+/// A program that ends with this handle. It also ends with this process, even after a crash.
 #[derive(Debug)]
 pub struct Companion(Child);
 
-/// Starts the program and waits for the end of its own standard input, a pipe that the kernel closes
-/// when the process that holds the other end is gone; then ends the program by its id, and removes
-/// its temporary files.
+/// Starts the program and waits for the end of its own standard input. That is a pipe: the kernel
+/// closes it when the process at the other end is gone. Then the script ends the program by its id
+/// and removes its temporary files.
 const KEEPER: &str = r#"
 "$@" </dev/null & child=$!
 trap 'kill $child 2>/dev/null; wait $child; rm -rf "$TMPDIR"; exit 0' INT TERM
@@ -23,11 +23,11 @@ exit $status
 "#;
 
 impl Companion {
-    /// Starts a program whose output goes to a file, and its temporary files to a folder beside it.
+    /// Starts a program. Its output goes to a file, and its temporary files to a folder beside it.
     ///
     /// # Errors
     ///
-    /// When it cannot be started, or the file cannot be written.
+    /// If the program cannot be started, or the file cannot be written.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let scratch = log.with_extension("tmp");
         std::fs::create_dir_all(&scratch)?;
@@ -48,7 +48,7 @@ impl Companion {
         keeper.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output).spawn().map(Self)
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the program has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))
     }

@@ -1,7 +1,7 @@
-//! A proxy between the functions and the emulator, that counts requests and can make them fail.
+//! A proxy between the functions and the emulator. It records requests and can make them fail.
 //!
-//! The AWS services spoken here name the operation in `x-amz-target`
-//! (`DynamoDB_20120810.PutItem`), so that requests can be told apart.
+//! The AWS services that are used here name the operation in the header `x-amz-target`, for example
+//! `DynamoDB_20120810.PutItem`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +21,6 @@ use tokio::net::TcpListener;
 use crate::peer;
 use crate::upstream::Upstream;
 
-/// A running proxy.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     port: u16,
@@ -40,16 +39,15 @@ struct Traffic {
     faults: VecDeque<Fault>,
 }
 
-/// A request that came through.
+/// A request that passed the proxy.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The operation, such as `PutItem`.
     pub operation: String,
-    /// The request's body.
     pub body: String,
 }
 
-/// Something that goes wrong, once, with the next request that fits.
+/// A failure of the next matching request. It happens once.
 #[derive(Debug)]
 struct Fault {
     operation: &'static str,
@@ -57,28 +55,28 @@ struct Fault {
     failure: Failure,
 }
 
-/// What can happen to a request.
+/// The ways in which a request can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Refused: too many requests.
+    /// Refused: too many requests (400 `ThrottlingException`).
     Throttle,
-    /// Refused: a failure of the service.
+    /// Refused: an internal error of the service (500).
     ServerError,
-    /// Refused: no right to it.
+    /// Refused: no permission.
     AccessDenied,
-    /// Done, but the answer is a failure of the service: what a crash right after looks like.
+    /// Executed, but answered with an internal error (500), as after a crash of the service.
     AnswerLost,
     /// Answered as if nothing had been processed (`BatchGetItem`, `BatchWriteItem`).
     Unprocessed,
-    /// Done, but for the first key, which is left unprocessed (`BatchGetItem`).
+    /// Executed for all keys except the first, which stays unprocessed (`BatchGetItem`).
     FirstUnprocessed,
-    /// Never answered.
+    /// Not answered before the client gives up.
     Hang,
     /// Refused: the condition does not hold (`PutItem`, `DeleteItem`).
     Conflict,
-    /// Not done, and the process that asked for it is killed (on Linux).
+    /// Not executed. The process that sent the request is killed (on Linux).
     Crash,
-    /// None: the next failure is for a later request.
+    /// No failure. In a list of failures, the next failure is for a later request.
     Pass,
 }
 
@@ -87,7 +85,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// When no port can be had.
+    /// If no port is free.
     pub async fn start(upstream: String) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -99,13 +97,13 @@ impl Proxy {
         Ok(Self { port, shared })
     }
 
-    /// Its address.
+    /// The proxy's URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Makes the next requests for this operation (such as `PutItem`) that have this text in their
-    /// body fail, each in its way. Tests that share a stack name their account here.
+    /// Makes the next requests for this operation (such as `PutItem`) fail whose body contains this
+    /// text: one request for each failure. Tests that share a stack pass the id of their account.
     pub fn fail(&self, operation: &'static str, containing: &str, failures: &[Failure]) {
         let fault = |failure: &Failure| Fault {
             operation,
@@ -115,18 +113,18 @@ impl Proxy {
         self.shared.traffic().faults.extend(failures.iter().map(fault));
     }
 
-    /// The requests so far whose body has this text in it.
+    /// The requests so far whose body contains this text.
     pub fn calls(&self, containing: &str) -> Vec<Call> {
         let traffic = self.shared.traffic();
         traffic.requests.iter().filter(|call| call.body.contains(containing)).cloned().collect()
     }
 
-    /// How many requests for this operation had this text in their body.
+    /// The number of requests for this operation whose body contained this text.
     pub fn count(&self, operation: &str, containing: &str) -> usize {
         self.calls(containing).iter().filter(|call| call.operation == operation).count()
     }
 
-    /// The faults that no request has met yet.
+    /// The number of planned failures that have not happened yet.
     pub fn pending_faults(&self, containing: &str) -> usize {
         let traffic = self.shared.traffic();
         traffic.faults.iter().filter(|fault| fault.containing == containing).count()
@@ -138,8 +136,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the call, and takes the first fault that fits it.
-    fn meet(&self, call: Call) -> Option<Failure> {
+    /// Records the call, and removes and returns the first matching fault.
+    fn record(&self, call: Call) -> Option<Failure> {
         let mut traffic = self.traffic();
         let fits = |fault: &Fault| {
             fault.operation == call.operation && call.body.contains(&fault.containing)
@@ -161,7 +159,7 @@ async fn forward(
         return StatusCode::BAD_REQUEST.into_response();
     };
     let text = String::from_utf8_lossy(&body).into_owned();
-    let failure = shared.meet(Call { operation: operation(&parts.headers), body: text.clone() });
+    let failure = shared.record(Call { operation: operation(&parts.headers), body: text.clone() });
     match failure {
         Some(Failure::Throttle) => return failing(400, "ThrottlingException"),
         Some(Failure::AccessDenied) => return failing(400, "AccessDeniedException"),
@@ -170,7 +168,7 @@ async fn forward(
         Some(Failure::Hang) => tokio::time::sleep(Duration::from_mins(1)).await,
         Some(Failure::Crash) => {
             if let Err(error) = peer::kill(peer) {
-                eprintln!("nobody was killed: {error}");
+                eprintln!("the process was not killed: {error}");
             }
             return StatusCode::BAD_GATEWAY.into_response();
         }
@@ -191,19 +189,19 @@ fn relay(answer: (StatusCode, HeaderMap, Bytes), unprocessed: Option<Value>) -> 
     if let Some(unprocessed) = unprocessed {
         let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         answer["UnprocessedKeys"] = unprocessed;
-        // It would be that of another body.
+        // The checksum is that of the original body.
         headers.remove("x-amz-crc32");
         body = answer.to_string().into();
     }
     (status, headers, body).into_response()
 }
 
-/// A `BatchGetItem` request without its first key, and the unprocessed keys that answer for it.
+/// A `BatchGetItem` request without its first key, and the `UnprocessedKeys` of its answer.
 fn without_first_key(request: &str) -> (String, Value) {
     let mut request: Value = serde_json::from_str(request).unwrap_or_default();
     let mut left = request["RequestItems"].clone();
-    for (table, wanted) in request["RequestItems"].as_object_mut().into_iter().flatten() {
-        if let Some(keys) = wanted["Keys"].as_array_mut().filter(|keys| !keys.is_empty()) {
+    for (table, requested) in request["RequestItems"].as_object_mut().into_iter().flatten() {
+        if let Some(keys) = requested["Keys"].as_array_mut().filter(|keys| !keys.is_empty()) {
             left[table]["Keys"] = json!([keys.remove(0)]);
         }
     }

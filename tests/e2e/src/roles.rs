@@ -1,4 +1,4 @@
-//! What the emulator asks of roles that AWS does not.
+//! Permissions that the emulator requires and AWS does not.
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::emulator::LocalError;
 
-/// The emulator checks `SendMessageBatch` as an action of its own, which AWS does not have: there it
-/// is `sqs:SendMessage`. So whoever may do the one to a queue may here do the other.
+/// The emulator checks `SendMessageBatch` as a separate action. In AWS, `sqs:SendMessage` covers it. So
+/// each role that may send a message to a queue here also gets the permission to send a batch.
 ///
 /// # Errors
 ///
-/// [`LocalError`] if a role is not as the template has it.
+/// [`LocalError`] if a role does not have the policy of the template.
 pub(crate) async fn allow_batches(
     http: &Client,
     endpoint: &str,
@@ -27,14 +27,15 @@ pub(crate) async fn allow_batches(
     };
     for (id, role) in roles {
         let policy = kebab(id.trim_end_matches("Role"));
-        let of_role = [("RoleName", role), ("PolicyName", policy.as_str())];
-        let answer = call(&[&[("Action", "GetRolePolicy")], &of_role[..]].concat()).await?;
+        let parameters_of_role = [("RoleName", role), ("PolicyName", policy.as_str())];
+        let answer =
+            call(&[&[("Action", "GetRolePolicy")], &parameters_of_role[..]].concat()).await?;
         let Some(document) = document(&answer) else {
             return Err(failed(&format!("{id} has no policy {policy}")));
         };
         let widened = widened(document).to_string();
         let change = [("Action", "PutRolePolicy"), ("PolicyDocument", widened.as_str())];
-        call(&[&change, &of_role[..]].concat()).await?;
+        call(&[&change, &parameters_of_role[..]].concat()).await?;
     }
     Ok(())
 }
@@ -43,7 +44,7 @@ fn failed(error: &impl ToString) -> LocalError {
     LocalError::NotDeployed(error.to_string())
 }
 
-/// `ManualSync` is `manual-sync`, as the template names policies.
+/// `ManualSync` becomes `manual-sync`, as in the policy names of the template.
 fn kebab(name: &str) -> String {
     let mut kebab = String::new();
     for character in name.chars() {
@@ -55,7 +56,7 @@ fn kebab(name: &str) -> String {
     kebab
 }
 
-/// The policy in an answer of IAM's.
+/// The policy document in an answer of IAM.
 fn document(answer: &str) -> Option<Value> {
     let (_, rest) = answer.split_once("<PolicyDocument>")?;
     let (encoded, _) = rest.split_once("</PolicyDocument>")?;

@@ -1,7 +1,7 @@
 //! The sample events of `events/`: the input of each function. The webhook has one for every kind of event that Mono
 //! sends, in its old and new wording. The processor has one for each status that an event can lead to.
 //!
-//! They are made from the sandbox's events, so that Mono's wording is written down in one place.
+//! They are created from the sandbox's events, so that Mono's wording is defined in one place.
 //! `cargo run -p e2e --bin samples` writes them. A test fails when they are out of date.
 
 use std::collections::BTreeMap;
@@ -13,17 +13,17 @@ use mono_sync::domain::timestamp::Timestamp;
 use sandbox::Event;
 use serde_json::{Value, json};
 
-/// The webhook secret of everything that runs on this machine.
+/// The webhook secret of all local stacks.
 pub const LOCAL_SECRET: &str = "local-webhook-secret";
 
-/// The secret key of the Mono app of everything that runs on this machine.
+/// The secret key of the Mono app of all local stacks.
 pub const LOCAL_KEY: &str = "test_sk_local";
 
 const RECEIVED_AT: &str = "2026-01-05T09:00:01.000Z";
 const RECEIVED_AT_MILLIS: u64 = 1_767_603_601_000;
 
-/// The events that the processor has samples of.
-const FOR_THE_PROCESSOR: [&str; 5] = [
+/// The events with a sample for the processor.
+const PROCESSOR_SAMPLES: [&str; 5] = [
     "account_reauthorized.v2.json",
     "account_unlinked.v2.json",
     "account_updated.v2.json",
@@ -31,7 +31,7 @@ const FOR_THE_PROCESSOR: [&str; 5] = [
     "reauthorisation_required.v1.json",
 ];
 
-/// The samples by their paths below `events/`.
+/// The samples, keyed by their paths below `events/`.
 pub fn all() -> BTreeMap<String, Value> {
     let mut samples = BTreeMap::new();
     let events = Event::samples();
@@ -39,14 +39,14 @@ pub fn all() -> BTreeMap<String, Value> {
         let name = format!("{}.{}.json", event.kind(), event.dialect());
         let body = event.body().to_string();
         samples.insert(format!("webhook/{name}"), webhook(LOCAL_SECRET, &body));
-        if FOR_THE_PROCESSOR.contains(&name.as_str()) {
+        if PROCESSOR_SAMPLES.contains(&name.as_str()) {
             samples.insert(format!("processor/{name}"), batch(&[body]));
         }
     }
     samples.insert("webhook/wrong_secret.json".to_owned(), webhook("wrong", "{}"));
     samples.insert("webhook/not_json.json".to_owned(), webhook(LOCAL_SECRET, "event=account"));
-    let nameless = json!({ "event": "mono.events.reauthorisation_required", "data": {} });
-    samples.insert("processor/no_account.json".to_owned(), batch(&[nameless.to_string()]));
+    let without_account = json!({ "event": "mono.events.reauthorisation_required", "data": {} });
+    samples.insert("processor/no_account.json".to_owned(), batch(&[without_account.to_string()]));
     let bodies: Vec<_> = events.iter().take(10).map(|event| event.body().to_string()).collect();
     samples.insert("processor/batch_of_ten.json".to_owned(), batch(&bodies));
     let account_id = events.first().map(Event::account_id).unwrap_or_default();
@@ -89,11 +89,11 @@ pub fn all() -> BTreeMap<String, Value> {
     samples
 }
 
-/// That something was due about an account when this was planned.
+/// A refresh job for an account that was due at `planned_at`.
 ///
 /// # Panics
 ///
-/// When that is no time, or the id is none.
+/// If the time or the id is invalid.
 pub fn refresh_job(account_id: &str, planned_at: &str) -> RefreshJob {
     RefreshJob {
         account_id: account_id.parse().expect("an account id"),
@@ -101,7 +101,7 @@ pub fn refresh_job(account_id: &str, planned_at: &str) -> RefreshJob {
     }
 }
 
-/// What the schedule hands over.
+/// The event of the hourly schedule.
 fn hourly() -> Value {
     json!({
         "version": "0",
@@ -116,11 +116,11 @@ fn hourly() -> Value {
     })
 }
 
-/// A wish to have an account's transactions imported, that was pulled at this time.
+/// A job that imports the transactions of a pull at `pulled_at`.
 ///
 /// # Panics
 ///
-/// When that is no time, or the id is none.
+/// If the time or the id is invalid.
 pub fn import_job(account_id: &str, pulled_at: &str) -> ImportJob {
     let pull = OrderKey {
         at: Timestamp::parse_rfc3339(pulled_at).expect("a time"),
@@ -131,11 +131,11 @@ pub fn import_job(account_id: &str, pulled_at: &str) -> ImportJob {
     ImportJob::new(account_id.parse().expect("an account id"), pull)
 }
 
-/// An account like any other.
+/// An account whose sync succeeds.
 pub const SYNCED: &str = "5f171a530295e231abca1152";
 /// An account that has a balance and no transactions.
 pub const BALANCE_ONLY: &str = "5f171a530295e231abca1153";
-/// An account whose bank gives fewer transactions than it did before.
+/// An account whose bank returns fewer transactions than before.
 pub const INCOMPLETE: &str = "5f171a530295e231abca1154";
 
 /// The accounts that the sandbox must link for the samples of `manual-sync`.
@@ -147,12 +147,12 @@ pub fn accounts_to_sync() -> [Value; 3] {
     ]
 }
 
-/// The account that the samples are about.
+/// The account of the samples.
 pub fn account_id() -> String {
     Event::samples().first().map(|event| event.account_id().to_owned()).unwrap_or_default()
 }
 
-/// A call of Mono's, as an HTTP API hands it over (payload format 2.0).
+/// A webhook request of Mono, as an HTTP API passes it to a function (payload format 2.0).
 pub fn webhook(secret: &str, body: &str) -> Value {
     let mut request = request("POST", "POST /webhooks/mono", "/webhooks/mono");
     request["headers"]["content-type"] = json!("application/json");
@@ -161,7 +161,7 @@ pub fn webhook(secret: &str, body: &str) -> Value {
     request
 }
 
-/// A read of one account.
+/// A request for one account.
 pub fn get_account(account_id: &str) -> Value {
     let path = format!("/accounts/{account_id}");
     let mut request = request("GET", "GET /accounts/{account_id}", &path);
@@ -169,24 +169,24 @@ pub fn get_account(account_id: &str) -> Value {
     request
 }
 
-/// The accounts that need attention, with this query.
+/// A request for the accounts that need attention, with this query.
 pub fn list(query: &str) -> Value {
     with_query(request("GET", "GET /accounts", "/accounts"), query)
 }
 
-/// What happened to one account.
+/// A request for the history of one account.
 pub fn get_events(account_id: &str) -> Value {
-    of_account("GET", account_id, "events")
+    request_for_account("GET", account_id, "events")
 }
 
-/// An account's transactions, with this query.
+/// A request for an account's transactions, with this query.
 pub fn get_transactions(account_id: &str, query: &str) -> Value {
-    with_query(of_account("GET", account_id, "transactions"), query)
+    with_query(request_for_account("GET", account_id, "transactions"), query)
 }
 
-/// The way to a customer's re-authorisation, and back to this address.
+/// A request for a re-authorisation link that returns to this address.
 pub fn reauthorise(account_id: &str, redirect_url: Option<&str>) -> Value {
-    let mut request = of_account("POST", account_id, "reauthorise");
+    let mut request = request_for_account("POST", account_id, "reauthorise");
     if let Some(redirect_url) = redirect_url {
         request["headers"]["content-type"] = json!("application/json");
         request["body"] = json!(json!({ "redirect_url": redirect_url }).to_string());
@@ -194,12 +194,12 @@ pub fn reauthorise(account_id: &str, redirect_url: Option<&str>) -> Value {
     request
 }
 
-/// A sync of one account, with this query.
+/// A request for a sync of one account, with this query.
 pub fn sync(account_id: &str, query: &str) -> Value {
-    with_query(of_account("POST", account_id, "sync"), query)
+    with_query(request_for_account("POST", account_id, "sync"), query)
 }
 
-fn of_account(method: &str, account_id: &str, what: &str) -> Value {
+fn request_for_account(method: &str, account_id: &str, what: &str) -> Value {
     let route = format!("{method} /accounts/{{account_id}}/{what}");
     let mut request = request(method, &route, &format!("/accounts/{account_id}/{what}"));
     request["pathParameters"] = json!({ "account_id": account_id });
@@ -216,12 +216,12 @@ fn with_query(mut request: Value, query: &str) -> Value {
     request
 }
 
-/// Messages of the webhook queue, as SQS hands them over.
+/// Messages of the webhook queue, as SQS passes them to a function.
 pub fn batch(bodies: &[impl AsRef<str>]) -> Value {
     batch_received_at(bodies, RECEIVED_AT)
 }
 
-/// The same, of webhooks that were received at another time.
+/// Messages of webhooks that were received at this time.
 pub fn batch_received_at(bodies: &[impl AsRef<str>], received_at: &str) -> Value {
     let records = bodies.iter().enumerate().map(|(number, body)| {
         json!({

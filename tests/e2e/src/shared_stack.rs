@@ -1,4 +1,4 @@
-//! One emulator with a proxy in front, and one deployed stack on it, for all tests of a program.
+//! One emulator with a proxy in front of it, and one deployed stack, for all tests of a program.
 
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
@@ -15,14 +15,12 @@ use crate::stack::Stack;
 /// An emulator, and the proxy through which the functions reach it.
 #[derive(Debug)]
 pub struct Local {
-    /// The emulator itself.
     pub emulator: Emulator,
-    /// In front of it.
+    /// The proxy in front of the emulator.
     pub proxy: Proxy,
 }
 
 impl Local {
-    /// Starts both.
     pub async fn start() -> Result<Self, LocalError> {
         let port = free_port()?;
         let proxy = Proxy::start(format!("http://127.0.0.1:{port}")).await?;
@@ -36,21 +34,21 @@ impl Local {
     }
 }
 
-/// The local AWS of this program's tests. Started by the first of them, ended with the program.
+/// The local AWS of this program's tests. The first test starts it, and it ends with the program.
 ///
 /// # Panics
 ///
-/// When it cannot be started.
+/// If it cannot be started.
 pub fn local() -> &'static Local {
     static LOCAL: OnceLock<Local> = OnceLock::new();
     LOCAL.get_or_init(|| aside(Local::start()).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// A deployed stack, and the stand-in for Mono that it calls and that calls it.
+/// A deployed stack and the sandbox that stands in for Mono. Each calls the other.
 pub struct World {
     /// The stack, with [`LOCAL_SECRET`] and [`LOCAL_KEY`].
     pub stack: Stack,
-    /// Mono, with its waits a thousand times as short.
+    /// The stand-in for Mono. Its waiting times are a thousand times shorter than Mono's.
     pub mono: Sandbox,
 }
 
@@ -72,22 +70,22 @@ impl World {
     }
 }
 
-/// Mono, with its waits a thousand times as short, and nobody to call yet.
+/// The stand-in for Mono, with waiting times a thousand times shorter, and without a webhook URL.
 ///
 /// # Errors
 ///
-/// When no port can be had.
+/// If no port is free.
 pub async fn start_mono(dialect: Dialect) -> std::io::Result<Sandbox> {
     let secret_key = LOCAL_KEY.to_owned();
     Sandbox::start(Settings { secret_key, time_scale: 1000.0, dialect, ..Settings::default() })
         .await
 }
 
-/// The world of this program's tests with this version of Mono's API. Made by the first of them.
+/// The world of this program's tests with this version of Mono's API. The first test starts it.
 ///
 /// # Panics
 ///
-/// When it cannot be made.
+/// If it cannot be started.
 pub fn world(dialect: Dialect) -> &'static World {
     static V1: OnceLock<World> = OnceLock::new();
     static V2: OnceLock<World> = OnceLock::new();
@@ -105,23 +103,23 @@ pub fn world(dialect: Dialect) -> &'static World {
 ///
 /// # Panics
 ///
-/// When it cannot be deployed.
+/// If it cannot be deployed.
 pub fn stack() -> &'static Stack {
     &world(Dialect::V2).stack
 }
 
-/// Runs something on a runtime that lives as long as the program: each test has its own, and what
-/// one of them spawned would end with it.
+/// Runs a future on a runtime that lives as long as the program. Each test has its own runtime, and
+/// tasks that are spawned there end with the test.
 ///
 /// # Panics
 ///
-/// When it panics.
+/// If the future panics.
 pub fn aside<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime can be had"));
+    let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime can be created"));
     let (done, result) = channel();
     runtime.spawn(async move {
         let _ = done.send(future.await);
     });
-    result.recv().expect("it does not panic")
+    result.recv().expect("the future does not panic")
 }

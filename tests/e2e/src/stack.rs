@@ -1,4 +1,4 @@
-//! The real template, deployed to an emulator.
+//! The real template, deployed to the emulator.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -18,7 +18,6 @@ use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
 use crate::project;
 use crate::roles::allow_batches;
 
-/// A deployed stack.
 #[derive(Clone, Debug)]
 pub struct Stack {
     name: String,
@@ -31,7 +30,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Deploys what `sam build` has built, with these parameters, and reads what came of it.
+    /// Deploys the output of `sam build` with these parameters, and reads the outputs and resources of the stack.
     pub async fn deploy(
         emulator: &Emulator,
         name: &str,
@@ -51,7 +50,7 @@ impl Stack {
         deploy.args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]);
         deploy.arg("--parameter-overrides").args(all);
         {
-            // The first one makes a bucket that all share, and two at once get in each other's way.
+            // The first deployment creates a bucket that all share. Concurrent deployments would conflict.
             static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
             let _turn = ONE_AT_A_TIME.lock().await;
             output(deploy).await?;
@@ -59,7 +58,7 @@ impl Stack {
         let outputs = list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await?;
         let resources =
             list(emulator, name, "resources", "LogicalResourceId", "PhysicalResourceId").await?;
-        // Without a pool: a connection ends with the runtime, and so with the test, that made it.
+        // Without a connection pool: a connection ends with the runtime of the test that opened it.
         let http = Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default();
         let roles = resources.iter().filter(|(id, _)| id.ends_with("Role"));
         let roles = roles.map(|(id, name)| (id.as_str(), name.as_str()));
@@ -70,7 +69,7 @@ impl Stack {
             ("RefreshWorkerFunctionRefreshQueue", "RefreshMaximumConcurrency"),
         ] {
             // More than the template's default, to keep the tests short.
-            let maximum = parameters_of(parameters, parameter).unwrap_or("10");
+            let maximum = value_of(parameters, parameter).unwrap_or("10");
             limit_concurrency(&http, &emulator.endpoint(), resources.get(mapping), maximum).await?;
         }
         Ok(Self {
@@ -88,7 +87,7 @@ impl Stack {
     ///
     /// # Panics
     ///
-    /// When the template has none of that name.
+    /// If the stack has no output of this name.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).unwrap_or_else(|| panic!("the stack has no output {name}"))
     }
@@ -97,83 +96,82 @@ impl Stack {
     ///
     /// # Panics
     ///
-    /// When the stack has none of that name.
+    /// If the stack has no resource of this name.
     pub fn resource(&self, name: &str) -> &str {
         self.resources.get(name).unwrap_or_else(|| panic!("the stack has no resource {name}"))
     }
 
-    /// The address of the emulator it is on.
+    /// The URL of the stack's emulator.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The webhook's URL as it is on this machine: the API has a name of its own below `localhost`.
+    /// The webhook's URL on this machine. The API has its own host name below `localhost`.
     pub fn webhook_url(&self) -> String {
         format!("http://{}/webhooks/mono", self.api_host())
     }
 
-    /// The API's URL as it is on this machine.
+    /// The API's URL on this machine.
     pub fn api_url(&self) -> String {
         format!("http://{}", self.api_host())
     }
 
-    /// A request to the API. It connects to loopback whatever the system makes of the API's name,
-    /// and an answer that `openapi.yaml` does not allow comes back as 599.
+    /// A request to the API. It connects to loopback, so the API's host name need not resolve. An answer
+    /// that violates `openapi.yaml` is returned as 599.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}{path}", self.contract_proxy.endpoint()))
             .header("host", self.api_host())
     }
 
-    /// The account as the API shows it to a caller that signed its request, and the status.
+    /// The status and the account that the API returns for a signed request.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If no answer arrives.
     pub async fn account(&self, account_id: &str) -> reqwest::Result<(StatusCode, Value)> {
         let request = self.request(Method::GET, &format!("/accounts/{account_id}"));
-        // The emulator asks for this header and lets through what is no signature at all.
+        // The emulator requires this header but does not check the signature.
         let answer = request.header("authorization", "signed").send().await?;
         let status = answer.status();
         Ok((status, answer.json().await?))
     }
 
-    /// What the API answers to a caller that signed its request.
+    /// The API's answer to a signed GET request.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If no answer arrives.
     pub async fn get(&self, path: &str) -> reqwest::Result<Response> {
         self.request(Method::GET, path).header("authorization", "signed").send().await
     }
 
-    /// Has an account synced by a caller that signed its request, with a query such as
-    /// `?data=balance`.
+    /// Requests a sync of an account with a signed request and a query such as `?data=balance`.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If no answer arrives.
     pub async fn sync(&self, account_id: &str, query: &str) -> reqwest::Result<Response> {
         let request = self.request(Method::POST, &format!("/accounts/{account_id}/sync{query}"));
         request.header("authorization", "signed").send().await
     }
 
-    /// Invokes a function with an event, past the API. Answers what it returned.
+    /// Invokes a function directly, without the API. Returns the function's result.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If no answer arrives.
     pub async fn invoke(&self, function: &str, event: &Value) -> reqwest::Result<Value> {
         let name = self.resource(function);
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoint);
         self.http.post(url).headers(operator("lambda")).json(event).send().await?.json().await
     }
 
-    /// Plans the automatic refresh, as the schedule does once an hour. Answers with the plan.
+    /// Runs the refresh planner, as the schedule does once an hour. Returns the plan.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If no answer arrives.
     pub async fn plan_refresh(&self) -> reqwest::Result<Value> {
         self.invoke("RefreshPlannerFunction", &json!({})).await
     }
@@ -182,7 +180,7 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If no answer arrives.
     pub async fn log(&self, function: &str) -> reqwest::Result<Vec<String>> {
         let request = self
             .http
@@ -196,13 +194,13 @@ impl Stack {
         Ok(events.filter_map(|event| event["message"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Has messages that were given back delivered again sooner than the template says, so that a test
-    /// need not wait for them. Those of an import not before the function's time is over: what is
-    /// given back on purpose comes when the function says.
+    /// Shortens the visibility timeouts of the template, so that tests need not wait for redeliveries.
+    /// The timeout of the import queue stays longer than the function's own timeout. If a function sets
+    /// the visibility timeout of a message itself, that value still applies.
     ///
     /// # Panics
     ///
-    /// When the emulator refuses.
+    /// If the emulator rejects the change.
     pub async fn redeliver_soon(&self) {
         for (queue, seconds) in
             [("WebhookQueueUrl", "2"), ("ImportQueueUrl", "125"), ("RefreshQueueUrl", "80")]
@@ -213,13 +211,13 @@ impl Stack {
                 .attributes(QueueAttributeName::VisibilityTimeout, seconds)
                 .send()
                 .await
-                .expect("the queue takes another visibility timeout");
+                .expect("the queue accepts another visibility timeout");
         }
     }
 
-    /// The SDK's configuration for the emulator that the stack is on.
+    /// The SDK's configuration for the stack's emulator.
     pub fn sdk(&self) -> SdkConfig {
-        // A query of very many rows takes the emulator seconds.
+        // The emulator needs seconds for a query with many rows.
         sdk_config(&self.endpoint, Timeouts::LONG)
     }
 
@@ -230,12 +228,12 @@ impl Stack {
     }
 }
 
-fn parameters_of<'a>(parameters: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+fn value_of<'a>(parameters: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
     parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
-/// The emulator takes a maximum that comes from a parameter for text, and its pollers stop at that: so
-/// it is set once more, as a number.
+/// Sets the maximum concurrency again, as a number. The emulator treats a value from a parameter as text,
+/// and its pollers stop at text.
 async fn limit_concurrency(
     http: &Client,
     endpoint: &str,
@@ -251,15 +249,14 @@ async fn limit_concurrency(
     answer.and_then(Response::error_for_status).map(drop).map_err(|error| failed(&error))
 }
 
-/// The operator's key for requests that no SDK makes here. The emulator does not check its
-/// signature.
+/// The operator's credentials for requests without an SDK. The emulator does not check the signature.
 fn operator(service: &str) -> HeaderMap {
     let scope = format!("{OPERATOR}/20260101/{REGION}/{service}/aws4_request");
     let value = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
     HeaderValue::from_str(&value).map(|value| (AUTHORIZATION, value)).into_iter().collect()
 }
 
-/// What `sam list` knows of the stack, by name.
+/// The answer of `sam list` about the stack, keyed by name.
 async fn list(
     emulator: &Emulator,
     name: &str,
@@ -282,7 +279,7 @@ fn sam(emulator: &Emulator) -> Result<Command, LocalError> {
     }
     let mut sam = Command::new(program);
     sam.current_dir(project())
-        // Nothing of a real account's: whoever has one must not deploy to it by a test.
+        // No credentials of a real account, so that a test never deploys to one.
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_SESSION_TOKEN")
         .env("AWS_ENDPOINT_URL", emulator.endpoint())

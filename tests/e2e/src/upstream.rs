@@ -1,4 +1,4 @@
-//! The far side of a proxy.
+//! The upstream server of a proxy.
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -17,8 +17,8 @@ impl Upstream {
         Self { address, client }
     }
 
-    /// Sends a request on, with the host that was asked for: its signature covers that, and the
-    /// emulator tells APIs apart by it.
+    /// Forwards a request and keeps its `host` header. The signature covers this header, and the
+    /// emulator distinguishes APIs by it.
     pub(crate) async fn send(
         &self,
         parts: Parts,
@@ -33,7 +33,7 @@ impl Upstream {
     }
 }
 
-/// Without what tells how the body is transferred, which may be otherwise on the next connection.
+/// Removes the headers about the body's transfer. The next connection may transfer it differently.
 fn without_framing(mut headers: HeaderMap) -> HeaderMap {
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::CONTENT_LENGTH);

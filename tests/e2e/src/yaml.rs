@@ -1,25 +1,25 @@
-//! YAML, read as the JSON that it stands for.
+//! Converts YAML to JSON.
 
 use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
 use serde_json::{Value, json};
 
-/// The first document of a text. `tagged` says what a value with a tag of its own (`!Ref`) is.
+/// The first document of a text. `tagged` converts values with a tag, such as `!Ref`.
 ///
 /// # Panics
 ///
-/// When the text is no YAML, or holds what JSON has nothing for.
+/// If the text is not YAML, or contains a value that JSON cannot represent.
 pub fn read(text: &str, tagged: fn(&str, Value) -> Value) -> Value {
     let documents = YamlOwned::load_from_str(text).unwrap_or_else(|error| panic!("{error}"));
     to_json(&documents[0], tagged)
 }
 
-/// For a document that has no tags.
+/// The conversion for a document without tags.
 ///
 /// # Panics
 ///
-/// Always.
+/// Always: the document contains a tag.
 pub fn no_tags(tag: &str, _: Value) -> Value {
-    panic!("unexpected: !{tag}")
+    panic!("unexpected tag: !{tag}")
 }
 
 fn to_json(node: &YamlOwned, tagged: fn(&str, Value) -> Value) -> Value {
@@ -35,6 +35,6 @@ fn to_json(node: &YamlOwned, tagged: fn(&str, Value) -> Value) -> Value {
             .map(|(key, value)| (key.as_str().expect("keys are strings"), to_json(value, tagged)))
             .collect(),
         YamlOwned::Tagged(tag, argument) => tagged(&tag.suffix, to_json(argument, tagged)),
-        other => panic!("unexpected: {other:?}"),
+        other => panic!("unexpected node: {other:?}"),
     }
 }

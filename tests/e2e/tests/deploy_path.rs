@@ -1,6 +1,6 @@
-//! `make deploy` and `make set-secret`, with the real questions of SAM, against the emulator.
+//! Tests `make deploy` and `make set-secret` against the emulator, with the real prompts of SAM.
 
-#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+#![allow(clippy::unwrap_used, reason = "a missing value fails the test")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,13 +16,14 @@ use e2e::project;
 use rexpect::reader::Options;
 use rexpect::session::{PtySession, spawn_with_options};
 
-/// A project that is built already: what `sam build` is asked for is written to the file `built`.
+/// A project that is already built. A stand-in for `sam build` copies its configuration to the file
+/// `built`.
 struct Checkout {
     folder: PathBuf,
     endpoint: String,
 }
 
-/// The parameters that SAM asks for, and what it offers.
+/// The parameters that SAM prompts for, with the default values that it offers.
 type Offered = BTreeMap<String, String>;
 
 impl Checkout {
@@ -57,7 +58,8 @@ impl Checkout {
         command
     }
 
-    /// Deploys as `make deploy` does, with these answers and otherwise what is offered. Answers with what was offered.
+    /// Deploys as `make deploy` does, with these answers and otherwise the offered defaults. Returns the
+    /// offered defaults.
     fn deploy(&self, answers: &[(&str, &str)]) -> Offered {
         let options = Options::new().timeout_ms(Some(120_000)).strip_ansi_escape_codes(true);
         let mut sam = spawn_with_options(self.command("tests/tools/deploy"), options).unwrap();
@@ -98,9 +100,9 @@ impl Checkout {
         child.wait().unwrap().success()
     }
 
-    /// The stack's parameters, and what its secrets hold, by the resource's name.
+    /// The stack's parameters, and the values of its secrets by resource name.
     fn state(&self) -> BTreeMap<String, String> {
-        let look = r#"
+        let script = r#"
 import boto3, json
 stack = boto3.client("cloudformation").describe_stacks(StackName="sam-app")["Stacks"][0]
 state = {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}
@@ -109,11 +111,11 @@ for secret in secrets.list_secrets()["SecretList"]:
     state[secret["Name"].split("-")[2]] = secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"]
 print(json.dumps(state))
 "#;
-        let output = self.command("python3").args(["-c", look]).output().unwrap();
+        let output = self.command("python3").args(["-c", script]).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The architecture that was built last.
+    /// The architecture of the last build.
     fn built(&self) -> String {
         let kept = fs::read_to_string(self.folder.join("built")).unwrap();
         let build = kept.split("[default.build.parameters]").nth(1).unwrap();
@@ -138,7 +140,7 @@ fn question(sam: &mut PtySession, text: &str, answer: &str) {
 }
 
 fn reply(sam: &mut PtySession, answer: &str) {
-    // What is typed before a prompt has turned off the echo is thrown away.
+    // Input that arrives before the prompt has turned off the echo is lost.
     sleep(Duration::from_millis(300));
     sam.send_line(answer).unwrap();
 }
@@ -156,7 +158,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answer_is_given_once_and_a_secret_is_changed_alone() {
+async fn deploy_keeps_earlier_answers_and_set_secret_changes_one_secret() {
     let emulator = Emulator::start(free_port().unwrap(), None).await.unwrap();
     let checkout = Checkout::new(&emulator);
     let secrets = [("MonoSecretKey", "test_sk_1"), ("MonoWebhookSecret", "unset")];
@@ -167,7 +169,7 @@ async fn each_answer_is_given_once_and_a_secret_is_changed_alone() {
         ("AlarmEmail", "ops@example.com"),
     ];
     checkout.deploy(&[&secrets[..], &chosen[..]].concat());
-    assert_eq!(checkout.built(), "x86_64", "the build is for the answered architecture");
+    assert_eq!(checkout.built(), "x86_64", "the build is for the chosen architecture");
     let first = checkout.state();
     for (name, answer) in chosen {
         assert_eq!(first[name], answer);
@@ -180,15 +182,15 @@ async fn each_answer_is_given_once_and_a_secret_is_changed_alone() {
     assert!(checkout.set_secret("MonoWebhookSecret", "second\n"));
     let mut expected = first.clone();
     expected.insert("WebhookSecret".to_owned(), "second".to_owned());
-    assert_eq!(checkout.state(), expected, "that secret, and nothing else");
-    assert!(!checkout.set_secret("MonoWebhookSecret", "\n"), "nothing was given");
+    assert_eq!(checkout.state(), expected, "only that secret changes");
+    assert!(!checkout.set_secret("MonoWebhookSecret", "\n"), "an empty secret is refused");
     assert_eq!(checkout.state(), expected);
 
     let secrets = [("MonoSecretKey", "test_sk_1"), ("MonoWebhookSecret", "second")];
     let offered = checkout.deploy(&[&secrets[..], &[("LogRetentionDays", "60")]].concat());
     expected.insert("LogRetentionDays".to_owned(), "60".to_owned());
     for (name, answer) in chosen {
-        assert_eq!(offered[name], answer, "what was answered is offered");
+        assert_eq!(offered[name], answer, "the earlier answer is offered as the default");
     }
     assert_eq!(checkout.state(), expected);
     assert_eq!(checkout.built(), "x86_64");

@@ -1,8 +1,8 @@
-//! Holds `openapi.yaml` to what it describes: the routes of the template and the problems of the
-//! code, each with an example that is right.
+//! Tests `openapi.yaml` against the routes of the template and the problems of the code. Each response
+//! has a valid example.
 //!
-//! Each rule is tried on the document, and on documents that break it. That the answers are as
-//! documented is seen by whoever asks the API through [`e2e::contract_proxy`].
+//! A test runs each rule on the document, and on changed documents that violate it.
+//! [`e2e::contract_proxy`] tests that the real responses match the document.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn routes_are_those_of_the_template(contract: &Contract) -> Vec<String> {
             let route = &route["Properties"];
             let required = match &route["AuthorizationType"] {
                 Value::String(open) if open == "NONE" => "webhookSecret".to_owned(),
-                // The scopes' defaults, where there are JWTs: `!If [UseReadScope, [!Ref …], …]`.
+                // The default scopes if JWTs are used: `!If [UseReadScope, [!Ref …], …]`.
                 _ => {
                     let scopes = items(&route["AuthorizationScopes"]["If"][1]);
                     let scopes = scopes.map(|scope| text(&scope["Ref"]));
@@ -53,7 +53,7 @@ fn problems_are_those_of_the_code(contract: &Contract) -> Vec<String> {
         text.contains('_') && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
     let known: BTreeSet<_> = literals.filter(is_code).collect();
-    // Those that some route may answer with.
+    // The problems that at least one route may return.
     let documented: BTreeSet<_> = media_types(contract)
         .filter(|(at, _)| at.ends_with(" application/problem+json"))
         .flat_map(|(_, content)| alternatives(contract, &content["schema"]))
@@ -63,20 +63,23 @@ fn problems_are_those_of_the_code(contract: &Contract) -> Vec<String> {
     stray.map(|code| format!("{code} is only in the document, or only in the code")).collect()
 }
 
-fn every_answer_has_an_example_for_each_of_its_forms(contract: &Contract) -> Vec<String> {
+fn every_response_has_an_example_for_each_alternative(contract: &Contract) -> Vec<String> {
     let mut found = Vec::new();
     for (at, content) in media_types(contract) {
         let examples: Vec<_> = examples(contract, content).collect();
-        for form in alternatives(contract, &content["schema"]) {
-            if !examples.iter().any(|example| differences(contract, form, example).is_empty()) {
-                found.push(format!("{at}: no example of {form}"));
+        for alternative in alternatives(contract, &content["schema"]) {
+            if !examples
+                .iter()
+                .any(|example| differences(contract, alternative, example).is_empty())
+            {
+                found.push(format!("{at}: no example of {alternative}"));
             }
         }
     }
     found
 }
 
-fn every_example_is_as_its_schema_says(contract: &Contract) -> Vec<String> {
+fn every_example_matches_its_schema(contract: &Contract) -> Vec<String> {
     let mut found = Vec::new();
     walk("", contract.document(), &mut |at, part| {
         if part["schema"].is_object() {
@@ -95,7 +98,7 @@ fn every_schema_is_a_json_schema(contract: &Contract) -> Vec<String> {
     compiled.filter_map(|(name, result)| Some(format!("{name}: {}", result.err()?))).collect()
 }
 
-fn everything_is_used_and_there(contract: &Contract) -> Vec<String> {
+fn every_component_is_used_and_every_reference_exists(contract: &Contract) -> Vec<String> {
     let mut used = BTreeSet::new();
     walk("", contract.document(), &mut |_, part| {
         if let Some(reference) = part["$ref"].as_str() {
@@ -113,19 +116,21 @@ fn everything_is_used_and_there(contract: &Contract) -> Vec<String> {
     used.symmetric_difference(&there).cloned().collect()
 }
 
-/// Or a new field would go unnoticed, and a missing one too.
-fn every_object_of_ours_is_closed_and_whole(contract: &Contract) -> Vec<String> {
+/// An open object, or one with optional fields, would hide new and missing fields.
+fn every_own_object_is_closed_and_has_only_required_fields(contract: &Contract) -> Vec<String> {
     let mut found = Vec::new();
     for (name, schema) in entries(&contract.document()["components"]["schemas"]) {
         let closed = schema["additionalProperties"] == false
             || schema["unevaluatedProperties"] == false
-            // What the others are made of.
+            // The schema that the other problems extend.
             || name == "Problem";
-        let wish = name == "ReauthorisationWish";
+        let request = name == "ReauthorisationWish";
         let optional = entries(&schema["properties"]).filter(|(property, _)| {
             let constant =
                 !schema["allOf"].is_null() && ["status", "code", "detail"].contains(property);
-            !constant && !wish && !items(&schema["required"]).any(|required| required == property)
+            !constant
+                && !request
+                && !items(&schema["required"]).any(|required| required == property)
         });
         found.extend(optional.map(|(property, _)| format!("{name}: {property} may be missing")));
         if schema["properties"].is_object() && !closed {
@@ -135,8 +140,8 @@ fn every_object_of_ours_is_closed_and_whole(contract: &Contract) -> Vec<String> 
     found
 }
 
-/// Tests that the rule holds for the document, and that it notices each change that breaks it: a
-/// JSON pointer, and the value to put there.
+/// Tests that the rule holds for the document, and that it detects each listed change: a JSON pointer,
+/// and the new value at this place.
 macro_rules! rules {
     ($($rule:ident { $($pointer:literal => $value:expr,)+ })+) => {
         $(mod $rule {
@@ -152,8 +157,8 @@ macro_rules! rules {
             fn can_fail() {
                 for (pointer, value) in [$(($pointer, $value)),+] {
                     let contract = Contract::new(document_with(pointer, value));
-                    let contract = contract.expect("nothing that is needed at once");
-                    assert!(!$rule(&contract).is_empty(), "nothing noticed at {pointer}");
+                    let contract = contract.expect("a document that can be loaded");
+                    assert!(!$rule(&contract).is_empty(), "the rule accepts the change at {pointer}");
                 }
             }
         })+
@@ -172,11 +177,11 @@ rules! {
         "/components/schemas/AccountNotFound/properties/code/const" => json!("NOT_FOUND"),
         "/components/responses/AccountUnlinked/content" => json!({}),
     }
-    every_answer_has_an_example_for_each_of_its_forms {
+    every_response_has_an_example_for_each_alternative {
         "/components/responses/Throttled/content/application~1json/examples" => Value::Null,
         "/components/responses/MonoOrStoreUnavailable/content/application~1problem+json/examples/MONO_UNAVAILABLE" => json!({}),
     }
-    every_example_is_as_its_schema_says {
+    every_example_matches_its_schema {
         "/components/examples/HealthyAccount/value/balance" => json!("2296700"),
         "/components/examples/AccountPage/value/accounts/0/bvn" => json!("1"),
         "/components/headers/NoStore/example" => json!("max-age=1"),
@@ -188,13 +193,13 @@ rules! {
         "/components/schemas/ReauthorisationWish/type" => json!("thing"),
         "/components/schemas/ReauthorisationWish/properties/ref/pattern" => json!("("),
     }
-    everything_is_used_and_there {
+    every_component_is_used_and_every_reference_exists {
         "/components/schemas/Newcomer" => json!({}),
         "/components/parameters/Cursor" => Value::Null,
         "/components/securitySchemes/other" => json!({}),
         "/paths/~1accounts/get/parameters/1" => json!({ "$ref": "#/components/parameters/Offset" }),
     }
-    every_object_of_ours_is_closed_and_whole {
+    every_own_object_is_closed_and_has_only_required_fields {
         "/components/schemas/Account/additionalProperties" => json!(true),
         "/components/schemas/Account/properties/bvn" => json!({}),
         "/components/schemas/SyncFailed/unevaluatedProperties" => Value::Null,
@@ -232,7 +237,7 @@ fn operations(contract: &Contract) -> impl Iterator<Item = (String, &Value)> {
     })
 }
 
-/// What each answer of each route may hold.
+/// The media types of each response of each route, with their contents.
 fn media_types(contract: &Contract) -> impl Iterator<Item = (String, &Value)> {
     operations(contract).flat_map(move |(route, operation)| {
         entries(&operation["responses"]).flat_map(move |(status, reply)| {
@@ -243,10 +248,12 @@ fn media_types(contract: &Contract) -> impl Iterator<Item = (String, &Value)> {
     })
 }
 
-/// The schemas that a schema is one of; itself, if there is no choice.
+/// The alternatives of a schema with `oneOf`. Otherwise the schema itself.
 fn alternatives<'a>(contract: &'a Contract, schema: &'a Value) -> Vec<&'a Value> {
     match &schema["oneOf"] {
-        Value::Array(forms) => forms.iter().map(|form| resolved(contract, form)).collect(),
+        Value::Array(forms) => {
+            forms.iter().map(|alternative| resolved(contract, alternative)).collect()
+        }
         _ => vec![resolved(contract, schema)],
     }
 }
@@ -265,7 +272,7 @@ fn resolved<'a>(contract: &'a Contract, value: &'a Value) -> &'a Value {
     contract.resolve(value).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Visits every object of the document, but for those inside examples.
+/// Visits every object of the document, except those inside examples.
 fn walk<'a>(at: &str, part: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
     match part {
         Value::Object(fields) => {

@@ -1,7 +1,8 @@
-//! Holds `template.yaml` to the deployment contract.
+//! Tests `template.yaml` against the deployment contract.
 //!
-//! A rule walks all resources of its kind, so that what is added later falls under it by itself, and
-//! answers with what breaks it. Each is tried on the template, and on templates that break it.
+//! Each rule walks all resources of one type, so it also covers resources that are added later. It
+//! returns the violations. A test runs each rule on the template, and on changed templates that
+//! violate it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,13 +15,14 @@ mod contract;
 mod document;
 
 use contract::{
-    ALLOWED, LOG, OUTPUTS, REFUSALS, SECRET_PARAMETERS, SIDE_DOORS, TRACE, defaults, scopes, tables,
+    ALLOWED, FORBIDDEN_TYPES, LOG, OPERATOR_CODES, OUTPUTS, SECRET_PARAMETERS, TRACE, defaults,
+    scopes, tables,
 };
 use document::*;
 
 const DAY: i64 = 86_400;
 
-/// Platform lines below WARN would be most of what logs cost.
+/// Platform log lines below WARN would cause most of the log cost.
 fn functions_are_traced_and_log_lean_json(template: &Template) -> Vec<String> {
     let shape = json!({
         "Properties": {
@@ -59,18 +61,18 @@ fn functions_share_no_folder_role_or_log_group(template: &Template) -> Vec<Strin
     found
 }
 
-fn log_groups_keep_logs_as_long_as_the_parameter_says(template: &Template) -> Vec<String> {
+fn log_retention_is_the_parameter(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "RetentionInDays": { "Ref": "LogRetentionDays" } } });
-    let of_functions = template.each(FUNCTION);
-    let of_functions =
-        of_functions.filter_map(|(_, function)| referent(&function["LoggingConfig"]["LogGroup"]));
-    template.differences(of_functions, &shape)
+    let groups = template
+        .each(FUNCTION)
+        .filter_map(|(_, function)| referent(&function["LoggingConfig"]["LogGroup"]));
+    template.differences(groups, &shape)
 }
 
-fn permissions_and_triggers_are_only_those_of_the_rules(template: &Template) -> Vec<String> {
+fn functions_have_no_permissions_or_triggers_outside_the_rules(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "FunctionUrlConfig": null, "Policies": null } });
     let mut found = template.differences(template.all(FUNCTION), &shape);
-    for kind in SIDE_DOORS {
+    for kind in FORBIDDEN_TYPES {
         found.extend(template.all(kind).map(|id| format!("{id}: a {kind}")));
     }
     for (id, function) in template.each(FUNCTION) {
@@ -119,13 +121,13 @@ fn roles_name_each_action_and_resource(template: &Template) -> Vec<String> {
     found
 }
 
-fn functions_may_do_only_what_the_contract_lists(template: &Template) -> Vec<String> {
+fn functions_have_only_the_permissions_of_the_contract(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, function) in template.each(FUNCTION) {
         let folder = function["CodeUri"].as_str().unwrap_or_default();
         let name = folder.trim_start_matches("functions/");
         if !ALLOWED.iter().any(|(listed, ..)| *listed == name) {
-            found.push(format!("{id}: the contract does not know {name}"));
+            found.push(format!("{id}: {name} is not in the contract"));
         }
         let group = referent(&function["LoggingConfig"]["LogGroup"]).unwrap_or_default();
         let own = [(name, group, LOG), (name, "*", TRACE)];
@@ -154,7 +156,7 @@ fn queues_are_encrypted(template: &Template) -> Vec<String> {
     template.differences(template.all(QUEUE), &shape)
 }
 
-fn queues_hand_over_to_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
+fn queues_have_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": 5 } } });
     let mut found = template.differences(template.source_queues(), &shape);
     let mut taken = BTreeSet::new();
@@ -167,8 +169,9 @@ fn queues_hand_over_to_a_dead_letter_queue_after_five_receives(template: &Templa
     found
 }
 
-/// A message keeps its age when it moves: the difference is what it has left among the dead letters.
-fn dead_letters_stay_for_fourteen_days_and_longer_than_their_source(
+/// A message keeps its age when it moves to the dead-letter queue. Operators have only the difference
+/// between the two retention periods to handle it.
+fn dead_letters_are_kept_fourteen_days_and_longer_than_in_their_source(
     template: &Template,
 ) -> Vec<String> {
     let shape = json!({ "Properties": { "MessageRetentionPeriod": 14 * DAY } });
@@ -183,27 +186,31 @@ fn dead_letters_stay_for_fourteen_days_and_longer_than_their_source(
     found
 }
 
-fn each_queue_has_a_consumer_with_time_for_six_tries(template: &Template) -> Vec<String> {
+fn each_queue_has_one_consumer_and_six_times_its_timeout(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for id in template.source_queues() {
-        let mine = template.consumers().filter(|(_, event)| referent(&event["Queue"]) == Some(id));
-        let mine: Vec<_> = mine.collect();
-        if mine.len() != 1 {
-            found.push(format!("{id}: {} consumers", mine.len()));
+        let consumers: Vec<_> = template
+            .consumers()
+            .filter(|(_, event)| referent(&event["Queue"]) == Some(id))
+            .collect();
+        if consumers.len() != 1 {
+            found.push(format!("{id}: {} consumers", consumers.len()));
         }
-        for (consumer, _) in mine {
+        for (consumer, _) in consumers {
             // SQS defaults to 30 seconds, Lambda to 3.
             let visibility = template.properties(id)["VisibilityTimeout"].as_i64().unwrap_or(30);
             let timeout = template.properties(consumer)["Timeout"].as_i64().unwrap_or(3);
             if visibility < 6 * timeout {
-                found.push(format!("{id}: {visibility} s, and {consumer} takes {timeout} s"));
+                found.push(format!(
+                    "{id}: {visibility} s is under six times {consumer}'s {timeout} s"
+                ));
             }
         }
     }
     found
 }
 
-fn consumers_report_the_items_that_failed(template: &Template) -> Vec<String> {
+fn consumers_report_batch_item_failures(template: &Template) -> Vec<String> {
     let expected = json!(["ReportBatchItemFailures"]);
     template
         .consumers()
@@ -212,14 +219,15 @@ fn consumers_report_the_items_that_failed(template: &Template) -> Vec<String> {
         .collect()
 }
 
-/// A first deployment that rolls back leaves no table.
+/// A first deployment that rolls back leaves no table (`RetainExceptOnCreate`).
 fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -> Vec<String> {
     let shape = json!({
         "DeletionPolicy": "RetainExceptOnCreate",
         "UpdateReplacePolicy": "Retain",
         "Properties": {
             "BillingMode": "PAY_PER_REQUEST",
-            // CloudFormation cannot roll back a protected table: a first deployment has no secret yet.
+            // CloudFormation cannot roll back a protected table. Protection therefore starts with
+            // the webhook secret, which a first deployment does not have yet.
             "DeletionProtectionEnabled": when("HasWebhookSecret", &json!(true), &json!(false)),
             "PointInTimeRecoverySpecification": { "PointInTimeRecoveryEnabled": true },
             "SSESpecification": { "SSEEnabled": true },
@@ -228,12 +236,12 @@ fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -
     let mut found = template.differences(template.all(TABLE), &shape);
     let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "MonoWebhookSecret" }, "unset"] }] });
     if template.0["Conditions"]["HasWebhookSecret"] != given {
-        found.push("HasWebhookSecret is another condition".to_owned());
+        found.push("HasWebhookSecret: unexpected condition".to_owned());
     }
     found
 }
 
-fn tables_are_keyed_indexed_and_ended_as_the_contract_says(template: &Template) -> Vec<String> {
+fn table_keys_indexes_and_ttl_are_those_of_the_contract(template: &Template) -> Vec<String> {
     let tables = tables();
     let mut found = Vec::new();
     for (id, table) in template.each(TABLE) {
@@ -241,33 +249,34 @@ fn tables_are_keyed_indexed_and_ended_as_the_contract_says(template: &Template) 
         for index in template.indexes(id) {
             let name = index["IndexName"].as_str().unwrap_or_default();
             indexes[name] = template.key(id, &index["KeySchema"]);
-            // A write that changes no key of an index costs that index nothing.
-            let held = &index["Projection"];
+            // A write that changes no key of an index causes no write to that index.
+            let projection = &index["Projection"];
             let keys = one_or_many(&table["AttributeDefinitions"]);
             let keys: Vec<_> = keys.iter().map(|key| &key["AttributeName"]).collect();
-            let more = one_or_many(&held["NonKeyAttributes"]);
-            if held["ProjectionType"] == "ALL" || !more.iter().all(|name| keys.contains(name)) {
-                found.push(format!("{id}: {name} holds more than keys"));
+            let more = one_or_many(&projection["NonKeyAttributes"]);
+            if projection["ProjectionType"] == "ALL" || !more.iter().all(|name| keys.contains(name))
+            {
+                found.push(format!("{id}: {name} projects more than keys"));
             }
         }
-        let is = json!({
+        let actual = json!({
             "keys": template.key(id, &table["KeySchema"]),
             "indexes": indexes,
-            "ends": table["TimeToLiveSpecification"],
+            "ttl": table["TimeToLiveSpecification"],
         });
-        if is != tables[id] {
-            found.push(format!("{id}: {is} instead of {}", tables[id]));
+        if actual != tables[id] {
+            found.push(format!("{id}: {actual} instead of {}", tables[id]));
         }
     }
     found
 }
 
-fn secret_parameters_reach_secrets_manager_and_nothing_else(template: &Template) -> Vec<String> {
+fn secret_parameters_reach_only_secrets_manager(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, parameter) in entries(&template.0["Parameters"]) {
         let secret = SECRET_PARAMETERS.contains(&id);
         if secret != (parameter["NoEcho"] == true) {
-            found.push(format!("{id}: secret parameters are NoEcho, and only they"));
+            found.push(format!("{id}: NoEcho must be set on secret parameters only"));
         }
         if !secret {
             continue;
@@ -278,16 +287,16 @@ fn secret_parameters_reach_secrets_manager_and_nothing_else(template: &Template)
                 if body["Type"] == "AWS::SecretsManager::Secret" {
                     body["Properties"]["SecretString"].take();
                 }
-                // Whether there is one is no secret.
+                // A condition on whether the secret is set does not disclose it.
                 let is_given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": id }, "unset"] }] });
                 if body != is_given && mentions(&body, id) {
-                    found.push(format!("{place}: holds {id}"));
+                    found.push(format!("{place}: contains {id}"));
                 }
             }
         }
     }
     if template.0.to_string().contains("{{resolve:") {
-        found.push("a secret is copied out of where it is kept".to_owned());
+        found.push("the template resolves a secret's value".to_owned());
     }
     found
 }
@@ -298,12 +307,12 @@ fn parameters_and_outputs_are_those_of_the_contract(template: &Template) -> Vec<
     for (id, parameter) in entries(&template.0["Parameters"]) {
         let known = defaults.get(id).is_some_and(|default| *default == parameter["Default"]);
         if !known || !parameter["Description"].is_string() {
-            found.push(format!("{id}: not of the contract, or another default, or undescribed"));
+            found.push(format!("{id}: not in the contract, other default, or no description"));
         }
     }
     for (id, output) in entries(&template.0["Outputs"]) {
         if !OUTPUTS.contains(&id) || !output["Description"].is_string() {
-            found.push(format!("{id}: not of the contract, or undescribed"));
+            found.push(format!("{id}: not in the contract, or no description"));
         }
     }
     found
@@ -322,8 +331,8 @@ fn only_the_webhook_route_is_open(template: &Template) -> Vec<String> {
     found
 }
 
-/// And callers that sign their requests need neither authorizer nor scope.
-fn tokens_need_the_scope_of_what_the_route_does(template: &Template) -> Vec<String> {
+/// With `AWS_IAM`, requests are signed. They need neither an authorizer nor a scope.
+fn closed_routes_require_the_scope_of_their_method(template: &Template) -> Vec<String> {
     let authorizer = template.all(AUTHORIZER).next().unwrap_or_default();
     let mut found = Vec::new();
     for (condition, parameter) in
@@ -332,7 +341,7 @@ fn tokens_need_the_scope_of_what_the_route_does(template: &Template) -> Vec<Stri
         let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": parameter }, ""] }] });
         let both = json!({ "Fn::And": [{ "Condition": "UseJwt" }, given] });
         if template.0["Conditions"][condition] != both {
-            found.push(format!("{condition} is another condition"));
+            found.push(format!("{condition}: unexpected condition"));
         }
     }
     for (id, route) in template.closed_routes() {
@@ -350,7 +359,7 @@ fn tokens_need_the_scope_of_what_the_route_does(template: &Template) -> Vec<Stri
     found
 }
 
-fn tokens_are_of_the_issuer_and_for_the_audience(template: &Template) -> Vec<String> {
+fn authorizer_checks_issuer_and_audience(template: &Template) -> Vec<String> {
     let shape = json!({
         "Condition": "UseJwt",
         "Properties": {
@@ -365,23 +374,23 @@ fn tokens_are_of_the_issuer_and_for_the_audience(template: &Template) -> Vec<Str
     let mut found = template.differences(template.all(AUTHORIZER), &shape);
     let jwt = json!({ "Fn::Equals": [{ "Ref": "ApiAuthorization" }, "JWT"] });
     if template.0["Conditions"]["UseJwt"] != jwt {
-        found.push("UseJwt is another condition".to_owned());
+        found.push("UseJwt: unexpected condition".to_owned());
     }
-    let demanded = values(&template.0["Rules"])
+    let required = values(&template.0["Rules"])
         .filter(|rule| rule["RuleCondition"] == jwt)
         .flat_map(|rule| one_or_many(&rule["Assertions"]));
-    let demanded: Vec<_> = demanded.map(|assertion| &assertion["Assert"]).collect();
+    let required: Vec<_> = required.map(|assertion| &assertion["Assert"]).collect();
     for parameter in ["JwtIssuer", "JwtAudience", "JwtOwnerClaim"] {
         let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": parameter }, ""] }] });
-        if !demanded.contains(&&given) {
-            found.push(format!("JWT without {parameter} is taken"));
+        if !required.contains(&&given) {
+            found.push(format!("JWT is accepted without {parameter}"));
         }
     }
     found
 }
 
-/// Or everyone who has a token would reach everyone's accounts.
-fn functions_behind_tokens_know_the_owner_claim(template: &Template) -> Vec<String> {
+/// Without the claim, every caller with a token could read all accounts.
+fn functions_behind_closed_routes_have_the_owner_claim(template: &Template) -> Vec<String> {
     let claim = when("UseJwt", &json!({ "Ref": "JwtOwnerClaim" }), &json!("none"));
     let shape =
         json!({ "Properties": { "Environment": { "Variables": { "OWNER_CLAIM": claim } } } });
@@ -390,20 +399,20 @@ fn functions_behind_tokens_know_the_owner_claim(template: &Template) -> Vec<Stri
     template.differences(functions.into_iter(), &shape)
 }
 
-/// It waits for 30 seconds; a function stops work a second before its own end.
-fn functions_behind_the_api_take_no_longer_than_it_waits(template: &Template) -> Vec<String> {
+/// API Gateway waits for 30 seconds. A function stops its work one second before its own timeout.
+fn function_timeouts_fit_into_the_api_timeout(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, route) in template.each(ROUTE) {
         let function = template.function_of(route).unwrap_or_default();
         let timeout = template.properties(function)["Timeout"].as_i64();
         if timeout.is_none_or(|seconds| seconds > 30) {
-            found.push(format!("{id}: {function:?} may take {timeout:?}"));
+            found.push(format!("{id}: {function:?} has a timeout of {timeout:?} s"));
         }
     }
     found
 }
 
-fn browsers_may_call_from_the_origin_that_is_given(template: &Template) -> Vec<String> {
+fn cors_allows_only_the_configured_origin(template: &Template) -> Vec<String> {
     let cors = json!({
         "AllowOrigins": [{ "Ref": "CorsAllowOrigin" }],
         "AllowMethods": ["GET", "POST", "PATCH"],
@@ -418,7 +427,7 @@ fn browsers_may_call_from_the_origin_that_is_given(template: &Template) -> Vec<S
     let mut found = template.differences(template.all(API), &shape);
     let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "CorsAllowOrigin" }, ""] }] });
     if template.0["Conditions"]["HasCorsAllowOrigin"] != given {
-        found.push("HasCorsAllowOrigin is another condition".to_owned());
+        found.push("HasCorsAllowOrigin: unexpected condition".to_owned());
     }
     found
 }
@@ -427,7 +436,7 @@ fn each_route_has_a_throttle_of_its_own(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, stage) in template.each(STAGE) {
         let settings = &stage["RouteSettings"];
-        // API Gateway refuses settings for a route that is not there yet.
+        // API Gateway rejects settings for a route that does not exist yet.
         let waits_for = strings(&template.resource(id)["DependsOn"]);
         for (route, properties) in template.each(ROUTE) {
             let key = properties["RouteKey"].as_str().unwrap_or_default();
@@ -437,17 +446,17 @@ fn each_route_has_a_throttle_of_its_own(template: &Template) -> Vec<String> {
                 }
             }
             if !waits_for.contains(&route) {
-                found.push(format!("{id}: may be made before {route}"));
+                found.push(format!("{id}: may be created before {route}"));
             }
         }
         if values(settings).count() != template.all(ROUTE).count() {
-            found.push(format!("{id}: settings for routes that are not"));
+            found.push(format!("{id}: settings for routes that do not exist"));
         }
     }
     found
 }
 
-fn the_api_may_invoke_each_function_on_its_routes_alone(template: &Template) -> Vec<String> {
+fn api_may_invoke_each_function_only_on_its_routes(template: &Template) -> Vec<String> {
     let granted: BTreeSet<String> = template
         .each("AWS::Lambda::Permission")
         .map(|(_, permission)| {
@@ -468,20 +477,20 @@ fn the_api_may_invoke_each_function_on_its_routes_alone(template: &Template) -> 
     granted.symmetric_difference(&needed).cloned().collect()
 }
 
-fn alarms_are_plain_and_go_to_the_topic(template: &Template) -> Vec<String> {
+fn alarms_have_one_metric_and_notify_the_topic(template: &Template) -> Vec<String> {
     let topic = template.all(TOPIC).next().unwrap_or_default();
     let shape = json!({
         "Properties": {
             "AlarmActions": [{ "Ref": topic }],
-            // One metric each, without arithmetic, which the local emulator refuses.
+            // One metric each, without metric math, which the local emulator rejects.
             "Metrics": null,
         },
     });
     let mut found = template.differences(template.all(ALARM), &shape);
     for (id, alarm) in template.each(ALARM) {
         // A schedule must run, so missing invocations raise the alarm.
-        let has_to_happen = alarm["MetricName"] == "Invocations";
-        let missing = if has_to_happen { "breaching" } else { "notBreaching" };
+        let must_run = alarm["MetricName"] == "Invocations";
+        let missing = if must_run { "breaching" } else { "notBreaching" };
         if alarm["TreatMissingData"] != missing {
             found.push(format!("{id}: missing data is not {missing}"));
         }
@@ -518,16 +527,16 @@ fn access_log_lines_hold_no_query_body_address_or_name(template: &Template) -> V
         let line = format.replace("$context.status", "200");
         let line: Value = serde_json::from_str(&line).unwrap_or_default();
         if line["request_id"] != "$context.requestId" {
-            found.push(format!("{id}: a line does not name its request: {line}"));
+            found.push(format!("{id}: the line has no request id: {line}"));
         }
         if ["sourceIp", "path", "query", "userAgent"].iter().any(|private| format.contains(private))
         {
-            found.push(format!("{id}: logs what is private"));
+            found.push(format!("{id}: logs private data"));
         }
         let group = referent(&log["DestinationArn"]).unwrap_or_default();
         let kept = &template.properties(group)["RetentionInDays"];
         if *kept != json!({ "Ref": "AccessLogRetentionDays" }) {
-            found.push(format!("{id}: logs are kept for {kept}"));
+            found.push(format!("{id}: log retention is {kept}"));
         }
     }
     found
@@ -573,11 +582,11 @@ fn consumers_leave_concurrency_to_the_api(template: &Template) -> Vec<String> {
         let default = &template.0["Parameters"][parameter.unwrap_or_default()]["Default"];
         match default.as_i64() {
             Some(most) => sum += most,
-            None => found.push(format!("{id}: no maximum")),
+            None => found.push(format!("{id}: no maximum concurrency")),
         }
     }
     if sum > 6 {
-        found.push(format!("{sum} in the background"));
+        found.push(format!("background functions may use {sum} instances"));
     }
     let reserved =
         when("ReservesConcurrency", &json!({ "Ref": "WebhookReservedConcurrency" }), &no_value());
@@ -607,13 +616,13 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
     for (ids, namespace, metric, dimension) in watched {
         for id in ids {
             let alarmed = template.each(ALARM).any(|(_, alarm)| {
-                let [of] = one_or_many(&alarm["Dimensions"])[..] else {
+                let [only] = one_or_many(&alarm["Dimensions"])[..] else {
                     return false;
                 };
                 alarm["Namespace"] == namespace
                     && alarm["MetricName"] == metric
-                    && of["Name"] == dimension
-                    && referent(&of["Value"]) == Some(id)
+                    && only["Name"] == dimension
+                    && referent(&only["Value"]) == Some(id)
             });
             if !alarmed {
                 found.push(format!("{id}: no alarm on {metric}"));
@@ -625,7 +634,7 @@ fn everything_that_can_fail_has_an_alarm(template: &Template) -> Vec<String> {
 
 /// Anyone can call the webhook, so refusals alone prove nothing. Refusals without any accepted webhook show that the
 /// secret differs from Mono's.
-fn a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted(template: &Template) -> Vec<String> {
+fn wrong_secret_raises_an_alarm_while_no_webhook_is_accepted(template: &Template) -> Vec<String> {
     let counts = |status: u32, value: &str| {
         let pattern =
             format!(r#"{{ ($.route = "POST /webhooks/mono") && ($.status = {status}) }}"#);
@@ -645,11 +654,11 @@ fn a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted(template: &Templa
         }),
         _ => false,
     };
-    if raised { Vec::new() } else { vec!["a wrong secret goes unnoticed".to_owned()] }
+    if raised { Vec::new() } else { vec!["no alarm on a wrong secret".to_owned()] }
 }
 
-/// Its throttles hold up writes to the table, and are not among those of the table.
-fn indexes_that_are_throttled_raise_an_alarm(template: &Template) -> Vec<String> {
+/// A throttled index blocks writes to its table. The table's own metrics do not include it.
+fn throttled_indexes_raise_an_alarm(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for table in template.all(TABLE) {
         for index in template.indexes(table) {
@@ -671,8 +680,8 @@ fn indexes_that_are_throttled_raise_an_alarm(template: &Template) -> Vec<String>
     found
 }
 
-/// The 5xx of each route are counted from the access log, once, and raise an alarm; so are the 4xx of each route that is
-/// not open.
+/// The access log counts each route's 5xx responses once, and they raise an alarm. The same holds for the
+/// 4xx responses of each closed route.
 fn errors_of_each_route_raise_an_alarm(template: &Template) -> Vec<String> {
     let patterns = |status: &str| -> Vec<&str> {
         template
@@ -697,16 +706,16 @@ fn errors_of_each_route_raise_an_alarm(template: &Template) -> Vec<String> {
         let times =
             |patterns: &[&str]| patterns.iter().filter(|pattern| counts(pattern, key)).count();
         if times(&server_errors) != 1 {
-            found.push(format!("{id}: its 5xx are not counted once"));
+            found.push(format!("{id}: 5xx responses are not counted exactly once"));
         }
         if times(&client_errors) != usize::from(route["AuthorizationType"] != "NONE") {
-            found.push(format!("{id}: its 4xx are not counted once"));
+            found.push(format!("{id}: 4xx responses are not counted exactly once"));
         }
     }
     found
 }
 
-/// Whether a filter's pattern is about this route: by its key, or by a part of it with `*` at an end.
+/// Whether a filter's pattern matches this route, by its whole key or by a part with `*` at an end.
 fn counts(pattern: &str, key: &str) -> bool {
     pattern.split("$.route = \"").skip(1).filter_map(|rest| rest.split('"').next()).any(|name| {
         let inner = name.trim_matches('*');
@@ -719,10 +728,10 @@ fn counts(pattern: &str, key: &str) -> bool {
     })
 }
 
-/// Each is logged with a code, by a function that meets it.
-fn refusals_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
+/// Each code is counted in the log of each function that logs it.
+fn error_codes_for_operators_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
-    for (folder, code) in REFUSALS {
+    for (folder, code) in OPERATOR_CODES {
         let function = template.each(FUNCTION).find(|(_, function)| function["CodeUri"] == *folder);
         let group = function.map(|(_, function)| &function["LoggingConfig"]["LogGroup"]);
         let counted = template.each("AWS::Logs::MetricFilter").any(|(_, filter)| {
@@ -737,19 +746,19 @@ fn refusals_are_counted_and_raise_an_alarm(template: &Template) -> Vec<String> {
                 })
         });
         if !counted {
-            found.push(format!("{folder}: {code} goes unnoticed"));
+            found.push(format!("{folder}: no alarm on {code}"));
         }
     }
     found
 }
 
-/// Lambda would repeat a plan that failed, twice; the next run does what is left.
-fn schedules_are_not_repeated_by_lambda(template: &Template) -> Vec<String> {
+/// Lambda would retry a failed plan twice. That is not needed: the next run completes it.
+fn scheduled_functions_are_not_retried_by_lambda(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "EventInvokeConfig": { "MaximumRetryAttempts": 0 } } });
     template.differences(template.scheduled(), &shape)
 }
 
-fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
+fn dashboard_shows_every_function_queue_and_table(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     for (id, dashboard) in template.each(DASHBOARD) {
         let body = dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap_or_default();
@@ -766,7 +775,7 @@ fn the_dashboard_shows_every_function_queue_and_table(template: &Template) -> Ve
     found
 }
 
-/// Tests that the rule holds for the template, and that it notices each change that breaks it (see
+/// Tests that the rule holds for the template, and that it detects each listed change (see
 /// [`Template::with`]).
 macro_rules! rules {
     ($($rule:ident { $($pointer:literal => $value:expr,)+ })+) => {
@@ -782,7 +791,7 @@ macro_rules! rules {
             fn can_fail() {
                 for (pointer, value) in [$(($pointer, $value)),+] {
                     let template = Template::load().with(pointer, value);
-                    assert!(!$rule(&template).is_empty(), "nothing noticed at {pointer}");
+                    assert!(!$rule(&template).is_empty(), "the rule accepts the change at {pointer}");
                 }
             }
         })+
@@ -805,7 +814,7 @@ rules! {
         "/WebhookFunction/Properties/ReservedConcurrentExecutions" => json!(100),
         "//Parameters/ImportMaximumConcurrency/Default" => json!(10),
     }
-    a_wrong_secret_raises_an_alarm_while_no_webhook_is_accepted {
+    wrong_secret_raises_an_alarm_while_no_webhook_is_accepted {
         "/WebhookRefusedFilter/Properties/MetricTransformations/0/MetricValue" => json!("1"),
         "/WebhookAcceptedFilter/Properties/FilterPattern" => json!("{ $.status = 200 }"),
         "/WebhookAcceptedFilter/Properties/LogGroupName" => json!({ "Ref": "WebhookLogGroup" }),
@@ -818,7 +827,7 @@ rules! {
         "/ReadServerErrorsFilter/Properties/MetricTransformations/0/MetricValue" => json!("0"),
         "/ClientErrorsFilter/Properties/FilterPattern" => json!("{ ($.route = \"*\") && ($.status >= 400) }"),
     }
-    indexes_that_are_throttled_raise_an_alarm {
+    throttled_indexes_raise_an_alarm {
         "/AttentionIndexThrottlesAlarm/Properties/Dimensions/1/Value" => json!("NoIndex"),
         "/AttentionByOwnerIndexThrottlesAlarm/Properties/MetricName" => json!("ReadThrottleEvents"),
     }
@@ -839,10 +848,10 @@ rules! {
         "/WebhookFunction/Properties/Role" => get_att("ProcessorRole"),
         "/WebhookFunction/Properties/LoggingConfig/LogGroup" => json!({ "Ref": "AccountsLogGroup" }),
     }
-    log_groups_keep_logs_as_long_as_the_parameter_says {
+    log_retention_is_the_parameter {
         "/AccountsLogGroup/Properties/RetentionInDays" => Value::Null,
     }
-    permissions_and_triggers_are_only_those_of_the_rules {
+    functions_have_no_permissions_or_triggers_outside_the_rules {
         "/AlarmTopic/Type" => json!("AWS::IAM::Policy"),
         "/WebhookFunction/Properties/Events" => json!({ "Any": { "Type": "HttpApi" } }),
         "/WebhookFunction/Properties/FunctionUrlConfig" => json!({ "AuthType": "NONE" }),
@@ -861,7 +870,7 @@ rules! {
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("sqs:*"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => Value::Null,
     }
-    functions_may_do_only_what_the_contract_lists {
+    functions_have_only_the_permissions_of_the_contract {
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("dynamodb:Scan"),
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!("dynamodb:GetItem"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => get_att("AccountsTable"),
@@ -871,21 +880,21 @@ rules! {
         "/WebhookQueue/Properties/SqsManagedSseEnabled" => Value::Null,
         "/WebhookDeadLetterQueue/Properties/SqsManagedSseEnabled" => json!(false),
     }
-    queues_hand_over_to_a_dead_letter_queue_after_five_receives {
+    queues_have_a_dead_letter_queue_after_five_receives {
         "/WebhookQueue/Properties/RedrivePolicy" => Value::Null,
         "/WebhookQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(1000),
         "/WebhookQueue/Properties/RedrivePolicy/deadLetterTargetArn" => get_att("NoQueue"),
     }
-    dead_letters_stay_for_fourteen_days_and_longer_than_their_source {
+    dead_letters_are_kept_fourteen_days_and_longer_than_in_their_source {
         "/WebhookDeadLetterQueue/Properties/MessageRetentionPeriod" => Value::Null,
         "/WebhookQueue/Properties/MessageRetentionPeriod" => json!(14 * DAY),
     }
-    each_queue_has_a_consumer_with_time_for_six_tries {
+    each_queue_has_one_consumer_and_six_times_its_timeout {
         "/ProcessorFunction/Properties/Timeout" => json!(60),
         "/ProcessorFunction/Properties/Events" => Value::Null,
         "/WebhookQueue/Properties/VisibilityTimeout" => Value::Null,
     }
-    consumers_report_the_items_that_failed {
+    consumers_report_batch_item_failures {
         "/ProcessorFunction/Properties/Events/WebhookQueue/Properties/FunctionResponseTypes" => Value::Null,
     }
     tables_are_on_demand_encrypted_restorable_and_retained {
@@ -898,7 +907,7 @@ rules! {
         "/EventsTable/Properties/DeletionProtectionEnabled" => Value::Null,
         "//Conditions/HasWebhookSecret" => Value::Null,
     }
-    tables_are_keyed_indexed_and_ended_as_the_contract_says {
+    table_keys_indexes_and_ttl_are_those_of_the_contract {
         "/AccountsTable/Properties/GlobalSecondaryIndexes/0/IndexName" => json!("Attention"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/1/KeySchema/1/AttributeName" => json!("attention"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/0/Projection/ProjectionType" => json!("ALL"),
@@ -909,7 +918,7 @@ rules! {
         "/EventsTable/Properties/TimeToLiveSpecification/Enabled" => json!(false),
         "/EventsTable/Properties/KeySchema/1/AttributeName" => json!("occurred_at"),
     }
-    secret_parameters_reach_secrets_manager_and_nothing_else {
+    secret_parameters_reach_only_secrets_manager {
         "//Parameters/MonoWebhookSecret/NoEcho" => Value::Null,
         "//Outputs/ApiUrl/Value" => json!({ "Fn::Sub": "${ApiUrl}?${MonoWebhookSecret}" }),
         "/WebhookSecret/Properties/Description" => json!({ "Ref": "MonoWebhookSecret" }),
@@ -927,7 +936,7 @@ rules! {
         "/AccountRoute/Properties/AuthorizationType" => json!({ "Fn::If": ["Jwt", "JWT", "NONE"] }),
         "/AccountRoute/Properties/AuthorizationType" => json!({ "Ref": "AlarmEmail" }),
     }
-    tokens_need_the_scope_of_what_the_route_does {
+    closed_routes_require_the_scope_of_their_method {
         "/SyncRoute/Properties/AuthorizationScopes" => Value::Null,
         "/SyncRoute/Properties/AuthorizationScopes/Fn::If/1/0" => json!("accounts:read"),
         "/AccountRoute/Properties/AuthorizationScopes/Fn::If/1/0" => json!("accounts:sync"),
@@ -935,7 +944,7 @@ rules! {
         "/AccountsRoute/Properties/AuthorizationType" => json!("AWS_IAM"),
         "/ReauthoriseRoute/Properties/AuthorizerId" => json!({ "Ref": "JwtAuthorizer" }),
     }
-    tokens_are_of_the_issuer_and_for_the_audience {
+    authorizer_checks_issuer_and_audience {
         "/JwtAuthorizer/Condition" => Value::Null,
         "/JwtAuthorizer/Properties/AuthorizerType" => json!("REQUEST"),
         "/JwtAuthorizer/Properties/IdentitySource/0" => json!("$request.querystring.token"),
@@ -947,16 +956,16 @@ rules! {
         "//Rules/JwtIsComplete/Assertions/1/Assert" => Value::Null,
         "//Rules/JwtIsComplete/Assertions/2/Assert" => Value::Null,
     }
-    functions_behind_tokens_know_the_owner_claim {
+    functions_behind_closed_routes_have_the_owner_claim {
         "/AccountsFunction/Properties/Environment/Variables/OWNER_CLAIM" => Value::Null,
         "/ManualSyncFunction/Properties/Environment/Variables/OWNER_CLAIM" => json!(""),
     }
-    functions_behind_the_api_take_no_longer_than_it_waits {
+    function_timeouts_fit_into_the_api_timeout {
         "/AccountsFunction/Properties/Timeout" => json!(31),
         "/ManualSyncFunction/Properties/Timeout" => Value::Null,
         "/WebhookIntegration/Properties/IntegrationUri" => get_att("NoFunction"),
     }
-    browsers_may_call_from_the_origin_that_is_given {
+    cors_allows_only_the_configured_origin {
         "/HttpApi/Properties/CorsConfiguration" => Value::Null,
         "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowOrigins" => json!(["*"]),
         "/HttpApi/Properties/CorsConfiguration/Fn::If/1/AllowCredentials" => json!(true),
@@ -969,12 +978,12 @@ rules! {
         "/HttpApiStage/Properties/RouteSettings/POST ~1webhooks~1mono" => Value::Null,
         "/HttpApiStage/Properties/RouteSettings/GET ~1nowhere" => json!({}),
     }
-    the_api_may_invoke_each_function_on_its_routes_alone {
+    api_may_invoke_each_function_only_on_its_routes {
         "/WebhookPermission/Properties/SourceArn" => Value::Null,
         "/WebhookPermission/Properties/SourceArn" => json!({ "Fn::Sub": "arn:aws:execute-api:${HttpApi}/*" }),
         "/WebhookPermission/Properties/FunctionName" => json!({ "Ref": "AccountsFunction" }),
     }
-    alarms_are_plain_and_go_to_the_topic {
+    alarms_have_one_metric_and_notify_the_topic {
         "/ApiClientErrorsAlarm/Properties/AlarmActions" => json!([]),
         "/ApiClientErrorsAlarm/Properties/TreatMissingData" => Value::Null,
         "/RefreshPlannerMissingAlarm/Properties/TreatMissingData" => json!("notBreaching"),
@@ -988,24 +997,24 @@ rules! {
         "/EventsTableReadThrottlesAlarm/Properties/MetricName" => json!("WriteThrottleEvents"),
         "/RefreshPlannerMissingAlarm/Properties/Namespace" => json!("AWS/SQS"),
     }
-    refusals_are_counted_and_raise_an_alarm {
+    error_codes_for_operators_are_counted_and_raise_an_alarm {
         "/TransactionsUnreadableAlarm/Properties/Namespace" => json!("AWS/Lambda"),
         "/TransactionsUnreadableFilter/Properties/FilterPattern" => json!("TRANSACTIONS_UNREADABLE"),
         "/MonoKeyRefusedAlarm/Properties/MetricName" => json!("Errors"),
         "/AccountsMonoKeyRefusedFilter/Properties/LogGroupName" => json!({ "Ref": "ProcessorLogGroup" }),
     }
-    schedules_are_not_repeated_by_lambda {
+    scheduled_functions_are_not_retried_by_lambda {
         "/RefreshPlannerFunction/Properties/EventInvokeConfig" => Value::Null,
         "/RefreshPlannerFunction/Properties/EventInvokeConfig/MaximumRetryAttempts" => json!(2),
     }
-    the_dashboard_shows_every_function_queue_and_table {
+    dashboard_shows_every_function_queue_and_table {
         "/Dashboard/Properties/DashboardBody" => json!({ "Fn::Sub": "{}" }),
     }
 }
 
-/// Or a misspelt type would let its rules pass.
+/// A rule about a misspelt type would always pass.
 #[test]
-fn template_has_something_of_every_kind_the_rules_are_about() {
+fn template_has_a_resource_of_each_tested_type() {
     let template = Template::load();
     for kind in [
         API, AUTHORIZER, FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC,

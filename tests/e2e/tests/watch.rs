@@ -1,6 +1,6 @@
-//! `make watch` and `cargo lambda invoke`, as the README has them.
+//! Tests `make watch` and `cargo lambda invoke` as the README describes them.
 
-#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+#![allow(clippy::unwrap_used, reason = "a missing value fails the test")]
 
 use std::time::Duration;
 
@@ -25,7 +25,11 @@ async fn watch(port: u16) -> Companion {
     let mut watch = Companion::start(&mut command, &log).unwrap();
     let end = Instant::now() + Duration::from_mins(2);
     while TcpStream::connect(("::1", port)).await.is_err() {
-        assert!(!watch.has_ended() && Instant::now() < end, "no watch: see {}", log.display());
+        assert!(
+            !watch.has_ended() && Instant::now() < end,
+            "make watch has not started: see {}",
+            log.display()
+        );
         sleep(Duration::from_millis(200)).await;
     }
     watch
@@ -54,8 +58,8 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert_eq!(worked["batchItemFailures"].as_array().map(Vec::len), Some(0), "{worked}");
     let shown = invoke(port, "accounts", "events/accounts/get_account.json").await;
     assert_eq!(shown["statusCode"], 200, "{shown}");
-    let told = invoke(port, "accounts", "events/accounts/get_events.json").await;
-    assert_eq!(told["statusCode"], 200, "{told}");
+    let history = invoke(port, "accounts", "events/accounts/get_events.json").await;
+    assert_eq!(history["statusCode"], 200, "{history}");
     let synced = invoke(port, "manual-sync", "events/manual-sync/sync.json").await;
     assert_eq!(synced["statusCode"], 200, "{synced}");
     let imported = invoke(port, "importer", "events/importer/import.json").await;
@@ -64,7 +68,7 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert!(plan["scanned"].as_u64() > Some(0), "{plan}");
     let refreshed = invoke(port, "refresh-worker", "events/refresh-worker/refresh.json").await;
     assert_eq!(refreshed["batchItemFailures"].as_array().map(Vec::len), Some(0), "{refreshed}");
-    // By the API's own routes, as `make watch` says.
+    // Through the API's own routes, as `make watch` prints them.
     let accounts = format!("http://[::1]:{port}/accounts");
     let id = e2e::samples::account_id();
     for (path, field) in [

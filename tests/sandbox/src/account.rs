@@ -19,15 +19,13 @@ const INSTITUTIONS: [Institution; 3] = [
     Institution::new("Bank of Make-Believe", "903"),
 ];
 
-/// What new data adds to the balance.
-const NEWS: i64 = 12_345;
+/// The amount that new data adds to the balance, in kobo or cents.
+const NEW_DATA_AMOUNT: i64 = 12_345;
 
-/// A bank that does not exist.
+/// A fictional bank.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Institution {
-    /// What it calls itself.
     pub name: &'static str,
-    /// Its number among banks.
     pub bank_code: &'static str,
 }
 
@@ -37,7 +35,7 @@ impl Institution {
     }
 }
 
-/// How much of an account's data Mono holds, in Mono's words.
+/// The completeness of an account's data at Mono, in Mono's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DataStatus {
@@ -45,7 +43,7 @@ pub enum DataStatus {
     Processing,
     /// Balance and transactions.
     Available,
-    /// One of the two.
+    /// Balance or transactions.
     Partial,
     /// Neither: the bank is down, or has nothing.
     Unavailable,
@@ -54,8 +52,8 @@ pub enum DataStatus {
 }
 
 impl DataStatus {
-    /// What a successful fetch makes of it: one fetch mends one half, so a lost account is partial
-    /// first.
+    /// The status after a successful fetch. After an outage, the first fetch gets only one half of the
+    /// data, so the status is partial first.
     pub fn after_fetch(self) -> Self {
         match self {
             Self::Unavailable | Self::Failed => Self::Partial,
@@ -63,7 +61,7 @@ impl DataStatus {
         }
     }
 
-    /// The matching `retrieved_data`.
+    /// The value of `retrieved_data` for this status.
     pub fn retrieved_data(self) -> &'static [&'static str] {
         match self {
             Self::Available => &["identity", "balance", "transactions"],
@@ -73,30 +71,30 @@ impl DataStatus {
     }
 }
 
-/// What the caller decides about an account to be linked; the rest is made up.
+/// The chosen properties of a new account. The sandbox generates the others.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Link {
-    /// Mono's id of it; made up if left out.
+    /// Mono's id. Default: generated.
     pub account_id: Option<String>,
-    /// The fintech's own reference, which Mono hands back as `meta.ref`.
+    /// The fintech's own reference, which Mono returns as `meta.ref`.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
-    /// Which wording Mono uses for this account.
+    /// The wording of Mono's webhooks about this account.
     pub dialect: Option<Dialect>,
     /// The first balance, in kobo or cents.
     pub balance: Option<i64>,
-    /// NGN, unless there is a balance only: USD then.
+    /// Default: NGN, or USD if there is only a balance.
     pub currency: Option<String>,
-    /// Whether it is domiciliary: its transactions can never be had.
+    /// Whether the account is domiciliary: it never has transactions.
     pub balance_only: bool,
-    /// Whether no webhook tells of the link: it is older than the receiver.
+    /// Whether no webhook is sent about the link, as if the link were older than the receiver.
     pub silent: bool,
-    /// Its transactions; a few dozen if left out. A domiciliary account has none.
+    /// The transactions. Default: a few dozen. A domiciliary account has none.
     pub history: Option<History>,
 }
 
-/// A linked account as Mono remembers it.
+/// A linked account as Mono stores it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     /// Mono's id of the link.
@@ -106,37 +104,36 @@ pub struct Account {
     /// The fintech's own reference.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// Which wording Mono uses for it.
+    /// The wording of Mono's webhooks about the account.
     pub dialect: Dialect,
-    /// Who holds it.
+    /// The account holder.
     pub name: String,
-    /// Ten digits that belong to nobody.
+    /// Ten fictional digits.
     pub account_number: String,
-    /// Where it is held.
     pub institution: Institution,
     /// In kobo or cents.
     pub balance: i64,
-    /// Of the balance and the transactions.
+    /// The currency of the balance and the transactions.
     pub currency: String,
-    /// Whether its transactions can never be had.
+    /// Whether the account never has transactions.
     pub balance_only: bool,
-    /// How much Mono holds of it.
+    /// The completeness of the data at Mono.
     pub data_status: DataStatus,
-    /// The newest job that fetched it.
+    /// The newest job that fetched the account.
     pub job_id: String,
-    /// What that job fetched.
+    /// The name of that job.
     pub job_name: JobName,
     /// Mono's reference for its support desk.
     pub data_request_id: String,
-    /// Whether the link is gone.
+    /// Whether the account is unlinked.
     pub unlinked: bool,
-    /// Eleven digits that belong to nobody. A receiver must never keep nor log it.
+    /// Eleven fictional digits. A receiver must neither store nor log them.
     #[serde(skip)]
     pub bvn: String,
-    /// When it was linked.
+    /// The time of the link.
     #[serde(skip)]
     pub created_at: OffsetDateTime,
-    /// Shared between the copies of the account until one of them changes it.
+    /// The copies of an account share the ledger until one of them changes it.
     #[serde(skip)]
     pub(crate) ledger: Arc<Ledger>,
 }
@@ -179,27 +176,27 @@ impl Account {
         }
     }
 
-    /// What Mono holds of it once it has fetched all there is.
-    pub(crate) fn whole(&self) -> DataStatus {
+    /// The data status after a complete fetch.
+    pub(crate) fn complete_status(&self) -> DataStatus {
         if self.balance_only { DataStatus::Partial } else { DataStatus::Available }
     }
 
-    /// What a successful fetch makes of what Mono holds of it.
+    /// The data status after a successful fetch.
     pub(crate) fn after_fetch(&self) -> DataStatus {
         if self.balance_only { DataStatus::Partial } else { self.data_status.after_fetch() }
     }
 
-    /// Keeps what a fetch brought: the bank's whole statement, or too little of it.
-    pub(crate) fn take_in(&mut self, new_data: bool, incomplete: bool) {
-        let news = new_data.then_some(NEWS);
+    /// Applies the result of a fetch: the bank's complete statement, or an incomplete one.
+    pub(crate) fn apply_fetch(&mut self, new_data: bool, incomplete: bool) {
+        let change = new_data.then_some(NEW_DATA_AMOUNT);
         if self.balance_only {
-            self.balance += news.unwrap_or_default();
+            self.balance += change.unwrap_or_default();
         } else {
-            self.edit(|ledger| ledger.take_in(news, incomplete));
+            self.edit(|ledger| ledger.apply_fetch(change, incomplete));
         }
     }
 
-    /// What Mono gives of its history.
+    /// The page of the history that Mono returns.
     pub(crate) fn page(&self, selection: &Selection) -> Page {
         match self.data_status {
             DataStatus::Available => self.ledger.page(selection),
@@ -207,17 +204,17 @@ impl Account {
         }
     }
 
-    /// A row that is not in its history yet.
+    /// A new row that is not in the history yet.
     pub(crate) fn draft(&mut self) -> Transaction {
         Arc::make_mut(&mut self.ledger).draft()
     }
 
-    /// Changes its history, and with it the balance.
+    /// Changes the history, and the balance accordingly.
     pub(crate) fn edit<T>(&mut self, edit: impl FnOnce(&mut Ledger) -> T) -> T {
         Arc::make_mut(&mut self.ledger).edit(&mut self.balance, edit)
     }
 
-    /// As much of the BVN as Mono shows.
+    /// The part of the BVN that Mono shows: the last four digits.
     pub(crate) fn bvn_ending(&self) -> &str {
         &self.bvn[self.bvn.len() - 4..]
     }
@@ -228,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_fields_of_an_account_are_kept() {
+    fn fields_of_a_link_are_kept() {
         let link = Link {
             account_id: Some("a-link".to_owned()),
             reference: Some("owner-1".to_owned()),
@@ -246,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn account_with_a_balance_only_is_partial_at_best_and_in_dollars() {
+    fn balance_only_account_is_partial_and_in_dollars() {
         let link = Link { balance_only: true, ..Link::default() };
         let account = Account::fictional(1, link, Dialect::V2, &mut IdGenerator::new(1));
-        assert_eq!(account.whole(), DataStatus::Partial);
+        assert_eq!(account.complete_status(), DataStatus::Partial);
         assert_eq!(account.after_fetch(), DataStatus::Partial);
         assert_eq!(account.currency, "USD");
     }
 
     #[test]
-    fn fetch_after_an_outage_is_partial_and_the_next_one_complete() {
+    fn first_fetch_after_an_outage_is_partial_and_the_next_is_complete() {
         let once = DataStatus::Unavailable.after_fetch();
         assert_eq!(once, DataStatus::Partial);
         assert_eq!(once.after_fetch(), DataStatus::Available);

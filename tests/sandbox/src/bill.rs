@@ -1,26 +1,26 @@
-//! What Mono charges, by its pay-as-you-go price list, in naira. The list is this crate's own, so that a test can
-//! hold the meter of the system against it.
+//! Mono's charges by its pay-as-you-go price list, in naira. This crate has its own copy of the list, so
+//! that a test can compare the system's meter with it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// What Mono charges for.
+/// The kinds of calls that Mono charges for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Charge {
     /// A plain read of an account.
     Details,
-    /// A page of transactions that holds rows.
+    /// A page of transactions with at least one row.
     TransactionsPage,
     /// A plain read of a balance.
     Balance,
-    /// A sync that brings new data, when it ends.
+    /// A sync with new data, charged when it ends.
     Realtime,
 }
 
 impl Charge {
-    /// Its price.
+    /// The price in naira.
     pub const fn naira(self) -> u64 {
         match self {
             Self::Details | Self::Realtime => 100,
@@ -30,12 +30,12 @@ impl Charge {
     }
 }
 
-/// What was charged so far, by kind: how often, and how much in all.
+/// The charges so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bill {
-    /// How often each was charged.
+    /// The number of charges of each kind.
     pub charges: BTreeMap<Charge, u64>,
-    /// The sum.
+    /// The sum in naira.
     pub naira: u64,
 }
 

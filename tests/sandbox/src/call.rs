@@ -6,41 +6,38 @@ use serde_json::Value;
 use crate::bill::Charge;
 use crate::plan::Fault;
 
-/// One call to Mono's API, noted when it was decided and before it was answered. The key itself is
-/// never noted.
+/// One call to Mono's API. It is logged after its answer is decided and before it is answered. The key
+/// itself is never logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Call {
-    /// Its HTTP method.
     pub method: String,
-    /// Its path.
     pub path: String,
-    /// What followed the question mark.
     pub query: Option<String>,
     /// The names of its headers, in lower case.
     pub headers: Vec<String>,
-    /// What it carried, if that was JSON.
+    /// The body, if it was JSON.
     pub body: Option<Value>,
-    /// Whom it was about, known to Mono or not.
+    /// The account of the call, even if Mono does not know it.
     pub account_id: Option<String>,
-    /// Whether it carried the right key.
+    /// Whether the key was correct.
     pub signed_in: bool,
-    /// Whether it asked for a sync, whatever came of it.
+    /// Whether the call requested a sync, with any outcome.
     pub sync: bool,
-    /// Whether it began one. A session that was under way, a wrong key, and a fault that left
-    /// nothing done begin none.
+    /// Whether the call began a sync. It does not if a sync is already running, if the key is wrong, or
+    /// if a fault prevents the sync.
     pub begun: bool,
-    /// What Mono charges for it.
+    /// Mono's charge for the call.
     pub charge: Option<Charge>,
-    /// What the caller was to get.
+    /// The answer that was decided for the caller.
     pub answer: Answer,
 }
 
-/// What a caller got.
+/// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// An answer of Mono's, with this status.
+    /// An answer of Mono with this status.
     Status(u16),
-    /// This instead.
+    /// A fault instead of an answer.
     Fault(Fault),
 }

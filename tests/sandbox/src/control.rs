@@ -1,23 +1,23 @@
-//! The control API: what a person does with the stand-in by curl. Tests call methods, and can do more.
+//! The control API, for use with curl. Tests call methods of the sandbox, which can do more.
 //!
-//! | route | body | does |
+//! | route | body | effect or answer |
 //! | --- | --- | --- |
-//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?, "history"?}` | links one, see [`History`](crate::History); `{"account_id"}` |
-//! | `GET /control/accounts` | | every account ever linked |
+//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?, "history"?}` | links an account, see [`History`](crate::History); answers `{"account_id"}` |
+//! | `GET /control/accounts` | | all accounts ever linked |
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
 //! | `POST /control/accounts/{id}/reauthorise` | | |
 //! | `POST /control/accounts/{id}/unlink` | | |
-//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`NetworkFate`]; `{"number", "body"}` |
-//! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | what its next syncs come to |
-//! | `GET /control/accounts/{id}/transactions` | | its history, the newest row first |
+//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`NetworkFate`]; answers `{"number", "body"}` |
+//! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | plans the account's next syncs |
+//! | `GET /control/accounts/{id}/transactions` | | the account's transactions, the newest first |
 //! | `GET /control/calls` | | the calls to Mono's API |
-//! | `PUT /control/network` | see [`Network`] | what is left out is as in a good network |
-//! | `PUT /control/webhook` | `{"url", "secret"}` | |
-//! | `GET /control/deliveries` | | the log |
-//! | `GET /control/settled` | | the log, once every delivery has ended |
+//! | `PUT /control/network` | see [`Network`] | sets the network faults; missing fields have their defaults |
+//! | `PUT /control/webhook` | `{"url", "secret"}` | sets the webhook's URL and secret |
+//! | `GET /control/deliveries` | | the log of the deliveries |
+//! | `GET /control/settled` | | the same log, as soon as every delivery has ended |
 //!
-//! It is ours, not Mono's. Bodies are JSON whatever their content type says, and an empty one is
-//! `{}`, so that `curl -d` works as it is. What is refused is answered 4xx and `{"error": "…"}`.
+//! Mono does not have this API. Bodies are read as JSON for every content type, and an empty body is
+//! `{}`, so that `curl -d` works without options. Errors are answered with 4xx and `{"error": "…"}`.
 
 use std::sync::Arc;
 
@@ -187,7 +187,7 @@ fn bad_request(error: &serde_json::Error) -> Problem {
     Problem(StatusCode::BAD_REQUEST, error.to_string())
 }
 
-/// Answered as `{"error": "…"}`.
+/// An error, answered as `{"error": "…"}`.
 struct Problem(StatusCode, String);
 
 impl From<Refusal> for Problem {

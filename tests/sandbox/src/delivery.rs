@@ -1,7 +1,7 @@
-//! Posting webhooks and trying again, as Mono does, and the log of it.
+//! Posts webhooks and retries them as Mono does, and logs the deliveries.
 //!
-//! `POST`, `content-type: application/json`, `mono-webhook-secret: <the secret>`. Any answer but
-//! 200 is a failure. The body is the same, byte for byte, at every attempt.
+//! `POST`, `content-type: application/json`, `mono-webhook-secret: <the secret>`. Any status except
+//! 200 is a failure. All attempts have the same body, byte for byte.
 
 mod client;
 mod log;
@@ -32,12 +32,12 @@ use crate::schedule;
 const SECRET_HEADER: HeaderName = HeaderName::from_static("mono-webhook-secret");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// How many posts are under way at once.
+/// The maximum number of concurrent posts.
 const MOST_POSTS: usize = 16;
-/// How long an overtaken event waits for another to overtake it, in Mono's time.
+/// The time that an overtaken event waits for the next event, in Mono's time.
 const OVERTAKING_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where webhooks go and what proves them. Not printable: it holds the secret.
+/// The URL and the secret of the webhook. It has no `Debug`, because it contains the secret.
 #[derive(Clone)]
 pub(crate) struct Webhook {
     url: Url,
@@ -56,13 +56,13 @@ impl Webhook {
     }
 }
 
-/// What is posted, and what the log says of it.
+/// A webhook to be posted, with its data for the log.
 pub(crate) struct PendingDelivery {
     kind: Option<Kind>,
     event_id: Option<String>,
     account_id: Option<String>,
     body: Bytes,
-    /// Instead of Mono's own.
+    /// These headers replace Mono's own.
     headers: Option<HeaderMap>,
 }
 
@@ -102,7 +102,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal>
     Ok((header, value))
 }
 
-/// Carries pending to the webhook URL, each in a task of its own.
+/// Delivers webhooks to the webhook URL, each in its own task.
 pub(crate) struct WebhookSender {
     client: Client,
     webhook: Mutex<Option<Webhook>>,
@@ -179,13 +179,13 @@ impl WebhookSender {
         for entry in entries {
             let webhook_sender = Arc::clone(self);
             let pending = Arc::clone(&pending);
-            tasks.spawn(webhook_sender.carry(entry, pending, start.clone(), departure.clone()));
+            tasks.spawn(webhook_sender.deliver(entry, pending, start.clone(), departure.clone()));
         }
-        // Ended tasks would pile up otherwise.
+        // Removes ended tasks, which would otherwise accumulate.
         while tasks.try_join_next().is_some() {}
     }
 
-    /// When a pending sets out, and what tells those behind it that it has.
+    /// The start of a delivery, and the signal for the deliveries that wait for it.
     fn queue(&self, pending: &PendingDelivery, fate: NetworkFate) -> (Start, Option<Departure>) {
         if let NetworkFate::Delayed(delay) = fate {
             return (Start::After(delay), None);
@@ -198,12 +198,12 @@ impl WebhookSender {
         if fate == NetworkFate::Overtaken {
             return (Start::BehindNext(lane.next.subscribe()), None);
         }
-        let (ahead, departure) = lane.take_turn();
+        let (ahead, departure) = lane.enter();
         let start = ahead.map_or(Start::Now, Start::Behind);
         (start, Some(Arc::new(departure)))
     }
 
-    async fn carry(
+    async fn deliver(
         self: Arc<Self>,
         entry: usize,
         pending: Arc<PendingDelivery>,
@@ -230,19 +230,19 @@ impl WebhookSender {
             Start::After(delay) => sleep(self.scaled(delay)).await,
             Start::Behind(ahead) => departed(ahead).await,
             Start::BehindNext(next) => {
-                // Nobody has to come: late is good enough then.
+                // If no next event comes, the timeout ends the wait.
                 let _ = timeout(self.scaled(OVERTAKING_TIMEOUT), departed(next)).await;
             }
         }
     }
 
-    /// How long a wait of Mono's is here.
+    /// A waiting time of Mono, divided by the time scale.
     pub(crate) fn scaled(&self, wait: Duration) -> Duration {
-        // A scale too small for a Duration means a wait without end.
+        // If the result is too large for a Duration, the wait never ends.
         Duration::try_from_secs_f64(wait.as_secs_f64() / self.time_scale).unwrap_or(Duration::MAX)
     }
 
-    /// One attempt; whether the receiver has accepted it.
+    /// Makes one attempt. Returns whether the receiver has accepted it.
     async fn post(&self, entry: usize, pending: &PendingDelivery) -> bool {
         let attempt = match self.answer(pending).await {
             Ok(status) => Attempt::Status(status),
@@ -256,20 +256,19 @@ impl WebhookSender {
     async fn answer(&self, pending: &PendingDelivery) -> reqwest::Result<u16> {
         let _permit = self.posts.acquire().await;
         let webhook = lock(&self.webhook).clone();
-        let webhook = webhook.expect("pending are only dispatched to an address");
+        let webhook = webhook.expect("deliveries are only dispatched if there is a webhook URL");
         let request = self
             .client
             .post(webhook.url)
             .headers(pending.headers(webhook.secret))
             .body(pending.body.clone());
         let response = request.send().await?;
-        Ok(read_out(response).await)
+        Ok(read_to_end(response).await)
     }
 }
 
-/// The status. What the body says is of no interest, but a connection is only used again once it
-/// has been read.
-async fn read_out(response: Response) -> u16 {
+/// The status. The body is read because the connection is only reused after that.
+async fn read_to_end(response: Response) -> u16 {
     let status = response.status().as_u16();
     let _ = response.bytes().await;
     status
@@ -283,21 +282,21 @@ fn innermost(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// When a pending sets out.
+/// The start of a delivery.
 #[derive(Clone)]
 enum Start {
     Now,
     After(Duration),
-    /// Behind the one that is already ahead.
+    /// After the first attempt of the previous delivery of the account.
     Behind(watch::Receiver<()>),
-    /// Behind the one that is yet to come.
+    /// After the first attempt of the next delivery of the account.
     BehindNext(watch::Receiver<()>),
 }
 
-/// Held by every copy of a pending until its first attempt has ended.
+/// Every copy of a delivery holds this until its first attempt has ended.
 type Departure = Arc<watch::Sender<()>>;
 
-/// The pending of one account, one behind the other.
+/// The deliveries of one account, in their order.
 #[derive(Default)]
 struct Lane {
     last: Option<watch::Receiver<()>>,
@@ -305,14 +304,14 @@ struct Lane {
 }
 
 impl Lane {
-    fn take_turn(&mut self) -> (Option<watch::Receiver<()>>, watch::Sender<()>) {
+    fn enter(&mut self) -> (Option<watch::Receiver<()>>, watch::Sender<()>) {
         let departure = std::mem::take(&mut self.next);
         let ahead = self.last.replace(departure.subscribe());
         (ahead, departure)
     }
 }
 
-/// Returns when the last holder of the departure has let go of it.
+/// Returns when all holders of the departure have dropped it.
 async fn departed(mut departure: watch::Receiver<()>) {
     while departure.changed().await.is_ok() {}
 }

@@ -1,11 +1,11 @@
-//! Mono's webhooks: every kind, in every wording.
+//! Mono's webhooks: each kind in each of its wordings.
 //!
 //! ```json
 //! { "event": "mono.events.<name>", "event_id": "…", "timestamp": "…", "data": {} }
 //! ```
 //!
-//! Only the newest wording of three events carries `event_id` and `timestamp`. The account id hides
-//! in a different place of `data` from event to event.
+//! Only the newest wording of three events has `event_id` and `timestamp`. The place of the account id in
+//! `data` differs between events.
 
 mod kind;
 mod payload;
@@ -24,11 +24,11 @@ pub(crate) use payload::{AUTH_METHOD, institution, job};
 use crate::account::{Account, DataStatus, Link};
 use crate::id_generator::{IdGenerator, iso};
 
-/// Mono's two generations.
+/// The two generations of Mono's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
-    /// Data Sync: re-authorisation has an event of its own.
+    /// Data Sync: re-authorisation has its own event.
     V1,
     /// Real-Time Data: re-authorisation is a `sync_status`.
     V2,
@@ -55,16 +55,16 @@ impl FromStr for Dialect {
     }
 }
 
-/// What makes one event different from all others.
+/// The unique properties of an event.
 #[derive(Clone, Debug)]
 pub struct Stamp {
     /// The same on every retry.
     pub event_id: String,
-    /// When it happened.
+    /// The time of the event.
     pub at: OffsetDateTime,
 }
 
-/// One webhook, ready to be sent or to be tampered with.
+/// One webhook, which a test can change before it sends it.
 #[derive(Clone, Debug)]
 pub struct Event {
     kind: Kind,
@@ -74,7 +74,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// What Mono says of this account, in the account's dialect.
+    /// An event about this account, in the account's dialect.
     pub fn new(kind: Kind, account: &Account, stamp: &Stamp) -> Self {
         let dialect = kind.shape_for(account.dialect);
         let data = payload::data(kind, dialect, account, stamp);
@@ -90,7 +90,7 @@ impl Event {
         Self { kind, dialect, account_id: account.account_id.clone(), body: Value::Object(body) }
     }
 
-    /// One of every kind in each of its dialects, of one account; the same at every call.
+    /// One event of each kind in each of its dialects, all of one account. Every call returns the same.
     pub fn samples() -> Vec<Self> {
         let mut id_generator = IdGenerator::new(0);
         let mut account = Account::fictional(1, Link::default(), Dialect::V2, &mut id_generator);
@@ -109,46 +109,44 @@ impl Event {
             .collect()
     }
 
-    /// What it is.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Which of its shapes it has.
+    /// The dialect of its wording.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// Whom it is about.
+    /// The account of the event.
     pub fn account_id(&self) -> &str {
         &self.account_id
     }
 
-    /// The id it carries, if it carries one.
+    /// The `event_id`, if the event has one.
     pub fn event_id(&self) -> Option<&str> {
         self.body.get("event_id")?.as_str()
     }
 
-    /// Its JSON.
     pub fn body(&self) -> &Value {
         &self.body
     }
 
-    /// The same event under another id.
+    /// The same event with another id.
     pub fn with_event_id(self, event_id: &str) -> Self {
         self.with("/event_id", event_id)
     }
 
-    /// The same event at another time, written as Mono does or not at all so.
+    /// The same event with another timestamp, in any format.
     pub fn with_timestamp(self, timestamp: &str) -> Self {
         self.with("/timestamp", timestamp)
     }
 
-    /// The same event with the field at this JSON pointer set, made if need be.
+    /// The same event with the field at this JSON pointer set, and created if it is missing.
     ///
     /// # Panics
     ///
-    /// When the pointer leads through something that is no object.
+    /// If a part of the pointer is not an object.
     pub fn with(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         let keys = pointer.split('/').skip(1);
         *keys.fold(&mut self.body, |at, key| &mut at[key]) = value.into();
@@ -176,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// Where each event hides the account id; `None` where it is not about an account.
+    /// The place of the account id in each event. `None` if the event is not about an account.
     fn account_id_place(event: &Event) -> Option<&'static str> {
         match event.kind() {
             Kind::AccountConnected | Kind::AccountConnectedWithCustomer => Some("/data/id"),
@@ -206,8 +204,8 @@ mod tests {
     }
 
     fn sample(kind: Kind, dialect: Dialect) -> Event {
-        let wanted = |event: &Event| event.kind() == kind && event.dialect() == dialect;
-        Event::samples().into_iter().find(wanted).expect("a sample")
+        let matching = |event: &Event| event.kind() == kind && event.dialect() == dialect;
+        Event::samples().into_iter().find(matching).expect("a sample")
     }
 
     fn meta(kind: Kind, field: &str) -> Value {
@@ -245,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn every_body_names_its_event_and_the_dispute_does_so_inside_data() {
+    fn every_body_names_its_event_and_the_dispute_inside_data() {
         for event in Event::samples() {
             let envelope = match event.kind() {
                 Kind::TransactionDispute => &event.body()["data"],
@@ -256,19 +254,19 @@ mod tests {
     }
 
     #[test]
-    fn v1_connected_is_the_id_alone() {
+    fn v1_connected_has_only_the_id() {
         let event = sample(Kind::AccountConnected, Dialect::V1);
         assert_eq!(event.body()["data"], json!({ "id": event.account_id() }));
     }
 
     #[test]
-    fn job_and_the_update_that_follows_share_the_job_id() {
+    fn job_event_and_its_update_have_the_same_job_id() {
         let job = sample(Kind::JobFinished, Dialect::V2);
         assert_eq!(job.body()["data"]["id"], meta(Kind::AccountUpdatedBySync, "job_id"));
     }
 
     #[test]
-    fn running_job_with_an_account_object_names_itself_in_job_id() {
+    fn running_job_with_an_account_object_has_a_job_id() {
         let job = sample(Kind::JobRunningObject, Dialect::V2);
         let expected = json!({
             "account": { "_id": job.account_id() },
@@ -279,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn update_by_another_name_says_the_same() {
+    fn update_by_another_name_has_the_same_data() {
         let update = sample(Kind::AccountUpdated, Dialect::V2);
         let renamed = sample(Kind::AccountUpdatedByAnotherName, Dialect::V2);
         assert_ne!(renamed.body()["event"], update.body()["event"]);
@@ -287,14 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn new_data_is_announced_only_when_there_is_some() {
+    fn has_new_data_is_sent_only_if_true() {
         assert_eq!(meta(Kind::AccountUpdatedBySync, "has_new_data"), true);
         assert_eq!(meta(Kind::AccountUpdatedNothingNew, "has_new_data"), Value::Null);
         assert_eq!(meta(Kind::AccountUpdated, "sync_status"), Value::Null);
     }
 
     #[test]
-    fn failed_refresh_still_calls_the_stale_cache_available() {
+    fn failed_refresh_has_the_data_status_available() {
         let stale = [
             (Kind::AccountUpdatedSyncFailed, "FAILED"),
             (Kind::AccountUpdatedReauthorisationRequired, "REAUTHORISATION_REQUIRED"),
@@ -306,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn failed_update_has_the_balance_alone() {
+    fn failed_update_has_only_the_balance() {
         assert_eq!(meta(Kind::AccountUpdatedFailed, "data_status"), "FAILED");
         assert_eq!(meta(Kind::AccountUpdatedFailed, "retrieved_data"), json!(["balance"]));
     }
 
     #[test]
-    fn any_field_can_be_set_or_taken_away() {
+    fn any_field_can_be_set_or_removed() {
         let event = sample(Kind::AccountUpdated, Dialect::V2)
             .with_event_id("mine")
             .with_timestamp("yesterday")
@@ -325,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_written_and_read_in_snake_case() {
+    fn kinds_are_serialised_in_snake_case() {
         let kind: Kind = serde_json::from_str("\"account_updated_by_sync\"").expect("a kind");
         assert_eq!(kind.to_string(), "account_updated_by_sync");
     }

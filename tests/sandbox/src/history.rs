@@ -1,8 +1,8 @@
-//! The transactions of an account, as its bank has them and as Mono serves them.
+//! The transactions of an account, at its bank and at Mono.
 //!
-//! A balance is always right: it is what the rows before it left, and the newest row's is the
-//! account's own. Whoever changes a row moves all balances after it; what a row may decide is only
-//! whether it shows its balance.
+//! Balances are always consistent: each balance follows from the rows before it, and the newest row's
+//! balance is the account's. A change of a row changes all balances after it. A row only decides whether
+//! it shows its balance.
 
 mod page;
 mod statement;
@@ -19,22 +19,22 @@ pub(crate) use self::page::{Page, Selection};
 use self::statement::StatementGenerator;
 use crate::id_generator::iso;
 
-/// All year round: Nigeria keeps no summer time.
+/// The offset of Lagos. Nigeria has no daylight saving time.
 const LAGOS: UtcOffset = offset!(+1);
 
-/// Which past an account to be linked has.
+/// The history of a new account.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
-    /// How many rows.
+    /// The number of rows.
     pub transactions: usize,
-    /// Over how many business days they are spread, the last of which is today: a century's at
-    /// most.
+    /// The number of business days over which the rows are spread. The last day is today. The maximum is
+    /// a century.
     pub days: u32,
-    /// Decides everything about the rows but their ids, which are the account's own. Left out, it
-    /// follows from the account's id.
+    /// Determines the rows except their ids, which follow from the account's id. By default, the seed
+    /// follows from the account's id too.
     pub seed: Option<u64>,
-    /// The most rows a page has. A `limit` above it is cut to it, and nothing says so.
+    /// The maximum number of rows of a page. A larger `limit` is reduced to it without notice.
     pub largest_page: usize,
     /// Whether `paginate=false` is ignored.
     pub always_paged: bool,
@@ -46,38 +46,37 @@ impl Default for History {
     }
 }
 
-/// One row, read and written as v2 has it.
+/// One row, in the JSON format of v2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transaction {
-    /// 24 hex digits; no two accounts share one.
+    /// 24 hex digits, unique across accounts.
     pub id: String,
-    /// What the bank calls it.
+    /// The bank's text.
     pub narration: String,
-    /// In kobo or cents, whichever way it went.
+    /// In kobo or cents, without a sign.
     pub amount: i64,
-    /// Which way it went.
     #[serde(rename = "type")]
     pub direction: Direction,
-    /// The account's balance after it, where the bank tells it. Which one is none of the row's
-    /// business: in a history, any number here becomes the right one.
+    /// The account's balance after the row, if the bank shows it. In a history, any number here is
+    /// replaced by the right one.
     pub balance: Option<i64>,
-    /// When: mostly the midnight in Lagos that its business day began with.
+    /// The time: for most rows, the beginning of the business day in Lagos.
     #[serde(serialize_with = "write_date", deserialize_with = "read_date")]
     pub date: OffsetDateTime,
-    /// What Mono takes it for.
+    /// The category that Mono assigns.
     pub category: String,
-    /// Fields nobody has documented.
+    /// Undocumented fields.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Transaction {
-    /// The day in Lagos.
+    /// The business day in Lagos.
     pub fn business_day(&self) -> Date {
         self.date.to_offset(LAGOS).date()
     }
 
-    /// What it does to the balance.
+    /// The change of the balance.
     fn change(&self) -> i64 {
         match self.direction {
             Direction::Debit => -self.amount,
@@ -96,33 +95,33 @@ fn read_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTim
     Ok(date.to_offset(UtcOffset::UTC))
 }
 
-/// Which way money went.
+/// The direction of the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Out of the account.
     Debit,
-    /// Into it.
+    /// Into the account.
     Credit,
 }
 
-/// When a business day begins in Lagos, in UTC: at 23:00 of the day before.
+/// The beginning of a business day in Lagos, in UTC: 23:00 of the day before.
 pub fn midnight(business_day: Date) -> OffsetDateTime {
     let midnight = PrimitiveDateTime::new(business_day, Time::MIDNIGHT);
     midnight.assume_offset(LAGOS).to_offset(UtcOffset::UTC)
 }
 
-/// The business day it is in Lagos.
+/// The present business day in Lagos.
 pub fn today() -> Date {
     OffsetDateTime::now_utc().to_offset(LAGOS).date()
 }
 
-/// An account's rows.
+/// The rows of an account.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    /// The oldest first. Of two with the same date the one that came later is the later.
+    /// The oldest row first. Rows with the same date are in the order of their arrival.
     rows: Vec<Transaction>,
-    /// What an incomplete statement left out.
+    /// The rows that an incomplete statement omitted.
     withheld: Vec<Transaction>,
     statement: StatementGenerator,
     largest_page: usize,
@@ -130,7 +129,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A past that leads to this balance today.
+    /// A history that leads to this balance today.
     pub(crate) fn new(account_id: &str, history: &History, balance: i64) -> Self {
         let mut statement = StatementGenerator::new(account_id, history.seed);
         let mut ledger = Self {
@@ -140,11 +139,11 @@ impl Ledger {
             largest_page: history.largest_page.max(1),
             always_paged: history.always_paged,
         };
-        ledger.reckon(balance);
+        ledger.recompute_balances(balance);
         ledger
     }
 
-    /// The newest first.
+    /// The newest row first.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Transaction> {
         self.rows.iter().rev()
     }
@@ -162,22 +161,22 @@ impl Ledger {
         Some(self.rows.remove(place))
     }
 
-    /// One that is not in it yet, of today.
+    /// A new row of today that is not in the ledger yet.
     pub(crate) fn draft(&mut self) -> Transaction {
         let direction = self.statement.direction();
         let amount = self.statement.amount();
         self.statement.row(direction, amount, midnight(today()))
     }
 
-    /// Keeps what a fetch brought. An incomplete statement leaves half as many rows as there were,
-    /// the newest; the next complete one brings the others back.
-    pub(crate) fn take_in(&mut self, news: Option<i64>, incomplete: bool) {
+    /// Applies the result of a fetch. An incomplete statement keeps only the newer half of the rows. The
+    /// next complete one restores the others.
+    pub(crate) fn apply_fetch(&mut self, new_data: Option<i64>, incomplete: bool) {
         let left = self.rows.len() / 2;
         if !incomplete {
             self.withheld.append(&mut self.rows);
             self.rows = mem::take(&mut self.withheld);
         }
-        if let Some(change) = news {
+        if let Some(change) = new_data {
             self.grow(change);
         }
         if incomplete {
@@ -185,10 +184,10 @@ impl Ledger {
         }
     }
 
-    /// One row of today, or a few, that together add this to the balance.
+    /// Adds one row of today, or a few, that together change the balance by this.
     fn grow(&mut self, change: i64) {
         let today = midnight(today());
-        let spent: Vec<_> = (0..self.statement.up_to(3)).map(|_| self.statement.amount()).collect();
+        let spent: Vec<_> = (0..self.statement.below(3)).map(|_| self.statement.amount()).collect();
         let earned = change + spent.iter().sum::<i64>();
         self.rows.push(self.statement.row(Direction::Credit, earned, today));
         for amount in spent {
@@ -196,14 +195,13 @@ impl Ledger {
         }
     }
 
-    /// Lets someone change the rows that lead to this balance, then puts them in order. They lead
-    /// to another one then.
+    /// Edits the rows, sorts them, and updates the balance.
     pub(crate) fn edit<T>(&mut self, balance: &mut i64, edit: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.sum();
         let edited = edit(self);
         self.rows.sort_by_key(|row| row.date);
         *balance += self.sum() - before;
-        self.reckon(*balance);
+        self.recompute_balances(*balance);
         edited
     }
 
@@ -211,8 +209,8 @@ impl Ledger {
         self.rows.iter().chain(&self.withheld).map(Transaction::change).sum()
     }
 
-    /// Gives every row that shows its balance the one that leads to this.
-    fn reckon(&mut self, mut balance: i64) {
+    /// Sets the balances of all rows that show one, so that they lead to this balance.
+    fn recompute_balances(&mut self, mut balance: i64) {
         for row in self.rows.iter_mut().rev() {
             row.balance = row.balance.map(|_| balance);
             balance -= row.change();
@@ -237,8 +235,8 @@ mod tests {
         Ledger::new(account_id, &history, BALANCE)
     }
 
-    /// Without what an account's rows have of their own.
-    fn anonymous(ledger: &Ledger) -> Vec<Transaction> {
+    /// The rows without their ids.
+    fn without_ids(ledger: &Ledger) -> Vec<Transaction> {
         let bare = |row: &Transaction| Transaction { id: String::new(), ..row.clone() };
         ledger.rows().map(bare).collect()
     }
@@ -247,7 +245,7 @@ mod tests {
         ledger.rows().map(|row| row.id.clone()).collect()
     }
 
-    /// Whether every balance there is leads to the next, and the last to this.
+    /// Whether each balance leads to the next one, and the last to this balance.
     fn adds_up(ledger: &Ledger, mut balance: i64) -> bool {
         ledger.rows().all(|row| {
             let right = row.balance.is_none_or(|shown| shown == balance);
@@ -259,9 +257,9 @@ mod tests {
     #[test]
     fn rows_follow_from_the_seed_and_their_ids_from_the_account() {
         let [one, other] = ["one", "other"].map(|account_id| ledger(account_id, Some(7)));
-        assert_eq!(anonymous(&one), anonymous(&other));
-        assert_ne!(anonymous(&one), anonymous(&ledger("one", Some(8))));
-        assert_ne!(anonymous(&ledger("one", None)), anonymous(&ledger("other", None)));
+        assert_eq!(without_ids(&one), without_ids(&other));
+        assert_ne!(without_ids(&one), without_ids(&ledger("one", Some(8))));
+        assert_ne!(without_ids(&ledger("one", None)), without_ids(&ledger("other", None)));
         assert_eq!(ids(&one), ids(&ledger("one", None)));
         let ids: HashSet<_> = ids(&one).into_iter().chain(ids(&other)).collect();
         assert_eq!(ids.len(), 1000);
@@ -279,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn most_rows_are_of_midnight_and_some_of_another_time_of_their_day() {
+    fn most_rows_are_at_midnight_and_some_at_another_time() {
         let ledger = ledger("a", None);
         let at_midnight = ledger.rows().filter(|row| row.date == midnight(row.business_day()));
         assert!((400..490).contains(&at_midnight.count()));
@@ -307,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn no_past_balance_was_below_zero() {
+    fn past_balances_are_never_negative() {
         for seed in 0..20 {
             let history = History { seed: Some(seed), ..History::default() };
             let ledger = Ledger::new("a", &history, 0);
@@ -316,13 +314,13 @@ mod tests {
     }
 
     #[test]
-    fn some_rows_have_a_field_that_nobody_has_documented() {
+    fn some_rows_have_an_undocumented_field() {
         let odd = |row: &&Transaction| !row.extra.is_empty();
         assert!((20..100).contains(&ledger("a", None).rows().filter(odd).count()));
     }
 
     #[test]
-    fn row_is_read_as_it_is_written() {
+    fn row_round_trips() {
         let written = json!({
             "id": "7a0000000000000000000001",
             "narration": "Fictional salary",
@@ -339,12 +337,12 @@ mod tests {
     }
 
     #[test]
-    fn changed_row_moves_the_balances_after_it_and_no_others() {
+    fn changed_row_changes_only_the_balances_after_it() {
         let mut ledger = ledger("a", None);
-        let (mut balance, before) = (BALANCE, anonymous(&ledger));
+        let (mut balance, before) = (BALANCE, without_ids(&ledger));
         let id = ids(&ledger)[250].clone();
         ledger.edit(&mut balance, |ledger| ledger.find(&id).unwrap().amount += 7);
-        let after = anonymous(&ledger);
+        let after = without_ids(&ledger);
         assert_eq!((balance - BALANCE).abs(), 7);
         assert!(adds_up(&ledger, balance));
         assert_eq!(before[251..], after[251..]);
@@ -356,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn row_with_a_new_date_is_found_in_its_new_place() {
+    fn row_with_a_new_date_moves_to_its_new_place() {
         let mut ledger = ledger("a", None);
         let (mut balance, id) = (BALANCE, ids(&ledger)[0].clone());
         let past = midnight(date!(2020 - 01 - 01));
@@ -367,13 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn new_data_is_of_today_and_adds_up_to_what_it_adds_to_the_balance() {
+    fn new_data_is_of_today_and_adds_up_to_the_change_of_the_balance() {
         let mut ledger = ledger("a", None);
         let mut balance = BALANCE;
         let mut counts = HashSet::new();
         for _ in 0..20 {
             let count = ledger.rows().count();
-            ledger.edit(&mut balance, |ledger| ledger.take_in(Some(9), false));
+            ledger.edit(&mut balance, |ledger| ledger.apply_fetch(Some(9), false));
             counts.insert(ledger.rows().count() - count);
         }
         assert_eq!(counts, HashSet::from([1, 2, 3]));
@@ -383,30 +381,30 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_statement_keeps_the_newer_half_and_a_complete_one_brings_the_rest_back() {
+    fn incomplete_statement_keeps_the_newer_half_and_a_complete_one_restores_the_rest() {
         let mut ledger = ledger("a", None);
         let (mut balance, whole) = (BALANCE, ids(&ledger));
         for kept in [250, 125] {
-            ledger.edit(&mut balance, |ledger| ledger.take_in(None, true));
+            ledger.edit(&mut balance, |ledger| ledger.apply_fetch(None, true));
             assert_eq!(ids(&ledger), whole[..kept]);
             assert!(adds_up(&ledger, BALANCE));
         }
-        ledger.edit(&mut balance, |ledger| ledger.take_in(None, false));
+        ledger.edit(&mut balance, |ledger| ledger.apply_fetch(None, false));
         assert_eq!((ids(&ledger), balance), (whole, BALANCE));
     }
 
     #[test]
-    fn incomplete_statement_leaves_fewer_rows_of_any_number() {
+    fn incomplete_statement_always_removes_rows() {
         for transactions in 1..10 {
             let history = History { transactions, ..History::default() };
             let mut ledger = Ledger::new("a", &history, BALANCE);
-            ledger.edit(&mut { BALANCE }, |ledger| ledger.take_in(Some(9), true));
+            ledger.edit(&mut { BALANCE }, |ledger| ledger.apply_fetch(Some(9), true));
             assert!(ledger.rows().count() < transactions);
         }
     }
 
     #[test]
-    fn history_of_nothing_or_of_no_days_or_of_too_many_is_one_too() {
+    fn history_without_rows_or_days_or_with_too_many_days_is_valid() {
         for (transactions, days) in [(0, 30), (3, 0), (3, u32::MAX)] {
             let history = History { transactions, days, ..History::default() };
             let ledger = Ledger::new("a", &history, 0);

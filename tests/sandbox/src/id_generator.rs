@@ -1,4 +1,4 @@
-//! Ids and times: every id follows from the seed, and no two events share a millisecond.
+//! Ids and times. Every id follows from the seed, and no two events share a millisecond.
 
 use fastrand::Rng;
 use time::macros::format_description;
@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::event::Stamp;
 
-/// Makes what must be fresh.
+/// Generates unique ids and times.
 pub(crate) struct IdGenerator {
     rng: Rng,
     latest: OffsetDateTime,
@@ -17,7 +17,7 @@ impl IdGenerator {
         Self { rng: Rng::with_seed(seed), latest: OffsetDateTime::UNIX_EPOCH }
     }
 
-    /// 24 hex digits, as Mono's ids of accounts, customers and jobs.
+    /// 24 hex digits, like Mono's ids of accounts, customers and jobs.
     pub(crate) fn object_id(&mut self) -> String {
         format!("{:024x}", self.rng.u128(..) >> 32)
     }
@@ -35,8 +35,8 @@ impl IdGenerator {
         Stamp { event_id: self.alphanumeric(42), at: self.now() }
     }
 
-    /// The present in whole milliseconds, but always later than the last answer: Mono's events are
-    /// ordered by their timestamps, and a test that sends two in a row means that order.
+    /// The present in whole milliseconds, but always later than the previous result. Events are ordered by
+    /// their timestamps, so two events that a test sends one after the other keep their order.
     pub(crate) fn now(&mut self) -> OffsetDateTime {
         let now = OffsetDateTime::now_utc();
         let now = now - Duration::nanoseconds(i64::from(now.nanosecond() % 1_000_000));
@@ -49,7 +49,7 @@ impl IdGenerator {
     }
 }
 
-/// A time as Mono writes it: `2026-01-27T21:00:38.856Z`.
+/// A time in Mono's format: `2026-01-27T21:00:38.856Z`.
 pub(crate) fn iso(at: OffsetDateTime) -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");

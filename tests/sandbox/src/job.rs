@@ -1,4 +1,4 @@
-//! Mono's jobs: each fetches one account once.
+//! Mono's jobs. Each job fetches one account once.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::plan::{Plan, ReauthSignal};
 use crate::scenario::Refresh;
 
-/// What a job fetches, by the name Mono has for it.
+/// The data that a job fetches, with Mono's name for the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum JobName {
     /// Transactions and balance.
@@ -19,7 +19,7 @@ pub enum JobName {
     Balance,
 }
 
-/// How far a job has come.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobStatus {
     Processing,
@@ -29,7 +29,7 @@ pub(crate) enum JobStatus {
 }
 
 impl JobStatus {
-    pub(crate) fn at_the_end_of(plan: &Plan) -> Self {
+    pub(crate) fn after(plan: &Plan) -> Self {
         match (plan.outcome, plan.reauth_signal) {
             (Refresh::NewData | Refresh::NothingNew | Refresh::Partial, _) => Self::Finished,
             (
@@ -50,35 +50,34 @@ impl JobStatus {
     }
 }
 
-/// One job.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) id: String,
     pub(crate) account_id: String,
     pub(crate) name: JobName,
     pub(crate) status: JobStatus,
-    /// Whether it ever ends.
+    /// False for a job that never ends.
     pub(crate) ends: bool,
-    /// Whether it took fewer transactions than there were for a success.
+    /// Whether it succeeds with an incomplete statement.
     pub(crate) incomplete: bool,
 }
 
 impl Job {
-    fn is_under_way(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.status == JobStatus::Processing
     }
 }
 
-/// Every job there ever was, by its id.
+/// All jobs by id.
 #[derive(Default)]
 pub(crate) struct Jobs(watch::Sender<BTreeMap<String, Job>>);
 
 impl Jobs {
-    /// Keeps a job as it is now. What follows from it is done before anyone can see it.
-    pub(crate) fn keep(&self, job: Job, follows: impl FnOnce()) {
+    /// Stores the present state of a job. Its effects are applied before any reader sees the new state.
+    pub(crate) fn keep(&self, job: Job, effects: impl FnOnce()) {
         self.0.send_modify(|jobs| {
             jobs.insert(job.id.clone(), job);
-            follows();
+            effects();
         });
     }
 
@@ -86,22 +85,22 @@ impl Jobs {
         self.0.borrow().get(job_id).cloned()
     }
 
-    pub(crate) fn under_way(&self, account_id: &str) -> Option<Job> {
-        let under_way = |job: &&Job| job.account_id == account_id && job.is_under_way();
-        self.0.borrow().values().find(under_way).cloned()
+    pub(crate) fn running(&self, account_id: &str) -> Option<Job> {
+        let running = |job: &&Job| job.account_id == account_id && job.is_running();
+        self.0.borrow().values().find(running).cloned()
     }
 
     pub(crate) async fn ended(&self, job_id: &str) {
-        self.until(|jobs| jobs.get(job_id).is_some_and(|job| !job.is_under_way())).await;
+        self.until(|jobs| jobs.get(job_id).is_some_and(|job| !job.is_running())).await;
     }
 
-    /// Waits for all but those that never end.
+    /// Waits until all jobs have ended, except those that never end.
     pub(crate) async fn settled(&self) {
-        self.until(|jobs| !jobs.values().any(|job| job.ends && job.is_under_way())).await;
+        self.until(|jobs| !jobs.values().any(|job| job.ends && job.is_running())).await;
     }
 
     async fn until(&self, condition: impl FnMut(&BTreeMap<String, Job>) -> bool) {
-        // The sender lives as long as self does.
+        // No error is possible: the sender lives as long as self.
         let _ = self.0.subscribe().wait_for(condition).await;
     }
 }

@@ -1,24 +1,23 @@
-//! A stand-in for Mono: it links fictional bank accounts, sends the webhooks Mono would send and
-//! answers its API, as reliably or as badly as a test asks for.
+//! A stand-in for Mono. It links fictional bank accounts, sends Mono's webhooks and serves Mono's
+//! API. Tests choose how reliable it is.
 //!
-//! | module | what it knows |
+//! | module | contents |
 //! | --- | --- |
 //! | [`account`] | fictional linked accounts |
-//! | [`history`] | an account's transactions, and which of them a call gets |
+//! | [`history`] | an account's transactions, and the pages that calls get |
 //! | [`event`] | every webhook body, in Mono's old and new wording |
-//! | [`scenario`] | what Mono sends when an account is linked, refreshed, re-authorised, unlinked |
-//! | [`plan`] | what a sync comes to, and what goes wrong about a call |
-//! | [`job`] | what a sync fetches |
+//! | [`scenario`] | the webhooks for a link, a refresh, a re-authorisation and an unlink |
+//! | [`plan`] | the outcomes of syncs, and the faults of calls |
+//! | [`job`] | the jobs that fetch an account |
 //! | [`call`] | the log of the calls to Mono's API |
-//! | [`bill`] | what Mono charges for them |
-//! | [`network`] | what can happen to a webhook on its way |
-//! | [`delivery`] | posting, retrying, and the log of it |
-//! | [`schedule`] | when Mono tries again |
-//! | [`refusal`] | what the sandbox will not do |
+//! | [`bill`] | Mono's charges for the calls |
+//! | [`network`] | the losses, duplicates and delays of webhooks |
+//! | [`delivery`] | posting and retrying webhooks, and the log of the deliveries |
+//! | [`schedule`] | the times of Mono's retries |
+//! | [`refusal`] | the errors of the sandbox |
 //!
-//! Mono's API is served as Mono has it, v1 at `/accounts` and v2 at `/v2/accounts`. In process, a
-//! test starts a [`Sandbox`] and calls its methods. As a program it is driven over HTTP, under
-//! `/control/`.
+//! Mono's API has the same paths as at Mono: v1 at `/accounts` and v2 at `/v2/accounts`. In process, a
+//! test starts a [`Sandbox`] and calls its methods. The program is driven over HTTP, under `/control/`.
 
 pub mod account;
 pub mod bill;
@@ -58,9 +57,9 @@ pub use refusal::Refusal;
 pub use scenario::{Mono, Refresh};
 pub use settings::Settings;
 
-/// A running sandbox: [`Mono`], which it derefs to, and the server in front of it.
+/// A running sandbox: [`Mono`], to which it derefs, and the server in front of it.
 ///
-/// Dropping it ends the server and every delivery still under way.
+/// If it is dropped, the server and all deliveries in progress end.
 pub struct Sandbox {
     mono: Arc<Mono>,
     address: SocketAddr,
@@ -68,11 +67,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts serving; must be called inside a Tokio runtime.
+    /// Starts serving. The call needs a Tokio runtime.
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound, or the settings make no sense (`InvalidInput`).
+    /// If the address cannot be bound, or the settings are invalid (`InvalidInput`).
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
@@ -82,7 +81,6 @@ impl Sandbox {
         Ok(Self { mono, address, server })
     }
 
-    /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -95,7 +93,7 @@ impl Sandbox {
     /// Ends the server and every delivery, and returns when the port is free.
     pub async fn stop(mut self) {
         self.server.abort();
-        // The one possible error is the cancellation just asked for.
+        // The only possible error is the cancellation above.
         let _ = (&mut self.server).await;
     }
 }
@@ -115,12 +113,12 @@ impl Drop for Sandbox {
     }
 }
 
-/// Mono's own routes, and `/control` beside them, which is no part of Mono.
+/// Mono's own routes, and `/control`, which Mono does not have.
 fn router(mono: Arc<Mono>) -> Router {
     Router::new().nest("/control", control::routes(Arc::clone(&mono))).merge(rest::routes(mono))
 }
 
-/// A panic in one test's task must not turn into a second, misleading one here.
+/// Ignores poisoning. A panic in one test's task must not cause a second, misleading panic here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The sandbox as a program: serves until it is told to end, and is driven under `/control/`.
+//! The sandbox as a program. It serves until Ctrl-C or SIGTERM, and is driven under `/control/`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,25 +13,25 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where to serve; port 0 takes a free one.
+    /// The address to serve on; port 0 takes a free port.
     #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where webhooks go; can be set later through PUT /control/webhook.
+    /// The URL of the webhook; can be set later through PUT /control/webhook.
     #[arg(long, env = "SANDBOX_WEBHOOK_URL", default_value = "")]
     webhook_url: String,
-    /// What the header mono-webhook-secret says.
+    /// The value of the header mono-webhook-secret.
     #[arg(long, env = "SANDBOX_WEBHOOK_SECRET", default_value = "", hide_env_values = true)]
     webhook_secret: String,
-    /// What the header mono-sec-key of a call must say; test_sk_of_the_sandbox if left out.
+    /// The value that calls need in the header mono-sec-key; default: test_sk_of_the_sandbox.
     #[arg(long, env = "SANDBOX_SECRET_KEY", hide_env_values = true)]
     secret_key: Option<String>,
-    /// What Mono's waits are divided by.
+    /// The factor by which Mono's waiting times are divided.
     #[arg(long, env = "SANDBOX_TIME_SCALE", default_value_t = 1.0)]
     time_scale: f64,
-    /// Mono's wording: v1 or v2.
+    /// The wording of Mono's webhooks: v1 or v2.
     #[arg(long, env = "SANDBOX_DIALECT", default_value_t = Dialect::V2)]
     dialect: Dialect,
-    /// Decides every id and every accident; a fresh one if left out.
+    /// Determines every id and every network fault; random by default.
     #[arg(long, env = "SANDBOX_SEED")]
     seed: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! What can happen to a webhook on its way.
+//! The faults of the network between Mono and the webhook.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::refusal::Refusal;
 
 const LONGEST_DELAY_SECONDS: f64 = 172_800.0;
 
-/// How badly the network behaves: likelihoods between 0 and 1, all 0 at first.
+/// The faults of the network: probabilities between 0 and 1, by default 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
-    /// Never arrives.
+    /// The webhook never arrives.
     pub lose: f64,
-    /// Arrives twice.
+    /// The webhook arrives twice.
     pub duplicate: f64,
-    /// Sets out late.
+    /// The webhook is sent late.
     pub delay: f64,
-    /// How late at most, in seconds of Mono's time.
+    /// The longest delay, in seconds of Mono's time.
     pub delay_seconds: f64,
-    /// Is overtaken by the next event of the same account.
+    /// The next event of the same account overtakes the webhook.
     pub reorder: f64,
 }
 
@@ -32,16 +32,16 @@ impl Default for Network {
 }
 
 impl Network {
-    /// Itself, if every number is in range.
+    /// The network, if every number is in range.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
-        let likelihoods = [
+        let probabilities = [
             ("lose", self.lose),
             ("duplicate", self.duplicate),
             ("delay", self.delay),
             ("reorder", self.reorder),
         ];
-        for (name, likelihood) in likelihoods {
-            if !(0.0..=1.0).contains(&likelihood) {
+        for (name, probability) in probabilities {
+            if !(0.0..=1.0).contains(&probability) {
                 return Err(Refusal::Probability(name));
             }
         }
@@ -51,8 +51,8 @@ impl Network {
         Ok(self)
     }
 
-    /// Draws one event's fate. The number of draws never varies, so that the same seed gives the
-    /// same accidents to the same event whatever the likelihoods of the others.
+    /// Draws the fate of one event. The number of draws is constant, so an event's fate does not depend
+    /// on the fates of earlier events.
     fn draw(&self, rng: &mut Rng) -> NetworkFate {
         let [lose, duplicate, delay, how_late, reorder] = std::array::from_fn(|_| rng.f64());
         if lose < self.lose {
@@ -69,20 +69,20 @@ impl Network {
     }
 }
 
-/// What happens to one event.
+/// The fate of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkFate {
-    /// Sets out as soon as the events before it, of the same account, have been tried once.
+    /// The event is sent after the first attempts of all earlier events of the same account.
     Prompt,
-    /// Never arrives, and is never tried again.
+    /// The event never arrives and is never retried.
     Lost,
-    /// Arrives this many times, all copies at once.
+    /// This number of copies arrives concurrently.
     Duplicated(u32),
-    /// Sets out after this much of Mono's time; later events do not wait for it.
+    /// The event is sent after this much of Mono's time. Later events do not wait for it.
     Delayed(#[serde(deserialize_with = "seconds")] Duration),
-    /// Sets out only when the next event of the same account has been tried, or after a minute of
-    /// Mono's time if there is none.
+    /// The event is sent after the first attempt of the next event of the same account, or after a minute
+    /// of Mono's time if there is none.
     Overtaken,
 }
 
@@ -91,18 +91,18 @@ pub(crate) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dura
     u32::deserialize(deserializer).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-/// In which order a list of events sets out.
+/// The order in which a list of events is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As they happened.
+    /// In the order of the list.
     AsGiven,
     /// The last one first.
     Reversed,
-    /// As the seed has it.
+    /// In random order, determined by the seed.
     Shuffled,
 }
 
-/// The network and the dice it is played with.
+/// The network and its random number generator.
 pub(crate) struct Chance {
     network: Network,
     rng: Rng,
@@ -140,7 +140,7 @@ mod tests {
         (0..200).map(|_| chance.fate()).collect()
     }
 
-    fn rough() -> Network {
+    fn unreliable() -> Network {
         Network { lose: 0.2, duplicate: 0.2, delay: 0.2, reorder: 0.2, ..Network::default() }
     }
 
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn same_seed_brings_the_same_accidents() {
-        assert_eq!(fates(rough(), 1), fates(rough(), 1));
-        assert_ne!(fates(rough(), 1), fates(rough(), 2));
+    fn same_seed_draws_the_same_fates() {
+        assert_eq!(fates(unreliable(), 1), fates(unreliable(), 1));
+        assert_ne!(fates(unreliable(), 1), fates(unreliable(), 2));
     }
 
     #[test]
-    fn every_accident_happens_on_a_rough_network() {
-        let fates = fates(rough(), 1);
+    fn unreliable_network_draws_every_fate() {
+        let fates = fates(unreliable(), 1);
         let delayed = |fate: &NetworkFate| matches!(fate, NetworkFate::Delayed(_));
         assert!(fates.contains(&NetworkFate::Lost));
         assert!(fates.contains(&NetworkFate::Duplicated(2)));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn likelihoods_outside_0_to_1_are_refused_by_name() {
+    fn probability_outside_0_to_1_is_refused_by_name() {
         let network = Network { duplicate: 1.5, ..Network::default() };
         assert_eq!(network.checked(), Err(Refusal::Probability("duplicate")));
     }

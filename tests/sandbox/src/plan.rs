@@ -1,4 +1,4 @@
-//! What the syncs of an account are to come to, and what is to go wrong about calls.
+//! The planned outcomes of an account's syncs, and the planned faults of calls.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,32 +11,30 @@ use crate::network::seconds;
 use crate::refusal::Refusal;
 use crate::scenario::Refresh;
 
-/// What one sync comes to and what its caller is told: a success with new data, at once, unless it
-/// says otherwise.
+/// The outcome of one sync, and the answer to its caller. The default is an immediate success with new
+/// data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plan {
-    /// What Mono's fetching comes to. In v1 a partial one is an incomplete statement.
+    /// The outcome at Mono. In v1, `Partial` is an incomplete statement.
     pub outcome: Refresh,
-    /// When.
     pub pace: Pace,
-    /// Where v2 tells that the bank wants the customer.
+    /// The place where v2 says that the bank requires re-authorisation.
     pub reauth_signal: ReauthSignal,
-    /// Whether v2 answers a failed sync with the old data, as if all were well but for the headers.
+    /// Whether v2 answers a failed sync with the old data. Then only the headers show the failure.
     pub old_data: bool,
-    /// Whether `x-job-status` is in capitals, as in Mono's prose.
+    /// Whether `x-job-status` is in upper case, as in the text of Mono's documentation.
     pub capitals: bool,
-    /// How v1 spells success.
+    /// The code of a success in v1.
     pub success_code: SuccessCode,
-    /// The HTTP status of a failed sync's answer; Mono documents none.
+    /// The HTTP status of a failed sync's answer. Mono does not document it.
     pub failure_status: u16,
-    /// What the caller meets instead of the answer.
+    /// The fault that replaces the answer.
     pub fault: Option<Fault>,
-    /// Whether Mono has synced nevertheless when there is a fault.
+    /// Whether Mono syncs in spite of a fault.
     pub done: bool,
-    /// How long the answer is held back once the sync is over, in real time.
+    /// The delay of the answer after the end of the sync, in milliseconds of real time.
     pub delay_millis: u64,
-    /// What becomes of the sync's webhooks.
     pub webhooks: Webhooks,
 }
 
@@ -59,96 +57,96 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Itself, if it can be carried out.
+    /// The plan, if it is valid.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         check_status(self.failure_status)?;
         let fault = self.fault.map(Fault::checked).transpose()?;
         Ok(Self { fault, ..self })
     }
 
-    /// Whether the call never gets as far as a sync.
+    /// Whether a fault prevents the sync.
     pub(crate) fn is_prevented(&self) -> bool {
         self.fault.is_some() && !self.done
     }
 
-    /// Whether the sync brings new data, sooner or later.
+    /// Whether the sync ends with new data.
     pub(crate) fn brings_new_data(&self) -> bool {
         !self.is_prevented() && self.outcome == Refresh::NewData && self.pace != Pace::NeverEnding
     }
 }
 
-/// When a sync ends.
+/// The time at which a sync ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
-    /// Before it is answered.
+    /// Before the answer.
     #[default]
     AtOnce,
-    /// After this much of Mono's time. v2 answers at once that it is under way; v1, which knows no
-    /// jobs, holds its answer back, though not a fault.
+    /// After this much of Mono's time. v2 answers at once that the sync is running. v1 has no jobs, so it
+    /// delays its answer, but not a fault.
     Slow(#[serde(deserialize_with = "seconds")] Duration),
-    /// Never: a v2 job is under way for ever, v1 does not answer.
+    /// Never: a v2 job stays in progress, and v1 does not answer.
     NeverEnding,
 }
 
-/// Where v2 tells that the bank wants the customer; Mono's pages differ. The webhook that follows
-/// always says so. Where nothing else is said, `x-job-status` is `failed`, and so is the job.
+/// The place where v2 says that the bank requires re-authorisation. Mono's pages differ. The webhook
+/// after the sync always says it. In the other cases, `x-job-status` and the job are `failed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReauthSignal {
-    /// Nowhere but in the webhook.
+    /// Only in the webhook.
     #[default]
     Webhook,
     /// In the body's `code`.
     Code,
     /// In the body's `status`.
     Status,
-    /// In the header `x-job-status`, and as the job's status when it is looked up.
+    /// In the header `x-job-status`, and in the job's status when it is polled.
     JobStatus,
-    /// As `x-reauth-required: true`, without a header about the job: the wording of 2023.
+    /// In the header `x-reauth-required: true`, without headers about the job: the wording of 2023.
     ReauthHeader,
-    /// As the job's status when it is looked up.
+    /// In the job's status when it is polled.
     JobLookup,
 }
 
-/// How v1 spells success.
+/// The code of a success in v1. Mono's pages differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SuccessCode {
-    /// In its sample.
+    /// In Mono's sample.
     #[default]
     SyncSuccessful,
-    /// In its blog.
+    /// In Mono's blog.
     SyncedSuccessfully,
-    /// In its guide.
+    /// In Mono's guide.
     SyncedSuccessful,
 }
 
-/// What becomes of a sync's webhooks.
+/// The fate of a sync's webhooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Webhooks {
-    /// Sent when the sync ends; nothing waits for them.
+    /// Sent when the sync ends. The answer does not wait for them.
     #[default]
     Sent,
-    /// Sent, and an answer that comes after the sync is held back until every webhook about the
-    /// account has been delivered or given up.
+    /// Sent. An answer after the end of the sync waits until every webhook about the account has been
+    /// delivered or given up.
     First,
     /// Never sent.
     Lost,
 }
 
-/// What a caller meets instead of an answer.
+/// A fault that replaces an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// Mono's error body with this status.
     Status(u16),
-    /// Mono's error body with this status and this sentence.
+    /// Mono's error body with this status and this message.
     Words {
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// The sentence.
+        /// The message in the body.
         message: String,
     },
     /// 429.
@@ -156,40 +154,40 @@ pub enum Fault {
         /// The seconds in `retry-after`, if it is sent.
         retry_after: Option<u32>,
     },
-    /// 200 and JSON that breaks off.
+    /// 200 and incomplete JSON.
     MalformedJson,
-    /// A page for people, with this status.
+    /// An HTML page with this status.
     Html(u16),
     /// 200 and JSON that never ends.
     EndlessBody,
-    /// The connection ends without a byte.
+    /// The connection ends without an answer.
     ConnectionClosed,
     /// 307 to this URL.
     Redirect(String),
-    /// Nothing, for as long as the caller waits.
+    /// No answer, for as long as the caller waits.
     Hang,
 }
 
-/// What goes wrong about one page of transactions.
+/// A fault of one page of transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageFault {
-    /// The caller meets this instead of the page.
+    /// A fault instead of the page.
     Fault(Fault),
-    /// The total is off by this much.
+    /// The total is wrong by this much.
     WrongTotal(isize),
-    /// The total is this, whatever is asked for: it counts something else.
+    /// The total has this value for every request, as if it counted something else.
     OtherTotal(usize),
-    /// The page has the rows of the page before.
+    /// The page has the rows of the previous page.
     Repeated,
-    /// This many rows at its end are left out, though the total counts them.
+    /// This many rows are missing at the end of the page. The total includes them.
     Missing(usize),
-    /// The page is right, but a row comes in before the next call and is the first one that this
-    /// call would have got: all rows shift.
+    /// The page is right. But before the next call, a new row arrives that precedes all others of this
+    /// selection, so all rows shift.
     Changing,
 }
 
 impl PageFault {
-    /// Itself, if it can be carried out.
+    /// The fault, if it is valid.
     fn checked(self) -> Result<Self, Refusal> {
         match self {
             Self::Fault(fault) => fault.checked().map(Self::Fault),
@@ -214,7 +212,7 @@ pub(crate) fn check_pages(
 }
 
 impl Fault {
-    /// Itself, if it can be carried out.
+    /// The fault, if it is valid.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         match &self {
             Self::Status(status) | Self::Html(status) | Self::Words { status, .. } => {
@@ -233,17 +231,17 @@ fn check_status(status: u16) -> Result<(), Refusal> {
     if (200..600).contains(&status) { Ok(()) } else { Err(Refusal::Status(status)) }
 }
 
-/// All that is planned for one account.
+/// The plans for one account.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) plans: VecDeque<Plan>,
-    /// Once the plans are used up.
+    /// The plan after `plans` are used up.
     pub(crate) always: Plan,
     pub(crate) free_faults: VecDeque<Fault>,
     pub(crate) page_faults: PageFaults,
-    /// Once those of a page are used up.
+    /// The faults after those of a page in `page_faults` are used up.
     pub(crate) page_faults_always: PageFaults,
-    /// A day that no page can be had of.
+    /// Calls that include this day fail.
     pub(crate) unserved_day: Option<Date>,
 }
 
@@ -252,8 +250,8 @@ impl Script {
         self.plans.pop_front().unwrap_or_else(|| self.always.clone())
     }
 
-    /// What is to go wrong about a page that is read now. A free fault comes first, and leaves
-    /// the page's own for the next try.
+    /// The fault of the next read of a page. A fault in `free_faults` precedes it and keeps the page's
+    /// fault for the next attempt.
     pub(crate) fn next_page_fault(&mut self, number: usize) -> Option<PageFault> {
         if !self.free_faults.is_empty() {
             return None;
@@ -261,8 +259,8 @@ impl Script {
         if let Some(place) = self.page_faults.iter().position(|(page, _)| *page == number) {
             return Some(self.page_faults.remove(place).1);
         }
-        let mut lasting = self.page_faults_always.iter();
-        lasting.find(|(page, _)| *page == number).map(|(_, fault)| fault.clone())
+        let mut permanent = self.page_faults_always.iter();
+        permanent.find(|(page, _)| *page == number).map(|(_, fault)| fault.clone())
     }
 }
 
@@ -282,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_can_be_read_whole() {
+    fn plan_with_all_fields_is_read() {
         let plan = json!({
             "outcome": "reauthorisation_required",
             "pace": { "slow": 30 },
@@ -313,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_written_as_it_is_read() {
+    fn faults_round_trip() {
         let faults = [
             json!({ "status": 500 }),
             json!({ "rate_limited": { "retry_after": null } }),
@@ -337,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn page_faults_are_used_up_page_by_page_and_the_lasting_ones_never() {
+    fn page_faults_happen_once_each_and_then_the_permanent_one() {
         let mut script = Script {
             page_faults: vec![(2, PageFault::Repeated), (2, PageFault::Missing(1))],
             page_faults_always: vec![(2, PageFault::WrongTotal(1))],
@@ -350,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn page_keeps_its_fault_while_there_is_one_for_any_free_call() {
+    fn fault_of_a_free_call_precedes_the_page_fault() {
         let mut script = Script {
             free_faults: [Fault::Hang].into(),
             page_faults: vec![(1, PageFault::Repeated)],
@@ -362,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn unsendable_fault_is_refused() {
+    fn fault_that_cannot_be_sent_is_refused() {
         let fault = |fault| Plan { fault: Some(fault), ..Plan::default() };
         let refused = [
             (Plan { failure_status: 99, ..Plan::default() }, Refusal::Status(99)),
@@ -376,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn plans_are_used_up_one_by_one_and_the_lasting_one_never() {
+    fn plans_are_used_once_each_and_then_the_permanent_one() {
         let outcome = |outcome| Plan { outcome, ..Plan::default() };
         let mut script = Script {
             plans: [outcome(Refresh::Failed), outcome(Refresh::Partial)].into(),

@@ -1,41 +1,41 @@
-//! What the sandbox will not do, and why.
+//! The errors of the sandbox.
 
 use std::io;
 
-/// What the sandbox will not do, and why.
+/// The reason why the sandbox refuses a request of a test.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No account was linked under this id.
     #[error("no account {0} was linked here")]
     UnknownAccount(String),
-    /// Mono knows nothing new of an account whose link is gone.
+    /// Mono has no new data for an unlinked account.
     #[error("account {0} is unlinked")]
     Unlinked(String),
-    /// The account's history has no such row.
+    /// The account's history has no row with this id.
     #[error("the account has no transaction {0}")]
     UnknownTransaction(String),
-    /// The sandbox speaks plain HTTP only.
+    /// The sandbox supports only plain HTTP.
     #[error("the webhook URL must be an http:// URL: {0}")]
     WebhookUrl(String),
-    /// The value itself is kept out of the message.
+    /// The message does not contain the value.
     #[error("the webhook secret cannot be sent as a header value")]
     WebhookSecret,
-    /// The value itself is kept out of the message.
+    /// The message does not contain the value.
     #[error("the secret key must be a header value and not blank")]
     SecretKey,
-    /// A header of a raw delivery, or of an answer.
+    /// A header of a raw delivery, or of an answer, is invalid.
     #[error("header {0} cannot be sent")]
     Header(String),
-    /// A status that no answer can have.
+    /// The status is not valid for an answer.
     #[error("a status must be between 200 and 599: {0}")]
     Status(u16),
-    /// A likelihood in a [`Network`](crate::Network).
+    /// A probability in a [`Network`](crate::Network) is out of range.
     #[error("{0} must be between 0 and 1")]
     Probability(&'static str),
-    /// The longest delay in a [`Network`](crate::Network).
+    /// The longest delay in a [`Network`](crate::Network) is out of range.
     #[error("delay_seconds must be between 0 and 172800")]
     DelaySeconds,
-    /// The factor Mono's waits are divided by.
+    /// The factor by which Mono's waiting times are divided is invalid.
     #[error("the time scale must be a positive number")]
     TimeScale,
 }

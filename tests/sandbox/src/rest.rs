@@ -1,8 +1,8 @@
 //! Mono's REST API, v1 and v2: syncs, jobs, account details, balances, transactions and
 //! re-authorisation.
 //!
-//! Every account can be reached through both. A call is decided first, then noted, then answered,
-//! so that the log is right even where the answer never comes.
+//! Both versions serve every account. A call is decided first, then logged, then answered. So the log is
+//! right even if the answer never comes.
 
 mod fault;
 mod history;
@@ -31,7 +31,7 @@ use crate::refusal::Refusal;
 use crate::scenario::Mono;
 
 const KEY_HEADER: &str = "mono-sec-key";
-/// More than any call of Mono's carries.
+/// The maximum size of a request body. Calls to Mono are smaller.
 const MOST_BYTES: usize = 1 << 20;
 
 type Api = State<Arc<Mono>>;
@@ -41,14 +41,14 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .merge(v2::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(&mono), attend))
+        .layer(middleware::from_fn_with_state(Arc::clone(&mono), handle))
         .with_state(mono)
 }
 
-/// Signs the caller in, notes the call, and answers as it has been decided.
-async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
+/// Checks the key, logs the call, and answers as decided.
+async fn handle(State(mono): Api, request: Request, next: Next) -> Response {
     let signed_in = mono.is_key(request.headers().get(KEY_HEADER));
-    let sync = v1::asks_for_sync(&request) || v2::asks_for_sync(&request);
+    let sync = v1::requests_sync(&request) || v2::requests_sync(&request);
     let method = request.method().to_string();
     let uri = request.uri().clone();
     let headers = request.headers().keys().map(ToString::to_string).collect();
@@ -60,14 +60,14 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
     } else {
         error(StatusCode::UNAUTHORIZED, "No valid key")
     };
-    let course: Course = response.extensions_mut().remove().unwrap_or_default();
-    let account_id = course.account_id.clone().or_else(|| account_in(uri.path()));
+    let decision: Decision = response.extensions_mut().remove().unwrap_or_default();
+    let account_id = decision.account_id.clone().or_else(|| account_in(uri.path()));
     let fault = match &account_id {
         Some(account_id) if signed_in && !sync => mono.next_free_fault(account_id),
         _ => None,
     };
-    let fault = fault.or_else(|| course.fault.clone());
-    mono.note(Call {
+    let fault = fault.or_else(|| decision.fault.clone());
+    mono.log_call(Call {
         method,
         path: uri.path().to_owned(),
         query: uri.query().map(str::to_owned),
@@ -76,38 +76,38 @@ async fn attend(State(mono): Api, request: Request, next: Next) -> Response {
         account_id: account_id.clone(),
         signed_in,
         sync,
-        begun: course.begun,
-        charge: course.charge.filter(|_| sync || fault.is_none()),
+        begun: decision.begun,
+        charge: decision.charge.filter(|_| sync || fault.is_none()),
         answer: match &fault {
             Some(fault) => Answer::Fault(fault.clone()),
             None => Answer::Status(response.status().as_u16()),
         },
     });
-    course.wait(&mono, &account_id.unwrap_or_default()).await;
+    decision.wait(&mono, &account_id.unwrap_or_default()).await;
     match fault {
-        Some(fault) => fault::befall(fault).await,
+        Some(fault) => fault::respond(fault).await,
         None => response,
     }
 }
 
-/// What an answer is to be preceded by, and what the log says of it. Travels with the answer.
+/// The waits and the fault before an answer, and its data for the log. It is an extension of the answer.
 #[derive(Clone, Default)]
-struct Course {
-    /// Where the path does not name it.
+struct Decision {
+    /// The account, if the path does not name it.
     account_id: Option<String>,
-    /// Whether it began a sync.
+    /// Whether the call began a sync.
     begun: bool,
     charge: Option<Charge>,
     fault: Option<Fault>,
     /// The job whose end the answer waits for.
     job_id: Option<String>,
-    /// Whether it waits for the webhooks as well.
+    /// Whether the answer also waits for the webhooks.
     webhooks_first: bool,
     delay: Duration,
 }
 
-impl Course {
-    /// Of a call that asked for a sync and was given a plan.
+impl Decision {
+    /// The decision for a call that requested a sync with this plan.
     fn planned(plan: Plan) -> Self {
         Self {
             begun: !plan.is_prevented(),
@@ -119,13 +119,13 @@ impl Course {
         }
     }
 
-    /// Of a plain read, which is charged, unless a fault comes first.
+    /// The decision for a plain read, which is charged unless it has a fault.
     fn charged(charge: Charge) -> Self {
         Self { charge: Some(charge), ..Self::default() }
     }
 
-    /// Of a page of transactions.
-    fn of_page(page: &Page) -> Self {
+    /// The decision for a page of transactions.
+    fn for_page(page: &Page) -> Self {
         let charge = (!page.rows.is_empty()).then_some(Charge::TransactionsPage);
         Self { charge, fault: page.fault.clone(), ..Self::default() }
     }
@@ -152,7 +152,7 @@ fn account_in(path: &str) -> Option<String> {
     (account_id != "initiate").then(|| account_id.to_owned())
 }
 
-/// Mono's own words for what it will not do.
+/// An error in Mono's format.
 struct Problem(StatusCode, &'static str);
 
 impl From<Refusal> for Problem {
@@ -179,13 +179,13 @@ fn error(status: StatusCode, message: &str) -> Response {
     (status, Json(envelope("failed", message, &Value::Null))).into_response()
 }
 
-/// What every v2 answer and every error is wrapped in.
+/// The envelope of every v2 answer and every error.
 fn envelope(status: &str, message: &str, data: &Value) -> Value {
     let timestamp = iso(OffsetDateTime::now_utc());
     json!({ "status": status, "message": message, "timestamp": timestamp, "data": data })
 }
 
-/// One that a plan asks for; it has been checked.
+/// The status in a plan. It is already checked.
 fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::OK)
 }

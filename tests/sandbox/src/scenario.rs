@@ -1,4 +1,4 @@
-//! What Mono does when something happens to an account: it remembers, and it sends.
+//! Mono's reactions to changes of an account: it stores them and sends webhooks.
 
 mod history;
 mod sync;
@@ -24,33 +24,34 @@ use crate::plan::{Plan, Script};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 
-/// What a refresh comes to.
+/// The outcome of a refresh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refresh {
-    /// There are transactions of today, and the balance has changed.
+    /// There are new transactions of today, and the balance has changed.
     #[default]
     NewData,
-    /// All is as it was.
+    /// Nothing has changed.
     NothingNew,
-    /// The bank wants the customer.
+    /// The bank requires re-authorisation.
     ReauthorisationRequired,
-    /// It failed at Mono; the old data is still served.
+    /// The refresh failed at Mono. The old data is still served.
     Failed,
     /// The bank is down.
     BankUnavailable,
-    /// The balance came, the transactions did not. In v1, the bank gave fewer than before.
+    /// The balance was fetched, but not the transactions. In v1, the bank returned fewer transactions
+    /// than before.
     Partial,
 }
 
 impl Refresh {
-    /// What Mono holds of the account afterwards.
-    fn leaves(self, account: &Account) -> DataStatus {
+    /// The account's data status after the refresh.
+    fn data_status_after(self, account: &Account) -> DataStatus {
         match self {
             Self::NewData | Self::NothingNew => account.after_fetch(),
             Self::ReauthorisationRequired | Self::Failed => account.data_status,
             Self::BankUnavailable => DataStatus::Unavailable,
-            // v1 has no word for it: it keeps what it had.
+            // v1 has no status for it and keeps the old one.
             Self::Partial if account.dialect == Dialect::V1 => account.data_status,
             Self::Partial => DataStatus::Partial,
         }
@@ -63,7 +64,7 @@ impl Refresh {
         }
     }
 
-    /// v1 knows neither PARTIAL nor UNAVAILABLE, and says nothing about jobs.
+    /// v1 has neither PARTIAL nor UNAVAILABLE, and no events about jobs.
     fn events_v1(self) -> &'static [Kind] {
         match self {
             Self::NewData | Self::NothingNew => &[Kind::AccountUpdatedBySync],
@@ -87,9 +88,9 @@ impl Refresh {
     }
 }
 
-/// The stand-in itself: the accounts it remembers and the webhook_sender that carries its webhooks.
+/// The stand-in itself: its accounts and the sender of its webhooks.
 ///
-/// Sending returns at once; [`settled`](Mono::settled) waits for what has been sent.
+/// Sending returns at once. [`settled`](Mono::settled) waits for the deliveries.
 pub struct Mono {
     accounts: Mutex<BTreeMap<String, Account>>,
     id_generator: Mutex<IdGenerator>,
@@ -126,52 +127,51 @@ impl Mono {
         })
     }
 
-    /// The seed everything follows from.
+    /// The seed of all ids and network faults.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Has the webhooks sent elsewhere, or with another secret, from the next attempt on, retries
-    /// included.
+    /// Sets the URL and the secret of the webhook. They apply from the next attempt on, retries included.
     ///
     /// # Errors
     ///
-    /// When the URL is no http:// URL, or the secret no header value.
+    /// If the URL is not an http:// URL, or the secret is not a header value.
     pub fn set_webhook(&self, url: &str, secret: &str) -> Result<(), Refusal> {
         self.webhook_sender.set_webhook(Webhook::new(url, secret)?);
         Ok(())
     }
 
-    /// Has the network behave like this from the next event on.
+    /// Sets the faults of the network from the next event on.
     ///
     /// # Errors
     ///
-    /// When a number is out of range.
+    /// If a number is out of range.
     pub fn set_network(&self, network: Network) -> Result<(), Refusal> {
         lock(&self.chance).set_network(network.checked()?);
         Ok(())
     }
 
-    /// A customer links an account: connected, and the first data after it. Returns its id.
+    /// A customer links an account: `account_connected`, then the first data. Returns the account's id.
     pub fn link(&self, link: Link) -> String {
         let mut accounts = lock(&self.accounts);
         let (number, silent) = (accounts.len() + 1, link.silent);
         let mut account =
             Account::fictional(number, link, self.dialect, &mut lock(&self.id_generator));
-        account.data_status = account.whole();
+        account.data_status = account.complete_status();
         if !silent {
-            self.tell(&account, &[Kind::AccountConnected, Kind::AccountUpdated]);
+            self.send_events(&account, &[Kind::AccountConnected, Kind::AccountUpdated]);
         }
         let account_id = account.account_id.clone();
         accounts.insert(account_id.clone(), account);
         account_id
     }
 
-    /// Mono fetches the account again: in v2 a job ends first, the update follows.
+    /// Mono fetches the account again. In v2, the event about the job precedes the update.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or unlinked.
+    /// If the account is unknown or unlinked.
     pub fn refresh(&self, account_id: &str, outcome: Refresh) -> Result<(), Refusal> {
         let account = self.linked(account_id)?;
         let name = if account.balance_only { JobName::Balance } else { JobName::Statement };
@@ -180,36 +180,36 @@ impl Mono {
         Ok(())
     }
 
-    /// What a job found is kept and, if webhooks are wanted, told.
+    /// Stores the result of a job, and sends its webhooks if `webhooks` is set.
     fn fetched(&self, job: &Job, outcome: Refresh, webhooks: bool) -> Result<(), Refusal> {
         self.change(&job.account_id, |account| {
             account.job_id.clone_from(&job.id);
             account.job_name = job.name;
-            account.data_status = outcome.leaves(account);
+            account.data_status = outcome.data_status_after(account);
             if matches!(outcome, Refresh::NewData | Refresh::NothingNew) {
-                account.take_in(outcome == Refresh::NewData, job.incomplete);
+                account.apply_fetch(outcome == Refresh::NewData, job.incomplete);
             }
             if webhooks { outcome.events(account.dialect) } else { &[] }
         })
     }
 
-    /// The customer satisfies the bank: reauthorized, and the data after it.
+    /// The customer authenticates: `account_reauthorized`, then the new data.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or unlinked.
+    /// If the account is unknown or unlinked.
     pub fn reauthorise(&self, account_id: &str) -> Result<(), Refusal> {
         self.change(account_id, |account| {
-            account.data_status = account.whole();
+            account.data_status = account.complete_status();
             &[Kind::AccountReauthorized, Kind::AccountUpdated]
         })
     }
 
-    /// The link is gone, and with it everything but the memory of the account.
+    /// The customer unlinks the account. Mono only remembers that it existed.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or already unlinked.
+    /// If the account is unknown or already unlinked.
     pub fn unlink(&self, account_id: &str) -> Result<(), Refusal> {
         self.change(account_id, |account| {
             account.unlinked = true;
@@ -217,30 +217,29 @@ impl Mono {
         })
     }
 
-    /// An event about an account as it is now, not yet sent.
+    /// An event about the present state of an account, not yet sent.
     ///
     /// # Errors
     ///
-    /// When the account is unknown. An unlinked one is allowed: Mono's events can be late.
+    /// If the account is unknown. An unlinked account is allowed, because Mono's events can be late.
     pub fn event(&self, kind: Kind, account_id: &str) -> Result<Event, Refusal> {
         let accounts = lock(&self.accounts);
         let account = accounts.get(account_id).ok_or_else(|| unknown(account_id))?;
         Ok(Event::new(kind, account, &lock(&self.id_generator).stamp()))
     }
 
-    /// Sends an event through the network as it is set. Returns the number it has in the log.
+    /// Sends an event through the network. Returns its number in the log.
     pub fn send(&self, event: &Event) -> usize {
         let fate = lock(&self.chance).fate();
         self.send_with(event, fate)
     }
 
-    /// Sends an event to a fate of the caller's choice. Returns the number it has in the log.
+    /// Sends an event with this fate. Returns its number in the log.
     pub fn send_with(&self, event: &Event, fate: NetworkFate) -> usize {
         self.webhook_sender.send(PendingDelivery::of(event), fate)
     }
 
-    /// Sends many events, each through the network as it is set. Those of one account arrive in
-    /// the order asked for.
+    /// Sends many events through the network. Events of one account arrive in this order.
     pub fn send_all(&self, mut events: Vec<Event>, order: Order) {
         lock(&self.chance).arrange(&mut events, order);
         for event in &events {
@@ -248,11 +247,11 @@ impl Mono {
         }
     }
 
-    /// Posts these bytes with these headers and no others. Returns the number it has in the log.
+    /// Posts these bytes with only these headers. Returns the delivery's number in the log.
     ///
     /// # Errors
     ///
-    /// When a header cannot be sent.
+    /// If a header cannot be sent.
     pub fn send_raw(
         &self,
         body: impl Into<Vec<u8>>,
@@ -262,23 +261,22 @@ impl Mono {
         Ok(self.webhook_sender.send(pending, NetworkFate::Prompt))
     }
 
-    /// One account.
     pub fn account(&self, account_id: &str) -> Option<Account> {
         lock(&self.accounts).get(account_id).cloned()
     }
 
-    /// Every account ever linked, in the order of their ids.
+    /// All accounts ever linked, sorted by id.
     pub fn accounts(&self) -> Vec<Account> {
         lock(&self.accounts).values().cloned().collect()
     }
 
-    /// Everything sent so far, in the order it was sent.
+    /// All deliveries so far, in the order in which they were sent.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.webhook_sender.deliveries()
     }
 
-    /// Waits until every job that ever ends and every delivery has ended, well or badly; the log
-    /// of the deliveries then.
+    /// Waits until every delivery has ended, and every job except those that never end. Returns the log of
+    /// the deliveries.
     pub async fn settled(&self) -> Vec<Delivery> {
         self.jobs.settled().await;
         self.webhook_sender.settled().await
@@ -289,19 +287,19 @@ impl Mono {
         self.webhook_sender.abandon();
     }
 
-    /// What a customer who is to re-authorise is given to prove it.
+    /// A new token for a re-authorisation.
     pub(crate) fn token(&self) -> String {
         lock(&self.id_generator).token()
     }
 
-    /// One account, unless its link is gone.
+    /// An account that is linked.
     pub(crate) fn linked(&self, account_id: &str) -> Result<Account, Refusal> {
         let account = self.account(account_id).ok_or_else(|| unknown(account_id))?;
         if account.unlinked { Err(Refusal::Unlinked(account_id.to_owned())) } else { Ok(account) }
     }
 
-    /// Changes a linked account and sends what the change calls for. The accounts stay locked
-    /// meanwhile, so that two changes are never told in the other order.
+    /// Changes a linked account and sends the events of the change. The accounts stay locked meanwhile, so
+    /// that the events of two changes are sent in the order of the changes.
     fn change(
         &self,
         account_id: &str,
@@ -310,11 +308,11 @@ impl Mono {
         let mut accounts = lock(&self.accounts);
         let account = found(&mut accounts, account_id)?;
         let kinds = change(account);
-        self.tell(account, kinds);
+        self.send_events(account, kinds);
         Ok(())
     }
 
-    fn tell(&self, account: &Account, kinds: &[Kind]) {
+    fn send_events(&self, account: &Account, kinds: &[Kind]) {
         for kind in kinds {
             let stamp = lock(&self.id_generator).stamp();
             self.send(&Event::new(*kind, account, &stamp));
@@ -322,7 +320,7 @@ impl Mono {
     }
 }
 
-/// One account to be changed, unless its link is gone.
+/// A linked account, to be changed.
 fn found<'a>(
     accounts: &'a mut BTreeMap<String, Account>,
     account_id: &str,

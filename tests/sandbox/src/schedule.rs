@@ -1,7 +1,7 @@
-//! When Mono tries again.
+//! The times of Mono's webhook retries.
 //!
-//! Mono documents the numbers on its direct-debit page only; it is one dispatcher for all events,
-//! so they are taken to hold for all.
+//! Mono documents these numbers only on its direct-debit page. The sandbox assumes the same dispatcher
+//! for all events.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ const LONGEST_WAIT: Duration = Duration::from_hours(4);
 const WINDOW: Duration = Duration::from_hours(48);
 const MOST_ATTEMPTS: usize = 25;
 
-/// The waits between one attempt and the next, in Mono's own time: doubling from 30 s, none longer
-/// than four hours, none that ends more than 48 hours after the first attempt.
+/// The waits between attempts, in Mono's time: exponential back-off from 30 s to four hours. The last
+/// attempt is at most 48 hours after the first one.
 pub fn waits() -> impl Iterator<Item = Duration> {
     doubling()
         .scan(Duration::ZERO, |elapsed, wait| {
@@ -36,13 +36,13 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_is_longer_than_four_hours() {
+    fn waits_are_at_most_four_hours() {
         assert!(waits().all(|wait| wait <= LONGEST_WAIT));
         assert_eq!(waits().last(), Some(LONGEST_WAIT));
     }
 
     #[test]
-    fn window_of_48_hours_ends_the_retries_before_the_25_attempts_are_used_up() {
+    fn retries_end_after_48_hours_with_fewer_than_25_attempts() {
         assert_eq!(waits().count(), 19);
         let elapsed: Duration = waits().sum();
         assert!(elapsed <= WINDOW && elapsed + LONGEST_WAIT > WINDOW);

@@ -1,27 +1,26 @@
-//! How a sandbox is set up.
+//! The settings of a sandbox.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::event::Dialect;
 
-/// How a sandbox is set up.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where to serve; port 0 takes a free one.
+    /// The address to serve on. Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Where webhooks go. Empty until the receiver exists: events sent before then are not
-    /// delivered, and the log says so.
+    /// The URL of the webhook. It may be empty until the receiver exists. Events that are sent before
+    /// then are not delivered, and the log has them as [`Unaddressed`](crate::Outcome::Unaddressed).
     pub webhook_url: String,
-    /// What the webhooks' `mono-webhook-secret` header says.
+    /// The value of the webhooks' header `mono-webhook-secret`.
     pub webhook_secret: String,
-    /// What a call to Mono's API must carry in `mono-sec-key`.
+    /// The value that calls to Mono's API need in the header `mono-sec-key`.
     pub secret_key: String,
-    /// Mono's waits are divided by this: at 1000 the 30 s before the first retry are 30 ms.
+    /// Mono's waiting times are divided by this. At 1000, the 30 s before the first retry become 30 ms.
     pub time_scale: f64,
-    /// Which wording accounts get that are linked without naming one.
+    /// The wording for accounts that are linked without a dialect.
     pub dialect: Dialect,
-    /// Decides every id and every accident. Sandboxes with different seeds never share an account
-    /// id, so the default is a fresh one.
+    /// Determines every id and every network fault. Sandboxes with different seeds never share an
+    /// account id, so the default is random.
     pub seed: u64,
 }
 

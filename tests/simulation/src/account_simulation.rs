@@ -1,4 +1,4 @@
-//! One account, event by event.
+//! Simulates one account, event by event.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -29,60 +29,61 @@ pub struct AccountSimulation<'a> {
     rng: Rng,
     account: Account,
     events: BinaryHeap<Reverse<(Timestamp, u64, Event)>>,
-    numbered: u64,
+    last_number: u64,
     /// The newest job at Mono.
     job: Option<MonoJob>,
-    /// What the customer has to do before the bank gives data.
+    /// The step that the customer must complete before the bank returns data.
     customer: Option<Truth>,
-    /// When the customer had done so last, and how the account was hindered by it.
-    customer_came: Option<(Timestamp, Hindrance)>,
-    /// Up to when the age is counted.
-    counted_to: Timestamp,
-    /// A pull, and for how long the bank has worked since, and did not want the customer.
+    /// The time when the customer last completed such a step, and the resulting hindrance.
+    customer_done: Option<(Timestamp, Hindrance)>,
+    /// The age of the data is counted until this time.
+    counted_until: Timestamp,
+    /// The last pull, and the time since then in which the bank worked without requiring
+    /// re-authorisation.
     worked: (Timestamp, Duration),
-    /// What pays for its calls, where money counts.
+    /// The till that pays for the calls, if there is a budget.
     till: Option<Rc<RefCell<Till>>>,
-    /// How often a day somebody reads it.
+    /// The number of reads per day.
     reads: f64,
-    /// When its whole history was last listed.
+    /// The time of the last listing of the complete history.
     listed_at: Option<Timestamp>,
 }
 
 struct MonoJob {
     id: String,
-    /// What it finds out and when, if it ever ends.
+    /// The result of the job and its time, if the job ever ends.
     found: Option<(Truth, Timestamp)>,
 }
 
-/// What happens.
+/// The events of an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A message of the planner's arrives.
+    /// A message of the planner arrives.
     Work { planned_at: Timestamp },
-    /// Mono has found something out, and tells.
+    /// A job at Mono ends, and Mono sends its webhooks.
     Found { job_id: String, truth: Truth },
-    /// A webhook arrives that tells of a job: the first or the second of the two.
-    Echo { job_id: String, truth: Truth, second: bool, said_at: Timestamp },
-    /// A webhook arrives that tells what the customer has done.
-    Told { told: Told, said_at: Timestamp },
-    /// The customer is wanted.
-    Wanted(Truth),
-    /// The customer has done what was wanted.
-    Came,
-    /// Somebody reads the account.
+    /// A webhook about a job arrives: the first or the second of the two.
+    Echo { job_id: String, truth: Truth, second: bool, sent_at: Timestamp },
+    /// A webhook about the customer arrives.
+    Notice { notice: Notice, sent_at: Timestamp },
+    /// The customer must do something, or unlinks the account.
+    CustomerRequired(Truth),
+    /// The customer has authenticated, or has linked the account again.
+    CustomerDone,
+    /// The fintech reads the account.
     Read,
 }
 
-/// What Mono tells where no sync of ours is the reason.
+/// Mono's webhooks that do not result from a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum Notice {
     Unlinked,
     Connected,
     Reauthorized,
     Data,
 }
 
-impl Told {
+impl Notice {
     fn body(self) -> EventBody {
         match self {
             Self::Unlinked => EventBody::Unlinked,
@@ -98,45 +99,46 @@ impl Told {
 
 const HOUR: u64 = 3_600_000;
 const DAY: Duration = Duration::from_hours(24);
-/// How long SQS keeps a message of a worker that died from the next.
+/// The time after which SQS delivers the message of a crashed worker again.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(30);
 
 impl<'a> AccountSimulation<'a> {
-    /// The account of this number, linked before the world begins.
+    /// The account with this number, linked before the world begins.
     pub fn new(world: &'a World, number: u64, behaviour: Behaviour) -> Self {
         let mut rng = Rng::with_seed(world.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let id = format!("{:024x}", u128::from(rng.u64(..)) << 32 | u128::from(number));
-        // They were all refreshed within the same hours: a burst that has to dissolve.
+        // All accounts were refreshed within the same hours: a burst that must dissolve.
         let linked_at = world.start - Duration::from_secs(rng.u64(0..4 * 3_600));
         let bank = usize::try_from(rng.u64(..)).unwrap_or(0) % world.banks.len();
         let account = Account::new(id.parse().unwrap_or_else(|_| unreachable!("hexadecimal")));
-        let first = if behaviour == Behaviour::PaymentOnly { Told::Connected } else { Told::Data };
+        let first =
+            if behaviour == Behaviour::PaymentOnly { Notice::Connected } else { Notice::Data };
         let webhook = Webhook::new(Some(linked_at), linked_at, "link", None, first.body());
-        let mut life = Self {
+        let mut simulation = Self {
             world,
             behaviour,
             bank: &world.banks[bank],
             rng,
             account: account.apply(&Fact::Webhook(webhook)),
             events: BinaryHeap::new(),
-            numbered: 0,
+            last_number: 0,
             job: None,
             customer: None,
-            customer_came: None,
-            counted_to: world.start,
+            customer_done: None,
+            counted_until: world.start,
             worked: (world.start, Duration::ZERO),
             till: None,
             reads: 0.0,
             listed_at: None,
         };
         match behaviour {
-            Behaviour::Mfa => life.customer = Some(Truth::WantsCustomer),
-            _ => life.want_customer_later(world.start),
+            Behaviour::Mfa => simulation.customer = Some(Truth::WantsCustomer),
+            _ => simulation.schedule_customer_event(world.start),
         }
-        life
+        simulation
     }
 
-    /// Lives to the end of the world.
+    /// Simulates the account until the end of the world.
     pub fn live(mut self, report: &mut Report) {
         report.accounts += 1;
         let mut now = self.world.start;
@@ -152,7 +154,7 @@ impl<'a> AccountSimulation<'a> {
             now = at;
             if next == Some(at) {
                 if let Some(Reverse((_, _, event))) = self.events.pop() {
-                    self.happen(now, event, report);
+                    self.handle(now, event, report);
                 }
             } else {
                 self.plan(now, report);
@@ -163,29 +165,29 @@ impl<'a> AccountSimulation<'a> {
         report.ended(self.worked.1);
     }
 
-    /// The next time the planner comes by and may find something. It comes by every hour; before the
-    /// record's own bound it finds nothing.
+    /// The next plan that may find the account due. The planner runs every hour. Before the bound of the
+    /// record, it finds nothing.
     fn next_plan(&self, now: Timestamp) -> Option<Timestamp> {
         let bound = self.account.nothing_planned_before(self.world.policy)?;
         let hour = now.max(bound).millis() / HOUR;
-        (hour..=hour + 1).map(Self::visited_in).find(|visit| *visit > now && *visit >= bound)
+        (hour..=hour + 1).map(Self::plan_in).find(|plan| *plan > now && *plan >= bound)
     }
 
-    /// When the planner comes by in this hour: some minutes earlier or later than in the one before.
-    fn visited_in(hour: u64) -> Timestamp {
+    /// The time of the plan in this hour. It varies by some minutes between hours.
+    fn plan_in(hour: u64) -> Timestamp {
         let number = hour.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         Timestamp::from_millis(hour * HOUR + number % (10 * 60_000))
     }
 
     fn plan(&mut self, now: Timestamp, report: &mut Report) {
-        if let Some(want) = self.account.plan(now, self.world.policy) {
-            self.queue(now, &want, report);
+        if let Some(action) = self.account.plan(now, self.world.policy) {
+            self.queue(now, &action, report);
         }
     }
 
-    /// Queues what a plan of this time wants.
-    pub fn queue(&mut self, now: Timestamp, want: &RefreshAction, report: &mut Report) {
-        if want.is_marked() {
+    /// Queues an action of a plan at this time.
+    pub fn queue(&mut self, now: Timestamp, action: &RefreshAction, report: &mut Report) {
+        if action.is_marked() {
             self.account.refresh_queued_at = Some(now);
         }
         report.queued(self.account.attention());
@@ -193,83 +195,83 @@ impl<'a> AccountSimulation<'a> {
             return;
         }
         let delay = Duration::from_millis(self.rng.u64(1_000..900_000));
-        self.later(now + delay, Event::Work { planned_at: now });
+        self.schedule(now + delay, Event::Work { planned_at: now });
     }
 
-    fn happen(&mut self, now: Timestamp, event: Event, report: &mut Report) {
+    fn handle(&mut self, now: Timestamp, event: Event, report: &mut Report) {
         self.count_age(now, report);
         match event {
             Event::Work { planned_at } => self.work(now, planned_at, report),
             Event::Found { job_id, truth } => {
                 for second in [false, true] {
                     let job_id = job_id.clone();
-                    self.tell(now, Event::Echo { job_id, truth, second, said_at: now });
+                    self.send(now, Event::Echo { job_id, truth, second, sent_at: now });
                 }
             }
-            Event::Echo { job_id, truth, second, said_at } => {
+            Event::Echo { job_id, truth, second, sent_at } => {
                 let [job, update] = self.behaviour.echo(truth, &job_id);
                 if second {
-                    self.learn(Some(said_at), now, &job_id, update, report);
+                    self.receive(Some(sent_at), now, &job_id, update, report);
                 } else {
-                    // Mono's jobs.update carries no time.
-                    self.learn(None, now, &job_id, job, report);
+                    // Mono's jobs.update has no timestamp.
+                    self.receive(None, now, &job_id, job, report);
                 }
             }
-            Event::Told { told, said_at } => {
-                // Nor does its account_unlinked.
-                let said_at = Some(said_at).filter(|_| told != Told::Unlinked);
-                self.learn(said_at, now, &format!("{told:?}"), told.body(), report);
+            Event::Notice { notice, sent_at } => {
+                // Mono's account_unlinked has no timestamp either.
+                let sent_at = Some(sent_at).filter(|_| notice != Notice::Unlinked);
+                self.receive(sent_at, now, &format!("{notice:?}"), notice.body(), report);
             }
-            Event::Wanted(truth) => {
+            Event::CustomerRequired(truth) => {
                 self.customer = Some(truth);
                 if truth == Truth::Unlinked {
-                    self.tell(now, Event::Told { told: Told::Unlinked, said_at: now });
+                    self.send(now, Event::Notice { notice: Notice::Unlinked, sent_at: now });
                 }
             }
-            Event::Came => self.customer_comes(now),
+            Event::CustomerDone => self.complete_customer_step(now),
             Event::Read => self.read(now),
         }
     }
 
-    /// The same account, whose calls are paid from a till, and which is read so often a day.
+    /// Pays the calls of the account from a till, and sets its number of reads per day.
     pub fn paid_from(mut self, till: Rc<RefCell<Till>>, reads: f64) -> Self {
         (self.till, self.reads) = (Some(till), reads);
-        self.read_later(self.world.start);
+        self.schedule_read(self.world.start);
         self
     }
 
-    /// When plans are made.
+    /// The times of the plans.
     pub fn plans(world: &World) -> impl Iterator<Item = Timestamp> + use<'a> {
         let (start, end) = (world.start, world.end);
         let hours = start.millis() / HOUR..end.millis() / HOUR;
-        hours.map(Self::visited_in).filter(move |at| (start..end).contains(at))
+        hours.map(Self::plan_in).filter(move |at| (start..end).contains(at))
     }
 
-    /// Lives up to a time.
+    /// Simulates the account up to a time.
     pub fn advance(&mut self, to: Timestamp, report: &mut Report) {
         while let Some(Reverse((at, ..))) = self.events.peek()
             && *at < to
         {
             if let Some(Reverse((at, _, event))) = self.events.pop() {
-                self.happen(at, event, report);
+                self.handle(at, event, report);
             }
         }
     }
 
-    /// What a plan of this time wants for it.
-    pub fn want(&self, now: Timestamp) -> Option<(RefreshAction, Priority)> {
+    /// The action of a plan at this time for the account, with its priority.
+    pub fn action(&self, now: Timestamp) -> Option<(RefreshAction, Priority)> {
         if self.account.nothing_planned_before(self.world.policy)? > now {
             return None;
         }
-        let want = self.account.plan(now, self.world.policy)?;
-        let priority = self.account.priority(&want);
-        Some((want, priority))
+        let action = self.account.plan(now, self.world.policy)?;
+        let priority = self.account.priority(&action);
+        Some((action, priority))
     }
 
-    fn read_later(&mut self, now: Timestamp) {
+    fn schedule_read(&mut self, now: Timestamp) {
         if self.reads > 0.0 {
             let days = -(1.0 - self.rng.f64()).ln() / self.reads;
-            self.later(now + DAY.mul_f64(days), Event::Read);
+            self.schedule(now + DAY.mul_f64(days), Event::Read);
         }
     }
 
@@ -282,10 +284,10 @@ impl<'a> AccountSimulation<'a> {
         if self.account.is_read_noted(now, self.world.policy) {
             self.account.read_at = Some(now);
         }
-        self.read_later(now);
+        self.schedule_read(now);
     }
 
-    /// Whether a call of this price may be made.
+    /// Pays a call. Returns whether the budget allows it.
     fn pay(&self, price: impl FnOnce(&Prices) -> Naira, now: Timestamp) -> bool {
         self.till.as_ref().is_none_or(|till| {
             let mut till = till.borrow_mut();
@@ -294,8 +296,8 @@ impl<'a> AccountSimulation<'a> {
         })
     }
 
-    /// What a sync costs in the end: nothing without new data; with it, one sync in twenty brings more rows than its
-    /// own answer shows, and once a week all is listed.
+    /// Settles the costs of a sync. Without new data it costs nothing. With new data, one sync in twenty has
+    /// more rows than its own answer shows, and a complete listing is due once a week.
     fn settle(&mut self, attempt: &SyncAttempt) {
         let Some(till) = self.till.clone() else { return };
         let prices = till.borrow().prices;
@@ -316,20 +318,20 @@ impl<'a> AccountSimulation<'a> {
         }
     }
 
-    fn customer_comes(&mut self, now: Timestamp) {
-        let (told, untold) = match self.customer.take() {
-            Some(Truth::Unlinked) => (Told::Connected, Hindrance::UntoldLink),
-            _ => (Told::Reauthorized, Hindrance::Untold),
+    fn complete_customer_step(&mut self, now: Timestamp) {
+        let (notice, if_lost) = match self.customer.take() {
+            Some(Truth::Unlinked) => (Notice::Connected, Hindrance::UntoldLink),
+            _ => (Notice::Reauthorized, Hindrance::Untold),
         };
-        let is_told = self.tell(now, Event::Told { told, said_at: now });
+        let is_delivered = self.send(now, Event::Notice { notice, sent_at: now });
         let data_at = now + Duration::from_secs(self.rng.u64(5..300));
-        let data = Event::Told { told: Told::Data, said_at: data_at };
-        let has_data_told = self.tell(data_at, data);
-        let hindrance = if is_told || has_data_told { Hindrance::Over } else { untold };
-        let before = self.customer_came.filter(|(at, _)| *at > self.last_synced());
+        let data = Event::Notice { notice: Notice::Data, sent_at: data_at };
+        let is_data_delivered = self.send(data_at, data);
+        let hindrance = if is_delivered || is_data_delivered { Hindrance::Over } else { if_lost };
+        let before = self.customer_done.filter(|(at, _)| *at > self.last_synced());
         let worst = before.map_or(hindrance, |(_, before)| before.max(hindrance));
-        self.customer_came = Some((now, worst));
-        self.want_customer_later(now);
+        self.customer_done = Some((now, worst));
+        self.schedule_customer_event(now);
     }
 
     fn work(&mut self, now: Timestamp, planned_at: Timestamp, report: &mut Report) {
@@ -348,7 +350,7 @@ impl<'a> AccountSimulation<'a> {
                 self.record(begun, report);
                 let dies = self.chance(self.world.accidents.worker_dies);
                 if dies {
-                    self.later(now + VISIBILITY_TIMEOUT, Event::Work { planned_at });
+                    self.schedule(now + VISIBILITY_TIMEOUT, Event::Work { planned_at });
                 }
                 if dies && self.rng.bool() {
                     return;
@@ -391,19 +393,19 @@ impl<'a> AccountSimulation<'a> {
         let job_id = format!("{:08x}", self.rng.u32(..));
         let truth = self.truth(now);
         let answer = if self.world.outage(now).is_some() {
-            let trouble = match self.rng.u32(..10) {
+            let error = match self.rng.u32(..10) {
                 0..5 => CallError::Unavailable,
                 5..8 => CallError::TimedOut,
                 _ => CallError::NotConnected,
             };
             let took = Duration::from_secs(2);
-            Answer { outcome: SyncOutcome::NoResult(trouble), took, found: None }
+            Answer { outcome: SyncOutcome::NoResult(error), took, found: None }
         } else {
             self.behaviour.answer(truth, &job_id, self.world.accidents, &mut self.rng)
         };
         let found = answer.found.map(|(truth, after)| (truth, now + after));
         if let Some((truth, at)) = found {
-            self.later(at, Event::Found { job_id: job_id.clone(), truth });
+            self.schedule(at, Event::Found { job_id: job_id.clone(), truth });
         }
         self.job = Some(MonoJob { id: job_id, found });
         SyncAttempt {
@@ -415,7 +417,7 @@ impl<'a> AccountSimulation<'a> {
         }
     }
 
-    /// Asks Mono for the end of a job.
+    /// Polls a job at Mono.
     fn follow(&mut self, now: Timestamp, job_id: &str, report: &mut Report) {
         let job = self.job.as_ref().filter(|job| job.id == job_id);
         let found = job.and_then(|job| job.found).filter(|(_, at)| *at <= now);
@@ -443,31 +445,31 @@ impl<'a> AccountSimulation<'a> {
     fn truth(&self, now: Timestamp) -> Truth {
         match (self.behaviour, self.customer) {
             (Behaviour::FailingBank | Behaviour::PaymentOnly, _) => Truth::BankDown,
-            (_, Some(wanted)) => wanted,
+            (_, Some(step)) => step,
             _ if self.bank.iter().any(|down| down.contains(&now)) => Truth::BankDown,
             _ => Truth::Works,
         }
     }
 
-    /// Of the customers of whom anything is ever wanted.
-    fn want_customer_later(&mut self, now: Timestamp) {
+    /// Schedules the next event of the customer, if the behaviour has any.
+    fn schedule_customer_event(&mut self, now: Timestamp) {
         let (truth, longest) = match self.behaviour {
             Behaviour::AsksForOtp => (Truth::WantsCustomer, 10 * DAY),
             Behaviour::LinksAnew => (Truth::Unlinked, Duration::from_hours(1)),
             _ => return,
         };
-        let wanted = now + Duration::from_secs(self.rng.u64(10 * 86_400..60 * 86_400));
-        let came = wanted + Duration::from_secs(self.rng.u64(600..longest.as_secs()));
-        self.later(wanted, Event::Wanted(truth));
-        self.later(came, Event::Came);
+        let required_at = now + Duration::from_secs(self.rng.u64(10 * 86_400..60 * 86_400));
+        let done_at = required_at + Duration::from_secs(self.rng.u64(600..longest.as_secs()));
+        self.schedule(required_at, Event::CustomerRequired(truth));
+        self.schedule(done_at, Event::CustomerDone);
     }
 
     fn chance(&mut self, share: f64) -> bool {
         share > 0.0 && self.rng.f64() < share
     }
 
-    /// Sends a webhook through the network. Whether it ever arrives.
-    fn tell(&mut self, now: Timestamp, event: Event) -> bool {
+    /// Sends a webhook through the network. Returns whether it ever arrives.
+    fn send(&mut self, now: Timestamp, event: Event) -> bool {
         let network = self.world.network;
         let now = self.world.outage(now).unwrap_or(now);
         if self.chance(network.lose) {
@@ -475,41 +477,41 @@ impl<'a> AccountSimulation<'a> {
         }
         if self.chance(network.duplicate) {
             let again = now + Duration::from_secs(self.rng.u64(30..7_200));
-            self.later(again, event.clone());
+            self.schedule(again, event.clone());
         }
         if self.chance(network.retry) {
             let again = now + Duration::from_secs(self.rng.u64(4 * 3_600..48 * 3_600));
-            self.later(again, event.clone());
+            self.schedule(again, event.clone());
         }
         let wait = if self.chance(network.delay) {
             Duration::from_secs(self.rng.u64(30..4 * 3_600))
         } else {
             Duration::from_millis(self.rng.u64(200..20_000))
         };
-        self.later(now + wait, event);
+        self.schedule(now + wait, event);
         true
     }
 
-    fn later(&mut self, at: Timestamp, event: Event) {
-        self.numbered += 1;
-        self.events.push(Reverse((at, self.numbered, event)));
+    fn schedule(&mut self, at: Timestamp, event: Event) {
+        self.last_number += 1;
+        self.events.push(Reverse((at, self.last_number, event)));
     }
 
-    fn learn(
+    fn receive(
         &mut self,
-        said_at: Option<Timestamp>,
+        sent_at: Option<Timestamp>,
         now: Timestamp,
         key: &str,
         body: EventBody,
         report: &mut Report,
     ) {
         report.webhooks += 1;
-        let said_at = said_at.filter(|_| self.world.network.timed);
-        let webhook = Webhook::new(said_at, now, key, None, body);
+        let sent_at = sent_at.filter(|_| self.world.network.timed);
+        let webhook = Webhook::new(sent_at, now, key, None, body);
         self.record(self.account.apply(&Fact::Webhook(webhook)), report);
     }
 
-    /// Writes the record, if it has changed.
+    /// Writes the record if it has changed.
     fn record(&mut self, account: Account, report: &mut Report) {
         if account != self.account {
             report.written(self.account.attention(), account.attention());
@@ -521,10 +523,10 @@ impl<'a> AccountSimulation<'a> {
         self.account.last_synced_at().unwrap_or(self.world.start)
     }
 
-    /// What has stood in the way of fresh data since the last pull.
+    /// The reason why there has been no new data since the last pull.
     fn hindrance(&self, now: Timestamp) -> Hindrance {
         let synced = self.last_synced();
-        if let Some((_, hindrance)) = self.customer_came.filter(|(at, _)| *at > synced) {
+        if let Some((_, hindrance)) = self.customer_done.filter(|(at, _)| *at > synced) {
             return hindrance;
         }
         let mut down = self.bank.iter().chain(&self.world.outages);
@@ -532,11 +534,11 @@ impl<'a> AccountSimulation<'a> {
         if hindered { Hindrance::Over } else { Hindrance::None }
     }
 
-    /// Counts the time since it was last counted, but not when the bank was down or the customer was
-    /// wanted.
+    /// Counts the age since the last count, except the time in which the bank was down or the customer had
+    /// a step to complete.
     fn count_age(&mut self, now: Timestamp, report: &mut Report) {
-        let mut from = self.counted_to;
-        self.counted_to = now.max(from);
+        let mut from = self.counted_until;
+        self.counted_until = now.max(from);
         let never = matches!(self.behaviour, Behaviour::FailingBank | Behaviour::PaymentOnly);
         if never || self.customer.is_some() {
             return;

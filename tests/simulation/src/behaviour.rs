@@ -1,4 +1,4 @@
-//! What kinds of accounts there are, and what a sync of one comes to.
+//! The kinds of accounts, and the outcomes of their syncs.
 
 use std::time::Duration;
 
@@ -10,33 +10,35 @@ use mono_sync::domain::account::{
 
 use crate::world::Accidents;
 
-/// How an account's bank behaves, and Mono about it.
+/// The behaviour of an account's bank, its customer and Mono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// As most: it works but when the bank or Mono is down. Three calls in a hundred are told that Mono
-    /// is still at it, and one in a thousand is not answered in time.
+    /// Syncs work unless the bank or Mono is down. Three in a hundred calls are answered with *still
+    /// processing*, and one in a thousand times out.
     Ordinary,
-    /// The same, and every few weeks the bank wants an OTP; the customer comes after some days.
+    /// As `Ordinary`, but every few weeks the bank requires an OTP, and the customer needs some days.
     AsksForOtp,
-    /// The same, and every few weeks the customer ends the link and makes it anew within the hour.
+    /// As `Ordinary`, but every few weeks the customer unlinks the account and links it again within an
+    /// hour.
     LinksAnew,
-    /// It always works, at once.
+    /// Syncs always work at once.
     Healthy,
-    /// Calls are not answered in time; Mono does it all the same.
+    /// Calls time out, but Mono syncs nevertheless.
     Hangs,
-    /// Calls succeed, and the webhook says that they failed.
+    /// Calls succeed, but the webhook reports a failure.
     BadEcho,
-    /// Linked for payments: there is nothing to be had.
+    /// The account is linked for payments and has no data.
     PaymentOnly,
-    /// The bank is down for good.
+    /// The bank is permanently down.
     FailingBank,
-    /// The bank wants the customer, who never comes.
+    /// The bank requires re-authorisation, and the customer never does it.
     Mfa,
 }
 
 impl Behaviour {
-    /// Of the accounts of a rough world: one in fifty is asked for OTPs, one in a hundred is linked
-    /// anew, one in two hundred each is for payments only or waits for a customer who never comes.
+    /// The behaviours in a rough world. One in fifty accounts is asked for OTPs, and one in a hundred is
+    /// linked again. One in two hundred is for payments only. Another one in two hundred waits for a
+    /// customer who never authenticates.
     pub fn of(number: u64) -> Self {
         match number % 200 {
             7 | 57 | 107 | 157 => Self::AsksForOtp,
@@ -48,7 +50,7 @@ impl Behaviour {
     }
 }
 
-/// What is the matter with an account at the moment of a sync.
+/// The real state of an account at the time of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Truth {
     Works,
@@ -57,13 +59,13 @@ pub(crate) enum Truth {
     Unlinked,
 }
 
-/// What Mono does when it is asked to sync.
+/// Mono's reaction to a sync request.
 pub(crate) struct Answer {
-    /// What the caller is told.
+    /// The answer to the caller.
     pub(crate) outcome: SyncOutcome,
-    /// How long the caller waits.
+    /// The duration of the call.
     pub(crate) took: Duration,
-    /// What Mono finds out, if it does it, and how long after the call.
+    /// The result of the sync and its time after the call, if Mono syncs.
     pub(crate) found: Option<(Truth, Duration)>,
 }
 
@@ -82,16 +84,16 @@ impl Behaviour {
             let after = took + Duration::from_secs(rng.u64(20..1_200));
             Answer { outcome, took, found: Some((truth, after)) }
         };
-        let untaught = |outcome| Answer { outcome, took, found: None };
+        let no_result = |outcome| Answer { outcome, took, found: None };
         let limit = Duration::from_secs(45);
         let ordinary = matches!(self, Self::Ordinary | Self::AsksForOtp | Self::LinksAnew);
         if rng.f64() < accidents.rate_limited {
-            return untaught(SyncOutcome::NoResult(CallError::RateLimited { retry_after: None }));
+            return no_result(SyncOutcome::NoResult(CallError::RateLimited { retry_after: None }));
         }
         match (self, truth) {
             (_, Truth::Unlinked) => {
                 let error = ProviderError { code: "HTTP_404".to_owned(), message: None };
-                untaught(SyncOutcome::NotFound { error })
+                no_result(SyncOutcome::NotFound { error })
             }
             (Self::Hangs, _) => late(SyncOutcome::NoResult(CallError::TimedOut), limit, rng),
             _ if ordinary && rng.u32(..1_000) == 0 => {
@@ -100,7 +102,7 @@ impl Behaviour {
             _ if ordinary && rng.u32(..100) < 3 => {
                 let processing = SyncOutcome::Processing { job_id: job() };
                 if rng.f64() < accidents.never_ending {
-                    untaught(processing)
+                    no_result(processing)
                 } else {
                     late(processing, took, rng)
                 }
@@ -121,7 +123,7 @@ impl Behaviour {
         }
     }
 
-    /// What Mono's webhooks tell of what it has found: that the job is over, and then the rest.
+    /// Mono's webhooks about a result: first the end of the job, then the update.
     pub(crate) fn echo(self, truth: Truth, job_id: &str) -> [EventBody; 2] {
         let truth = if self == Self::BadEcho { Truth::BankDown } else { truth };
         let (state, data_status, sync_status) = match truth {

@@ -1,17 +1,19 @@
-//! Years of the automatic refresh, on a virtual clock: the record's own rules, with a made-up Mono
-//! whose network loses, repeats and delays, whose banks fail and whose customers are asked for an OTP.
+//! Simulates years of the automatic refresh on a virtual clock. The rules of the record are the
+//! production code. The simulated Mono loses, duplicates and delays webhooks, its banks fail, and its
+//! customers are asked for an OTP.
 //!
-//! | module | what it knows |
+//! | module | contents |
 //! | --- | --- |
-//! | [`world`] | when Mono and the banks are down, and what happens to a webhook |
-//! | [`behaviour`] | what a sync of an account comes to, and what Mono tells of it |
-//! | [`life`] | one account: planner, worker and webhooks, event by event |
-//! | [`report`] | how old the data was, and what it cost |
-//! | [`stack`] | all accounts side by side, which one budget pays for |
+//! | [`world`] | the outages of Mono and the banks, and the faults of the network |
+//! | [`behaviour`] | the outcome of a sync of an account, and Mono's webhooks about it |
+//! | [`account_simulation`] | one account: planner, worker and webhooks, event by event |
+//! | [`report`] | the ages of the data, and the costs |
+//! | [`stack`] | all accounts of a stack, which share one budget |
 //! | [`till`] | the budget and the bill |
 //!
-//! Without a budget accounts are simulated one by one: the memory does not depend on how many there are. That
-//! Mono and the queue have room for all of them is assumed; the peak rate says how much that is.
+//! Without a budget, accounts are simulated one after the other, so memory does not depend on their
+//! number. The simulation assumes that Mono and the queue have enough capacity. The peak rate in the
+//! report shows the required capacity.
 
 pub mod account_simulation;
 pub mod behaviour;
@@ -29,7 +31,7 @@ pub use stack::{Case, Outcome, simulate_stack};
 pub use till::Till;
 pub use world::{Accidents, Network, World};
 
-/// Simulates so many accounts of a world, each as the world's chance has it, on all processors.
+/// Simulates accounts of a world on all processors. The world's seed determines all random events.
 pub fn simulate(world: &World, accounts: u64) -> Report {
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
     thread::scope(|scope| {

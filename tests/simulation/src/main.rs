@@ -5,29 +5,29 @@ use mono_sync::domain::account::RefreshRule;
 use mono_sync::domain::spending::{Budget, Naira};
 use simulation::{Case, World, simulate, simulate_stack};
 
-/// Simulates the automatic refresh on a virtual clock: how old the data of accounts gets, and what it
-/// costs. A year of a million accounts takes minutes to an hour.
+/// Simulates the automatic refresh on a virtual clock, and reports the ages of the data and the costs.
+/// A year of 100,000 accounts takes about ten minutes.
 #[derive(Parser)]
 struct Arguments {
-    /// How many accounts.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// The number of accounts.
+    #[arg(long, default_value_t = 100_000)]
     accounts: u64,
-    /// How many days.
+    /// The number of days.
     #[arg(long, default_value_t = 365)]
     days: u32,
-    /// RefreshIntervalHours.
+    /// The parameter RefreshIntervalHours.
     #[arg(long, default_value_t = 24)]
     interval_hours: u32,
-    /// Decides every accident.
+    /// Determines all random events.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Far more lost webhooks, errors and crashes.
+    /// Simulates far more lost webhooks, errors and crashes.
     #[arg(long)]
     harsh: bool,
-    /// Webhooks carry no timestamp of their own, as in Mono's v1.
+    /// Webhooks have no timestamp, as in Mono's v1.
     #[arg(long)]
     untimed: bool,
-    /// Prints what Mono charges, by rule and budget, instead.
+    /// Prints Mono's charges by rule and budget instead.
     #[arg(long)]
     money: bool,
 }

@@ -1,4 +1,4 @@
-//! How old the data was, and what it cost.
+//! The ages of the data, and the costs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,59 +10,59 @@ use mono_sync::domain::timestamp::Timestamp;
 
 use crate::world::World;
 
-/// What has stood between an account and fresh data since its last pull.
+/// The reason why an account has had no new data since its last pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hindrance {
-    /// Nothing.
+    /// There was no obstacle.
     None,
-    /// The bank or Mono was down, or the customer was wanted.
+    /// The bank or Mono was down, or the bank required re-authorisation. This is over.
     Over,
-    /// The bank wanted the customer, and both webhooks that were to tell that they came were lost.
+    /// The customer re-authorised, and both webhooks about it were lost.
     Untold,
-    /// Both webhooks of a new link were lost.
+    /// The customer linked the account again, and both webhooks about it were lost.
     UntoldLink,
 }
 
-/// What was seen of any number of accounts.
+/// The results of any number of accounts.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How many.
     pub accounts: u64,
-    /// For how many days.
     pub days: u64,
-    /// Messages of the planner's.
+    /// Messages of the planner.
     pub queued: u64,
-    /// Messages for accounts that were up to date when they came.
+    /// Messages that arrived for accounts that were up to date.
     pub unwanted: u64,
-    /// Jobs that were asked for.
+    /// Polls of jobs.
     pub followed: u64,
-    /// Links that were asked for.
+    /// Checks of links.
     pub checked: u64,
     /// Webhooks that arrived.
     pub webhooks: u64,
-    /// Paid calls by their reason.
+    /// Paid calls by reason.
     pub calls: BTreeMap<CallReason, u64>,
-    /// Accounts that at the end were not refreshed for more than eight days in which their bank worked.
+    /// Accounts that were stuck at the end: their bank had worked for more than eight days without a
+    /// refresh.
     pub stuck: u64,
-    /// Writes of records, and of the indexes of those that need attention.
+    /// Writes of records. `index_writes` counts those of the attention indexes.
     record_writes: u64,
     index_writes: u64,
     start: Timestamp,
     /// Paid calls in each minute.
     by_minute: Vec<u32>,
-    /// Minutes that accounts whose bank works spent at each age, as differences.
+    /// The number of minutes at each age, in minutes, while the bank works. Stored as differences between
+    /// neighbouring ages.
     ages: Vec<i64>,
     worst: BTreeMap<Hindrance, Duration>,
 }
 
-/// In minutes: anything older counts as this.
+/// The maximum age in minutes. Older data counts as this.
 const OLDEST: usize = 60 * 24 * 60;
 const STUCK: Duration = Duration::from_hours(8 * 24);
-/// By status, all, and by owner.
+/// The entries of an account in the attention indexes: by status, all, and by owner.
 const INDEXES: u64 = 3;
 
 impl Report {
-    /// Of nothing yet.
+    /// An empty report.
     pub fn new(world: &World) -> Self {
         let length = world.end.since(world.start);
         Self {
@@ -92,8 +92,8 @@ impl Report {
         }
     }
 
-    /// The data of an account grew older, from one age to another; and for how long its bank has worked
-    /// since the last pull, hindered by what.
+    /// Counts that an account's data aged from `from` to `to`. `worked` is the time that the bank has
+    /// worked since the last pull, with the obstacle since then.
     pub(crate) fn aged(&mut self, from: Duration, to: Duration, worked: (Hindrance, Duration)) {
         let worst = self.worst.entry(worked.0).or_default();
         *worst = worked.1.max(*worst);
@@ -105,13 +105,13 @@ impl Report {
         self.stuck += u64::from(worked > STUCK);
     }
 
-    /// A message was queued for an account, whose mark is in the attention indexes too.
+    /// Counts a message for an account. Its queued mark is also written to the attention indexes.
     pub(crate) fn queued(&mut self, attention: Option<Attention>) {
         self.queued += 1;
         self.index_writes += INDEXES * u64::from(attention.is_some());
     }
 
-    /// A record was written, whose place in the attention indexes was this before, and is this now.
+    /// Counts a write of a record, with its place in the attention indexes before and after the write.
     pub(crate) fn written(&mut self, before: Option<Attention>, after: Option<Attention>) {
         self.record_writes += 1;
         let places = match (before, after) {
@@ -122,7 +122,7 @@ impl Report {
         self.index_writes += INDEXES * places;
     }
 
-    /// Of the accounts of both.
+    /// The report about the accounts of both reports.
     pub fn plus(mut self, other: Self) -> Self {
         self.accounts += other.accounts;
         self.queued += other.queued;
@@ -148,7 +148,7 @@ impl Report {
         self
     }
 
-    /// The age that the data was younger than for this share of the time in which the bank worked.
+    /// The age below which the data was for this share of the time in which the bank worked.
     pub fn age(&self, share: f64) -> Duration {
         let counts = self.minutes_at_age();
         let all: u64 = counts.iter().sum();
@@ -158,22 +158,21 @@ impl Report {
             clippy::cast_sign_loss,
             reason = "a share of a count"
         )]
-        let wanted = (all as f64 * share) as u64;
+        let rank = (all as f64 * share) as u64;
         let mut seen = 0;
         let minute = counts.iter().position(|count| {
             seen += count;
-            seen >= wanted
+            seen >= rank
         });
         Duration::from_mins(minute.unwrap_or(OLDEST) as u64)
     }
 
-    /// The longest that a bank worked without that its account was refreshed, by what had stood in the
-    /// way before.
+    /// The longest time that a bank worked without a refresh of its account, for this obstacle.
     pub fn worst(&self, hindrance: Hindrance) -> Duration {
         self.worst.get(&hindrance).copied().unwrap_or_default()
     }
 
-    /// The most paid calls within a minute after so many days.
+    /// The maximum number of paid calls in a minute, without the first days.
     pub fn peak(&self, days: usize) -> u32 {
         self.by_minute.iter().skip(days * 24 * 60).max().copied().unwrap_or_default()
     }
@@ -192,11 +191,14 @@ impl Report {
         self.ages.iter().map(count).collect()
     }
 
-    /// DynamoDB units in a month of thirty days: reads and writes. Writes of records and of the
-    /// attention indexes are counted; the rest goes by the requests that the tests count: an hour's
-    /// scan an eighth of a read an account; a message two reads and a half, and the mark; a webhook
-    /// half a read, and its entry in the history; an import, for four syncs in five, a read, two writes
-    /// of the record and five reads of rows, without the rows that it writes.
+    /// DynamoDB read and write units in a month of thirty days. Writes of records and of the attention
+    /// indexes are counted. The other units follow from the requests that the tests count:
+    ///
+    /// - an hourly scan: an eighth of a read unit per account;
+    /// - a message: 2.5 reads, and one write for the mark;
+    /// - a webhook: half a read, and one write for its entry in the history;
+    /// - an import, for four in five syncs: one read and two writes of the record, and five reads of rows.
+    ///   The writes of rows are not included.
     #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
     pub fn units(&self) -> (f64, f64) {
         let month = 30.0 / self.days.max(1) as f64;
@@ -218,7 +220,7 @@ fn hours(duration: Duration) -> f64 {
     duration.as_secs_f64() / 3_600.0
 }
 
-/// A table, and a plot of how long the data was how old, both in Markdown.
+/// A table, and a plot of the ages, both in Markdown.
 impl fmt::Display for Report {
     #[expect(clippy::cast_precision_loss, reason = "of counts far below the limit")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,8 +278,8 @@ impl Report {
         let counts = self.minutes_at_age();
         let all = counts.iter().sum::<u64>().max(1) as f64;
         let share = |hour: usize| {
-            let of_hour = &counts[hour * 60..(hour + 1) * 60];
-            of_hour.iter().sum::<u64>() as f64 / all
+            let in_hour = &counts[hour * 60..(hour + 1) * 60];
+            in_hour.iter().sum::<u64>() as f64 / all
         };
         let most = (0..HOURS).map(share).fold(f64::MIN_POSITIVE, f64::max);
         writeln!(f, "\n```text\nage, h   share of the time")?;

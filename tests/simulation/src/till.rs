@@ -1,31 +1,31 @@
-//! What all accounts of a stack spend at Mono, from one daily budget.
+//! The spending of all accounts of a stack at Mono, from one daily budget.
 
 use mono_sync::domain::business_day::BusinessDay;
 use mono_sync::domain::spending::{Budget, Naira, Prices, Room};
 use mono_sync::domain::timestamp::Timestamp;
 
-/// The budget and the bill.
+/// The daily budget, and the amounts spent from it.
 #[derive(Debug)]
 pub struct Till {
-    /// What Mono charges.
+    /// Mono's prices.
     pub prices: Prices,
     budget: Budget,
     day: BusinessDay,
     today: Naira,
-    /// All that was spent.
+    /// The total spending.
     pub total: Naira,
-    /// The most that was spent on a day.
+    /// The spending of the most expensive day.
     pub most: Naira,
-    /// Syncs.
+    /// The number of syncs.
     pub syncs: u64,
-    /// Pages of transactions.
+    /// The number of pages of transactions.
     pub pages: u64,
-    /// Age of an account's data when somebody reads it, by full hours.
+    /// The number of reads by age of the account's data, in full hours.
     ages: Vec<u64>,
 }
 
 impl Till {
-    /// With this budget, and the default prices.
+    /// A till with this budget and the default prices.
     pub fn new(budget: Budget) -> Self {
         Self {
             prices: Prices::default(),
@@ -40,15 +40,15 @@ impl Till {
         }
     }
 
-    /// What is left of the day's budget.
+    /// The rest of the day's budget.
     pub fn rest(&mut self, now: Timestamp) -> Option<Naira> {
-        self.turn_to(now);
+        self.begin_day(now);
         self.budget.rest(self.today)
     }
 
-    /// Spends a price, if the day's budget has room for it.
+    /// Spends a price if the day's budget allows it. Returns whether it does.
     pub fn pay(&mut self, price: Naira, now: Timestamp) -> bool {
-        self.turn_to(now);
+        self.begin_day(now);
         let has_room = match self.budget.room_for(price) {
             Room::Always => true,
             Room::UpTo(most) => self.today <= most,
@@ -62,7 +62,7 @@ impl Till {
         has_room
     }
 
-    /// Takes back what was not charged.
+    /// Releases a price that Mono did not charge.
     pub fn give_back(&mut self, price: Naira) {
         self.today = self.today.saturating_sub(price);
         self.total = self.total.saturating_sub(price);
@@ -76,7 +76,7 @@ impl Till {
         self.ages[hours] += 1;
     }
 
-    /// The age in hours that this share of the reads did not exceed.
+    /// The age in hours that this share of the reads does not exceed.
     pub fn age_at_read(&self, share: f64) -> usize {
         let reads: u64 = self.ages.iter().sum();
         #[expect(
@@ -96,7 +96,7 @@ impl Till {
             .count()
     }
 
-    fn turn_to(&mut self, now: Timestamp) {
+    fn begin_day(&mut self, now: Timestamp) {
         let day = BusinessDay::of(now);
         if day != self.day {
             (self.day, self.today) = (day, Naira(0));

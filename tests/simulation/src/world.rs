@@ -1,4 +1,4 @@
-//! What is the same for all accounts.
+//! The properties that are the same for all accounts.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,57 +7,55 @@ use fastrand::Rng;
 use mono_sync::domain::account::{RefreshPolicy, RefreshRule};
 use mono_sync::domain::timestamp::Timestamp;
 
-/// A world: its time, its misfortunes, and how often it refreshes.
+/// A world: its time, its faults and its refresh policy.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// When it begins.
     pub start: Timestamp,
-    /// When it ends.
     pub end: Timestamp,
-    /// How often accounts are refreshed.
     pub policy: RefreshPolicy,
-    /// What happens to webhooks.
+    /// The faults of webhooks.
     pub network: Network,
-    /// What else goes wrong.
+    /// The other faults.
     pub accidents: Accidents,
-    /// When Mono is down: every call fails, and webhooks are held back.
+    /// Mono's outages. Then every call fails, and webhooks are sent after the outage.
     pub outages: Vec<Range<Timestamp>>,
-    /// When each bank is down.
+    /// The outages of each bank.
     pub banks: Vec<Vec<Range<Timestamp>>>,
-    /// Decides everything.
+    /// Determines all random events.
     pub seed: u64,
 }
 
-/// The share of webhooks that meet each fate.
+/// The share of webhooks with each fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Network {
-    /// Never arrive.
+    /// These webhooks never arrive.
     pub lose: f64,
-    /// Arrive twice.
+    /// These webhooks arrive twice.
     pub duplicate: f64,
-    /// Arrive up to four hours late.
+    /// These webhooks arrive up to four hours late.
     pub delay: f64,
-    /// Arrive again, four hours to two days later.
+    /// These webhooks arrive again, four hours to two days later.
     pub retry: f64,
-    /// Whether those that can carry a time do. In Mono's old API none does.
+    /// Whether webhooks have a timestamp where Mono's new API has one. In the old API, none has.
     pub timed: bool,
 }
 
 impl Network {
-    /// All arrive, once and soon.
+    /// All webhooks arrive once and soon.
     pub const FAIR: Self = Self { lose: 0.0, duplicate: 0.0, delay: 0.0, retry: 0.0, timed: true };
 }
 
-/// The share of what else goes wrong.
+/// The shares of the other faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Accidents {
-    /// Of the syncs: Mono refuses them for the time being (429).
+    /// The share of syncs that Mono refuses with 429.
     pub rate_limited: f64,
-    /// Of the jobs that take longer: they never end.
+    /// The share of slow jobs that never end.
     pub never_ending: f64,
-    /// Of the accounts that are due: their planner dies when it has marked them.
+    /// The share of due accounts whose planner crashes after it has marked them.
     pub planner_dies: f64,
-    /// Of the syncs: their worker dies when it has the lease, half of them after Mono was asked.
+    /// The share of syncs whose worker crashes while it has the lease. Half of them have already called
+    /// Mono.
     pub worker_dies: f64,
 }
 
@@ -65,7 +63,7 @@ const DAY: Duration = Duration::from_hours(24);
 const BANKS: usize = 25;
 
 impl World {
-    /// A world of so many days, in which all goes well.
+    /// A world of this number of days without faults.
     pub fn fair(days: u32, interval_hours: u32) -> Self {
         let start = Timestamp::from_millis(1_767_222_000_000);
         Self {
@@ -84,10 +82,13 @@ impl World {
         }
     }
 
-    /// One like the real one: 1 % of the webhooks are lost, 2 % repeated, 5 % delayed, one in a
-    /// thousand comes again within two days; Mono is down for an hour every month, and each bank for 2
-    /// to 20 hours every second month; of a thousand syncs two are refused, of ten thousand slow jobs
-    /// one never ends, and of a million accounts one planner and one worker die.
+    /// A world like the real one:
+    ///
+    /// - 1 % of the webhooks are lost, 2 % duplicated and 5 % delayed. One in a thousand arrives again
+    ///   within two days.
+    /// - Mono is down for an hour every month, and each bank for 2 to 20 hours every second month.
+    /// - Two in a thousand syncs are refused, and one in ten thousand slow jobs never ends.
+    /// - The planner and the worker each crash for one in a million accounts.
     pub fn rough(days: u32, interval_hours: u32, seed: u64) -> Self {
         let fair = Self::fair(days, interval_hours);
         let mut rng = Rng::with_seed(seed);
@@ -121,9 +122,9 @@ impl World {
         }
     }
 
-    /// The same, but a fifth of the webhooks is lost, a fifth comes twice, a fifth late and a tenth again within two
-    /// days; a tenth of the syncs is refused, a tenth of the slow jobs never ends, and one message in twenty meets a
-    /// planner or worker that crashes.
+    /// The rough world with more faults. A fifth of the webhooks is lost, a fifth is duplicated, a fifth is
+    /// late, and a tenth arrives again within two days. A tenth of the syncs is refused, and a tenth of the
+    /// slow jobs never ends. The planner and the worker each crash for one message in twenty.
     pub fn harsh(days: u32, interval_hours: u32, seed: u64) -> Self {
         Self {
             network: Network { lose: 0.2, duplicate: 0.2, delay: 0.2, retry: 0.1, timed: true },
@@ -137,7 +138,7 @@ impl World {
         }
     }
 
-    /// When Mono comes back, if it is down at this time.
+    /// The end of Mono's outage, if there is one at this time.
     pub fn outage(&self, at: Timestamp) -> Option<Timestamp> {
         self.outages.iter().find(|outage| outage.contains(&at)).map(|outage| outage.end)
     }

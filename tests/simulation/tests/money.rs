@@ -1,4 +1,4 @@
-//! What refreshing costs at Mono, under rules and budgets.
+//! Tests the costs of refreshes at Mono, for each rule and for budgets.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const DAY: Duration = Duration::from_hours(24);
 const ACCOUNTS: u64 = 300;
 
 /// Ninety days of a rough world.
-fn lived(rule: RefreshRule, budget: Budget, read_a_day: f64) -> Outcome {
+fn simulated(rule: RefreshRule, budget: Budget, read_a_day: f64) -> Outcome {
     let mut world = World::rough(90, 24, 7);
     world.policy.rule = rule;
     simulate_stack(&world, Case { accounts: ACCOUNTS, budget, read_a_day })
@@ -23,10 +23,10 @@ fn lived(rule: RefreshRule, budget: Budget, read_a_day: f64) -> Outcome {
 
 #[test]
 fn each_rule_costs_less_than_the_one_before() {
-    let daily = lived(RefreshRule::Interval, Budget(None), 0.5);
-    let half_read = lived(RefreshRule::OnRead, Budget(None), 0.5);
-    let tenth_read = lived(RefreshRule::OnRead, Budget(None), 0.1);
-    let weekly = lived(RefreshRule::Weekly, Budget(None), 0.5);
+    let daily = simulated(RefreshRule::Interval, Budget(None), 0.5);
+    let half_read = simulated(RefreshRule::OnRead, Budget(None), 0.5);
+    let tenth_read = simulated(RefreshRule::OnRead, Budget(None), 0.1);
+    let weekly = simulated(RefreshRule::Weekly, Budget(None), 0.5);
     let costs = [&daily, &half_read, &tenth_read, &weekly].map(Outcome::naira_a_month);
     assert!(costs[0] < 3_000.0, "{daily}");
     assert!(costs[1] < 0.7 * costs[0] && costs[2] < 0.3 * costs[0], "{half_read}\n{tenth_read}");
@@ -36,16 +36,19 @@ fn each_rule_costs_less_than_the_one_before() {
 }
 
 #[test]
-fn budget_holds_on_every_day_and_what_it_leaves_out_is_refreshed_later() {
-    let daily = lived(RefreshRule::Interval, Budget(None), 0.5);
+fn budget_holds_on_every_day_and_skipped_accounts_are_refreshed_later() {
+    let daily = simulated(RefreshRule::Interval, Budget(None), 0.5);
     let half = Naira(daily.till.total.0 / 90 / 2);
-    let poor = lived(RefreshRule::Interval, Budget(Some(half)), 0.5);
-    assert!(poor.till.most <= half, "{poor}");
-    assert!(poor.till.total.0 > daily.till.total.0 * 2 / 5, "most of it is spent: {poor}");
-    assert!(poor.till.age_at_read(0.99) <= 6 * 24, "no account is forgotten: {poor}");
+    let limited = simulated(RefreshRule::Interval, Budget(Some(half)), 0.5);
+    assert!(limited.till.most <= half, "{limited}");
+    assert!(
+        limited.till.total.0 > daily.till.total.0 * 2 / 5,
+        "most of the budget is spent: {limited}"
+    );
+    assert!(limited.till.age_at_read(0.99) <= 6 * 24, "no account is forgotten: {limited}");
 }
 
-/// The planner's day, with 100,000 records that are all overdue.
+/// One day of the planner with 100,000 overdue records.
 #[test]
 fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts() {
     let midnight = Timestamp::parse_rfc3339("2026-01-26T23:00:00Z").expect("a time");
@@ -56,12 +59,12 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
     };
     let record = |number: u32| {
         let id = format!("{number:024x}").parse().expect("an id");
-        // In no order of their ids.
+        // The ages do not follow the order of the ids.
         let age = (number * 7_919) % 100_000;
         let at = midnight - 2 * DAY - age * Duration::from_secs(1);
         let data_status = Some(DataStatus::from_word("AVAILABLE"));
-        let news = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
-        let update = Webhook::new(Some(at), at, "update", None, news);
+        let body = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
+        let update = Webhook::new(Some(at), at, "update", None, body);
         (age, Account::new(id).apply(&Fact::Webhook(update)))
     };
     let mut accounts: Vec<_> = (0..100_000).map(record).collect();
@@ -70,7 +73,7 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
     let mut refreshed = Vec::new();
     for hour in 0..24 {
         let now = midnight + hour * HOUR + HOUR / 2;
-        // As many as the planner queues in a run, and thus fewer than are due.
+        // The maximum that the planner queues in a run. It is less than the number of due accounts.
         let mut due = Shortlist::new(36_000);
         due.extend(accounts.iter().enumerate().filter_map(|(number, (_, account))| {
             let want = account.plan(now, policy)?;
@@ -81,18 +84,18 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
         let (chosen, is_short) = due.choose(till.rest(now), &prices);
         assert!(is_short);
         for Candidate { account: number, .. } in chosen {
-            assert!(till.pay(prices.realtime, now), "what is planned can be paid");
+            assert!(till.pay(prices.realtime, now), "a planned refresh can be paid");
             let (age, account) = &mut accounts[number];
             refreshed.push(*age);
             let data_status = Some(DataStatus::from_word("AVAILABLE"));
-            let news = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
-            let update = Webhook::new(Some(now), now, "refreshed", None, news);
+            let body = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
+            let update = Webhook::new(Some(now), now, "refreshed", None, body);
             *account = account.apply(&Fact::Webhook(update));
         }
     }
     assert!(till.most <= Naira(100_000));
-    // Of the last naira a sync and its listing cannot be paid.
+    // The last naira are too few for a sync and its listing.
     assert!((998..=1_000).contains(&refreshed.len()), "{}", refreshed.len());
     let oldest: Vec<_> = (0..100_000).rev().take(refreshed.len()).collect();
-    assert_eq!(refreshed, oldest, "and in this order");
+    assert_eq!(refreshed, oldest, "the oldest accounts are refreshed first");
 }

@@ -1,4 +1,4 @@
-//! Ninety days of two thousand accounts in a rough world.
+//! Tests ninety days of two thousand accounts in a rough world.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ fn data_stays_fresh_at_any_interval() {
         let interval = interval * HOUR;
         let p99 = report.age(0.99);
         assert!(p99 < interval + 2 * HOUR, "p99 {p99:?}\n{report}");
-        // One refresh that came to nothing, twice the hour between plans, and the way of the message.
+        // One refresh without a result, two hours between plans, and the delay of the message.
         let worst = report.worst(Hindrance::None);
         assert!(worst < (interval * 2 + HOUR * 5 / 2).min(50 * HOUR), "the oldest\n{report}");
-        // Each outage that a call met has the next one wait for as long again.
+        // After each call that fails in an outage, the next call waits twice as long.
         assert!(report.worst(Hindrance::Over) < 4 * DAY, "after outages\n{report}");
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
     }
@@ -33,21 +33,21 @@ fn frequent_crashes_leave_no_account_stuck_and_cost_no_more() {
         let p99 = report.age(0.99);
         assert!(p99 < 72 * HOUR, "p99 {p99:?}\n{report}");
         assert!(report.worst(Hindrance::None) < 8 * DAY, "the oldest\n{report}");
-        for untold in [Hindrance::Untold, Hindrance::UntoldLink] {
-            let worst = report.worst(untold);
-            assert!((HOUR..20 * DAY).contains(&worst), "{untold:?}\n{report}");
+        for hindrance in [Hindrance::Untold, Hindrance::UntoldLink] {
+            let worst = report.worst(hindrance);
+            assert!((HOUR..20 * DAY).contains(&worst), "{hindrance:?}\n{report}");
         }
         assert_eq!(report.stuck, 0, "no account is stuck\n{report}");
         #[expect(clippy::cast_precision_loss, reason = "of small counts")]
-        let a_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
-        assert!(a_day < 1.2, "{a_day} calls an account and day\n{report}");
+        let calls_per_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
+        assert!(calls_per_day < 1.2, "{calls_per_day} calls an account and day\n{report}");
     }
 }
 
 #[test]
-fn burst_of_accounts_that_were_linked_together_dissolves_in_a_fortnight() {
+fn burst_of_accounts_linked_together_dissolves_in_a_fortnight() {
     let report = simulate(&World::rough(90, 24, 3), 2_000);
-    // All were linked within four hours. Spread evenly, 2,000 a day are 1.4 a minute.
+    // All accounts were linked within four hours. Evenly spread, 2,000 calls a day are 1.4 a minute.
     let (first, later) = (report.peak(0), report.peak(14));
     assert!(first > 40 && later < 25, "the burst dissolves\n{report}");
 }
@@ -56,9 +56,12 @@ fn burst_of_accounts_that_were_linked_together_dissolves_in_a_fortnight() {
 fn paid_calls_have_a_reason_and_are_about_one_a_day() {
     let report = simulate(&World::rough(90, 24, 5), 2_000);
     #[expect(clippy::cast_precision_loss, reason = "of small counts")]
-    let a_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
-    assert!((0.95..1.2).contains(&a_day), "{a_day} calls an account and day\n{report}");
-    assert!(report.followed > 0, "jobs are followed, for free");
+    let calls_per_day = report.paid_calls() as f64 / (2_000.0 * 90.0);
+    assert!(
+        (0.95..1.2).contains(&calls_per_day),
+        "{calls_per_day} calls an account and day\n{report}"
+    );
+    assert!(report.followed > 0, "jobs are polled");
 }
 
 #[test]

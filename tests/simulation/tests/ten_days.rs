@@ -1,7 +1,7 @@
-//! What ten days of each kind of account cost, at an interval of 24 hours, with Mono echoing every
-//! outcome; and that no echo begets the next, whatever the network does to it.
+//! Tests the costs of ten days of each kind of account, at an interval of 24 hours. Mono sends webhooks
+//! about every outcome. No webhook causes another sync, with any faults of the network.
 
-#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+#![allow(clippy::unwrap_used, reason = "a missing value fails the test")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use mono_sync::domain::spending::Budget;
 use simulation::{AccountSimulation, Behaviour, Network, Report, Till, World};
 
-/// The paid calls of each of some accounts in ten days.
+/// The paid calls in ten days, for each of 200 accounts.
 fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
     (0..200)
         .map(|number| {
@@ -21,7 +21,8 @@ fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
         .collect()
 }
 
-/// The first three are due every 24 hours, or up to a tenth earlier: 9 times, or 11 at most.
+/// The least and the most paid calls of each kind. The first three are due every 24 hours, or up to a
+/// tenth earlier: 9 to 11 times.
 const KINDS: [(Behaviour, u64, u64); 6] = [
     (Behaviour::Healthy, 9, 11),
     (Behaviour::Hangs, 9, 11),
@@ -32,7 +33,7 @@ const KINDS: [(Behaviour, u64, u64); 6] = [
 ];
 
 #[test]
-fn each_kind_of_account_costs_what_it_is_to_cost() {
+fn each_kind_of_account_has_its_number_of_paid_calls() {
     for (behaviour, least, most) in KINDS {
         let calls = calls(behaviour, Network::FAIR);
         let (fewest, highest) = (calls.iter().min().unwrap(), calls.iter().max().unwrap());
@@ -43,16 +44,16 @@ fn each_kind_of_account_costs_what_it_is_to_cost() {
 }
 
 #[test]
-fn accounts_that_bring_nothing_cost_nothing_in_ten_days() {
+fn accounts_without_new_data_cost_nothing_in_ten_days() {
     let kinds =
         [Behaviour::PaymentOnly, Behaviour::FailingBank, Behaviour::Mfa, Behaviour::Healthy];
     let naira = kinds.map(|behaviour| {
         let till = Rc::new(RefCell::new(Till::new(Budget(None))));
         for number in 0..200 {
             let world = World::fair(10, 24);
-            let life =
+            let simulation =
                 AccountSimulation::new(&world, number, behaviour).paid_from(Rc::clone(&till), 0.0);
-            life.live(&mut Report::new(&world));
+            simulation.live(&mut Report::new(&world));
         }
         till.borrow().total.0 / 200
     });
@@ -62,7 +63,7 @@ fn accounts_that_bring_nothing_cost_nothing_in_ten_days() {
 }
 
 #[test]
-fn no_loss_repeat_or_delay_of_an_echo_begets_more_calls() {
+fn network_faults_of_webhooks_cause_no_extra_calls() {
     let fair = Network::FAIR;
     for network in [
         Network { duplicate: 1.0, ..fair },
@@ -76,7 +77,8 @@ fn no_loss_repeat_or_delay_of_an_echo_begets_more_calls() {
             for (behaviour, _, most) in KINDS {
                 let calls = calls(behaviour, network);
                 let highest = calls.iter().max().unwrap();
-                // One more where the only echo of a success is lost, or comes late enough to be news.
+                // One more call is allowed: the only webhook about a success may be lost, or may arrive
+                // so late that it counts as new.
                 assert!(*highest <= most + 1, "{behaviour:?} {network:?}: {highest}");
             }
         }

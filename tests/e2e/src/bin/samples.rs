@@ -1,4 +1,4 @@
-//! Writes the sample events anew.
+//! Writes the sample events to `events/`.
 
 use std::fs;
 use std::io;

@@ -34,7 +34,7 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.message_attributes.as_ref()?.get(name)?.string_value()
 }
 
-/// A verified body; there is no other way to one than by verifying it.
+/// A verified body. Only verification creates one.
 fn body(text: &str) -> WebhookBody<'_> {
     let now = Timestamp::now();
     let secrets = WebhookSecrets::new(Some("secret"), None, now);
@@ -42,7 +42,7 @@ fn body(text: &str) -> WebhookBody<'_> {
     WebhookBody::try_from(verified.unwrap()).unwrap()
 }
 
-/// A batch of one message that can never be applied.
+/// A batch with one unprocessable message.
 fn rejected(body: &str, received_at: &str) -> Batch<()> {
     let event: Value = json!({ "Records": [{
         "messageId": "m1",
@@ -56,13 +56,13 @@ fn rejected(body: &str, received_at: &str) -> Batch<()> {
     Batch::sort(serde_json::from_value(event).unwrap(), invocation, read).unwrap()
 }
 
-fn given_back(batch: Batch<()>) -> Vec<String> {
+fn batch_item_failures(batch: Batch<()>) -> Vec<String> {
     let failures = batch.into_response().batch_item_failures;
     failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
 #[tokio::test]
-async fn webhook_is_queued_as_it_came_with_the_time_it_came_at() {
+async fn webhook_is_queued_unchanged_with_its_receipt_time() {
     let url = queue().await;
     let received_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38.856Z").unwrap();
     let text = "{ \"event\":\"x\",\n\t\"odd\" : \"\\u0000 é 😀\" }";
@@ -76,18 +76,18 @@ async fn webhook_is_queued_as_it_came_with_the_time_it_came_at() {
 }
 
 #[tokio::test]
-async fn body_of_256_kib_and_characters_that_sqs_refuses_are_queued() {
+async fn body_of_256_kib_with_characters_invalid_in_sqs_is_queued() {
     let url = queue().await;
     let text = format!("{{\"a\":\"\u{ffff}{}\"}}", "x".repeat(256 * 1024 - 11));
     assert_eq!(text.len(), 256 * 1024);
     WebhookQueue::new(client(), &url).send(&body(&text), Timestamp::now()).await.unwrap();
     let queued = messages(&url).await;
-    let meaning = |text: &str| serde_json::from_str::<HashMap<String, String>>(text).unwrap();
-    assert_eq!(meaning(queued[0].body().unwrap()), meaning(&text));
+    let parsed = |text: &str| serde_json::from_str::<HashMap<String, String>>(text).unwrap();
+    assert_eq!(parsed(queued[0].body().unwrap()), parsed(&text));
 }
 
 #[tokio::test]
-async fn throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_error() {
+async fn throttled_send_is_retried_and_a_send_that_keeps_failing_is_an_error() {
     let url = queue().await;
     let (tag, other) = (unique("throttled"), unique("failing"));
     fail("SendMessage", &tag, &[Failure::Throttle, Failure::ServerError]);
@@ -101,12 +101,12 @@ async fn throttled_send_is_tried_again_and_one_that_fails_to_the_end_is_an_error
 }
 
 #[tokio::test]
-async fn unprocessable_message_is_moved_whole_with_its_reason_and_receipt() {
+async fn unprocessable_message_is_moved_whole_with_its_reason_and_receipt_time() {
     let url = queue().await;
     let text = "{\"event\":\"mono.events.reauthorisation_required\",\"data\":{}}";
     let mut batch = rejected(text, "2026-01-27T21:00:38.856Z");
     batch.put_rejected_aside(&DeadLetterQueue::new(client(), &url)).await;
-    assert_eq!(given_back(batch), [""; 0], "it is done with in its own queue");
+    assert_eq!(batch_item_failures(batch), [""; 0], "the message leaves its own queue");
     let letters = messages(&url).await;
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].body(), Some(text));
@@ -120,6 +120,6 @@ async fn message_that_cannot_be_moved_is_a_batch_item_failure() {
     fail("SendMessage", &tag, &[Failure::ServerError; 3]);
     let mut batch = rejected(&tag, "2026-01-27T21:00:38.856Z");
     batch.put_rejected_aside(&DeadLetterQueue::new(client(), &url)).await;
-    assert_eq!(given_back(batch), ["m1"]);
+    assert_eq!(batch_item_failures(batch), ["m1"]);
     assert!(messages(&url).await.is_empty());
 }

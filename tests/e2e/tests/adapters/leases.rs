@@ -1,4 +1,4 @@
-//! The lease of a sync: one write before the call to Mono, and one after.
+//! Tests the lease of a sync: one write before the call to Mono, and one write after it.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn sync_costs_a_consistent_read_and_two_writes() {
 }
 
 #[tokio::test]
-async fn event_between_the_two_is_kept() {
+async fn event_during_a_sync_is_kept() {
     let (store, id) = (store(), account_id());
     let leased = begin(&store, &id).await.unwrap();
     let seen = store.get(&id).await.unwrap();
@@ -85,7 +85,7 @@ async fn event_between_the_two_is_kept() {
 }
 
 #[tokio::test]
-async fn unknown_account_leaves_no_record() {
+async fn account_unknown_to_mono_leaves_no_record() {
     for failures in [&[][..], &[Failure::Throttle], &[Failure::AnswerLost], &[Failure::Conflict]] {
         let (store, id) = (store(), account_id());
         let leased = begin(&store, &id).await.unwrap();
@@ -98,7 +98,7 @@ async fn unknown_account_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn first_event_in_the_meantime_saves_the_record() {
+async fn event_during_a_sync_keeps_the_record_of_an_account_not_found() {
     let (store, id) = (store(), account_id());
     let leased = begin(&store, &id).await.unwrap();
     let seen = store.get(&id).await.unwrap();
@@ -109,7 +109,7 @@ async fn first_event_in_the_meantime_saves_the_record() {
 }
 
 #[tokio::test]
-async fn lease_whose_write_was_answered_with_a_failure_is_no_lease() {
+async fn lease_is_not_held_if_its_write_failed() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let now = Timestamp::now();
@@ -119,7 +119,7 @@ async fn lease_whose_write_was_answered_with_a_failure_is_no_lease() {
 }
 
 #[tokio::test]
-async fn lease_whose_answer_was_lost_is_recognised() {
+async fn lease_is_recognised_if_its_answer_was_lost() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let leased = begin(&store, &id).await.unwrap();
@@ -129,25 +129,25 @@ async fn lease_whose_answer_was_lost_is_recognised() {
 }
 
 #[tokio::test]
-async fn lease_that_an_event_came_upon_while_its_answer_was_lost_is_ones_own() {
+async fn lease_is_recognised_if_an_event_was_written_while_its_answer_was_lost() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let (begun, ()) = tokio::join!(begin(&store, &id), async {
-        // As soon as the lease is there, and before the SDK repeats the write.
+        // As soon as the lease exists, and before the SDK retries the write.
         while store.get(&id).await.unwrap().is_none() {}
         let seen = store.get(&id).await.unwrap();
         store.apply(&id, seen, &[&update(&id, 1, 100)]).await.unwrap();
     });
-    assert!(begun.is_ok(), "nobody else holds it");
+    assert!(begun.is_ok(), "the caller holds the lease itself");
     assert_eq!(balance(&store, &id).await, Some(100));
 }
 
 #[tokio::test]
-async fn late_end_keeps_the_lease_of_the_next_sync() {
+async fn late_end_of_a_sync_keeps_the_lease_of_the_next_sync() {
     let (store, id) = (store(), account_id());
     let first = begin(&store, &id).await.unwrap();
     let not_begun = attempt(&first, SyncOutcome::NoResult(CallError::NotConnected));
-    assert_eq!(end(&store, first.clone(), &not_begun).await, None, "its cooldown is taken back");
+    assert_eq!(end(&store, first.clone(), &not_begun).await, None, "the cooldown is removed");
     let second = begin(&store, &id).await.unwrap();
     end(&store, first, &not_begun).await;
     let stored = store.get(&id).await.unwrap().unwrap();

@@ -15,7 +15,7 @@ fn entry(reason: CallReason) -> Entry {
     Entry { day: day(), kind: CallKind::Realtime, reason, price: Naira(100) }
 }
 
-/// A ledger in a table of its own, and the table's name.
+/// A ledger in a new table, and the name of the table.
 async fn ledger(automatic: u64, manual: u64) -> (Ledger, String) {
     let table = unique("ledger");
     create_table(&table).await;
@@ -29,7 +29,7 @@ async fn spent(ledger: &Ledger) -> [u64; 2] {
 }
 
 #[tokio::test]
-async fn fifty_callers_at_once_reserve_no_more_than_the_budget() {
+async fn fifty_concurrent_callers_reserve_no_more_than_the_budget() {
     let (ledger, table) = ledger(1_050, 0).await;
     let mut callers = JoinSet::new();
     for _ in 0..50 {
@@ -37,7 +37,7 @@ async fn fifty_callers_at_once_reserve_no_more_than_the_budget() {
         callers.spawn(async move { ledger.reserve(entry(CallReason::Scheduled)).await.unwrap() });
     }
     let reserved = callers.join_all().await.into_iter().flatten().count();
-    assert_eq!(proxy().count("UpdateItem", &table), 50, "one write a caller");
+    assert_eq!(proxy().count("UpdateItem", &table), 50, "one write for each caller");
     assert_eq!((reserved, spent(&ledger).await), (10, [1_000, 0]));
 }
 
@@ -63,7 +63,7 @@ async fn each_purse_and_each_day_has_its_own_budget() {
 }
 
 #[tokio::test]
-async fn reservation_whose_answer_is_lost_is_never_too_small() {
+async fn reservation_counts_twice_if_its_answer_is_lost() {
     let (ledger, table) = ledger(0, 0).await;
     fail("UpdateItem", &table, &[Failure::AnswerLost]);
     ledger.reserve(entry(CallReason::Scheduled)).await.unwrap();

@@ -1,6 +1,6 @@
-//! The adapters against the emulator, with a proxy between that can make requests fail.
+//! Tests the adapters against the emulator. A proxy between them can make requests fail.
 
-#![allow(clippy::unwrap_used, reason = "in a test, what is not there fails it")]
+#![allow(clippy::unwrap_used, reason = "a missing value fails the test")]
 
 mod dead_letters;
 mod leases;
@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use e2e::proxy::{Failure, Proxy};
 use e2e::shared_stack::local;
 
-/// A name that no other test of this program has.
+/// A name that no other test of this program uses.
 fn unique(prefix: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Makes the next requests for this operation and with this text fail, each in its way.
+/// Makes the next requests fail that have this operation and contain this text: one request for each
+/// failure.
 fn fail(operation: &'static str, containing: &str, failures: &[Failure]) {
     local().proxy.fail(operation, containing, failures);
 }

@@ -1,4 +1,4 @@
-//! The client of Mono's API against the sandbox, over a real socket.
+//! Tests the client of Mono's API against the sandbox, over a real socket.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::unique;
 const LIMIT: Duration = Duration::from_secs(25);
 const BOTH: [ApiVersion; 2] = [ApiVersion::V1, ApiVersion::V2];
 
-/// The sandbox, with one account, and a client of it whose key is a stored secret.
+/// The sandbox with one account, and a client of it. The client's key is a stored secret.
 struct World {
     sandbox: Sandbox,
     mono: Mono,
@@ -69,7 +69,7 @@ impl World {
         session.sync(&self.id, request, CallReason::Manual, Instant::now() + LIMIT).await.0
     }
 
-    /// What the ledger holds of today, and what Mono charges, in naira.
+    /// Today's spending in the ledger, and Mono's bill, both in naira.
     async fn ledger_and_bill(&self) -> (u64, u64) {
         let today = BusinessDay::of(Timestamp::now());
         let automatic = self.ledger.spent(today, Purse::Automatic).await.unwrap();
@@ -89,7 +89,7 @@ impl World {
     }
 }
 
-/// One of its own, without a bound.
+/// A new ledger without a budget limit.
 async fn ledger() -> Ledger {
     let table = unique("spending");
     create_table(&table).await;
@@ -115,7 +115,7 @@ fn unusable(code: &str) -> SyncOutcome {
 }
 
 #[tokio::test]
-async fn each_version_is_spoken_as_it_is() {
+async fn each_api_version_has_its_own_sync_request() {
     for (version, method, path) in
         [(ApiVersion::V1, "POST", "sync"), (ApiVersion::V2, "GET", "transactions")]
     {
@@ -127,13 +127,17 @@ async fn each_version_is_spoken_as_it_is() {
         assert_eq!((call.method.as_str(), call.path.ends_with(path)), (method, true), "{call:?}");
         for name in ["x-realtime", "x-real-time"] {
             let sent = call.headers.iter().any(|header| header == name);
-            assert_eq!(sent, version == ApiVersion::V2, "{name}: Mono's pages differ");
+            assert_eq!(
+                sent,
+                version == ApiVersion::V2,
+                "{name}: Mono's documentation spells the header in two ways"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn balance_call_brings_the_balance() {
+async fn balance_call_returns_the_balance() {
     let world = World::new(ApiVersion::V2).await;
     let outcome = world.sync_at(Timestamp::now(), SyncData::Balance).await;
     let SyncOutcome::Successful { balance: Some(balance), job_id: Some(_), .. } = outcome else {
@@ -163,11 +167,15 @@ async fn failed_job_is_polled_for_its_reason() {
     world.plan(Plan { outcome: Refresh::Failed, ..Plan::default() });
     let paid = world.sandbox.begun_syncs(world.id.as_str());
     assert!(matches!(world.sync().await, SyncOutcome::Failed { job_id: Some(_), .. }));
-    assert_eq!(world.sandbox.begun_syncs(world.id.as_str()), paid + 1, "asking is free");
+    assert_eq!(
+        world.sandbox.begun_syncs(world.id.as_str()),
+        paid + 1,
+        "polling a job begins no sync"
+    );
 }
 
 #[tokio::test]
-async fn key_that_was_changed_is_noticed_within_a_minute_of_the_first_refusal() {
+async fn changed_key_is_read_again_within_a_minute_of_the_first_refusal() {
     let world = World::new(ApiVersion::V2).await;
     let now = Timestamp::now();
     let sync = async |now| world.sync_at(now, SyncData::Transactions).await;
@@ -207,7 +215,7 @@ async fn session_needs_a_key() {
 }
 
 #[tokio::test]
-async fn redirect_is_not_followed_so_the_key_goes_nowhere_else() {
+async fn redirect_is_not_followed() {
     for version in BOTH {
         let elsewhere = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let world = World::new(version).await;
@@ -215,25 +223,25 @@ async fn redirect_is_not_followed_so_the_key_goes_nowhere_else() {
         world.plan(fault(Fault::Redirect(url)));
         assert_eq!(world.sync().await, unusable("HTTP_307"));
         let called = timeout(Duration::from_millis(200), elsewhere.accept()).await;
-        assert!(called.is_err(), "nobody calls there");
+        assert!(called.is_err(), "the client followed the redirect");
     }
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_by_their_remedy() {
+async fn each_fault_has_its_own_call_error() {
     for version in BOTH {
         let world = World::new(version).await;
-        let trouble = SyncOutcome::NoResult;
+        let no_result = SyncOutcome::NoResult;
         for (what, outcome) in [
             (Fault::MalformedJson, unusable("UNREADABLE_ANSWER")),
             (Fault::Html(200), unusable("UNREADABLE_ANSWER")),
             (Fault::EndlessBody, unusable("ANSWER_TOO_LARGE")),
-            (Fault::ConnectionClosed, trouble(CallError::Unavailable)),
-            (Fault::Status(500), trouble(CallError::Unavailable)),
-            (Fault::Status(503), trouble(CallError::Unavailable)),
+            (Fault::ConnectionClosed, no_result(CallError::Unavailable)),
+            (Fault::Status(500), no_result(CallError::Unavailable)),
+            (Fault::Status(503), no_result(CallError::Unavailable)),
             (
                 Fault::RateLimited { retry_after: Some(7) },
-                trouble(CallError::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
+                no_result(CallError::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
             ),
         ] {
             world.plan(fault(what.clone()));
@@ -243,7 +251,7 @@ async fn failures_are_told_apart_by_their_remedy() {
 }
 
 #[tokio::test]
-async fn sync_is_sent_once_whatever_happens() {
+async fn sync_is_never_retried() {
     for version in BOTH {
         for what in [Fault::ConnectionClosed, Fault::Status(500), Fault::Status(429)] {
             let world = World::new(version).await;
@@ -255,7 +263,7 @@ async fn sync_is_sent_once_whatever_happens() {
 }
 
 #[tokio::test]
-async fn mono_is_not_waited_for_beyond_the_limit() {
+async fn call_ends_at_its_time_limit() {
     for version in BOTH {
         let world = World::with_limit(version, Duration::from_millis(300)).await;
         world.plan(fault(Fault::Hang));
@@ -274,22 +282,22 @@ async fn unopened_connection_is_distinguished_from_a_broken_one() {
         let request =
             SyncRequest { data: SyncData::Transactions, allow_incomplete_statement: false };
         let id = "a".parse().unwrap();
-        let never = SyncOutcome::NoResult(CallError::NotConnected);
+        let not_connected = SyncOutcome::NoResult(CallError::NotConnected);
         assert_eq!(
             session.sync(&id, request, CallReason::Manual, Instant::now() + LIMIT).await.0,
-            never
+            not_connected
         );
         let too_late = Instant::now();
         assert_eq!(
             session.sync(&id, request, CallReason::Manual, too_late).await.0,
-            never,
+            not_connected,
             "nothing was sent"
         );
     }
 }
 
 #[tokio::test]
-async fn read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
+async fn read_is_retried_after_transient_errors_and_begins_no_sync() {
     for version in BOTH {
         let world = World::new(version).await;
         let id = world.id.as_str();
@@ -299,17 +307,17 @@ async fn read_begins_no_sync_and_is_repeated_after_trouble_that_may_pass() {
         assert_eq!(world.sandbox.calls().len(), 3);
 
         world.sandbox.plan_free(id, vec![Fault::Status(503); 3]).unwrap();
-        assert_eq!(world.link_state().await, Err(CallError::Unavailable), "but not for ever");
+        assert_eq!(world.link_state().await, Err(CallError::Unavailable), "retries are limited");
         world.sandbox.plan_free(id, [Fault::Status(401)]).unwrap();
         let calls = world.sandbox.calls().len();
         assert!(matches!(world.link_state().await, Err(CallError::Refused(_))));
-        assert_eq!(world.sandbox.calls().len(), calls + 1, "nor where it cannot help");
+        assert_eq!(world.sandbox.calls().len(), calls + 1, "a refusal is not retried");
         assert_eq!(world.sandbox.begun_syncs(id), 0);
     }
 }
 
 #[tokio::test]
-async fn account_that_was_unlinked_at_mono_is_not_known() {
+async fn account_unlinked_at_mono_is_gone() {
     for version in BOTH {
         let world = World::new(version).await;
         assert_eq!(world.link_state().await, Ok(LinkState::Linked));
@@ -320,16 +328,16 @@ async fn account_that_was_unlinked_at_mono_is_not_known() {
 
 #[tokio::test]
 async fn reauthorisation_request_follows_the_api_version() {
-    let wanted = ReauthorisationRequest {
+    let request = ReauthorisationRequest {
         redirect_url: Some("https://app.example/done".to_owned()),
         reference: Some("owner-1".to_owned()),
     };
     for version in BOTH {
         let world = World::new(version).await;
         let session = world.mono.session(Timestamp::now()).await.unwrap();
-        let asked = session.reauthorise(&world.id, &wanted, Instant::now() + LIMIT).await;
+        let link = session.reauthorise(&world.id, &request, Instant::now() + LIMIT).await;
         let call = world.sandbox.calls().remove(0);
-        match (version, asked.ok().unwrap()) {
+        match (version, link.ok().unwrap()) {
             (ApiVersion::V2, Reauthorisation::Link { url }) => {
                 assert!(url.starts_with("https://link.mono.co/"));
                 let body = json!({
@@ -342,7 +350,7 @@ async fn reauthorisation_request_follows_the_api_version() {
                 assert!(!token.is_empty() && expires_at > Timestamp::now());
                 assert_eq!(call.body, None);
             }
-            _ => panic!("of the other version"),
+            _ => panic!("the answer has the form of the other version"),
         }
         assert_eq!((call.begun, call.charge), (false, None));
     }
@@ -387,7 +395,7 @@ async fn ledger_agrees_with_monos_bill() {
 }
 
 #[tokio::test]
-async fn each_try_of_a_read_is_metered_and_what_failed_costs_nothing() {
+async fn failed_attempts_of_a_read_cost_nothing() {
     let world = World::new(ApiVersion::V2).await;
     let failures = [Fault::Status(503), Fault::RateLimited { retry_after: None }];
     world.sandbox.plan_free(world.id.as_str(), failures).unwrap();
@@ -409,7 +417,7 @@ async fn call_without_an_answer_counts_as_charged() {
 }
 
 #[tokio::test]
-async fn mono_is_not_asked_when_the_budget_is_exhausted() {
+async fn mono_is_not_called_when_the_budget_is_exhausted() {
     let world = World::new(ApiVersion::V2).await;
     let table = unique("spending");
     create_table(&table).await;
@@ -424,5 +432,9 @@ async fn mono_is_not_asked_when_the_budget_is_exhausted() {
     };
     assert_eq!(until, (BusinessDay::of(Timestamp::now()) + 1).begins_at());
     assert_eq!(world.sandbox.calls().len(), 1);
-    assert_eq!(world.link_state().await, Ok(LinkState::Linked), "from the other purse");
+    assert_eq!(
+        world.link_state().await,
+        Ok(LinkState::Linked),
+        "a link check is paid from the other purse"
+    );
 }

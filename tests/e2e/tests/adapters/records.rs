@@ -25,7 +25,7 @@ pub(crate) const POLICY: RefreshPolicy = RefreshPolicy {
     cooldown: Duration::from_mins(5),
 };
 
-/// A store on the table that all tests share; each has accounts of its own.
+/// A store on the table that all tests share. Each test has its own accounts.
 pub(crate) fn store() -> AccountStore {
     static TABLE: std::sync::OnceLock<()> = std::sync::OnceLock::new();
     TABLE.get_or_init(|| aside(create_table("records")));
@@ -69,7 +69,7 @@ pub(crate) fn update(account_id: &AccountId, minute: u32, balance: i64) -> Fact 
     let received_at = Timestamp::parse_rfc3339("2026-01-27T22:00:00Z").unwrap();
     match event::read(&body.to_string(), received_at).unwrap().interpretation {
         Interpretation::Fact(_, fact) => *fact,
-        Interpretation::Nothing(_) => unreachable!("an update with a balance means something"),
+        Interpretation::Nothing(_) => unreachable!("an update with a balance is a fact"),
     }
 }
 
@@ -95,7 +95,7 @@ async fn first_fact_creates_the_record_and_later_ones_change_it() {
 }
 
 #[tokio::test]
-async fn facts_that_change_nothing_cost_no_write() {
+async fn facts_without_effect_cause_no_write() {
     let (store, id) = (store(), account_id());
     store.apply(&id, None, &[&update(&id, 5, 500)]).await.unwrap();
     let writes = proxy().count("PutItem", id.as_str());
@@ -106,7 +106,7 @@ async fn facts_that_change_nothing_cost_no_write() {
 }
 
 #[tokio::test]
-async fn each_fact_of_a_batch_has_its_own_effect_and_the_batch_one_write() {
+async fn each_fact_of_a_batch_has_its_own_effect_and_the_batch_is_one_write() {
     let (store, id) = (store(), account_id());
     let facts = [&update(&id, 2, 200), &update(&id, 2, 200), &update(&id, 3, 300)];
     let steps = store.apply(&id, None, &facts).await.unwrap();
@@ -115,14 +115,14 @@ async fn each_fact_of_a_batch_has_its_own_effect_and_the_batch_one_write() {
 }
 
 #[tokio::test]
-async fn conflict_is_read_consistently_and_folded_again() {
+async fn write_conflict_is_read_consistently_and_folded_again() {
     let (store, id) = (store(), account_id());
     store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     let stale = store.get(&id).await.unwrap();
     store.apply(&id, stale.clone(), &[&update(&id, 9, 900)]).await.unwrap();
 
     let steps = store.apply(&id, stale, &[&update(&id, 5, 500)]).await.unwrap();
-    assert_eq!(changed(&steps), [false], "the newest record knew better");
+    assert_eq!(changed(&steps), [false], "the newest record has a newer balance");
     assert_eq!(balance(&store, &id).await, Some(900));
     let reads = proxy().calls(id.as_str());
     let reads = reads.iter().filter(|call| call.operation == "GetItem");
@@ -131,7 +131,7 @@ async fn conflict_is_read_consistently_and_folded_again() {
 }
 
 #[tokio::test]
-async fn record_made_by_another_in_the_meantime_is_not_overwritten() {
+async fn record_created_concurrently_is_not_overwritten() {
     let (store, id) = (store(), account_id());
     store.apply(&id, None, &[&update(&id, 9, 900)]).await.unwrap();
     store.apply(&id, None, &[&update(&id, 5, 500)]).await.unwrap();
@@ -139,14 +139,14 @@ async fn record_made_by_another_in_the_meantime_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn ten_writers_of_one_record_lose_nothing() {
+async fn ten_concurrent_writers_of_one_record_lose_no_fact() {
     let (store, id) = (store(), account_id());
     let mut writers = JoinSet::new();
     for minute in 0..10_u32 {
         let (store, id) = (store.clone(), id.clone());
         writers.spawn(async move {
             let fact = update(&id, minute, minute.into());
-            // Contended is an answer too: the message comes again.
+            // A contended write is an error too. SQS would deliver the message again.
             while store.apply(&id, None, &[&fact]).await.is_err() {}
         });
     }
@@ -154,11 +154,11 @@ async fn ten_writers_of_one_record_lose_nothing() {
     let stored = store.get(&id).await.unwrap().unwrap();
     assert_eq!(balance(&store, &id).await, Some(9));
     let first_seen = stored.account.registers.first_seen.unwrap();
-    assert_eq!(first_seen.to_string(), "2026-01-27T21:00:00.000Z", "no fact was left out");
+    assert_eq!(first_seen.to_string(), "2026-01-27T21:00:00.000Z", "every fact was applied");
 }
 
 #[tokio::test]
-async fn throttled_and_failing_requests_are_tried_again() {
+async fn throttled_and_failing_requests_are_retried() {
     let (store, id) = (store(), account_id());
     let twice = [Failure::Throttle, Failure::ServerError];
     fail("PutItem", id.as_str(), &twice);
@@ -169,7 +169,7 @@ async fn throttled_and_failing_requests_are_tried_again() {
 }
 
 #[tokio::test]
-async fn table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought_again() {
+async fn failing_table_is_unavailable_and_the_fact_can_be_applied_later() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let failed = store.apply(&id, None, &[&update(&id, 1, 100)]).await;
@@ -179,14 +179,14 @@ async fn table_that_does_not_answer_is_unavailable_and_the_fact_can_be_brought_a
 }
 
 #[tokio::test]
-async fn write_whose_answer_was_lost_is_not_written_twice() {
+async fn write_is_applied_once_if_its_answer_was_lost() {
     let (store, id) = (store(), account_id());
     fail("PutItem", id.as_str(), &[Failure::AnswerLost]);
     let steps = store.apply(&id, None, &[&update(&id, 1, 100)]).await.unwrap();
     assert_eq!(changed(&steps), [true]);
     assert_eq!(balance(&store, &id).await, Some(100));
     let writes = proxy().count("PutItem", id.as_str());
-    assert_eq!(writes, 2, "the one that was lost, and the SDK's repeat, which met its own version");
+    assert_eq!(writes, 2, "the lost write, and the SDK's retry, which finds its own version");
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn all_records_of_a_batch_are_read_in_one_request() {
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_records_are_read_in_as_many_requests_as_it_takes() {
+async fn more_than_a_hundred_records_are_read_in_several_requests() {
     let (store, tag) = (store(), unique("batch"));
     let ids = (0..250).map(|n| format!("{tag}-{n}").parse().unwrap()).collect();
     assert!(store.get_all(ids).await.values().all(|record| matches!(record, Ok(None))));
@@ -225,7 +225,7 @@ async fn unprocessed_keys_are_requested_again() {
 }
 
 #[tokio::test]
-async fn keys_that_stay_unprocessed_are_an_error_and_not_a_missing_record() {
+async fn keys_that_stay_unprocessed_are_an_error() {
     let (store, id) = (store(), account_id());
     fail("BatchGetItem", id.as_str(), &[Failure::Unprocessed; 6]);
     let records = store.get_all(BTreeSet::from([id.clone()])).await;
@@ -233,7 +233,7 @@ async fn keys_that_stay_unprocessed_are_an_error_and_not_a_missing_record() {
 }
 
 #[tokio::test]
-async fn throttled_key_blocks_no_other() {
+async fn throttled_key_does_not_block_other_keys() {
     let (store, tag) = (store(), unique("throttled"));
     let ids = ["a", "b"].map(|end| format!("{tag}-{end}").parse::<AccountId>().unwrap());
     for id in &ids {
@@ -247,7 +247,7 @@ async fn throttled_key_blocks_no_other() {
 }
 
 #[tokio::test]
-async fn corrupt_item_is_refused_and_blocks_no_other() {
+async fn corrupt_item_is_refused_and_does_not_block_other_items() {
     let (store, good, bad) = (store(), account_id(), account_id());
     store.apply(&good, None, &[&update(&good, 1, 100)]).await.unwrap();
     let key = AttributeValue::S(bad.to_string());
@@ -256,5 +256,5 @@ async fn corrupt_item_is_refused_and_blocks_no_other() {
     assert!(matches!(records[&good], Ok(Some(_))));
     assert!(matches!(records[&bad], Err(StoreError::Corrupt(_))));
     let refused = store.apply(&bad, None, &[&update(&bad, 1, 100)]).await;
-    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "nothing overwrites it");
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "no write replaces a corrupt item");
 }

@@ -1,4 +1,4 @@
-//! What the automatic refresh reads and marks.
+//! Tests the scans and the queued marks of the automatic refresh.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn put(store: &AccountStore, id: &str, minute: u32) -> AccountId {
     id
 }
 
-/// All that a plan finds, and how many items it looked at.
+/// All accounts that a plan finds, and the number of scanned items.
 async fn found(store: &AccountStore, now: Timestamp) -> (Vec<Stored>, u64) {
     let (mut accounts, mut scanned) = (Vec::new(), 0);
     for segment in 0..SEGMENTS {
@@ -46,7 +46,7 @@ async fn found(store: &AccountStore, now: Timestamp) -> (Vec<Stored>, u64) {
     (accounts, scanned)
 }
 
-fn of(accounts: &[Stored]) -> BTreeSet<&str> {
+fn ids(accounts: &[Stored]) -> BTreeSet<&str> {
     accounts.iter().map(|stored| stored.account.id.as_str()).collect()
 }
 
@@ -55,23 +55,23 @@ fn pulled_at() -> Timestamp {
 }
 
 #[tokio::test]
-async fn scan_finds_what_is_overdue_and_never_the_item_that_is_no_account() {
+async fn scan_finds_overdue_accounts_and_skips_the_refresh_state_item() {
     let store = store("scan-overdue").await;
     put(&store, "overdue", 1).await;
     store.begin_plan().await.unwrap();
     let (accounts, scanned) = found(&store, pulled_at() + Duration::from_hours(12)).await;
-    assert_eq!((of(&accounts), scanned), (BTreeSet::new(), 2));
+    assert_eq!((ids(&accounts), scanned), (BTreeSet::new(), 2));
     let (accounts, _) = found(&store, pulled_at() + Duration::from_hours(24)).await;
-    assert_eq!(of(&accounts), BTreeSet::from(["overdue"]));
+    assert_eq!(ids(&accounts), BTreeSet::from(["overdue"]));
 }
 
 #[tokio::test]
-async fn record_from_before_refreshing_was_turned_on_is_found() {
+async fn scan_finds_a_record_written_while_refreshing_was_off() {
     let on = store("scan-off").await;
     let off = RefreshPolicy { interval: None, ..POLICY };
     put(&AccountStore::new(client(), "scan-off", off), "never", 1).await;
     let (accounts, _) = found(&on, pulled_at()).await;
-    assert_eq!(of(&accounts), BTreeSet::from(["never"]));
+    assert_eq!(ids(&accounts), BTreeSet::from(["never"]));
     assert_eq!(accounts[0].account.status_without_sync().status, Status::Healthy);
 }
 
@@ -90,29 +90,33 @@ async fn mark_queued_is_compare_and_set() {
     put(&store, "marked", 2).await;
     assert!(
         !store.mark_queued(&Claim::from(&marked), Some(at)).await.unwrap(),
-        "it is another record by now"
+        "the record has changed since it was read"
     );
     let kept = store.get(&id).await.unwrap().unwrap().account;
-    assert_eq!(kept.refresh_queued_at, marked.account.refresh_queued_at, "no event takes it away");
+    assert_eq!(kept.refresh_queued_at, marked.account.refresh_queued_at, "an event keeps the mark");
     store.unmark_queued(&id, at + Duration::from_secs(1)).await.unwrap();
     let queued_at = async || store.get(&id).await.unwrap().unwrap().account.refresh_queued_at;
-    assert!(queued_at().await.is_some(), "it is another's mark");
+    assert!(queued_at().await.is_some(), "the mark of another run stays");
     store.unmark_queued(&id, at).await.unwrap();
     assert_eq!(queued_at().await, None);
 }
 
 #[tokio::test]
-async fn mark_whose_answer_was_lost_is_recognised() {
+async fn mark_is_recognised_if_its_answer_was_lost() {
     let store = store("scan-lost").await;
     let id = put(&store, "lost-mark", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();
     fail("UpdateItem", id.as_str(), &[Failure::AnswerLost]);
     assert!(store.mark_queued(&Claim::from(&seen), Some(Timestamp::now())).await.unwrap());
-    assert_eq!(proxy().count("UpdateItem", id.as_str()), 2, "the SDK's repeat met its own version");
+    assert_eq!(
+        proxy().count("UpdateItem", id.as_str()),
+        2,
+        "the SDK's retry finds its own version"
+    );
 }
 
 #[tokio::test]
-async fn breaker_is_read_as_it_was_written_and_of_two_who_claim_a_probe_one_succeeds() {
+async fn breaker_round_trips_and_a_probe_is_claimed_once() {
     let store = store("scan-breaker").await;
     assert_eq!(store.breaker().await.unwrap(), Breaker::default());
     let now = Timestamp::from_millis(1_767_603_601_000);
@@ -132,7 +136,7 @@ async fn breaker_is_read_as_it_was_written_and_of_two_who_claim_a_probe_one_succ
 }
 
 #[tokio::test]
-async fn rule_and_a_read_outlive_a_writer_in_between_and_move_the_next_refresh() {
+async fn concurrent_writes_keep_the_refresh_rule_and_the_read_time() {
     let store = AccountStore::new(client(), "scan-rule", POLICY);
     create_table("scan-rule").await;
     let id = put(&store, "ruled", 1).await;
@@ -141,7 +145,7 @@ async fn rule_and_a_read_outlive_a_writer_in_between_and_move_the_next_refresh()
     let ruled = store.set_refresh(stale.clone(), Some(RefreshRule::OnRead)).await.unwrap();
     assert_eq!((ruled.refresh, ruled.next_refresh_at(POLICY)), (Some(RefreshRule::OnRead), None));
     let held = store.get(&id).await.unwrap().unwrap();
-    assert_eq!(held.account, ruled, "on the newest record");
+    assert_eq!(held.account, ruled, "the rule is written to the newest record");
     let now = pulled_at() + Duration::from_hours(1);
     put(&store, "ruled", 3).await;
     store.note_read(held, now).await.unwrap();
@@ -151,11 +155,15 @@ async fn rule_and_a_read_outlive_a_writer_in_between_and_move_the_next_refresh()
     assert!(read.account.next_refresh_at(POLICY).is_some());
     let writes = proxy().count("UpdateItem", id.as_str());
     store.note_read(read, now + MINUTE).await.unwrap();
-    assert_eq!(proxy().count("UpdateItem", id.as_str()), writes, "once an interval");
+    assert_eq!(
+        proxy().count("UpdateItem", id.as_str()),
+        writes,
+        "a read is written once per interval"
+    );
 }
 
 #[tokio::test]
-async fn each_run_begins_one_segment_further_or_where_the_last_one_stopped() {
+async fn each_run_begins_at_the_next_segment_or_where_the_last_run_stopped() {
     let store = store("scan-segments").await;
     let first = async || store.begin_plan().await.unwrap().first_segment;
     assert_eq!((first().await, first().await), (0, 1));
@@ -163,10 +171,10 @@ async fn each_run_begins_one_segment_further_or_where_the_last_one_stopped() {
     assert_eq!((first().await, first().await, first().await), (SEGMENTS - 1, 0, 1));
 }
 
-/// What an hour's scan takes, of records as long as those of Mono's fullest events. The emulator does not
-/// count read units.
+/// The cost of an hourly scan. The records are as long as records of Mono's longest events. The emulator
+/// does not count read units, so the test counts requests.
 #[tokio::test]
-async fn scan_of_ten_thousand_accounts_takes_one_eventually_consistent_request_a_segment() {
+async fn scan_of_ten_thousand_accounts_is_one_eventually_consistent_request_per_segment() {
     const ACCOUNTS: usize = 10_000;
     const TABLE: &str = "scan-cost";
     let store = store(TABLE).await;
@@ -191,13 +199,13 @@ async fn scan_of_ten_thousand_accounts_takes_one_eventually_consistent_request_a
     assert_eq!((accounts.len(), scanned), (ACCOUNTS, ACCOUNTS as u64));
     let calls = proxy().calls(TABLE);
     let scans: Vec<_> = calls.iter().filter(|call| call.operation == "Scan").collect();
-    assert_eq!(scans.len(), usize::try_from(SEGMENTS).unwrap(), "no segment has a MiB");
+    assert_eq!(scans.len(), usize::try_from(SEGMENTS).unwrap(), "each segment is under 1 MiB");
     assert!(!scans.iter().any(|call| call.body.contains("\"ConsistentRead\":true")));
 }
 
-/// The wants of an account are its own affair; this is only that the mark survives the way.
+/// Tests only that the mark is stored. The domain tests cover when an account is due.
 #[tokio::test]
-async fn mark_is_read_as_it_was_written() {
+async fn mark_round_trips() {
     let store = store("scan-read").await;
     let id = put(&store, "read", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();

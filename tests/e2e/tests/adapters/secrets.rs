@@ -9,7 +9,7 @@ use mono_sync::domain::webhook::secret::UnverifiedBody;
 
 use crate::{fail, proxy, unique};
 
-/// A stored secret and a cache of it.
+/// A stored secret and its cache.
 struct Secret {
     name: String,
     cache: SecretCache,
@@ -28,7 +28,7 @@ fn client() -> Client {
 }
 
 impl Secret {
-    /// A cache of a secret that does not exist.
+    /// The cache of a secret that does not exist.
     fn missing() -> Self {
         let name = unique("secret");
         Self { cache: SecretCache::new(client(), &name), name }
@@ -74,10 +74,10 @@ async fn secret_is_read_once_an_hour() {
     for minutes in 0..60 {
         assert_eq!(secret.presented("right", start + minutes * MINUTE).await, Accepted);
     }
-    let fresh = 2; // the current version, and whether there is a previous one
-    assert_eq!(secret.reads(), fresh);
+    let reads_per_refresh = 2; // the current version and the previous version
+    assert_eq!(secret.reads(), reads_per_refresh);
     assert_eq!(secret.presented("right", start + HOUR).await, Accepted);
-    assert_eq!(secret.reads(), 2 * fresh);
+    assert_eq!(secret.reads(), 2 * reads_per_refresh);
 }
 
 #[tokio::test]
@@ -95,7 +95,11 @@ async fn rotation_is_noticed_by_the_first_call_with_the_new_secret() {
     assert_eq!(secret.presented("old", start).await, Accepted);
     secret.rotate("new").await;
     assert_eq!(secret.presented("new", start + MINUTE).await, Accepted);
-    assert_eq!(secret.presented("old", start + MINUTE).await, Accepted, "for 72 hours");
+    assert_eq!(
+        secret.presented("old", start + MINUTE).await,
+        Accepted,
+        "the previous secret is valid for 72 hours"
+    );
 }
 
 #[tokio::test]
@@ -108,7 +112,7 @@ async fn previous_secret_ends_72_hours_after_the_rotation() {
 }
 
 #[tokio::test]
-async fn stranger_causes_at_most_one_read_a_minute() {
+async fn wrong_secret_causes_at_most_one_read_a_minute() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);
@@ -117,12 +121,12 @@ async fn stranger_causes_at_most_one_read_a_minute() {
         let now = start + Duration::from_secs(second);
         assert_eq!(secret.presented("wrong", now).await, Refused);
     }
-    let causes = (secret.reads() - reads) / 2;
-    assert!((1..=10).contains(&causes), "{causes} in ten minutes");
+    let refreshes = (secret.reads() - reads) / 2;
+    assert!((1..=10).contains(&refreshes), "{refreshes} in ten minutes");
 }
 
 #[tokio::test]
-async fn missing_or_empty_secret_causes_no_read() {
+async fn empty_header_causes_no_read() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);
@@ -132,7 +136,7 @@ async fn missing_or_empty_secret_causes_no_read() {
 }
 
 #[tokio::test]
-async fn unset_blank_and_missing_refuse_everything() {
+async fn unset_blank_or_missing_secret_refuses_every_request() {
     for stored in ["unset", " "] {
         let secret = Secret::new(stored).await;
         for presented in ["unset", " ", "", "anything"] {
@@ -144,7 +148,7 @@ async fn unset_blank_and_missing_refuse_everything() {
 }
 
 #[tokio::test]
-async fn first_deploy_without_a_secret_needs_no_redeploy_when_it_is_set() {
+async fn first_secret_is_used_without_a_new_deployment() {
     let secret = Secret::new("unset").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Refused);
@@ -154,7 +158,7 @@ async fn first_deploy_without_a_secret_needs_no_redeploy_when_it_is_set() {
 }
 
 #[tokio::test]
-async fn secret_that_cannot_be_read_is_no_refusal() {
+async fn unreadable_secret_is_not_a_refusal() {
     let secret = Secret::new("right").await;
     secret.fail(&[Failure::AccessDenied]);
     let start = Timestamp::now();
@@ -163,7 +167,7 @@ async fn secret_that_cannot_be_read_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn read_that_failed_is_not_repeated_for_every_call() {
+async fn failed_read_is_not_repeated_for_every_call() {
     let secret = Secret::new("right").await;
     secret.fail(&[Failure::AccessDenied]);
     let start = Timestamp::now();
@@ -174,10 +178,14 @@ async fn read_that_failed_is_not_repeated_for_every_call() {
 }
 
 #[tokio::test]
-async fn hour_old_secret_that_cannot_be_read_again_is_not_trusted() {
+async fn cached_secret_is_not_trusted_after_an_hour_if_it_cannot_be_read() {
     let secret = Secret::new("right").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("right", start).await, Accepted);
     secret.fail(&[Failure::AccessDenied]);
-    assert_eq!(secret.presented("right", start + HOUR).await, Unreadable, "it fails closed");
+    assert_eq!(
+        secret.presented("right", start + HOUR).await,
+        Unreadable,
+        "verification fails closed"
+    );
 }

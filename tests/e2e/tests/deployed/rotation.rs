@@ -48,6 +48,7 @@ async fn stack_without_a_secret_refuses_every_webhook_and_rotation_needs_no_rede
     let rotate = secrets.put_secret_value().secret_id(stack.resource("WebhookSecret"));
     rotate.secret_string("second").send().await.unwrap();
     accepted(&stack, "second").await;
-    assert_eq!(status(&stack, "first").await, 200, "Mono may still retry with it");
+    // Mono may still retry with it.
+    accepted(&stack, "first").await;
     assert_eq!(status(&stack, "third").await, 401);
 }

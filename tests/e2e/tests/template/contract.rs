@@ -22,8 +22,8 @@ pub(crate) const SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
 pub(crate) const LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
 pub(crate) const TRACE: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
 
-/// What each function may do to which resource, its own logs and traces apart: the most, since
-/// functions grow into it.
+/// The permissions that each function may have at most, apart from those on its own logs and traces:
+/// function, resource, actions.
 pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("webhook", "WebhookQueue", SEND),
     ("webhook", "WebhookSecret", SECRET),
@@ -63,8 +63,8 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("refresh-worker", "MonoKey", SECRET),
 ];
 
-/// What an operator must hear of: who refuses whom, by the folder of the function that logs it.
-pub(crate) const REFUSALS: &[(&str, &str)] = &[
+/// Codes of log lines that must raise an alarm, with the folder of the function that logs them.
+pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/manual-sync", "MONO_KEY_REFUSED"),
     ("functions/accounts", "MONO_KEY_REFUSED"),
     ("functions/importer", "MONO_KEY_REFUSED"),
@@ -95,8 +95,7 @@ pub(crate) fn scopes(method: &str) -> Value {
     when(condition, &json!([{ "Ref": parameter }]), &no_value())
 }
 
-/// The tables: by which attributes items are found, in the table and in its indexes, and which one
-/// ends them.
+/// The tables: the keys of the table and of its indexes, and the attribute for time to live.
 pub(crate) fn tables() -> Value {
     json!({
         "AccountsTable": {
@@ -105,24 +104,24 @@ pub(crate) fn tables() -> Value {
                 "AttentionIndex": [{ "attention": "S" }, { "attention_place": "B" }],
                 "AttentionByOwnerIndex": [{ "attention_owner": "B" }, { "attention_place": "B" }],
             },
-            "ends": null,
+            "ttl": null,
         },
         "TransactionsTable": {
             "keys": [{ "account_id": "S" }, { "position": "S" }],
             "indexes": {},
-            "ends": null,
+            "ttl": null,
         },
         "EventsTable": {
             "keys": [{ "account_id": "S" }, { "position": "S" }],
             "indexes": {},
-            "ends": { "AttributeName": "expires_at", "Enabled": true },
+            "ttl": { "AttributeName": "expires_at", "Enabled": true },
         },
     })
 }
 
 pub(crate) const SECRET_PARAMETERS: &[&str] = &["MonoSecretKey", "MonoWebhookSecret"];
 
-/// Every other parameter the stack may have, and both kinds' defaults; null where there is none.
+/// All parameters of the stack, secret ones included, with their defaults; null where there is none.
 pub(crate) fn defaults() -> Value {
     json!({
         "MonoSecretKey": null,
@@ -173,8 +172,8 @@ pub(crate) const OUTPUTS: &[&str] = &[
     "DashboardUrl",
 ];
 
-/// Resources that would grant or open something out of sight of the rules.
-pub(crate) const SIDE_DOORS: &[&str] = &[
+/// Resource types that could grant permissions or open an endpoint without being covered by the rules.
+pub(crate) const FORBIDDEN_TYPES: &[&str] = &[
     "AWS::IAM::Group",
     "AWS::IAM::ManagedPolicy",
     "AWS::IAM::Policy",

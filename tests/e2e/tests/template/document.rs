@@ -1,4 +1,4 @@
-//! Reading the template.
+//! Reads the template.
 
 use std::fs;
 use std::path::PathBuf;
@@ -35,8 +35,8 @@ impl Template {
         Self(template)
     }
 
-    /// This template with one value changed: a JSON pointer into the resources, or with `//` into the
-    /// template, and the value to put there.
+    /// Changes one value of the template. The pointer is a JSON pointer into the resources, or, if it
+    /// begins with `//`, into the template.
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
         let pointer = match pointer.strip_prefix("//") {
             Some(pointer) => format!("/{pointer}"),
@@ -70,7 +70,7 @@ impl Template {
         &self.resource(id)["Properties"]
     }
 
-    /// Where resources differ from what the shape tells of them; null stands for absence.
+    /// The places where resources differ from the shape. Null in the shape means an absent value.
     pub(crate) fn differences<'a>(
         &self,
         ids: impl Iterator<Item = &'a str>,
@@ -89,8 +89,8 @@ impl Template {
             .flat_map(|policy| one_or_many(&policy["PolicyDocument"]["Statement"]))
     }
 
-    /// What a permission is for: a resource of the template, or as `Table/index/Name` one of its
-    /// indexes. None for anything wider, or of another stack.
+    /// The resource of a permission: a resource of the template, or one of its indexes in the form
+    /// `Table/index/Name`. None for anything wider and for resources of another stack.
     pub(crate) fn granted(&self, resource: &Value) -> Option<String> {
         let Some(arn) = resource["Fn::Sub"].as_str() else {
             let id = referent(resource).filter(|id| self.resource(id).is_object());
@@ -119,7 +119,7 @@ impl Template {
             .collect()
     }
 
-    /// The routes but for the webhook's: logical ids and properties.
+    /// All routes except the webhook's: logical ids and properties.
     pub(crate) fn closed_routes(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.each(ROUTE).filter(|(_, route)| route["RouteKey"] != "POST /webhooks/mono")
     }
@@ -146,7 +146,7 @@ impl Template {
         self.all(QUEUE).filter(|id| !self.is_dead_letter_queue(id))
     }
 
-    /// The functions that a queue triggers, and how.
+    /// The functions that a queue triggers, with the properties of the trigger.
     pub(crate) fn consumers(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.all(FUNCTION).flat_map(|id| {
             values(&self.properties(id)["Events"])
@@ -155,7 +155,7 @@ impl Template {
         })
     }
 
-    /// The metric filters on the log that the stage writes.
+    /// The metric filters on the access log of the stage.
     pub(crate) fn access_log_filters(&self) -> impl Iterator<Item = &Value> {
         let log = self.each(STAGE).next().map(|(_, stage)| &stage["AccessLogSettings"]);
         let group = log.and_then(|log| referent(&log["DestinationArn"]));
@@ -170,7 +170,7 @@ impl Template {
         })
     }
 
-    /// Whether a route is closed, whichever way its condition or parameter goes.
+    /// Whether a route is closed for every value of its condition or parameter.
     pub(crate) fn closed(&self, authorization: &Value) -> bool {
         let parameter = authorization["Ref"].as_str().unwrap_or_default();
         let branches = authorization["Fn::If"].as_array().map(|branches| &branches[1..]);
@@ -196,7 +196,7 @@ fn intrinsic(name: &str, argument: Value) -> Value {
     }
 }
 
-/// Fills in what `own` leaves out, as SAM does with `Globals`.
+/// Adds the values that `own` lacks, as SAM does with `Globals`.
 fn inherit(own: &mut Value, globals: &Value) {
     for (key, global) in entries(globals) {
         match &mut own[key] {
@@ -247,7 +247,7 @@ pub(crate) fn mentions(value: &Value, parameter: &str) -> bool {
     }
 }
 
-/// The route as the source of an invocation: `GET /accounts/{account_id}` is `GET/accounts/*`.
+/// The route in the source ARN of a permission: `GET /accounts/{account_id}` is `GET/accounts/*`.
 pub(crate) fn source_path(route_key: &str) -> String {
     let parameter = |segment: &str| segment.starts_with('{');
     let segments = route_key.split('/').map(str::trim_end);
@@ -265,7 +265,7 @@ pub(crate) fn values(object: &Value) -> impl Iterator<Item = &Value> {
     entries(object).map(|(_, value)| value)
 }
 
-/// Lists of one may be written without the list.
+/// CloudFormation accepts a single value in place of a list of one.
 pub(crate) fn one_or_many(value: &Value) -> Vec<&Value> {
     match value {
         Value::Null => Vec::new(),

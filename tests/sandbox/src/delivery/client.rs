@@ -1,4 +1,4 @@
-//! The HTTP client that webhooks are posted with.
+//! The HTTP client for posting webhooks.
 
 use std::io;
 use std::iter;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect};
 
-/// Mono does not say how long it waits for an answer. Never scaled: the receiver is real.
+/// Mono does not document its timeout. This one is in real time, because the receiver is real.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Only the first answer counts, and only plain HTTP is spoken.
+/// A client without redirects and without TLS.
 pub(super) fn client() -> Client {
     Client::builder()
         .dns_resolver(Loopback)
@@ -22,8 +22,8 @@ pub(super) fn client() -> Client {
         .expect("a client without TLS needs nothing that could be missing")
 }
 
-/// Every name below `.localhost` is this machine, as RFC 6761 has it and not every system does. A
-/// local AWS gives each of its APIs such a name.
+/// Resolves every name below `.localhost` to this machine, as RFC 6761 requires. Not every system does
+/// this. The AWS emulator gives each API such a name.
 struct Loopback;
 
 impl Resolve for Loopback {

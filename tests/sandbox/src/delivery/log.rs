@@ -1,4 +1,4 @@
-//! What became of everything that was sent.
+//! The log of all deliveries.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -10,52 +10,51 @@ use super::PendingDelivery;
 use crate::event::Kind;
 use crate::lock;
 
-/// One copy of one event on its way.
+/// The delivery of one copy of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
-    /// The event's number among all that were sent.
+    /// The event's number among all sent events, from 1.
     pub number: usize,
-    /// 1, and more where the event was duplicated.
+    /// The number of the copy, from 1.
     pub copy: u32,
-    /// What it is, unless it was sent raw.
+    /// The kind of the event. Raw deliveries have none.
     pub kind: Option<Kind>,
-    /// The id it carries, if it carries one.
+    /// The `event_id`, if the event has one.
     pub event_id: Option<String>,
-    /// Whom it is about, unless it was sent raw.
+    /// The account of the event. Raw deliveries have none.
     pub account_id: Option<String>,
-    /// What came of each post so far.
+    /// The results of the posts so far.
     pub attempts: Vec<Attempt>,
-    /// How it ended, or that it has not.
     pub outcome: Outcome,
 }
 
-/// What came of one post.
+/// The result of one post.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attempt {
-    /// The receiver answered.
+    /// The receiver answered with this status.
     Status(u16),
-    /// It did not, and why.
+    /// The receiver did not answer, for this reason.
     Error(String),
 }
 
-/// How a delivery ended.
+/// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Not yet.
+    /// The delivery has not ended.
     UnderWay,
     /// The receiver answered 200.
     Delivered,
     /// The network lost it.
     Lost,
-    /// Mono has tried for 48 hours.
+    /// Mono retried for 48 hours without success.
     GivenUp,
-    /// There was no webhook URL to send it to.
+    /// There was no webhook URL.
     Unaddressed,
 }
 
-/// Everything ever sent.
+/// All deliveries ever sent.
 #[derive(Default)]
 pub(super) struct Log {
     deliveries: Mutex<Vec<Delivery>>,
@@ -63,7 +62,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Enters every copy of a pending; its number, and its entries.
+    /// Adds every copy of an event. Returns the event's number and the indexes of the copies.
     pub(super) fn open(&self, pending: &PendingDelivery, copies: u32) -> (usize, Range<usize>) {
         let mut deliveries = lock(&self.deliveries);
         let number = deliveries.last().map_or(1, |last| last.number + 1);
@@ -97,7 +96,7 @@ impl Log {
 
     pub(super) async fn settled(&self) {
         let mut under_way = self.under_way.subscribe();
-        // The sender lives as long as the log does.
+        // No error is possible: the sender lives as long as the log.
         let _ = under_way.wait_for(|count| *count == 0).await;
     }
 

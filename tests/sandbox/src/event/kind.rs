@@ -6,68 +6,69 @@ use serde::{Deserialize, Serialize};
 
 use super::Dialect;
 
-/// Everything that arrives at a webhook URL. Each kind has one shape for each of its
+/// The kinds of events that a webhook URL receives. Each kind has one wording for each of its
 /// [`dialects`](Kind::dialects).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Linked; `data_status` is PROCESSING in v2, v1 has the id alone.
+    /// The account is linked. `data_status` is PROCESSING in v2. v1 has only the id.
     AccountConnected,
-    /// As sent for some months of 2025: id, customer and an empty `meta`.
+    /// The account is linked, in the wording of some months of 2025: id, customer and an empty `meta`.
     AccountConnectedWithCustomer,
     /// The data fetched after a link.
     AccountUpdated,
     /// The data fetched by a refresh that found something new.
     AccountUpdatedBySync,
-    /// A refresh that found nothing new: `has_new_data` is absent then.
+    /// A refresh that found nothing new. `has_new_data` is absent.
     AccountUpdatedNothingNew,
-    /// Still fetching; balance and BVN are null.
+    /// Mono is still fetching. Balance and BVN are null.
     AccountUpdatedProcessing,
-    /// The balance came, the transactions did not.
+    /// The balance was fetched, but not the transactions.
     AccountUpdatedPartial,
-    /// The bank is down; there is no balance at all.
+    /// The bank is down. There is no balance.
     AccountUpdatedUnavailable,
-    /// Mono failed; v2 has been seen to have retrieved the balance all the same.
+    /// Mono failed. v2 has been observed with the balance nevertheless.
     AccountUpdatedFailed,
-    /// The stale cache, AVAILABLE, of a refresh that failed.
+    /// A refresh that failed. The data is the stale cache, with the status AVAILABLE.
     AccountUpdatedSyncFailed,
-    /// The stale cache, AVAILABLE, of a refresh that met a bank that wants the customer.
+    /// A refresh for which the bank requires re-authorisation. The data is the stale cache, with the
+    /// status AVAILABLE.
     AccountUpdatedReauthorisationRequired,
-    /// The data fetched after a link, under the name that Mono's prose gives the event.
+    /// The data fetched after a link, under the event name in the text of Mono's documentation.
     AccountUpdatedByAnotherName,
-    /// The bank wants the customer, in v1.
+    /// The bank requires re-authorisation, in v1.
     ReauthorisationRequired,
-    /// The same with `data` the account id alone, as Mono's blog words it.
+    /// The same, but `data` is only the account id, as in Mono's blog.
     ReauthorisationRequiredString,
-    /// The customer has been there; data is yet to come.
+    /// The customer has authenticated. The data follows later.
     AccountReauthorized,
-    /// The link is gone; the account has an `id`, as in Mono's sample.
+    /// The account is unlinked. It has an `id`, as in Mono's sample.
     AccountUnlinked,
     /// The same with an `_id`, as in the table beside that sample.
     AccountUnlinkedUnderscored,
-    /// The same with an `account_id` and no account, as in one receiver's reading.
+    /// The same with an `account_id` and without an account object, as one receiver reads it.
     AccountUnlinkedFlat,
-    /// The same with the account a string, as in another's.
+    /// The same, but the account is a string, as another receiver reads it.
     AccountUnlinkedString,
-    /// A job runs.
+    /// A job is running.
     JobProcessing,
-    /// A job ended well.
+    /// A job succeeded.
     JobFinished,
-    /// A job ended badly.
+    /// A job failed.
     JobFailed,
-    /// `finished` as the changelog words it.
+    /// A job succeeded, in the wording of the changelog.
     JobSuccessfulInCapitals,
-    /// `failed` as the changelog words it.
+    /// A job failed, in the wording of the changelog.
     JobFailedInCapitals,
-    /// Why it failed, as the changelog words it.
+    /// A job failed because the bank requires re-authorisation, in the wording of the changelog.
     JobReauthorisationRequired,
-    /// A job runs, as one receiver's tests have it: an account object and a `job_id`.
+    /// A job is running, as in one receiver's tests: an account object and a `job_id`.
     JobRunningObject,
     /// A daily refresh failed, in v1.
     SyncFailed,
-    /// A daily refresh succeeded; the account is a string in one receiver's reading.
+    /// A daily refresh succeeded. The account is a string, as one receiver reads it.
     AccountSynced,
-    /// The same, with an account object as in another's.
+    /// The same with an account object, as another receiver reads it.
     AccountSyncedObject,
     /// A statement of income is ready.
     AccountIncome,
@@ -83,18 +84,18 @@ pub enum Kind {
     WebhookTest,
     /// Another product's event.
     DirectDebitPayment,
-    /// Another product's event, under `events` alone.
+    /// Another product's event, with the prefix `events` only.
     MandateCreated,
-    /// Another product's event, under `event` alone.
+    /// Another product's event, with the prefix `event` only.
     DisbursementSuccessful,
     /// Another product's event, in an envelope within `data`.
     TransactionDispute,
-    /// An event Mono has not invented yet.
+    /// An event that does not exist yet.
     Unknown,
 }
 
 impl Kind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Self; 40] = [
         Self::AccountConnected,
         Self::AccountConnectedWithCustomer,
@@ -138,7 +139,7 @@ impl Kind {
         Self::Unknown,
     ];
 
-    /// The dialects it differs in. A kind with one shape only keeps it whatever is asked for.
+    /// The dialects of the kind. A kind with only one dialect has it in both generations.
     pub fn dialects(self) -> &'static [Dialect] {
         match self {
             Self::AccountConnected
@@ -156,7 +157,7 @@ impl Kind {
         }
     }
 
-    /// What its body says in `event`.
+    /// The value of `event` in the body.
     pub fn wire_name(self) -> &'static str {
         match self {
             Self::AccountConnected | Self::AccountConnectedWithCustomer => {
@@ -203,7 +204,7 @@ impl Kind {
         }
     }
 
-    /// Whether Mono gives it an `event_id` and a `timestamp`; v1 has neither anywhere.
+    /// Whether the event has an `event_id` and a `timestamp` in v2. v1 never has them.
     pub(super) fn is_stamped(self) -> bool {
         self != Self::AccountConnectedWithCustomer
             && matches!(
@@ -233,7 +234,7 @@ impl fmt::Display for Kind {
 mod tests {
     use super::*;
 
-    /// The names of all variants, which serde lists when it is asked for one that does not exist.
+    /// The names of all variants. serde lists them in the error about an unknown name.
     fn declared() -> Vec<String> {
         let refusal = serde_json::from_str::<Kind>("\"none\"").expect_err("no such kind");
         let refusal = refusal.to_string();
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn all_holds_every_kind_once_in_the_order_of_declaration() {
+    fn all_has_every_kind_once_in_the_order_of_declaration() {
         assert_eq!(Kind::ALL.map(|kind| kind.to_string()).to_vec(), declared());
     }
 }

@@ -8,9 +8,9 @@ use crate::account::{Account, DataStatus};
 use crate::id_generator::iso;
 use crate::job::JobName;
 
-/// The one app all accounts are linked in.
+/// The app in which all accounts are linked.
 const APP: &str = "a99000000000000000000001";
-/// The business the app belongs to.
+/// The business that owns the app.
 const BUSINESS: &str = "b05000000000000000000001";
 
 pub(crate) const AUTH_METHOD: &str = "internet_banking";
@@ -69,7 +69,7 @@ pub(super) fn data(kind: Kind, dialect: Dialect, account: &Account, stamp: &Stam
     }
 }
 
-/// With the app and the business that most of Mono's events end in.
+/// Adds the app and the business, which most of Mono's events have.
 fn signed(mut data: Value) -> Value {
     data["app"] = json!(APP);
     data["business"] = json!(BUSINESS);
@@ -108,8 +108,7 @@ fn updated(kind: Kind, dialect: Dialect, account: &Account, stamp: &Stamp) -> Va
     }
 }
 
-/// What an `account_updated` says about the data rather than the account. What is `None` is not
-/// sent.
+/// The `meta` object of an `account_updated`: facts about the data. Fields that are `None` are not sent.
 #[derive(Clone, Copy, Serialize)]
 struct Meta<'a> {
     data_status: DataStatus,
@@ -153,34 +152,34 @@ fn meta_v1(kind: Kind, account: &Account) -> Meta<'static> {
 
 fn meta_v2(kind: Kind, account: &Account) -> Meta<'_> {
     let data_status = data_status(kind, account);
-    let found = Meta {
+    let base = Meta {
         auth_method: Some(AUTH_METHOD),
         reference: Some(&account.reference),
         retrieved_data: Some(data_status.retrieved_data()),
         ..Meta::new(data_status)
     };
     match kind {
-        Kind::AccountUpdatedProcessing => Meta { retrieved_data: None, ..found },
+        Kind::AccountUpdatedProcessing => Meta { retrieved_data: None, ..base },
         Kind::AccountUpdatedBySync => {
-            Meta { has_new_data: Some(true), ..refreshed(account, "SUCCESSFUL", found) }
+            Meta { has_new_data: Some(true), ..refreshed(account, "SUCCESSFUL", base) }
         }
         Kind::AccountUpdatedNothingNew | Kind::AccountUpdatedPartial => {
-            refreshed(account, "SUCCESSFUL", found)
+            refreshed(account, "SUCCESSFUL", base)
         }
-        Kind::AccountUpdatedUnavailable => refreshed(account, "FAILED", found),
-        Kind::AccountUpdatedSyncFailed => stale(account, refreshed(account, "FAILED", found)),
+        Kind::AccountUpdatedUnavailable => refreshed(account, "FAILED", base),
+        Kind::AccountUpdatedSyncFailed => stale(account, refreshed(account, "FAILED", base)),
         Kind::AccountUpdatedReauthorisationRequired => Meta {
             data_request_id: Some(&account.data_request_id),
-            ..stale(account, refreshed(account, "REAUTHORISATION_REQUIRED", found))
+            ..stale(account, refreshed(account, "REAUTHORISATION_REQUIRED", base))
         },
-        // Seen in the field; by Mono's own words it should have been PARTIAL.
+        // Observed in practice. By Mono's documentation, the status should be PARTIAL.
         Kind::AccountUpdatedFailed => Meta {
             reference: None,
             retrieved_data: Some(&["balance"]),
             data_request_id: Some(&account.data_request_id),
-            ..found
+            ..base
         },
-        _ => found,
+        _ => base,
     }
 }
 
@@ -188,8 +187,8 @@ fn refreshed<'a>(account: &'a Account, sync_status: &'a str, meta: Meta<'a>) -> 
     Meta { sync_status: Some(sync_status), job_id: Some(&account.job_id), ..meta }
 }
 
-/// Mono documents that `has_new_data` is sent only when true; next to a stale cache false has been
-/// seen.
+/// Mono documents that `has_new_data` is sent only if it is true. With a stale cache, false has been
+/// observed.
 fn stale<'a>(account: &Account, meta: Meta<'a>) -> Meta<'a> {
     let retrieved: &[&str] =
         if account.balance_only { &["balance"] } else { &["balance", "transactions"] };
@@ -248,7 +247,7 @@ fn account_v2(kind: Kind, account: &Account, stamp: &Stamp) -> Value {
         "updated_at": iso(stamp.at),
     });
     match kind {
-        // A refresh has been documented with all eleven digits.
+        // One documented refresh has all eleven digits.
         Kind::AccountUpdatedBySync => body["bvn"] = json!(account.bvn),
         Kind::AccountUpdatedProcessing => {
             body["balance"] = Value::Null;
@@ -262,7 +261,7 @@ fn account_v2(kind: Kind, account: &Account, stamp: &Stamp) -> Value {
     body
 }
 
-/// As webhooks and v1 write it.
+/// The institution as in webhooks and in v1.
 pub(crate) fn institution(account: &Account) -> Value {
     json!({
         "name": account.institution.name,
@@ -275,7 +274,7 @@ fn newest_job(account: &Account, status: &str) -> Value {
     job(&account.account_id, &account.job_id, account.job_name, status)
 }
 
-/// The same in a webhook and in an answer.
+/// A job, as in webhooks and in answers.
 pub(crate) fn job(account_id: &str, job_id: &str, name: JobName, status: &str) -> Value {
     signed(json!({ "account": account_id, "id": job_id, "name": name, "status": status }))
 }
@@ -287,7 +286,7 @@ fn job_running(account: &Account) -> Value {
     data
 }
 
-/// What stands beside the account differs from product version to product version.
+/// The fields beside the account differ between product versions.
 fn income(account: &Account) -> Value {
     signed(json!({
         "account": account.account_id,
@@ -313,7 +312,7 @@ fn direct_debit() -> Value {
     }))
 }
 
-/// Illustrative, as is [`disbursement`]. Its `id` is the mandate's and no account's.
+/// An invented example, like [`disbursement`]. Its `id` is the id of the mandate, not of an account.
 fn mandate() -> Value {
     signed(json!({
         "id": "d00000000000000000000001",

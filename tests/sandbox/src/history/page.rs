@@ -1,14 +1,14 @@
-//! Which rows of a history a call gets.
+//! The selection of rows for a call, and the pages of it.
 
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{Direction, Ledger, Transaction, midnight};
 use crate::plan::Fault;
 
-/// The rows of a page where the caller does not say.
+/// The default number of rows of a page.
 const ROWS: usize = 20;
 
-/// What a call asks for.
+/// The rows that a call requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// The first business day.
@@ -16,16 +16,16 @@ pub(crate) struct Selection {
     /// The last one.
     pub(crate) end: Option<Date>,
     pub(crate) direction: Option<Direction>,
-    /// A part of it, in capitals or not.
+    /// A part of the narration; case does not matter.
     pub(crate) narration: Option<String>,
-    /// How many rows are a page.
+    /// The number of rows of a page.
     pub(crate) limit: Option<usize>,
-    /// Counted from 1; `None` asks for all pages in one.
+    /// The number of the page, from 1. `None` requests all rows in one answer.
     pub(crate) page: Option<usize>,
 }
 
 impl Selection {
-    fn takes(&self, row: &Transaction) -> bool {
+    fn selects(&self, row: &Transaction) -> bool {
         let contains = |part: &String| row.narration.to_lowercase().contains(&part.to_lowercase());
         self.includes(row.business_day())
             && self.direction.is_none_or(|direction| direction == row.direction)
@@ -40,14 +40,14 @@ impl Selection {
         self.page.unwrap_or(1)
     }
 
-    /// The page before, or the first one again.
-    pub(crate) fn before(&self) -> Self {
+    /// The previous page. For the first page, the first page again.
+    pub(crate) fn previous(&self) -> Self {
         let page = self.page.map(|number| (number - 1).max(1));
         Self { page, ..self.clone() }
     }
 
-    /// Makes of a row one that is taken, and before all others.
-    pub(crate) fn attract(&self, row: &mut Transaction, now: OffsetDateTime) {
+    /// Changes a row so that the selection has it as its first row.
+    pub(crate) fn make_first(&self, row: &mut Transaction, now: OffsetDateTime) {
         let last = |end: Date| midnight(end) + Duration::DAY - Duration::MILLISECOND;
         row.date = self.end.map_or(now, |end| now.min(last(end)));
         row.direction = self.direction.unwrap_or(row.direction);
@@ -57,40 +57,40 @@ impl Selection {
     }
 }
 
-/// What a call gets.
+/// The rows that a call gets.
 #[derive(Default)]
 pub(crate) struct Page {
     pub(crate) rows: Vec<Transaction>,
-    /// Of all pages together.
+    /// The number of rows of all pages.
     pub(crate) total: usize,
     pub(crate) number: usize,
     pub(crate) is_last: bool,
-    /// What the caller meets instead.
+    /// The fault that replaces the page.
     pub(crate) fault: Option<Fault>,
 }
 
 impl Page {
-    /// Of a history that Mono does not hold.
+    /// The page of a history that Mono does not have.
     pub(crate) fn empty(selection: &Selection) -> Self {
         Self { number: selection.number(), is_last: true, ..Self::default() }
     }
 }
 
 impl Ledger {
-    /// The newest rows come first.
+    /// The newest row is first.
     pub(crate) fn page(&self, selection: &Selection) -> Page {
-        let taken: Vec<_> = self.rows().filter(|row| selection.takes(row)).collect();
+        let selected: Vec<_> = self.rows().filter(|row| selection.selects(row)).collect();
         let is_paged = selection.page.is_some() || self.always_paged;
         let size = if is_paged {
             selection.limit.unwrap_or(ROWS).clamp(1, self.largest_page)
         } else {
-            taken.len().max(1)
+            selected.len().max(1)
         };
         let number = selection.number();
-        let mut pages = taken.chunks(size).skip(number - 1);
+        let mut pages = selected.chunks(size).skip(number - 1);
         Page {
             rows: pages.next().unwrap_or_default().iter().copied().cloned().collect(),
-            total: taken.len(),
+            total: selected.len(),
             number,
             is_last: pages.next().is_none(),
             fault: None,
@@ -113,7 +113,7 @@ mod tests {
         Selection { page: Some(number), ..Selection::default() }
     }
 
-    /// A history with these dates alone.
+    /// A history with one row at each of these dates.
     fn dated(dates: &[OffsetDateTime]) -> Ledger {
         let mut ledger = ledger(0);
         ledger.edit(&mut 0, |ledger| {
@@ -126,23 +126,23 @@ mod tests {
     }
 
     #[test]
-    fn window_has_its_first_and_its_last_business_day_from_midnight_to_midnight() {
+    fn window_includes_its_first_and_last_business_day_in_full() {
         let (first, last) = (date!(2026 - 01 - 05), date!(2026 - 01 - 06));
         let moment = Duration::MILLISECOND;
         let after = midnight(date!(2026 - 01 - 07));
         let ledger = dated(&[midnight(first) - moment, midnight(first), after - moment, after]);
-        let takes = |start, end| {
+        let selects = |start, end| {
             let window = Selection { start, end, ..page(1) };
             ledger.page(&window).rows.iter().map(|row| row.date).collect::<Vec<_>>()
         };
-        assert_eq!(takes(Some(first), Some(last)), [after - moment, midnight(first)]);
-        assert_eq!(takes(Some(first), None), [after, after - moment, midnight(first)]);
-        assert_eq!(takes(None, Some(first)), [midnight(first), midnight(first) - moment]);
-        assert_eq!(takes(Some(last), Some(last)), [after - moment]);
+        assert_eq!(selects(Some(first), Some(last)), [after - moment, midnight(first)]);
+        assert_eq!(selects(Some(first), None), [after, after - moment, midnight(first)]);
+        assert_eq!(selects(None, Some(first)), [midnight(first), midnight(first) - moment]);
+        assert_eq!(selects(Some(last), Some(last)), [after - moment]);
     }
 
     #[test]
-    fn page_has_twenty_rows_unless_the_caller_says_otherwise_up_to_the_largest_page() {
+    fn page_has_twenty_rows_or_the_limit_up_to_the_largest_page() {
         let ledger = ledger(250);
         for (limit, rows) in [(None, 20), (Some(1), 1), (Some(100), 100), (Some(101), 100)] {
             let page = ledger.page(&Selection { limit, ..page(1) });
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn all_pages_in_one_are_all_rows_whatever_the_limit() {
+    fn unpaged_answer_has_all_rows_with_any_limit() {
         let all = ledger(250).page(&Selection { limit: Some(10), ..Selection::default() });
         assert_eq!((all.rows.len(), all.total, all.is_last), (250, 250, true));
     }
 
     #[test]
-    fn paging_that_cannot_be_turned_off_uses_pages_of_the_limit() {
+    fn forced_paging_uses_pages_of_the_limit() {
         let history = History {
             transactions: 250,
             always_paged: true,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn last_page_is_the_last_even_if_it_is_full_and_beyond_it_there_is_nothing() {
+    fn full_last_page_is_last_and_pages_after_it_are_empty() {
         let ledger = ledger(100);
         let pages = [(1, 20, false), (5, 20, true), (6, 0, true), (usize::MAX, 0, true)];
         for (number, rows, is_last) in pages {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_taken_by_type_and_by_any_part_of_the_narration() {
+    fn rows_are_selected_by_type_and_by_any_part_of_the_narration() {
         let ledger = ledger(250);
         let count = |selection| ledger.page(&selection).total;
         let typed = |direction| Selection { direction: Some(direction), ..page(1) };
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn attracted_row_is_the_first_that_is_taken() {
+    fn row_made_first_is_the_first_of_the_selection() {
         let now = OffsetDateTime::now_utc();
         let week_ago = today() - Duration::WEEK;
         let selections = [
@@ -208,7 +208,7 @@ mod tests {
         for selection in selections {
             let mut ledger = ledger(250);
             let mut row = ledger.draft();
-            selection.attract(&mut row, now);
+            selection.make_first(&mut row, now);
             let id = row.id.clone();
             ledger.edit(&mut 0, |ledger| ledger.add([row]));
             assert_eq!(ledger.page(&selection).rows[0].id, id);

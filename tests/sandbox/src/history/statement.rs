@@ -1,4 +1,4 @@
-//! Rows out of nothing.
+//! Generates fictional rows.
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 use super::{Direction, History, Transaction, midnight};
 
-/// What money is spent on, and what Mono takes it for.
+/// Narrations and categories of debits.
 const SPENDING: [(&str, &str); 5] = [
     ("Invented groceries", "food"),
     ("Pretend fare, Ìbàdàn", "transport"),
@@ -15,19 +15,20 @@ const SPENDING: [(&str, &str); 5] = [
     ("Fictional transfer to a friend", "unknown"),
 ];
 
+/// Narrations and categories of credits.
 const INCOME: [(&str, &str); 2] = [("Fictional salary", "salary"), ("Imaginary refund", "unknown")];
 
-/// A century; dates do not go back for ever.
-const MOST_DAYS: u32 = 36_525;
+/// A century. The range of dates is limited.
+const MAXIMUM_DAYS: u32 = 36_525;
 
 /// The largest amount, in kobo or cents.
-const MOST: i64 = 5_000_000;
+const MAXIMUM_AMOUNT: i64 = 5_000_000;
 
-/// Makes up the rows of one account; all but their ids follows from a seed.
+/// Generates the rows of one account. The seed determines all except their ids.
 #[derive(Clone, Debug)]
 pub(super) struct StatementGenerator {
     rng: Rng,
-    /// What all ids of the account begin with.
+    /// The beginning of all row ids of the account.
     account: u64,
     rows: u32,
 }
@@ -38,8 +39,8 @@ impl StatementGenerator {
         Self { rng: Rng::with_seed(seed.unwrap_or(account)), account, rows: 0 }
     }
 
-    /// The rows that lead to this balance today, the oldest first. It was never below zero on the
-    /// way, unless it is now.
+    /// The rows that lead to this balance today, the oldest first. Earlier balances are never negative,
+    /// unless the present one is.
     pub(super) fn past(
         &mut self,
         history: &History,
@@ -64,9 +65,9 @@ impl StatementGenerator {
         rows
     }
 
-    /// The newest first, as many for each day.
+    /// The dates, the newest first, evenly spread over the days.
     fn dates(&mut self, history: &History, today: Date) -> Vec<OffsetDateTime> {
-        let days = u64::from(history.days.clamp(1, MOST_DAYS));
+        let days = u64::from(history.days.clamp(1, MAXIMUM_DAYS));
         let count = history.transactions as u64;
         let ages = (0..count).map(|row| i64::try_from(row * days / count).unwrap_or(i64::MAX));
         let mut dates: Vec<_> = ages.map(|age| self.date(today, age)).collect();
@@ -74,15 +75,15 @@ impl StatementGenerator {
         dates
     }
 
-    /// Seven in eight are the midnight of their business day. So are all of today: another time
-    /// may be yet to come.
+    /// The midnight of the business day, for seven in eight rows and for all rows of today: another time
+    /// could be in the future.
     fn date(&mut self, today: Date, age: i64) -> OffsetDateTime {
         let midnight = midnight(today) - Duration::days(age);
         let free = self.one_in(8).then(|| Duration::milliseconds(self.rng.i64(0..86_400_000)));
         midnight + free.filter(|_| age > 0).unwrap_or_default()
     }
 
-    /// One in eight hides its balance, and one in ten has a field that nobody has documented.
+    /// One in eight rows hides its balance, and one in ten has an undocumented field.
     pub(super) fn row(
         &mut self,
         direction: Direction,
@@ -102,21 +103,21 @@ impl StatementGenerator {
             balance: (!self.one_in(8)).then_some(0),
             date,
             category: category.to_owned(),
-            extra: if self.one_in(10) { novelty() } else { Map::new() },
+            extra: if self.one_in(10) { undocumented_field() } else { Map::new() },
         }
     }
 
-    /// One in four is money coming in.
+    /// One in four rows is a credit.
     pub(super) fn direction(&mut self) -> Direction {
         if self.one_in(4) { Direction::Credit } else { Direction::Debit }
     }
 
     pub(super) fn amount(&mut self) -> i64 {
-        self.rng.i64(1..=MOST)
+        self.rng.i64(1..=MAXIMUM_AMOUNT)
     }
 
-    /// Any number below this.
-    pub(super) fn up_to(&mut self, bound: usize) -> usize {
+    /// A random number below this bound.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.rng.usize(..bound)
     }
 
@@ -130,11 +131,11 @@ impl StatementGenerator {
     }
 }
 
-fn novelty() -> Map<String, Value> {
+fn undocumented_field() -> Map<String, Value> {
     Map::from_iter([("metadata".to_owned(), json!({ "channel": "USSD" }))])
 }
 
-/// FNV-1a: the same for ever, unlike the standard library's.
+/// FNV-1a. It is stable across versions, unlike the hash of the standard library.
 fn fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

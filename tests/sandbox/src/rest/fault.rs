@@ -1,4 +1,4 @@
-//! What a fault looks like on the wire.
+//! Answers with faults.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,7 +16,7 @@ use crate::plan::Fault;
 const JSON: &str = "application/json";
 const HTML: &str = "<!doctype html><title>Sorry</title><h1>Something went wrong</h1>";
 
-pub(super) async fn befall(fault: Fault) -> Response {
+pub(super) async fn respond(fault: Fault) -> Response {
     match fault {
         Fault::Status(code) => error(status(code), "Something went wrong"),
         Fault::Words { status: code, message } => error(status(code), &message),
@@ -40,13 +40,13 @@ fn rate_limited(retry_after: Option<u32>) -> Response {
     }
 }
 
-/// Blanks are JSON as far as they go.
+/// An endless body of blanks, which is the beginning of valid JSON.
 fn endless() -> Body {
     const BLANKS: &[u8] = &[b' '; 16_384];
     Body::from_stream(stream::repeat(Ok::<_, Infallible>(Bytes::from_static(BLANKS))))
 }
 
-/// The server drops a connection whose body fails before the first byte, head and all.
+/// If the body fails before its first byte, the server closes the connection without sending headers.
 fn closed() -> Body {
     let failure = io::Error::from(io::ErrorKind::ConnectionAborted);
     Body::from_stream(stream::iter([Err::<Bytes, _>(failure)]))

@@ -1,9 +1,9 @@
-//! What a call for transactions may ask, and how its answer says where it stands.
+//! The parameters of calls for transactions, and the paging fields of their answers.
 //!
-//! What Mono leaves open is decided here: both days belong to the window and are business days in
-//! Lagos, one of them alone is enough, a narration is found by any part of it, and whatever cannot
-//! be understood is 400. So is a range that ends after today or has more than 365 days: Mono may serve
-//! these or not, and nobody is to rely on it.
+//! Mono's documentation leaves some points open. The sandbox decides them: both days are inclusive
+//! business days in Lagos, and each is optional. A narration matches by any part of it. Invalid
+//! parameters are answered with 400. So is a range that ends after today or has more than 365 days,
+//! because it is unknown whether Mono serves it.
 
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,9 +15,9 @@ use time::macros::format_description;
 use super::Problem;
 use crate::history::{Direction, Page, Selection, today};
 
-/// What follows the question mark.
+/// The query parameters.
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct TransactionsQuery {
     start: Option<String>,
     end: Option<String>,
     #[serde(rename = "type")]
@@ -28,18 +28,18 @@ pub(super) struct Asked {
     page: Option<String>,
 }
 
-impl Asked {
+impl TransactionsQuery {
     pub(super) fn selection(self) -> Result<Selection, Problem> {
         let start = read(self.start, "start must be a date such as 31-12-2026", date)?;
         let end = read(self.end, "end must be a date such as 31-12-2026", date)?;
         if end.is_some_and(|end| start > Some(end)) {
-            return Err(bad("start must not be after end"));
+            return Err(bad_request("start must not be after end"));
         }
         if end.is_some_and(|end| end > today()) {
-            return Err(bad("end must not be after today"));
+            return Err(bad_request("end must not be after today"));
         }
         if start.is_some_and(|start| (end.unwrap_or(today()) - start).whole_days() >= 365) {
-            return Err(bad("a range has 365 days at most"));
+            return Err(bad_request("a range has 365 days at most"));
         }
         let paginate = read(self.paginate, "paginate must be true or false", boolean)?;
         let page = read(self.page, "page must be a number from 1 on", positive)?;
@@ -59,10 +59,10 @@ fn read<T>(
     message: &'static str,
     parse: fn(&str) -> Option<T>,
 ) -> Result<Option<T>, Problem> {
-    text.map(|text| parse(&text).ok_or(bad(message))).transpose()
+    text.map(|text| parse(&text).ok_or(bad_request(message))).transpose()
 }
 
-fn bad(message: &'static str) -> Problem {
+fn bad_request(message: &'static str) -> Problem {
     Problem(StatusCode::BAD_REQUEST, message)
 }
 
@@ -86,8 +86,8 @@ fn positive(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number| *number > 0)
 }
 
-/// v2's `meta`, v1's `paging`. The links say nothing but the page: Mono's sample has no more.
-pub(super) fn place(page: &Page, url: &str) -> Value {
+/// The paging fields: v2's `meta`, v1's `paging`. The links contain only the page, as in Mono's sample.
+pub(super) fn position(page: &Page, url: &str) -> Value {
     let link = |number: usize| format!("{url}?page={number}");
     json!({
         "total": page.total,
@@ -97,7 +97,7 @@ pub(super) fn place(page: &Page, url: &str) -> Value {
     })
 }
 
-/// Where the caller has found us.
+/// The base URL of the request.
 pub(super) fn base_url(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).map(HeaderValue::to_str);
     format!("http://{}", host.and_then(Result::ok).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! v1: a sync is answered once it is over, and says in a code what it came to.
+//! v1: a sync is answered when it has ended. A code in the answer is its outcome.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::history::{Asked, base_url, place};
-use super::{Api, Course, Problem, status};
+use super::history::{TransactionsQuery, base_url, position};
+use super::{Api, Decision, Problem, status};
 use crate::account::Account;
 use crate::bill::Charge;
 use crate::event::{AUTH_METHOD, institution};
@@ -42,28 +42,28 @@ async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Res
             "institution": institution(&account),
         },
     }));
-    Ok(Course::charged(Charge::Details).before(body))
+    Ok(Decision::charged(Charge::Details).before(body))
 }
 
 async fn history(
     State(mono): Api,
     Path(account_id): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<TransactionsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let selection = asked.selection()?;
+    let selection = query.selection()?;
     let account = mono.linked(&account_id)?;
     let page = mono.page(&account_id, &selection)?;
     let url = format!("{}/accounts/{account_id}/transactions", base_url(&headers));
     let body = json!({
-        "paging": place(&page, &url),
-        "data": page.rows.iter().map(|row| written(row, &account)).collect::<Vec<_>>(),
+        "paging": position(&page, &url),
+        "data": page.rows.iter().map(|row| row_json(row, &account)).collect::<Vec<_>>(),
     });
-    Ok(Course::of_page(&page).before(Json(body)))
+    Ok(Decision::for_page(&page).before(Json(body)))
 }
 
-/// As v2 has it, but for the name of the id, and with the currency.
-fn written(row: &Transaction, account: &Account) -> Value {
+/// A row as in v2, but with another name for the id, and with the currency.
+fn row_json(row: &Transaction, account: &Account) -> Value {
     let mut row = json!(row);
     row["_id"] = row["id"].take();
     row["currency"] = json!(account.currency);
@@ -71,7 +71,7 @@ fn written(row: &Transaction, account: &Account) -> Value {
     row
 }
 
-pub(super) fn asks_for_sync(request: &Request) -> bool {
+pub(super) fn requests_sync(request: &Request) -> bool {
     let path = request.uri().path();
     request.method() == Method::POST && path.starts_with("/accounts/") && path.ends_with("/sync")
 }
@@ -91,9 +91,9 @@ async fn sync(
         Sync::Begun(plan, job) => {
             let answer = outcome(&plan);
             let job_id = plan.fault.is_none().then_some(job.id);
-            Course { job_id, ..Course::planned(plan) }.before(answer)
+            Decision { job_id, ..Decision::planned(plan) }.before(answer)
         }
-        Sync::Prevented(plan) => Course::planned(plan).before(()),
+        Sync::Prevented(plan) => Decision::planned(plan).before(()),
         Sync::UnderWay(_) => {
             let busy = Plan { outcome: Refresh::Failed, ..Plan::default() };
             outcome(&busy)
@@ -121,7 +121,7 @@ fn success(plan: &Plan) -> Json<Value> {
     }))
 }
 
-/// The customer then comes by [`Mono::reauthorise`].
+/// Tests then call [`Mono::reauthorise`] in place of the customer.
 async fn reauthorise(
     State(mono): Api,
     Path(account_id): Path<String>,

@@ -1,4 +1,4 @@
-//! v2: reading an account in real time is a sync, and headers say what it came to.
+//! v2: a read with a real-time header is a sync. Headers of the answer have its outcome.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::history::{Asked, base_url, place};
-use super::{Api, Course, Problem, envelope, status};
+use super::history::{TransactionsQuery, base_url, position};
+use super::{Api, Decision, Problem, envelope, status};
 use crate::account::Account;
 use crate::bill::Charge;
 use crate::event::{self, AUTH_METHOD};
@@ -26,7 +26,7 @@ use crate::scenario::{Mono, Refresh, Sync, Trigger};
 const REAUTHORISATION_REQUIRED: &str = "REAUTHORISATION_REQUIRED";
 const COMPLETED: &str = "Request completed";
 
-/// Mono's guide has the first, its reference the second.
+/// Mono's guide has the first name, its reference the second.
 const REAL_TIME_HEADERS: [&str; 2] = ["x-realtime", "x-real-time"];
 
 pub(super) fn routes() -> Router<Arc<Mono>> {
@@ -65,7 +65,7 @@ async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Res
         },
     });
     let body = Json(envelope("successful", COMPLETED, &data));
-    Ok(Course::charged(Charge::Details).before(body))
+    Ok(Decision::charged(Charge::Details).before(body))
 }
 
 async fn balance(
@@ -77,17 +77,17 @@ async fn balance(
         return real_time(&mono, &account_id, Trigger::Balance, balance_of);
     }
     let body = Json(balance_of(&mono.linked(&account_id)?));
-    Ok(Course::charged(Charge::Balance).before(body))
+    Ok(Decision::charged(Charge::Balance).before(body))
 }
 
 async fn history(
     State(mono): Api,
     Path(account_id): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<TransactionsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let selection = asked.selection()?;
-    // Without /accounts/, as in Mono's sample: it leads nowhere.
+    let selection = query.selection()?;
+    // Without /accounts/, as in Mono's sample. No route has this path.
     let url = format!("{}/v2/{account_id}/transactions", base_url(&headers));
     if is_real_time(&headers) {
         let body = |account: &Account| history_of(&account.page(&selection), &url);
@@ -95,7 +95,7 @@ async fn history(
     }
     let page = mono.page(&account_id, &selection)?;
     let body = history_of(&page, &url);
-    Ok(Course::of_page(&page).before(Json(body)))
+    Ok(Decision::for_page(&page).before(Json(body)))
 }
 
 async fn job(
@@ -123,13 +123,13 @@ struct Initiation {
     redirect_url: Value,
 }
 
-/// What is left out is null. The customer then comes by [`Mono::reauthorise`].
+/// Missing fields are null. Tests then call [`Mono::reauthorise`] in place of the customer.
 async fn initiate(State(mono): Api, body: Bytes) -> Response {
     let Ok(initiation) = serde_json::from_slice::<Initiation>(&body) else {
         return Problem(StatusCode::BAD_REQUEST, "scope and account are required").into_response();
     };
-    let course = Course { account_id: Some(initiation.account.clone()), ..Course::default() };
-    course.before(reauthorisation(&mono, &initiation))
+    let decision = Decision { account_id: Some(initiation.account.clone()), ..Decision::default() };
+    decision.before(reauthorisation(&mono, &initiation))
 }
 
 fn reauthorisation(mono: &Mono, initiation: &Initiation) -> Result<Json<Value>, Problem> {
@@ -165,11 +165,11 @@ fn balance_of(account: &Account) -> Value {
 
 fn history_of(page: &Page, url: &str) -> Value {
     let mut body = envelope("successful", "Transactions retrieved", &json!(page.rows));
-    body["meta"] = place(page, url);
+    body["meta"] = position(page, url);
     body
 }
 
-/// From the bank, not from what Mono holds.
+/// An answer with new data from the bank, not with the data that Mono already has.
 fn real_time(
     mono: &Arc<Mono>,
     account_id: &str,
@@ -179,14 +179,14 @@ fn real_time(
     Ok(match mono.sync(account_id, trigger)? {
         Sync::Begun(plan, job) => {
             let answer = outcome(&plan, &job, body(&mono.linked(account_id)?));
-            Course::planned(plan).before(answer)
+            Decision::planned(plan).before(answer)
         }
         Sync::UnderWay(job) => with_job(&Plan::default(), &job, enqueued()),
-        Sync::Prevented(plan) => Course::planned(plan).before(()),
+        Sync::Prevented(plan) => Decision::planned(plan).before(()),
     })
 }
 
-pub(super) fn asks_for_sync(request: &Request) -> bool {
+pub(super) fn requests_sync(request: &Request) -> bool {
     let path = request.uri().path();
     path.starts_with("/v2/")
         && (path.ends_with("/balance") || path.ends_with("/transactions"))
@@ -200,7 +200,7 @@ fn is_real_time(headers: &HeaderMap) -> bool {
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// What a real-time call is told: the body it would have had without, if the job has ended well.
+/// The answer to a real-time call. If the job succeeded, it has the body of a plain read.
 fn outcome(plan: &Plan, job: &Job, body: Value) -> Response {
     match job.status {
         JobStatus::Processing => with_job(plan, job, enqueued()),
@@ -226,14 +226,14 @@ fn failure(plan: &Plan, job: &Job, old_data: Value) -> Response {
     } else {
         envelope("failed", "The account could not be synced", &Value::Null)
     };
-    let demand = (plan.outcome == Refresh::ReauthorisationRequired).then_some(plan.reauth_signal);
-    match demand {
+    let signal = (plan.outcome == Refresh::ReauthorisationRequired).then_some(plan.reauth_signal);
+    match signal {
         Some(ReauthSignal::Code) => body["code"] = json!(REAUTHORISATION_REQUIRED),
         Some(ReauthSignal::Status) => body["status"] = json!(REAUTHORISATION_REQUIRED),
         _ => {}
     }
     let response = (status(plan.failure_status), Json(body)).into_response();
-    if demand == Some(ReauthSignal::ReauthHeader) {
+    if signal == Some(ReauthSignal::ReauthHeader) {
         ([("x-reauth-required", "true")], response).into_response()
     } else {
         with_job(plan, job, response)

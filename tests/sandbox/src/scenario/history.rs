@@ -1,4 +1,4 @@
-//! What happens to an account's transactions, and what calls get of them.
+//! Changes of an account's transactions, and the pages that calls get.
 
 use time::Date;
 
@@ -9,29 +9,29 @@ use crate::plan::{Fault, PageFault, check_pages};
 use crate::refusal::Refusal;
 
 impl Mono {
-    /// An account's transactions, the newest first: what Mono gives of it whenever it is AVAILABLE.
-    /// None, if the account is unknown.
+    /// An account's transactions, the newest first. Mono returns them while the account is AVAILABLE. The
+    /// list is empty if the account is unknown.
     pub fn transactions(&self, account_id: &str) -> Vec<Transaction> {
         let account = self.account(account_id);
         account.iter().flat_map(|account| account.ledger.rows()).cloned().collect()
     }
 
-    /// A row of today, made up and not yet in the account's history.
+    /// A new row of today that is not yet in the account's history.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or unlinked.
+    /// If the account is unknown or unlinked.
     pub fn draft_transaction(&self, account_id: &str) -> Result<Transaction, Refusal> {
         let mut accounts = lock(&self.accounts);
         Ok(found(&mut accounts, account_id)?.draft())
     }
 
-    /// Has these rows in an account's history from now on, as if Mono had just fetched them; no
-    /// webhook says so. Of rows with the same date, the last one added is the newest.
+    /// Adds rows to an account's history, as if Mono had just fetched them, but without a webhook. Of rows
+    /// with the same date, the last added row is the newest.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or unlinked.
+    /// If the account is unknown or unlinked.
     pub fn add_transactions(
         &self,
         account_id: &str,
@@ -42,11 +42,11 @@ impl Mono {
         Ok(())
     }
 
-    /// Changes a row of an account's history; a new date moves it. The balances after it follow.
+    /// Changes a row of an account's history. A new date moves the row. Later balances change accordingly.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or unlinked, or has no such row.
+    /// If the account is unknown or unlinked, or has no row with this id.
     pub fn change_transaction(
         &self,
         account_id: &str,
@@ -56,56 +56,56 @@ impl Mono {
         self.edit(account_id, id, |ledger| ledger.find(id).map(change))
     }
 
-    /// Takes a row out of an account's history. The balances after it follow.
+    /// Removes a row from an account's history. Later balances change accordingly.
     ///
     /// # Errors
     ///
-    /// When the account is unknown or unlinked, or has no such row.
+    /// If the account is unknown or unlinked, or has no row with this id.
     pub fn remove_transaction(&self, account_id: &str, id: &str) -> Result<(), Refusal> {
         self.edit(account_id, id, |ledger| ledger.remove(id))
     }
 
-    /// Has things go wrong about pages of an account's transactions, counted from 1, instead of
-    /// what was to go wrong before. Each happens once, to the first free call for that page that
-    /// meets no fault planned for [free calls](Mono::plan_free).
+    /// Plans faults of pages of an account's transactions, replacing earlier plans. Pages are counted from
+    /// 1. Each fault happens once, at the first call for this page without real time that has no fault
+    /// from [`plan_free`](Mono::plan_free).
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a fault cannot be carried out.
+    /// If the account is unknown, or a fault is invalid.
     pub fn plan_pages(
         &self,
         account_id: &str,
         pages: impl IntoIterator<Item = (usize, PageFault)>,
     ) -> Result<(), Refusal> {
         let pages = check_pages(pages)?;
-        self.rewrite(account_id, |script| script.page_faults = pages)
+        self.change_script(account_id, |script| script.page_faults = pages)
     }
 
-    /// Has things go wrong whenever nothing else is planned for a page.
+    /// Plans the faults of pages for which [`plan_pages`](Mono::plan_pages) plans nothing.
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a fault cannot be carried out.
+    /// If the account is unknown, or a fault is invalid.
     pub fn plan_pages_always(
         &self,
         account_id: &str,
         pages: impl IntoIterator<Item = (usize, PageFault)>,
     ) -> Result<(), Refusal> {
         let pages = check_pages(pages)?;
-        self.rewrite(account_id, |script| script.page_faults_always = pages)
+        self.change_script(account_id, |script| script.page_faults_always = pages)
     }
 
-    /// Has Mono fail whenever it is asked for this day of an account's transactions, or for none if there
-    /// is none.
+    /// Makes Mono fail for every call whose range includes this day of an account's transactions. `None`
+    /// ends this.
     ///
     /// # Errors
     ///
-    /// When the account is unknown.
+    /// If the account is unknown.
     pub fn stop_serving(&self, account_id: &str, day: Option<Date>) -> Result<(), Refusal> {
-        self.rewrite(account_id, |script| script.unserved_day = day)
+        self.change_script(account_id, |script| script.unserved_day = day)
     }
 
-    /// What a call for transactions gets.
+    /// The page that a call for transactions gets.
     pub(crate) fn page(&self, account_id: &str, selection: &Selection) -> Result<Page, Refusal> {
         let fault = self.next_page_fault(account_id, selection.number());
         let mut accounts = lock(&self.accounts);
@@ -117,13 +117,13 @@ impl Mono {
             Some(PageFault::WrongTotal(difference)) => {
                 page.total = page.total.saturating_add_signed(difference);
             }
-            Some(PageFault::Repeated) => page.rows = account.page(&selection.before()).rows,
+            Some(PageFault::Repeated) => page.rows = account.page(&selection.previous()).rows,
             Some(PageFault::Missing(rows)) => {
                 page.rows.truncate(page.rows.len().saturating_sub(rows));
             }
             Some(PageFault::Changing) => {
                 let mut row = account.draft();
-                selection.attract(&mut row, lock(&self.id_generator).now());
+                selection.make_first(&mut row, lock(&self.id_generator).now());
                 account.edit(|ledger| ledger.add([row]));
             }
             None => {}

@@ -1,4 +1,4 @@
-//! What Mono does when a sync is asked for: what is planned, or else a success.
+//! Syncs on request. A sync has its planned outcome, or else it succeeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::lock;
 use crate::plan::{Fault, Pace, Plan, Script, Webhooks};
 use crate::refusal::Refusal;
 
-/// How a sync was asked for.
+/// The call that requests a sync.
 #[derive(Clone, Copy)]
 pub(crate) enum Trigger {
     V1 { allow_incomplete_statement: bool },
@@ -31,12 +31,12 @@ impl Trigger {
         }
     }
 
-    /// Whether it takes fewer transactions than there were for a success.
+    /// Whether an incomplete statement counts as a success.
     fn accepts(self, planned: Refresh) -> bool {
         matches!(self, Self::V1 { allow_incomplete_statement: true }) && planned == Refresh::Partial
     }
 
-    /// What a planned outcome becomes when it is asked for in this way.
+    /// The outcome of a plan for this call.
     fn outcome(self, planned: Refresh, account: &Account) -> Refresh {
         match (self, planned) {
             _ if self.accepts(planned) => Refresh::NewData,
@@ -50,95 +50,95 @@ impl Trigger {
     }
 }
 
-/// What came of asking for a sync.
+/// The result of a request for a sync.
 pub(crate) enum Sync {
-    /// It has begun, and ended already if its pace is at once.
+    /// The sync has begun. It has already ended if its pace is at once.
     Begun(Plan, Job),
-    /// There is a session already: one at a time.
+    /// Another sync of the account is running. There is only one at a time.
     UnderWay(Job),
-    /// A fault came first.
+    /// A fault prevented the sync.
     Prevented(Plan),
 }
 
 impl Mono {
-    /// Has the calls signed in with another key from now on, and with no other.
+    /// Replaces the key that calls need.
     ///
     /// # Errors
     ///
-    /// When the key is blank or no header value.
+    /// If the key is blank or not a header value.
     pub fn set_secret_key(&self, key: &str) -> Result<(), Refusal> {
         *lock(&self.secret_key) = secret_key(key)?;
         Ok(())
     }
 
-    /// Plans the next syncs of an account, one plan for each, instead of what was planned before.
-    /// Afterwards they come to what they always do.
+    /// Plans the next syncs of an account, one plan for each, replacing earlier plans. Later syncs follow
+    /// [`plan_always`](Mono::plan_always).
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a plan cannot be carried out.
+    /// If the account is unknown, or a plan is invalid.
     pub fn plan(
         &self,
         account_id: &str,
         plans: impl IntoIterator<Item = Plan>,
     ) -> Result<(), Refusal> {
         let plans = plans.into_iter().map(Plan::checked).collect::<Result<_, _>>()?;
-        self.rewrite(account_id, |script| script.plans = plans)
+        self.change_script(account_id, |script| script.plans = plans)
     }
 
-    /// Plans every sync of an account for which nothing else is planned.
+    /// Plans all syncs of an account for which [`plan`](Mono::plan) plans nothing.
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or the plan cannot be carried out.
+    /// If the account is unknown, or the plan is invalid.
     pub fn plan_always(&self, account_id: &str, plan: Plan) -> Result<(), Refusal> {
         let plan = plan.checked()?;
-        self.rewrite(account_id, |script| script.always = plan)
+        self.change_script(account_id, |script| script.always = plan)
     }
 
-    /// Has the next calls about an account that cost nothing meet these, one each, instead of what
-    /// they were to meet before.
+    /// Plans the faults of the next calls about an account that are no syncs, one fault for each call,
+    /// replacing earlier plans.
     ///
     /// # Errors
     ///
-    /// When the account is unknown, or a fault cannot be carried out.
+    /// If the account is unknown, or a fault is invalid.
     pub fn plan_free(
         &self,
         account_id: &str,
         faults: impl IntoIterator<Item = Fault>,
     ) -> Result<(), Refusal> {
         let faults = faults.into_iter().map(Fault::checked).collect::<Result<_, _>>()?;
-        self.rewrite(account_id, |script| script.free_faults = faults)
+        self.change_script(account_id, |script| script.free_faults = faults)
     }
 
-    /// Every call to Mono's API so far, in the order they came.
+    /// All calls to Mono's API so far, in the order of their arrival.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()
     }
 
-    /// How many syncs of this account were begun.
+    /// The number of begun syncs of this account.
     pub fn begun_syncs(&self, account_id: &str) -> usize {
         let about = |call: &&Call| call.begun && call.account_id.as_deref() == Some(account_id);
         lock(&self.calls).iter().filter(about).count()
     }
 
-    /// What Mono charges for the calls about this account so far.
+    /// Mono's charges for the calls about this account so far.
     pub fn bill(&self, account_id: &str) -> Bill {
         let about = |call: &&Call| call.account_id.as_deref() == Some(account_id);
         lock(&self.calls).iter().filter(about).filter_map(|call| call.charge).collect()
     }
 
-    /// What Mono charges for all calls so far.
+    /// Mono's charges for all calls so far.
     pub fn whole_bill(&self) -> Bill {
         lock(&self.calls).iter().filter_map(|call| call.charge).collect()
     }
 
-    /// Whether this proves the caller.
+    /// Whether this is the secret key.
     pub(crate) fn is_key(&self, key: Option<&HeaderValue>) -> bool {
         key == Some(&*lock(&self.secret_key))
     }
 
-    pub(crate) fn note(&self, call: Call) {
+    pub(crate) fn log_call(&self, call: Call) {
         lock(&self.calls).push(call);
     }
 
@@ -158,16 +158,16 @@ impl Mono {
         lock(&self.scripts).get_mut(account_id)?.free_faults.pop_front()
     }
 
-    /// Syncs as the account's script has it.
+    /// Begins a sync with the account's next plan.
     pub(crate) fn sync(
         self: &Arc<Self>,
         account_id: &str,
         trigger: Trigger,
     ) -> Result<Sync, Refusal> {
         let account = self.linked(account_id)?;
-        // Held until the sync has begun: two calls must not both be the first.
+        // Locked until the sync has begun, so that two concurrent calls do not both begin one.
         let mut scripts = lock(&self.scripts);
-        if let Some(job) = self.jobs.under_way(account_id) {
+        if let Some(job) = self.jobs.running(account_id) {
             return Ok(Sync::UnderWay(job));
         }
         let mut plan = scripts.entry(account_id.to_owned()).or_default().next_plan();
@@ -204,9 +204,9 @@ impl Mono {
     }
 
     pub(super) fn end(&self, mut job: Job, plan: &Plan) -> Job {
-        job.status = JobStatus::at_the_end_of(plan);
+        job.status = JobStatus::after(plan);
         self.jobs.keep(job.clone(), || {
-            // It can have been unlinked meanwhile: nobody is told then.
+            // The account may have been unlinked meanwhile. Then no webhook is sent.
             let _ = self.fetched(&job, plan.outcome, plan.webhooks != Webhooks::Lost);
         });
         job
@@ -220,11 +220,11 @@ impl Mono {
             sleep(wait).await;
             mono.end(job, &plan);
         });
-        // Ended tasks would pile up otherwise.
+        // Removes ended tasks, which would otherwise accumulate.
         while slow_jobs.try_join_next().is_some() {}
     }
 
-    pub(super) fn rewrite(
+    pub(super) fn change_script(
         &self,
         account_id: &str,
         change: impl FnOnce(&mut Script),
@@ -237,7 +237,7 @@ impl Mono {
     }
 }
 
-/// A key that can be compared with a header, and that no missing or empty one can equal.
+/// A key in the form of a header value. It is not blank, so that no empty header equals it.
 pub(super) fn secret_key(key: &str) -> Result<HeaderValue, Refusal> {
     let value = HeaderValue::from_str(key).map_err(|_| Refusal::SecretKey)?;
     if key.trim().is_empty() { Err(Refusal::SecretKey) } else { Ok(value) }

@@ -27,7 +27,7 @@ impl Reply {
     }
 }
 
-/// Knows the key, follows no redirects and waits for ten seconds.
+/// A client that sends the key, follows no redirects and times out after ten seconds.
 pub(crate) struct Caller {
     client: Client,
     url: String,
@@ -73,7 +73,7 @@ impl Caller {
         read(self.real_time(&balance(account_id))).await
     }
 
-    /// v1's sync.
+    /// A sync in v1.
     pub(crate) async fn sync(&self, account_id: &str) -> Reply {
         self.post(&format!("/accounts/{account_id}/sync")).await
     }

@@ -35,8 +35,8 @@ async fn refused(sandbox: &Sandbox, path: &str, body: &str) -> (StatusCode, Stri
 }
 
 #[tokio::test]
-async fn account_can_be_driven_through_its_whole_life() {
-    let receiver = Receiver::willing().await;
+async fn account_can_be_linked_refreshed_reauthorised_and_unlinked() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let answer = post(&sandbox, "/accounts", &json!({ "ref": "owner-1" })).await;
     let account_id = answer["account_id"].as_str().expect("an id");
@@ -72,8 +72,8 @@ async fn account_can_be_driven_through_its_whole_life() {
 }
 
 #[tokio::test]
-async fn event_can_be_given_an_id_a_time_and_a_fate() {
-    let receiver = Receiver::willing().await;
+async fn event_can_have_a_chosen_id_time_and_fate() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = sandbox.link(sandbox::Link::default());
     let request = json!({
@@ -91,9 +91,9 @@ async fn event_can_be_given_an_id_a_time_and_a_fate() {
 }
 
 #[tokio::test]
-async fn network_and_the_webhook_can_be_changed() {
+async fn network_and_webhook_can_be_changed() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let webhook = json!({ "url": receiver.url(), "secret": "s" }).to_string();
     let (status, _) = call(&sandbox, Method::PUT, "/webhook", webhook).await;
     assert_eq!(status, StatusCode::OK);
@@ -109,14 +109,14 @@ async fn network_and_the_webhook_can_be_changed() {
 }
 
 #[tokio::test]
-async fn empty_body_links_an_account_too() {
+async fn empty_body_links_an_account() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let (status, _) = call(&sandbox, Method::POST, "/accounts", "").await;
     assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn bad_input_is_answered_with_what_is_wrong_about_it() {
+async fn invalid_input_is_answered_with_the_reason() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let account_id = sandbox.link(sandbox::Link::default());
     let refresh = format!("/accounts/{account_id}/refresh");
@@ -188,7 +188,7 @@ async fn syncs_can_be_planned_and_the_calls_read() {
 }
 
 #[tokio::test]
-async fn plans_that_make_no_sense_are_refused() {
+async fn invalid_plans_are_refused() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let account_id = sandbox.link(sandbox::Link::default());
     let plans = format!("/accounts/{account_id}/plans");

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::receiver::{Receiver, SECRET, fast};
 
-/// A linked account whose first two webhooks are through.
+/// A linked account whose first two webhooks have been delivered.
 async fn linked(sandbox: &Sandbox) -> String {
     let account_id = sandbox.link(Link::default());
     sandbox.settled().await;
@@ -25,7 +25,7 @@ fn updates(sandbox: &Sandbox, account_id: &str, count: usize) -> Vec<Event> {
     (0..count).map(update).collect()
 }
 
-/// In the order they arrived.
+/// The ids of the received events, in the order of their arrival.
 fn event_ids(receiver: &Receiver) -> Vec<String> {
     let bodies = receiver.bodies();
     let ids = bodies.iter().filter_map(|body| body["event_id"].as_str());
@@ -46,7 +46,7 @@ fn statuses(delivery: &Delivery) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn receiver_that_fails_twice_gets_the_same_bytes_until_it_answers_200() {
+async fn failed_delivery_is_retried_with_the_same_bytes_until_200() {
     let receiver = Receiver::answering([200, 200, 503, 503]).await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
@@ -66,8 +66,8 @@ async fn receiver_that_fails_twice_gets_the_same_bytes_until_it_answers_200() {
 }
 
 #[tokio::test]
-async fn every_post_is_json_and_carries_the_secret() {
-    let receiver = Receiver::willing().await;
+async fn every_post_is_json_and_has_the_secret() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     linked(&sandbox).await;
     for post in receiver.posts() {
@@ -77,7 +77,7 @@ async fn every_post_is_json_and_carries_the_secret() {
 }
 
 #[tokio::test]
-async fn every_answer_but_exactly_200_is_tried_again() {
+async fn every_status_except_200_is_retried() {
     let answers = [200, 200, 201, 202, 204, 302, 400, 401, 404, 500];
     let receiver = Receiver::answering(answers).await;
     let sandbox = receiver.sandbox(fast()).await;
@@ -88,9 +88,9 @@ async fn every_answer_but_exactly_200_is_tried_again() {
 }
 
 #[tokio::test]
-async fn receiver_nobody_reaches_is_given_up_after_48_hours_of_retries() {
+async fn delivery_to_an_unreachable_receiver_is_given_up_after_48_hours() {
     let settings = Settings {
-        // Nothing listens on the port for discarding, and binding it takes privileges.
+        // No process listens on port 9, and binding it needs privileges.
         webhook_url: "http://127.0.0.1:9/".to_owned(),
         time_scale: 1e9,
         ..Settings::default()
@@ -105,8 +105,8 @@ async fn receiver_nobody_reaches_is_given_up_after_48_hours_of_retries() {
 }
 
 #[tokio::test]
-async fn names_below_localhost_are_this_machine() {
-    let receiver = Receiver::willing().await;
+async fn names_below_localhost_resolve_to_this_machine() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let url = format!("http://abc.execute-api.localhost:{}/hook", receiver.port());
     sandbox.set_webhook(&url, SECRET).expect("a URL");
@@ -117,7 +117,7 @@ async fn names_below_localhost_are_this_machine() {
 
 #[tokio::test]
 async fn lost_event_never_arrives() {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     sandbox.send_with(&event(&sandbox, Kind::AccountUnlinked, &account_id), NetworkFate::Lost);
@@ -128,8 +128,8 @@ async fn lost_event_never_arrives() {
 }
 
 #[tokio::test]
-async fn duplicated_event_arrives_as_often_as_requested_with_the_same_bytes() {
-    let receiver = Receiver::willing().await;
+async fn duplicated_event_arrives_in_the_chosen_number_of_identical_copies() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
@@ -145,7 +145,7 @@ async fn duplicated_event_arrives_as_often_as_requested_with_the_same_bytes() {
 
 #[tokio::test]
 async fn later_events_do_not_wait_for_a_delayed_one() {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
     let events = updates(&sandbox, &account_id, 2);
@@ -157,8 +157,8 @@ async fn later_events_do_not_wait_for_a_delayed_one() {
 }
 
 #[tokio::test]
-async fn delayed_event_arrives_in_the_end() {
-    let receiver = Receiver::willing().await;
+async fn delayed_event_arrives_later() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
@@ -168,8 +168,8 @@ async fn delayed_event_arrives_in_the_end() {
 }
 
 #[tokio::test]
-async fn overtaken_event_arrives_behind_the_next_one_of_its_account() {
-    let receiver = Receiver::willing().await;
+async fn overtaken_event_arrives_after_the_next_event_of_its_account() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
     let events = updates(&sandbox, &account_id, 2);
@@ -181,8 +181,8 @@ async fn overtaken_event_arrives_behind_the_next_one_of_its_account() {
 }
 
 #[tokio::test]
-async fn event_that_nothing_overtakes_arrives_all_the_same() {
-    let receiver = Receiver::willing().await;
+async fn overtaken_event_without_a_next_event_arrives() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
@@ -192,7 +192,7 @@ async fn event_that_nothing_overtakes_arrives_all_the_same() {
 
 #[tokio::test]
 async fn events_of_one_account_arrive_in_the_order_requested() {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
 
@@ -211,8 +211,8 @@ async fn events_of_one_account_arrive_in_the_order_requested() {
 }
 
 #[tokio::test]
-async fn burst_of_500_over_many_accounts_arrives_whole() {
-    let receiver = Receiver::willing().await;
+async fn burst_of_500_webhooks_over_many_accounts_arrives_completely() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     for _ in 0..250 {
         sandbox.link(Link::default());
@@ -226,14 +226,14 @@ async fn burst_of_500_over_many_accounts_arrives_whole() {
 
 #[tokio::test]
 async fn retries_go_to_the_new_address_with_the_new_secret() {
-    let refusing = Receiver::willing().await;
+    let refusing = Receiver::answering_200().await;
     refusing.answer_always(401);
-    let patient = Settings { time_scale: 1e4, ..fast() };
-    let sandbox = refusing.sandbox(patient).await;
+    let slower = Settings { time_scale: 1e4, ..fast() };
+    let sandbox = refusing.sandbox(slower).await;
     sandbox.link(Link::default());
     refusing.received(2).await;
 
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     sandbox.set_webhook(&receiver.url(), "another-secret").expect("a URL");
     let log = sandbox.settled().await;
 
@@ -247,8 +247,8 @@ async fn retries_go_to_the_new_address_with_the_new_secret() {
 }
 
 #[tokio::test]
-async fn raw_delivery_has_the_callers_bytes_and_headers_and_no_others_of_monos() {
-    let receiver = Receiver::willing().await;
+async fn raw_delivery_has_only_the_callers_bytes_and_headers() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let headers = [("mono-web-secret", "wrong"), ("content-type", "text/plain")];
     sandbox.send_raw(b"\xff not JSON", &headers).expect("headers");
@@ -270,14 +270,14 @@ async fn missing_webhook_url_sends_nothing_and_is_logged() {
 }
 
 #[tokio::test]
-async fn same_seed_repeats_every_id_and_every_accident() {
-    let rough =
+async fn same_seed_repeats_every_id_and_every_network_fault() {
+    let unreliable =
         Network { lose: 0.3, duplicate: 0.3, delay: 0.3, reorder: 0.3, ..Network::default() };
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let mut logs = Vec::new();
     for _ in 0..2 {
         let sandbox = receiver.sandbox(fast()).await;
-        sandbox.set_network(rough).expect("likelihoods");
+        sandbox.set_network(unreliable).expect("probabilities");
         for _ in 0..20 {
             sandbox.link(Link::default());
         }
@@ -287,7 +287,7 @@ async fn same_seed_repeats_every_id_and_every_accident() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let https = Settings { webhook_url: "https://example.com/".to_owned(), ..fast() };
     let frozen = Settings { time_scale: 0.0, ..fast() };
     for settings in [https, frozen] {
@@ -299,7 +299,7 @@ async fn settings_that_make_no_sense_are_refused() {
 #[tokio::test]
 async fn stopped_sandbox_frees_its_port() {
     let settings = Settings {
-        // No other test takes a port here meanwhile.
+        // No other test uses a port of this address.
         listen: SocketAddr::from(([127, 0, 0, 2], 0)),
         ..fast()
     };

@@ -1,4 +1,4 @@
-//! Transactions: pages, windows, changes, and what goes wrong about them.
+//! Transactions: pages, windows, changes and faults.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ struct World {
     account_id: String,
 }
 
-/// With one account that has this many rows.
+/// A world with one account that has this number of rows.
 async fn world(transactions: usize) -> World {
     let history = History { transactions, ..History::default() };
     world_with(Link { history: Some(history), ..Link::default() }).await
@@ -93,11 +93,11 @@ fn ids_of(rows: &[Transaction]) -> Vec<String> {
     rows.iter().map(|row| row.id.clone()).collect()
 }
 
-fn written(day: Date) -> String {
+fn formatted(day: Date) -> String {
     day.format(format_description!("[day]-[month]-[year]")).expect("a date")
 }
 
-/// Follows the pages as long as there is a next one.
+/// Reads all pages up to the last one.
 async fn walk(world: &World) -> Vec<Value> {
     let mut rows = Vec::new();
     for number in 1.. {
@@ -113,7 +113,7 @@ async fn walk(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn pages_of_v2_are_the_whole_history_newest_first() {
+async fn pages_of_v2_are_the_complete_history_newest_first() {
     let world = world(120).await;
     assert_eq!(json!(walk(&world).await), json!(world.rows()));
     assert!(world.rows().is_sorted_by(|newer, older| newer.date >= older.date));
@@ -146,7 +146,7 @@ async fn pages_of_v1_are_the_same_with_other_names_and_a_currency() {
 }
 
 #[tokio::test]
-async fn link_without_a_history_has_one_page_of_a_month_that_ends_with_its_balance() {
+async fn default_history_is_forty_rows_that_lead_to_the_balance() {
     let world = world_with(Link { balance: Some(77_000), ..Link::default() }).await;
     let page = world.v2("limit=50").await.body;
     assert_eq!(page["meta"], json!({ "total": 40, "page": 1, "previous": null, "next": null }));
@@ -167,7 +167,7 @@ async fn same_seed_gives_the_same_history() {
 }
 
 #[tokio::test]
-async fn links_to_other_pages_are_written_as_each_version_writes_them() {
+async fn links_to_other_pages_follow_the_api_version() {
     let world = world(120).await;
     let url = world.sandbox.url();
     let v2 = |number: usize| format!("{url}/v2/{}/transactions?page={number}", world.account_id);
@@ -178,7 +178,7 @@ async fn links_to_other_pages_are_written_as_each_version_writes_them() {
     assert_eq!((&paging["previous"], &paging["next"]), (&json!(v1(1)), &json!(v1(3))));
 
     let followed = world.caller.get(&v2(3).replace(&url, "")).await;
-    assert_eq!(followed.status, StatusCode::NOT_FOUND, "Mono's sample leads nowhere");
+    assert_eq!(followed.status, StatusCode::NOT_FOUND, "the path in Mono's sample does not exist");
     let followed = world.caller.get(&v1(3).replace(&url, "")).await;
     assert_eq!(followed.body["data"].as_array().map(Vec::len), Some(20));
 }
@@ -193,7 +193,7 @@ async fn page_beyond_the_end_is_empty_and_has_the_same_total() {
 }
 
 #[tokio::test]
-async fn limit_above_the_largest_page_is_cut_to_it_in_silence() {
+async fn limit_above_the_largest_page_is_reduced_without_notice() {
     let history = History { transactions: 120, largest_page: 30, ..History::default() };
     let small = world_with(Link { history: Some(history), ..Link::default() }).await;
     let usual = world(120).await;
@@ -227,18 +227,18 @@ async fn window_begins_and_ends_at_midnight_in_lagos() {
         midnight(day + Duration::DAY),
     ];
     let [_, first, last, _] = dates.map(|date| world.add(|row| row.date = date).id);
-    let window = format!("start={0}&end={0}", written(day));
+    let window = format!("start={0}&end={0}", formatted(day));
     assert_eq!(ids(&world.v2(&window).await.body), [last.clone(), first.clone()]);
     let v1 = world.v1(&window).await.body;
     assert_eq!(v1["data"][0]["_id"], last);
     assert_eq!(v1["data"][1]["date"].as_str().map(|date| &date[10..]), Some("T23:00:00.000Z"));
-    assert_eq!(world.total(&format!("start={}", written(day))).await, 3);
-    assert_eq!(world.total(&format!("end={}", written(day))).await, 3);
+    assert_eq!(world.total(&format!("start={}", formatted(day))).await, 3);
+    assert_eq!(world.total(&format!("end={}", formatted(day))).await, 3);
     assert_eq!(world.total("").await, 4);
 }
 
 #[tokio::test]
-async fn rows_can_be_requested_by_type_and_narration() {
+async fn rows_can_be_selected_by_type_and_narration() {
     let world = world(120).await;
     let added = world.add(|row| {
         row.narration = "Rent & more".to_owned();
@@ -283,7 +283,7 @@ async fn invalid_query_is_refused_in_monos_error_body() {
 }
 
 #[tokio::test]
-async fn pages_are_free_and_in_the_log_with_what_they_requested() {
+async fn page_requests_are_logged_with_their_query_and_are_no_syncs() {
     let world = world(1).await;
     world.v2("page=1&limit=20").await;
     let [call] = &world.sandbox.calls()[..] else { panic!("one call was made") };
@@ -293,7 +293,7 @@ async fn pages_are_free_and_in_the_log_with_what_they_requested() {
 }
 
 #[tokio::test]
-async fn history_that_mono_does_not_hold_is_empty() {
+async fn history_is_empty_if_mono_has_no_transactions() {
     let domiciliary = world_with(Link { balance_only: true, ..Link::default() }).await;
     let unavailable = world(120).await;
     let partial = world(120).await;
@@ -313,7 +313,7 @@ async fn history_that_mono_does_not_hold_is_empty() {
 }
 
 #[tokio::test]
-async fn new_data_is_rows_of_today_and_moves_the_balance() {
+async fn new_data_adds_rows_of_today_and_changes_the_balance() {
     let world = world(40).await;
     let before = world.rows();
     world.sandbox.refresh(&world.account_id, Refresh::NewData).expect("a link");
@@ -333,7 +333,7 @@ async fn new_data_is_rows_of_today_and_moves_the_balance() {
 }
 
 #[tokio::test]
-async fn refresh_that_brings_nothing_new_leaves_the_history_alone() {
+async fn refresh_without_new_data_keeps_the_history() {
     let world = world(40).await;
     let before = world.rows();
     for outcome in [Refresh::NothingNew, Refresh::Failed, Refresh::ReauthorisationRequired] {
@@ -344,7 +344,7 @@ async fn refresh_that_brings_nothing_new_leaves_the_history_alone() {
 }
 
 #[tokio::test]
-async fn incomplete_statement_has_fewer_rows_where_that_is_allowed() {
+async fn allowed_incomplete_statement_has_fewer_rows() {
     let history = History { transactions: 120, ..History::default() };
     let link = Link { history: Some(history), dialect: Some(Dialect::V1), ..Link::default() };
     let world = world_with(link).await;
@@ -360,7 +360,7 @@ async fn incomplete_statement_has_fewer_rows_where_that_is_allowed() {
     let rows = world.rows();
     assert_eq!(rows.len(), 60);
     assert_eq!(world.v1("").await.body["paging"]["total"], 60);
-    let new = rows.iter().position(|row| row.id == before[0]).expect("the newest of before");
+    let new = rows.iter().position(|row| row.id == before[0]).expect("the newest earlier row");
     assert_eq!(ids_of(&rows[new..]), before[..60 - new]);
 
     world.caller.sync(&world.account_id).await;
@@ -390,7 +390,10 @@ async fn rows_can_be_added_changed_moved_and_removed() {
 
     world.change(&added, |row| row.date = midnight(today() - Duration::days(400)));
     assert_eq!(world.rows()[10].id, added.id);
-    assert_eq!(world.total(&format!("start={}", written(today() - Duration::days(60)))).await, 10);
+    assert_eq!(
+        world.total(&format!("start={}", formatted(today() - Duration::days(60)))).await,
+        10
+    );
 
     world.sandbox.remove_transaction(&world.account_id, &added.id).expect("a row");
     assert_eq!(world.total("").await, 10);
@@ -398,7 +401,7 @@ async fn rows_can_be_added_changed_moved_and_removed() {
 }
 
 #[tokio::test]
-async fn edits_are_of_rows_and_accounts_that_are_there() {
+async fn edit_of_an_unknown_row_or_account_is_refused() {
     let world = world(1).await;
     let (sandbox, account_id) = (&world.sandbox, &world.account_id);
     let no_row = Err(Refusal::UnknownTransaction("none".to_owned()));
@@ -413,7 +416,7 @@ async fn edits_are_of_rows_and_accounts_that_are_there() {
 }
 
 #[tokio::test]
-async fn page_can_be_met_by_any_fault_once() {
+async fn planned_page_faults_happen_once_each() {
     let world = world(120).await;
     world.plan_pages([
         (2, Fault::Status(503).into()),
@@ -436,7 +439,7 @@ async fn page_can_be_met_by_any_fault_once() {
 }
 
 #[tokio::test]
-async fn page_fault_waits_for_a_free_call_that_gets_through() {
+async fn page_fault_waits_for_a_plain_read_without_another_fault() {
     let world = world(120).await;
     world.plan_pages([(1, Fault::Status(500).into())]);
     world.sandbox.plan_free(&world.account_id, [Fault::Status(503)]).expect("an account");
@@ -448,7 +451,7 @@ async fn page_fault_waits_for_a_free_call_that_gets_through() {
 }
 
 #[tokio::test]
-async fn page_can_go_wrong_whenever_it_is_read() {
+async fn permanent_page_fault_follows_the_planned_ones() {
     let world = world(120).await;
     let pages = [(2, PageFault::WrongTotal(5))];
     world.sandbox.plan_pages_always(&world.account_id, pages).expect("an account");
@@ -460,7 +463,7 @@ async fn page_can_go_wrong_whenever_it_is_read() {
 }
 
 #[tokio::test]
-async fn wrong_total_is_all_that_is_wrong() {
+async fn wrong_total_changes_only_the_total() {
     let world = world(120).await;
     let right = world.page(2).await;
     world.plan_pages([(2, PageFault::WrongTotal(1))]);
@@ -471,7 +474,7 @@ async fn wrong_total_is_all_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn repeated_page_has_the_rows_of_the_page_before_in_its_own_place() {
+async fn repeated_page_has_the_rows_of_the_previous_page() {
     let world = world(120).await;
     let first = world.ids(1).await;
     world.plan_pages([(2, PageFault::Repeated), (1, PageFault::Repeated)]);
@@ -484,7 +487,7 @@ async fn repeated_page_has_the_rows_of_the_page_before_in_its_own_place() {
 }
 
 #[tokio::test]
-async fn missing_rows_are_counted_all_the_same() {
+async fn missing_rows_are_included_in_the_total() {
     let world = world(120).await;
     let whole = world.ids(2).await;
     world.plan_pages([(2, PageFault::Missing(3)), (3, PageFault::Missing(99))]);
@@ -496,7 +499,7 @@ async fn missing_rows_are_counted_all_the_same() {
 }
 
 #[tokio::test]
-async fn row_that_comes_in_between_two_pages_shifts_all_others() {
+async fn row_that_arrives_between_two_pages_shifts_all_others() {
     let world = world(120).await;
     let (first, second) = (world.ids(1).await, world.ids(2).await);
     world.plan_pages([(1, PageFault::Changing)]);
@@ -509,9 +512,9 @@ async fn row_that_comes_in_between_two_pages_shifts_all_others() {
 }
 
 #[tokio::test]
-async fn rows_shift_in_a_window_of_the_past_as_well() {
+async fn rows_also_shift_in_a_window_of_the_past() {
     let world = world(3000).await;
-    let window = format!("end={}", written(today() - Duration::WEEK));
+    let window = format!("end={}", formatted(today() - Duration::WEEK));
     let first = ids(&world.v2(&window).await.body);
     world.plan_pages([(1, PageFault::Changing)]);
     world.v2(&window).await;
@@ -520,7 +523,7 @@ async fn rows_shift_in_a_window_of_the_past_as_well() {
 }
 
 #[tokio::test]
-async fn hundred_thousand_rows_are_linked_and_read_in_no_time() {
+async fn hundred_thousand_rows_are_linked_and_read_in_ten_seconds() {
     let start = Instant::now();
     let world = world(100_000).await;
     let rows = world.rows();

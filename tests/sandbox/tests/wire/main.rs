@@ -1,4 +1,5 @@
-//! The sandbox over real sockets, against a receiver that answers as it is told to.
+//! Tests the sandbox over real sockets. A receiver of webhooks answers with the statuses that a test
+//! chooses.
 
 mod caller;
 mod control;

@@ -1,4 +1,4 @@
-//! A receiver of webhooks that answers as it is told to and remembers what it got.
+//! A receiver of webhooks. It answers with the chosen statuses and keeps all posts.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -34,32 +34,32 @@ impl Post {
 #[derive(Clone)]
 pub(crate) struct Receiver {
     address: SocketAddr,
-    memory: Arc<Memory>,
+    state: Arc<ReceiverState>,
 }
 
-struct Memory {
+struct ReceiverState {
     answers: Mutex<VecDeque<u16>>,
-    /// Once the list is used up.
+    /// The answer after the list is used up.
     last_answer: Mutex<u16>,
     posts: watch::Sender<Vec<Post>>,
 }
 
 impl Receiver {
-    /// Answers with each of these once, then with 200.
+    /// A receiver that answers with each of these statuses once, then with 200.
     pub(crate) async fn answering(answers: impl Into<VecDeque<u16>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let memory = Arc::new(Memory {
+        let state = Arc::new(ReceiverState {
             answers: Mutex::new(answers.into()),
             last_answer: Mutex::new(200),
             posts: watch::Sender::default(),
         });
-        let router = Router::new().fallback(receive).with_state(Arc::clone(&memory));
+        let router = Router::new().fallback(receive).with_state(Arc::clone(&state));
         tokio::spawn(axum::serve(listener, router).into_future());
-        Self { address, memory }
+        Self { address, state }
     }
 
-    pub(crate) async fn willing() -> Self {
+    pub(crate) async fn answering_200() -> Self {
         Self::answering([]).await
     }
 
@@ -72,25 +72,25 @@ impl Receiver {
     }
 
     pub(crate) fn answer_always(&self, status: u16) {
-        *self.memory.last_answer.lock().expect("no panic") = status;
+        *self.state.last_answer.lock().expect("no panic") = status;
     }
 
     pub(crate) fn posts(&self) -> Vec<Post> {
-        self.memory.posts.borrow().clone()
+        self.state.posts.borrow().clone()
     }
 
     pub(crate) fn bodies(&self) -> Vec<Value> {
         self.posts().iter().map(Post::json).collect()
     }
 
-    /// Waits for this many.
+    /// Waits for this number of posts.
     pub(crate) async fn received(&self, count: usize) -> Vec<Post> {
-        let mut posts = self.memory.posts.subscribe();
+        let mut posts = self.state.posts.subscribe();
         let enough = posts.wait_for(|posts| posts.len() >= count).await;
         enough.expect("the receiver is alive").clone()
     }
 
-    /// A sandbox that sends here, a hundred thousand times as fast as Mono.
+    /// A sandbox that sends its webhooks here.
     pub(crate) async fn sandbox(&self, settings: Settings) -> Sandbox {
         let settings =
             Settings { webhook_url: self.url(), webhook_secret: SECRET.to_owned(), ..settings };
@@ -98,13 +98,18 @@ impl Receiver {
     }
 }
 
+/// Settings with which the sandbox is a hundred thousand times as fast as Mono.
 pub(crate) fn fast() -> Settings {
     Settings { time_scale: 1e5, seed: 1, ..Settings::default() }
 }
 
-async fn receive(State(memory): State<Arc<Memory>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let planned = memory.answers.lock().expect("no panic").pop_front();
-    let status = planned.unwrap_or(*memory.last_answer.lock().expect("no panic"));
-    memory.posts.send_modify(|posts| posts.push(Post { headers, body }));
+async fn receive(
+    State(state): State<Arc<ReceiverState>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let planned = state.answers.lock().expect("no panic").pop_front();
+    let status = planned.unwrap_or(*state.last_answer.lock().expect("no panic"));
+    state.posts.send_modify(|posts| posts.push(Post { headers, body }));
     StatusCode::from_u16(status).expect("a status")
 }

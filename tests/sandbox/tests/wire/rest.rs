@@ -1,4 +1,4 @@
-//! The routes, the key, the free calls and the log.
+//! The routes, the key, the calls that are no syncs, and the log.
 
 use reqwest::{Method, StatusCode};
 use sandbox::account::DataStatus;
@@ -15,7 +15,7 @@ async fn start() -> (Sandbox, Caller, String) {
     (sandbox, caller, account_id)
 }
 
-/// Every route about an account, with the method it takes.
+/// All routes about an account, with their methods.
 fn routes(account_id: &str) -> Vec<(Method, String)> {
     let routes = [
         (Method::GET, "/v2/accounts/{}"),
@@ -70,7 +70,7 @@ async fn v1_details_are_in_camel_case_and_in_no_envelope() {
 }
 
 #[tokio::test]
-async fn balance_without_the_real_time_header_is_what_mono_holds() {
+async fn balance_without_the_real_time_header_is_the_stored_one() {
     let (sandbox, caller, account_id) = start().await;
     for header in [None, Some("false")] {
         let mut request = caller.request(Method::GET, &balance(&account_id));
@@ -86,7 +86,7 @@ async fn balance_without_the_real_time_header_is_what_mono_holds() {
 }
 
 #[tokio::test]
-async fn v1_gives_a_fresh_token_for_each_reauthorisation() {
+async fn v1_returns_a_new_token_for_each_reauthorisation() {
     let (_sandbox, caller, account_id) = start().await;
     let path = format!("/accounts/{account_id}/reauthorise");
     let first = caller.post(&path).await.body;
@@ -95,7 +95,7 @@ async fn v1_gives_a_fresh_token_for_each_reauthorisation() {
 }
 
 #[tokio::test]
-async fn v2_gives_a_link_for_a_reauthorisation() {
+async fn v2_returns_a_link_for_a_reauthorisation() {
     let (sandbox, caller, account_id) = start().await;
     let body = json!({ "scope": "reauth", "account": account_id, "meta": { "ref": "1" } });
     let (status, answer) = initiate(&caller, body).await;
@@ -121,7 +121,7 @@ async fn link_is_refused_without_scope_or_account_and_for_other_scopes() {
 }
 
 #[tokio::test]
-async fn every_job_can_be_looked_up_by_its_own_account_only() {
+async fn job_can_be_polled_only_by_its_own_account() {
     let (sandbox, caller, account_id) = start().await;
     sandbox.refresh(&account_id, Refresh::NothingNew).expect("a link");
     let job_id = sandbox.account(&account_id).expect("an account").job_id;
@@ -135,7 +135,7 @@ async fn every_job_can_be_looked_up_by_its_own_account_only() {
 }
 
 #[tokio::test]
-async fn wrong_key_opens_no_route() {
+async fn wrong_key_is_refused_on_every_route() {
     let (sandbox, caller, account_id) = start().await;
     let caller = caller.with_key("test_sk_of_somebody_else");
     for (method, path) in routes(&account_id) {
@@ -150,7 +150,7 @@ async fn wrong_key_opens_no_route() {
 }
 
 #[tokio::test]
-async fn new_key_takes_the_place_of_the_old_one_at_once() {
+async fn new_key_replaces_the_old_one_at_once() {
     let (sandbox, caller, account_id) = start().await;
     sandbox.set_secret_key("test_sk_of_tomorrow").expect("a key");
     let path = balance(&account_id);
@@ -185,7 +185,7 @@ async fn unknown_and_unlinked_accounts_are_404_everywhere() {
 }
 
 #[tokio::test]
-async fn unsupported_request_is_refused_in_monos_words() {
+async fn unsupported_request_is_refused_in_monos_error_format() {
     let (_sandbox, caller, account_id) = start().await;
     let reply = caller.get("/v3/accounts").await;
     assert_eq!((reply.status, &reply.body["status"]), (StatusCode::NOT_FOUND, &json!("failed")));
@@ -194,7 +194,7 @@ async fn unsupported_request_is_refused_in_monos_words() {
 }
 
 #[tokio::test]
-async fn free_calls_meet_their_faults_one_each_and_syncs_do_not() {
+async fn planned_faults_happen_to_plain_reads_and_not_to_syncs() {
     let (sandbox, caller, account_id) = start().await;
     let faults = [Fault::Status(503), Fault::RateLimited { retry_after: None }];
     sandbox.plan_free(&account_id, faults).expect("an account");
@@ -207,7 +207,7 @@ async fn free_calls_meet_their_faults_one_each_and_syncs_do_not() {
 }
 
 #[tokio::test]
-async fn link_for_reauthorisation_meets_the_faults_of_the_account_it_is_for() {
+async fn link_for_reauthorisation_has_the_planned_faults_of_its_account() {
     let (sandbox, caller, account_id) = start().await;
     sandbox.plan_free(&account_id, [Fault::Status(500)]).expect("an account");
     let body = json!({ "scope": "reauth", "account": account_id });
@@ -264,7 +264,7 @@ async fn log_has_every_call_and_no_key() {
 }
 
 #[tokio::test]
-async fn log_has_what_a_call_carried_and_the_names_of_its_headers() {
+async fn log_has_the_body_and_the_header_names_of_a_call() {
     let (sandbox, caller, account_id) = start().await;
     let body = json!({ "scope": "reauth", "account": account_id });
     initiate(&caller, body.clone()).await;
@@ -274,7 +274,7 @@ async fn log_has_what_a_call_carried_and_the_names_of_its_headers() {
 }
 
 #[tokio::test]
-async fn fault_can_have_words_of_its_own() {
+async fn fault_can_have_its_own_message() {
     let (sandbox, caller, account_id) = start().await;
     let words = Fault::Words { status: 402, message: "The bank says no".to_owned() };
     sandbox.plan_free(&account_id, [words]).expect("an account");
@@ -284,7 +284,7 @@ async fn fault_can_have_words_of_its_own() {
 }
 
 #[tokio::test]
-async fn plans_are_for_known_accounts_only() {
+async fn plan_for_an_unknown_account_is_refused() {
     let (sandbox, ..) = start().await;
     let refusal = Err(Refusal::UnknownAccount("nobody".to_owned()));
     assert_eq!(sandbox.plan("nobody", []), refusal);

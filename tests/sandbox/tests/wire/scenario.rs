@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::receiver::{Receiver, fast};
 
-/// What arrives after the two webhooks of the link.
+/// The webhooks after the two webhooks of the link.
 async fn after_refresh(dialect: Dialect, outcome: Refresh) -> (Vec<Kind>, Vec<Value>) {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(Settings { dialect, ..fast() }).await;
     let account_id = sandbox.link(Link::default());
     sandbox.refresh(&account_id, outcome).expect("a link");
@@ -16,7 +16,7 @@ async fn after_refresh(dialect: Dialect, outcome: Refresh) -> (Vec<Kind>, Vec<Va
 }
 
 async fn kinds_of_link(dialect: Dialect) -> (Vec<Option<Kind>>, Vec<Value>) {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(Settings { dialect, ..fast() }).await;
     sandbox.link(Link::default());
     let log = sandbox.settled().await;
@@ -25,7 +25,7 @@ async fn kinds_of_link(dialect: Dialect) -> (Vec<Option<Kind>>, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn link_is_connected_first_and_updated_then_in_both_dialects() {
+async fn link_sends_connected_and_then_updated_in_both_dialects() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let (kinds, _) = kinds_of_link(dialect).await;
         let expected = [Kind::AccountConnected, Kind::AccountUpdated].map(Some);
@@ -35,7 +35,7 @@ async fn link_is_connected_first_and_updated_then_in_both_dialects() {
 
 #[tokio::test]
 async fn silent_link_sends_no_webhook_and_has_all_data() {
-    let sandbox = Receiver::willing().await.sandbox(fast()).await;
+    let sandbox = Receiver::answering_200().await.sandbox(fast()).await;
     let account_id = sandbox.link(Link { silent: true, ..Link::default() });
     assert!(sandbox.settled().await.is_empty());
     let account = sandbox.account(&account_id).expect("an account");
@@ -43,7 +43,7 @@ async fn silent_link_sends_no_webhook_and_has_all_data() {
 }
 
 #[tokio::test]
-async fn v2_link_is_processing_first_and_available_then() {
+async fn v2_link_is_first_processing_and_then_available() {
     let (_, bodies) = kinds_of_link(Dialect::V2).await;
     let statuses = bodies.iter().map(|body| &body["data"]["meta"]["data_status"]);
     assert_eq!(statuses.collect::<Vec<_>>(), ["PROCESSING", "AVAILABLE"]);
@@ -88,7 +88,7 @@ async fn v1_refresh_sends_the_old_events() {
 
 #[tokio::test]
 async fn only_new_data_changes_the_balance() {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let link = Link { balance: Some(1_000), ..Link::default() };
     let account_id = sandbox.link(link);
@@ -104,8 +104,8 @@ async fn only_new_data_changes_the_balance() {
 }
 
 #[tokio::test]
-async fn outage_leaves_the_account_unavailable_until_it_is_fetched_again() {
-    let sandbox = Receiver::willing().await.sandbox(fast()).await;
+async fn account_is_unavailable_after_an_outage_until_the_next_fetch() {
+    let sandbox = Receiver::answering_200().await.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
     let status = || sandbox.account(&account_id).expect("an account").data_status;
     let mut seen = Vec::new();
@@ -130,7 +130,7 @@ async fn outage_leaves_the_account_unavailable_until_it_is_fetched_again() {
 #[tokio::test]
 async fn reauthorisation_event_precedes_its_data() {
     for dialect in [Dialect::V1, Dialect::V2] {
-        let receiver = Receiver::willing().await;
+        let receiver = Receiver::answering_200().await;
         let sandbox = receiver.sandbox(Settings { dialect, ..fast() }).await;
         let account_id = sandbox.link(Link::default());
         sandbox.reauthorise(&account_id).expect("a link");
@@ -142,8 +142,8 @@ async fn reauthorisation_event_precedes_its_data() {
 }
 
 #[tokio::test]
-async fn timestamps_only_ever_grow() {
-    let receiver = Receiver::willing().await;
+async fn timestamps_only_increase() {
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
     for _ in 0..10 {
@@ -157,7 +157,7 @@ async fn timestamps_only_ever_grow() {
 
 #[tokio::test]
 async fn unlinked_account_is_reported_once_and_then_refused() {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = sandbox.link(Link::default());
     sandbox.unlink(&account_id).expect("a link");
@@ -172,7 +172,7 @@ async fn unlinked_account_is_reported_once_and_then_refused() {
 
 #[tokio::test]
 async fn unknown_account_is_refused() {
-    let sandbox = Receiver::willing().await.sandbox(fast()).await;
+    let sandbox = Receiver::answering_200().await.sandbox(fast()).await;
     let refusal = Refusal::UnknownAccount("nobody".to_owned());
     assert_eq!(sandbox.unlink("nobody"), Err(refusal));
 }

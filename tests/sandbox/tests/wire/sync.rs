@@ -1,4 +1,4 @@
-//! What syncs come to: the answer, the job, the webhooks.
+//! The outcomes of syncs: the answer, the job and the webhooks.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ struct World {
     account_id: String,
 }
 
-/// With one account, whose first two webhooks are through.
+/// A world with one account, whose first two webhooks have been delivered.
 async fn world(settings: Settings) -> World {
     world_with(settings, Link::default()).await
 }
 
 async fn world_with(settings: Settings, link: Link) -> World {
-    let receiver = Receiver::willing().await;
+    let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(settings).await;
     let caller = Caller::of(&sandbox);
     let account_id = sandbox.link(link);
@@ -54,7 +54,7 @@ impl World {
         self.caller.job(&self.account_id, job_id).await.body["data"]["status"].clone()
     }
 
-    /// What has been sent since the link.
+    /// The kinds of the events since the link.
     async fn kinds(&self) -> Vec<Kind> {
         let log = self.sandbox.settled().await;
         log[2..].iter().filter_map(|delivery| delivery.kind).collect()
@@ -65,11 +65,11 @@ impl World {
     }
 }
 
-fn coming_to(outcome: Refresh) -> Plan {
+fn with_outcome(outcome: Refresh) -> Plan {
     Plan { outcome, ..Plan::default() }
 }
 
-fn meeting(fault: Fault) -> Plan {
+fn with_fault(fault: Fault) -> Plan {
     Plan { fault: Some(fault), ..Plan::default() }
 }
 
@@ -77,13 +77,13 @@ fn slow() -> Plan {
     Plan { pace: Pace::Slow(Duration::from_secs(30)), ..Plan::default() }
 }
 
-/// Thirty seconds of Mono's time are one.
-fn brisk() -> Settings {
+/// Thirty seconds of Mono's time take one second.
+fn thirty_times_faster() -> Settings {
     Settings { time_scale: 30.0, ..fast() }
 }
 
 #[tokio::test]
-async fn real_time_call_is_a_sync_with_new_data_and_its_webhooks_unless_planned_otherwise() {
+async fn real_time_call_is_by_default_a_sync_with_new_data_and_its_webhooks() {
     let world = world(fast()).await;
     let reply = world.caller.refresh(&world.account_id).await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -100,7 +100,7 @@ async fn real_time_call_is_a_sync_with_new_data_and_its_webhooks_unless_planned_
 }
 
 #[tokio::test]
-async fn both_spellings_of_the_real_time_header_are_understood() {
+async fn both_spellings_of_the_real_time_header_are_accepted() {
     let world = world(fast()).await;
     for header in ["x-realtime", "X-Real-Time"] {
         let request = world.caller.request(Method::GET, &balance(&world.account_id));
@@ -110,12 +110,12 @@ async fn both_spellings_of_the_real_time_header_are_understood() {
 }
 
 #[tokio::test]
-async fn transactions_in_real_time_are_a_statement_job() {
+async fn transactions_in_real_time_begin_a_statement_job() {
     let world = world(fast()).await;
     let path = format!("/v2/accounts/{}/transactions", world.account_id);
     let reply = read(world.caller.real_time(&path)).await;
     let known = world.sandbox.transactions(&world.account_id);
-    assert_eq!(reply.body["data"], json!(known[..20]), "a page");
+    assert_eq!(reply.body["data"], json!(known[..20]), "the answer has one page");
     let job_id = reply.header("x-job-id").expect("a job id");
     let job = world.caller.job(&world.account_id, job_id).await;
     assert_eq!(job.body["data"]["name"], "jobs.accounts.sync_statement");
@@ -133,7 +133,7 @@ async fn v2_reports_each_outcome_by_the_job_status() {
     ];
     for (outcome, status, new_data) in outcomes {
         let world = world(fast()).await;
-        let reply = world.refresh(coming_to(outcome)).await;
+        let reply = world.refresh(with_outcome(outcome)).await;
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(reply.header("x-job-status"), Some(status), "{outcome:?}");
         assert_eq!(reply.header("x-has-new-data"), new_data);
@@ -143,7 +143,7 @@ async fn v2_reports_each_outcome_by_the_job_status() {
 }
 
 #[tokio::test]
-async fn call_sends_what_a_refresh_sends() {
+async fn sync_on_request_sends_the_same_events_as_a_refresh() {
     for outcome in [
         Refresh::NothingNew,
         Refresh::ReauthorisationRequired,
@@ -153,10 +153,10 @@ async fn call_sends_what_a_refresh_sends() {
     ] {
         for dialect in [Dialect::V1, Dialect::V2] {
             let called = world(Settings { dialect, ..fast() }).await;
-            called.refresh(coming_to(outcome)).await;
-            let told = world(Settings { dialect, ..fast() }).await;
-            told.sandbox.refresh(&told.account_id, outcome).expect("a link");
-            assert_eq!(called.kinds().await, told.kinds().await);
+            called.refresh(with_outcome(outcome)).await;
+            let refreshed = world(Settings { dialect, ..fast() }).await;
+            refreshed.sandbox.refresh(&refreshed.account_id, outcome).expect("a link");
+            assert_eq!(called.kinds().await, refreshed.kinds().await);
         }
     }
 }
@@ -172,7 +172,7 @@ async fn v1_reports_each_outcome_by_a_code_under_a_chosen_status() {
     let world = world(Settings { dialect: Dialect::V1, ..fast() }).await;
     for (outcome, code) in outcomes {
         for failure_status in [200, 400, 500] {
-            let reply = world.sync(Plan { failure_status, ..coming_to(outcome) }).await;
+            let reply = world.sync(Plan { failure_status, ..with_outcome(outcome) }).await;
             assert_eq!(reply.status, failure_status);
             assert_eq!(reply.body, json!({ "status": "failed", "code": code }));
         }
@@ -181,7 +181,7 @@ async fn v1_reports_each_outcome_by_a_code_under_a_chosen_status() {
 }
 
 #[tokio::test]
-async fn v1_spells_success_in_three_ways() {
+async fn v1_has_three_codes_for_success() {
     let spellings = [
         (SuccessCode::SyncSuccessful, "SYNC_SUCCESSFUL"),
         (SuccessCode::SyncedSuccessfully, "SYNCED_SUCCESSFULLY"),
@@ -190,7 +190,7 @@ async fn v1_spells_success_in_three_ways() {
     let world = world(fast()).await;
     for (success_code, code) in spellings {
         for (outcome, new) in [(Refresh::NewData, true), (Refresh::NothingNew, false)] {
-            let reply = world.sync(Plan { success_code, ..coming_to(outcome) }).await;
+            let reply = world.sync(Plan { success_code, ..with_outcome(outcome) }).await;
             let expected = json!({
                 "status": "successful", "hasNewData": new, "code": code, "message": null,
             });
@@ -200,9 +200,12 @@ async fn v1_spells_success_in_three_ways() {
 }
 
 #[tokio::test]
-async fn incomplete_statement_is_a_success_where_it_is_allowed() {
+async fn incomplete_statement_is_a_success_if_allowed() {
     let world = world(Settings { dialect: Dialect::V1, ..fast() }).await;
-    world.sandbox.plan_always(&world.account_id, coming_to(Refresh::Partial)).expect("an account");
+    world
+        .sandbox
+        .plan_always(&world.account_id, with_outcome(Refresh::Partial))
+        .expect("an account");
     let path = format!("/accounts/{}/sync?allow_incomplete_statement=", world.account_id);
     let refused = world.caller.post(&format!("{path}false")).await;
     assert_eq!(refused.body["code"], "INCOMPLETE_STATEMENT_ERROR");
@@ -212,20 +215,20 @@ async fn incomplete_statement_is_a_success_where_it_is_allowed() {
 }
 
 #[tokio::test]
-async fn reauthorisation_signal_is_sent_where_the_plan_says_and_nowhere_else() {
-    const ASKED: &str = "REAUTHORISATION_REQUIRED";
+async fn reauthorisation_signal_is_sent_only_in_the_planned_place() {
+    const REQUIRED: &str = "REAUTHORISATION_REQUIRED";
     let lower = "reauthorisation_required";
-    let demands = [
+    let signals = [
         (ReauthSignal::Webhook, "failed", Some("failed"), None, Value::Null, "failed"),
-        (ReauthSignal::Code, "failed", Some("failed"), None, json!(ASKED), "failed"),
-        (ReauthSignal::Status, ASKED, Some("failed"), None, Value::Null, "failed"),
-        (ReauthSignal::JobStatus, "failed", Some(lower), None, Value::Null, ASKED),
+        (ReauthSignal::Code, "failed", Some("failed"), None, json!(REQUIRED), "failed"),
+        (ReauthSignal::Status, REQUIRED, Some("failed"), None, Value::Null, "failed"),
+        (ReauthSignal::JobStatus, "failed", Some(lower), None, Value::Null, REQUIRED),
         (ReauthSignal::ReauthHeader, "failed", None, Some("true"), Value::Null, "failed"),
-        (ReauthSignal::JobLookup, "failed", Some("failed"), None, Value::Null, ASKED),
+        (ReauthSignal::JobLookup, "failed", Some("failed"), None, Value::Null, REQUIRED),
     ];
     let world = world(fast()).await;
-    for (reauth_signal, status, job_status, reauth, code, looked_up) in demands {
-        let plan = coming_to(Refresh::ReauthorisationRequired);
+    for (reauth_signal, status, job_status, reauth, code, looked_up) in signals {
+        let plan = with_outcome(Refresh::ReauthorisationRequired);
         let reply = world.refresh(Plan { reauth_signal, ..plan }).await;
         assert_eq!(reply.body["status"], status, "{reauth_signal:?}");
         assert_eq!(reply.body["code"], code);
@@ -240,7 +243,7 @@ async fn reauthorisation_signal_is_sent_where_the_plan_says_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn jobs_status_can_be_in_capitals() {
+async fn job_status_can_be_in_upper_case() {
     let world = world(fast()).await;
     let reply = world.refresh(Plan { capitals: true, ..Plan::default() }).await;
     assert_eq!(reply.header("x-job-status"), Some("FINISHED"));
@@ -249,22 +252,22 @@ async fn jobs_status_can_be_in_capitals() {
 #[tokio::test]
 async fn failed_sync_can_be_answered_with_the_old_data() {
     let world = world(fast()).await;
-    let reply = world.refresh(Plan { old_data: true, ..coming_to(Refresh::Failed) }).await;
+    let reply = world.refresh(Plan { old_data: true, ..with_outcome(Refresh::Failed) }).await;
     assert_eq!(reply.body["status"], "successful");
     assert_eq!(reply.body["data"]["balance"], 1_000_000);
     assert_eq!(reply.header("x-job-status"), Some("failed"));
 }
 
 #[tokio::test]
-async fn failed_real_time_call_has_the_status_that_the_plan_gives_it() {
+async fn failed_real_time_call_has_the_planned_status() {
     let world = world(fast()).await;
-    let reply = world.refresh(Plan { failure_status: 400, ..coming_to(Refresh::Failed) }).await;
+    let reply = world.refresh(Plan { failure_status: 400, ..with_outcome(Refresh::Failed) }).await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
 async fn slow_job_is_processing_first_and_sends_its_webhooks_when_it_ends() {
-    let world = world(brisk()).await;
+    let world = world(thirty_times_faster()).await;
     let reply = world.refresh(slow()).await;
     assert_eq!(reply.status, StatusCode::OK);
     assert_eq!(reply.header("x-job-status"), Some("processing"));
@@ -282,7 +285,7 @@ async fn slow_job_is_processing_first_and_sends_its_webhooks_when_it_ends() {
 
 #[tokio::test]
 async fn slow_job_keeps_its_id_through_another_refresh() {
-    let world = world(brisk()).await;
+    let world = world(thirty_times_faster()).await;
     let reply = world.refresh(slow()).await;
     world.sandbox.refresh(&world.account_id, Refresh::Failed).expect("a link");
     assert_ne!(reply.header("x-job-id"), Some(world.newest_job_id().as_str()));
@@ -291,17 +294,17 @@ async fn slow_job_keeps_its_id_through_another_refresh() {
 }
 
 #[tokio::test]
-async fn slow_job_whose_account_is_unlinked_meanwhile_says_nothing() {
-    let world = world(brisk()).await;
+async fn slow_job_of_an_unlinked_account_sends_no_webhook() {
+    let world = world(thirty_times_faster()).await;
     world.refresh(slow()).await;
     world.sandbox.unlink(&world.account_id).expect("a link");
     assert_eq!(world.kinds().await, [Kind::AccountUnlinked]);
 }
 
 #[tokio::test]
-async fn second_call_joins_the_session_that_is_under_way() {
-    let world = world(brisk()).await;
-    let outcomes = [slow(), coming_to(Refresh::NothingNew)];
+async fn second_call_joins_the_running_sync() {
+    let world = world(thirty_times_faster()).await;
+    let outcomes = [slow(), with_outcome(Refresh::NothingNew)];
     world.sandbox.plan(&world.account_id, outcomes).expect("an account");
     let first = world.caller.refresh(&world.account_id).await;
     let path = format!("/v2/accounts/{}/transactions", world.account_id);
@@ -321,7 +324,7 @@ async fn second_call_joins_the_session_that_is_under_way() {
 }
 
 #[tokio::test]
-async fn never_ending_job_is_processing_for_ever_and_keeps_nobody_waiting() {
+async fn never_ending_job_stays_processing_and_does_not_block_settled() {
     let world = world(fast()).await;
     let reply = world.refresh(Plan { pace: Pace::NeverEnding, ..Plan::default() }).await;
     assert_eq!(reply.header("x-job-status"), Some("processing"));
@@ -330,8 +333,8 @@ async fn never_ending_job_is_processing_for_ever_and_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn v1_holds_the_answer_of_a_slow_sync_back_until_it_has_ended() {
-    let world = world(brisk()).await;
+async fn v1_answers_a_slow_sync_when_it_has_ended() {
+    let world = world(thirty_times_faster()).await;
     let start = Instant::now();
     let reply = world.sync(slow()).await;
     assert!(start.elapsed() >= Duration::from_secs(1));
@@ -340,8 +343,8 @@ async fn v1_holds_the_answer_of_a_slow_sync_back_until_it_has_ended() {
 }
 
 #[tokio::test]
-async fn v1_caller_that_gives_up_is_noted_and_the_sync_goes_on() {
-    let world = world(brisk()).await;
+async fn v1_sync_continues_after_its_caller_times_out() {
+    let world = world(thirty_times_faster()).await;
     world.plan(slow());
     let path = format!("/accounts/{}/sync", world.account_id);
     let request = world.caller.request(Method::POST, &path);
@@ -352,7 +355,7 @@ async fn v1_caller_that_gives_up_is_noted_and_the_sync_goes_on() {
 }
 
 #[tokio::test]
-async fn v1_never_answers_a_sync_that_never_ends_and_refuses_a_second_one() {
+async fn v1_never_answers_a_never_ending_sync_and_refuses_a_second_one() {
     let world = world(fast()).await;
     world.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let path = format!("/accounts/{}/sync", world.account_id);
@@ -365,11 +368,11 @@ async fn v1_never_answers_a_sync_that_never_ends_and_refuses_a_second_one() {
 }
 
 #[tokio::test]
-async fn plans_are_used_up_in_order_and_the_lasting_one_follows() {
+async fn plans_are_used_in_order_and_then_the_permanent_one() {
     let world = world(fast()).await;
     let (sandbox, account_id) = (&world.sandbox, &world.account_id);
-    sandbox.plan_always(account_id, coming_to(Refresh::NothingNew)).expect("an account");
-    let plans = [Refresh::Failed, Refresh::BankUnavailable].map(coming_to);
+    sandbox.plan_always(account_id, with_outcome(Refresh::NothingNew)).expect("an account");
+    let plans = [Refresh::Failed, Refresh::BankUnavailable].map(with_outcome);
     sandbox.plan(account_id, plans).expect("an account");
     let mut seen = Vec::new();
     for _ in 0..4 {
@@ -381,9 +384,9 @@ async fn plans_are_used_up_in_order_and_the_lasting_one_follows() {
 }
 
 #[tokio::test]
-async fn lost_webhooks_are_those_of_one_sync_alone() {
+async fn planned_loss_of_webhooks_affects_only_one_sync() {
     let world = world(fast()).await;
-    let lost = Plan { webhooks: Webhooks::Lost, ..coming_to(Refresh::BankUnavailable) };
+    let lost = Plan { webhooks: Webhooks::Lost, ..with_outcome(Refresh::BankUnavailable) };
     let reply = world.refresh(lost).await;
     assert_eq!(reply.header("x-job-status"), Some("failed"));
     assert_eq!(world.kinds().await, []);
@@ -401,7 +404,7 @@ async fn webhooks_can_be_delivered_before_the_answer() {
 }
 
 #[tokio::test]
-async fn answer_can_be_held_back() {
+async fn answer_can_be_delayed() {
     let world = world(fast()).await;
     world.plan(Plan { delay_millis: 500, ..Plan::default() });
     let start = Instant::now();
@@ -409,20 +412,20 @@ async fn answer_can_be_held_back() {
         world.caller.refresh(&world.account_id).await;
         start.elapsed()
     };
-    let told = async {
+    let notified = async {
         world.receiver.received(4).await;
         start.elapsed()
     };
-    let (answered, told) = tokio::join!(answered, told);
+    let (answered, notified) = tokio::join!(answered, notified);
     assert!(answered >= Duration::from_millis(500));
-    assert!(told < answered);
+    assert!(notified < answered);
 }
 
 #[tokio::test]
-async fn fault_prevents_the_sync_unless_it_was_done() {
+async fn fault_prevents_the_sync_unless_done_is_set() {
     for (done, count) in [(false, 0), (true, 2)] {
         let world = world(fast()).await;
-        let reply = world.refresh(Plan { done, ..meeting(Fault::Status(500)) }).await;
+        let reply = world.refresh(Plan { done, ..with_fault(Fault::Status(500)) }).await;
         assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(reply.header("x-job-id"), None);
         assert_eq!(world.kinds().await.len(), count);
@@ -433,8 +436,8 @@ async fn fault_prevents_the_sync_unless_it_was_done() {
 }
 
 #[tokio::test]
-async fn answer_can_be_lost_while_the_job_goes_on() {
-    let world = world(brisk()).await;
+async fn answer_can_be_lost_while_the_job_continues() {
+    let world = world(thirty_times_faster()).await;
     let lost = Plan { fault: Some(Fault::ConnectionClosed), done: true, ..slow() };
     world.plan(lost);
     let request = world.caller.real_time(&balance(&world.account_id));
@@ -446,12 +449,12 @@ async fn answer_can_be_lost_while_the_job_goes_on() {
 }
 
 #[tokio::test]
-async fn statuses_come_in_monos_error_body() {
+async fn fault_with_a_status_has_monos_error_body() {
     let world = world(fast()).await;
     for status in [401, 404, 500, 503] {
         for reply in [
-            world.refresh(meeting(Fault::Status(status))).await,
-            world.sync(meeting(Fault::Status(status))).await,
+            world.refresh(with_fault(Fault::Status(status))).await,
+            world.sync(with_fault(Fault::Status(status))).await,
         ] {
             assert_eq!(reply.status, status);
             assert_eq!(reply.body["status"], "failed");
@@ -461,24 +464,24 @@ async fn statuses_come_in_monos_error_body() {
 }
 
 #[tokio::test]
-async fn rate_limit_may_say_when_to_come_again() {
+async fn rate_limit_may_have_a_retry_after_header() {
     let world = world(fast()).await;
     for (retry_after, header) in [(Some(7), Some("7")), (None, None)] {
-        let reply = world.refresh(meeting(Fault::RateLimited { retry_after })).await;
+        let reply = world.refresh(with_fault(Fault::RateLimited { retry_after })).await;
         assert_eq!(reply.status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(reply.header("retry-after"), header);
     }
 }
 
 #[tokio::test]
-async fn broken_answers_are_no_json() {
+async fn malformed_answers_are_not_json() {
     let world = world(fast()).await;
     let broken = [
         (Fault::MalformedJson, 200, "application/json"),
         (Fault::Html(502), 502, "text/html; charset=utf-8"),
     ];
     for (fault, status, content_type) in broken {
-        world.plan(meeting(fault));
+        world.plan(with_fault(fault));
         let request = world.caller.real_time(&balance(&world.account_id));
         let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), status);
@@ -489,9 +492,9 @@ async fn broken_answers_are_no_json() {
 }
 
 #[tokio::test]
-async fn endless_body_goes_on_without_a_length() {
+async fn endless_body_has_no_length_and_does_not_end() {
     let world = world(fast()).await;
-    world.plan(meeting(Fault::EndlessBody));
+    world.plan(with_fault(Fault::EndlessBody));
     let request = world.caller.real_time(&balance(&world.account_id));
     let mut response = request.send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::OK);
@@ -503,9 +506,9 @@ async fn endless_body_goes_on_without_a_length() {
 }
 
 #[tokio::test]
-async fn closed_connection_ends_without_a_byte() {
+async fn closed_connection_ends_without_an_answer() {
     let world = world(fast()).await;
-    world.plan(meeting(Fault::ConnectionClosed));
+    world.plan(with_fault(Fault::ConnectionClosed));
     let mut stream = TcpStream::connect(world.sandbox.address()).await.expect("a connection");
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: mono\r\nx-realtime: true\r\nmono-sec-key: {}\r\n\r\n",
@@ -517,7 +520,7 @@ async fn closed_connection_ends_without_a_byte() {
     stream.read_to_end(&mut answer).await.expect("an orderly end");
     assert!(answer.is_empty());
 
-    world.plan(meeting(Fault::ConnectionClosed));
+    world.plan(with_fault(Fault::ConnectionClosed));
     let request = world.caller.real_time(&balance(&world.account_id));
     let error = request.send().await.expect_err("no answer");
     assert!(error.is_request() && !error.is_timeout() && !error.is_connect(), "{error:?}");
@@ -525,10 +528,10 @@ async fn closed_connection_ends_without_a_byte() {
 }
 
 #[tokio::test]
-async fn redirect_names_the_url_of_choice() {
+async fn redirect_has_the_planned_url() {
     let world = world(fast()).await;
     let url = "http://127.0.0.1:9/elsewhere";
-    world.plan(meeting(Fault::Redirect(url.to_owned())));
+    world.plan(with_fault(Fault::Redirect(url.to_owned())));
     let request = world.caller.real_time(&balance(&world.account_id));
     let response = request.send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
@@ -536,9 +539,9 @@ async fn redirect_names_the_url_of_choice() {
 }
 
 #[tokio::test]
-async fn hanging_call_is_noted_although_nothing_comes_of_it() {
+async fn hanging_call_is_logged_and_begins_no_sync() {
     let world = world(fast()).await;
-    world.plan(meeting(Fault::Hang));
+    world.plan(with_fault(Fault::Hang));
     let request = world.caller.real_time(&balance(&world.account_id));
     let error = request.timeout(Duration::from_millis(300)).send().await.expect_err("no answer");
     assert!(error.is_timeout());
@@ -547,7 +550,7 @@ async fn hanging_call_is_noted_although_nothing_comes_of_it() {
 }
 
 #[tokio::test]
-async fn domiciliary_account_syncs_its_balance_and_never_its_transactions() {
+async fn domiciliary_account_syncs_only_its_balance() {
     let domiciliary = Link { balance_only: true, ..Link::default() };
     let world = world_with(fast(), domiciliary).await;
     let reply = world.caller.refresh(&world.account_id).await;

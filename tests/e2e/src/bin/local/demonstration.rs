@@ -1,5 +1,5 @@
-//! The main job, shown step by step on real input: each step says what happens, does it, and fails
-//! if it does not come out so.
+//! Demonstrates the main job step by step on real input. Each step prints what happens, does it, and
+//! fails if the outcome differs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use tokio::time::{Instant, sleep};
 
 use super::{Local, Result, expect, interrupted, start};
 
-/// Shows all steps, and then stays up unless it is to end.
+/// Shows all steps. Then it stays up, unless `once` is set.
 pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
     let demonstration = Demonstration(start(port).await?);
     let account_id = tokio::select! {
-        shown = demonstration.show() => shown?,
+        account_id = demonstration.show() => account_id?,
         stopped = interrupted() => {
             stopped?;
             return Err("stopped before the end".into());
         }
     };
-    println!("\nEvery step did what it says.");
+    println!("\nEvery step succeeded.");
     if once {
         return Ok(());
     }
-    demonstration.say_what_to_try(&account_id);
+    demonstration.print_commands_to_try(&account_id);
     interrupted().await
 }
 
@@ -38,24 +38,21 @@ impl Demonstration {
         let (account, old_event) = self.follow_an_account().await?;
         let account_id = account["account_id"].as_str().ok_or("there is no account")?;
         self.sync_on_demand(account_id, &account).await?;
-        self.tell_the_history(account_id, &old_event).await?;
-        self.heal_what_was_lost().await?;
+        self.show_history(account_id, &old_event).await?;
+        self.refresh_after_lost_webhooks().await?;
         Ok(account_id.to_owned())
     }
 
-    /// What Mono's webhooks do to an account. The account at the end, and the event that came late.
+    /// Shows the effects of Mono's webhooks. Returns the account at the end, and the id of the late event.
     async fn follow_an_account(&self) -> Result<(Value, Value)> {
         step(1, "A customer links an account. Mono calls the webhook, and a record appears.");
         let link = json!({ "ref": "customer-4711", "balance": 2_296_700 });
         let account_id = self.link(&link).await?;
-        let linked = self.until(&account_id, "healthy").await?;
+        let linked = self.until_status(&account_id, "healthy").await?;
         self.show_webhooks(0).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&linked));
 
-        step(
-            2,
-            "The pull brought transactions: they are imported, page by page, and each row once.",
-        );
+        step(2, "The pull brought transactions: they are imported, each row once.");
         let imported = self
             .account_when(&account_id, "an import", |account| {
                 account["transactions_imported_at"].is_string()
@@ -66,14 +63,14 @@ impl Demonstration {
         }
         self.show_transactions(&account_id).await?;
 
-        step(3, "A stranger calls the webhook without the secret, and is refused.");
-        let stranger = self.0.stack.request(Method::POST, "/webhooks/mono").body("{}");
-        let refusal = stranger.send().await?;
-        expect(refusal.status() == 401, "the stranger is refused")?;
+        step(3, "A request to the webhook without the secret is refused.");
+        let forged = self.0.stack.request(Method::POST, "/webhooks/mono").body("{}");
+        let refusal = forged.send().await?;
+        expect(refusal.status() == 401, "the request is refused")?;
         println!("   {} {}", refusal.status(), refusal.json::<Value>().await?["code"]);
 
-        step(4, "Mono sends an old event again, three times. It cannot overwrite what is newer.");
-        let before = self.shown().await?;
+        step(4, "Mono sends an old event three times. It cannot overwrite newer data.");
+        let before = self.count_webhooks().await?;
         let events = format!("accounts/{account_id}/events");
         let old = json!({
             "event": "account_updated_reauthorisation_required",
@@ -83,40 +80,46 @@ impl Demonstration {
         let sent = self.0.mono.post(&events, &old).await?;
         self.show_webhooks(before).await?;
         let event_id = sent["body"]["event_id"].as_str().ok_or("the event has no id")?;
-        self.until_worked_through(event_id, 3).await?;
-        let unmoved = self.until(&account_id, "healthy").await?;
-        tell(&unmoved);
-        expect(unmoved["status_at"] == linked["status_at"], "nothing has moved")?;
+        self.until_processed(event_id, 3).await?;
+        let unmoved = self.until_status(&account_id, "healthy").await?;
+        print_status(&unmoved);
+        expect(unmoved["status_at"] == linked["status_at"], "the old event has changed nothing")?;
 
-        step(5, "A refresh meets a bank that asks for an OTP. The data is old, and so it says.");
-        let before = self.shown().await?;
+        step(
+            5,
+            "During a refresh, the bank asks for an OTP. The account shows that its data is old.",
+        );
+        let before = self.count_webhooks().await?;
         let outcome = json!({ "outcome": "reauthorisation_required" });
         self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
-        let waiting = self.until(&account_id, "reauthorisation_required").await?;
+        let waiting = self.until_status(&account_id, "reauthorisation_required").await?;
         self.show_webhooks(before).await?;
-        tell(&waiting);
+        print_status(&waiting);
         let stale = waiting["last_synced_at"] == linked["last_synced_at"];
-        expect(stale, "the last sync is still the one before")?;
+        expect(stale, "the time of the last sync has not changed")?;
 
-        step(6, "Your app lists who needs someone, and sends the customer through Mono's page.");
+        step(
+            6,
+            "Your app lists accounts that need attention, and sends the customer to Mono's page.",
+        );
         let list = self.get("/accounts?status=reauthorisation_required").await?;
         let listed =
             list["accounts"].as_array().is_some_and(|accounts| accounts.contains(&waiting));
         expect(listed, "the account is listed")?;
-        let way = self.reauthorise(&account_id).await?;
-        println!("   status                       {}", way["status"]);
-        println!("   url                          {}", way["url"]);
-        println!("   The customer does what the bank asks for. Only fresh data makes it healthy.");
-        let before = self.shown().await?;
+        let reauthorisation = self.reauthorise(&account_id).await?;
+        println!("   status                       {}", reauthorisation["status"]);
+        println!("   url                          {}", reauthorisation["url"]);
+        println!("   The customer authenticates. Only new data makes the account healthy.");
+        let before = self.count_webhooks().await?;
         self.0.mono.post(&format!("accounts/{account_id}/reauthorise"), &json!({})).await?;
-        let recovered = self.until(&account_id, "healthy").await?;
+        let recovered = self.until_status(&account_id, "healthy").await?;
         self.show_webhooks(before).await?;
-        tell(&recovered);
+        print_status(&recovered);
         let fresh = recovered["last_synced_at"].as_str() > linked["last_synced_at"].as_str();
-        expect(fresh, "the last sync is a new one")?;
+        expect(fresh, "the last sync is newer")?;
 
         step(7, "A refresh brings new data.");
-        let before = self.shown().await?;
+        let before = self.count_webhooks().await?;
         let outcome = json!({ "outcome": "new_data" });
         self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
         let refreshed = self
@@ -130,51 +133,54 @@ impl Demonstration {
         Ok((refreshed, sent["body"]["event_id"].clone()))
     }
 
-    async fn sync_on_demand(&self, account_id: &str, before_it: &Value) -> Result<()> {
+    async fn sync_on_demand(&self, account_id: &str, account_before: &Value) -> Result<()> {
         step(8, "Your app asks for a sync. Mono fetches new data, and charges for it.");
-        let before = self.shown().await?;
+        let before = self.count_webhooks().await?;
         let answer = self.sync(account_id, 200, "SYNC_SUCCESSFUL").await?;
         expect(answer["has_new_data"] == true, "there is new data")?;
         let synced = self
             .account_when(account_id, "a new balance", |account| {
-                account["balance"] != before_it["balance"]
+                account["balance"] != account_before["balance"]
             })
             .await?;
         self.show_webhooks(before).await?;
-        tell(&synced);
-        expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was asked once")?;
+        print_status(&synced);
+        expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was called once")?;
 
-        step(9, "Its new transactions are there as well, and what was there is not written again.");
+        step(9, "The new transactions are imported. Existing rows are not written again.");
         self.account_when(account_id, "the import", |account| {
             account["transactions_imported_at"] == synced["last_synced_at"]
         })
         .await?;
         self.show_transactions(account_id).await?;
 
-        step(10, "Asked again at once, it spares Mono the call, and you the charge.");
+        step(
+            10,
+            "A second sync request during the cooldown is refused. Mono is not called and charges nothing.",
+        );
         let answer = self.sync(account_id, 429, "SYNC_COOLDOWN").await?;
         println!("   next_allowed_at              {}", answer["next_allowed_at"]);
-        expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was not asked again")?;
+        expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was not called again")?;
 
-        step(11, "Another customer's bank wants an OTP before it lets Mono sync.");
-        let before = self.shown().await?;
+        step(11, "Another customer's bank requires an OTP before Mono can sync.");
+        let before = self.count_webhooks().await?;
         let other = self.link(&json!({ "ref": "customer-4712" })).await?;
-        self.until(&other, "healthy").await?;
+        self.until_status(&other, "healthy").await?;
         let plan = json!([{ "outcome": "reauthorisation_required", "reauth_signal": "code" }]);
         self.0.mono.put(&format!("accounts/{other}/plans"), &plan).await?;
         let answer = self.sync(&other, 409, "REAUTHORISATION_REQUIRED").await?;
         println!("   reauthorise                  {}", answer["reauthorise"]);
-        tell(&self.until(&other, "reauthorisation_required").await?);
+        print_status(&self.until_status(&other, "reauthorisation_required").await?);
         self.0.mono.post(&format!("accounts/{other}/reauthorise"), &json!({})).await?;
-        let recovered = self.until(&other, "healthy").await?;
+        let recovered = self.until_status(&other, "healthy").await?;
         self.show_webhooks(before).await?;
-        tell(&recovered);
+        print_status(&recovered);
 
         Ok(())
     }
 
-    async fn tell_the_history(&self, account_id: &str, old_event: &Value) -> Result<()> {
-        step(12, "All that happened to the first account, newest first.");
+    async fn show_history(&self, account_id: &str, old_event: &Value) -> Result<()> {
+        step(12, "The history of the first account, newest first.");
         let history = self.get(&format!("/accounts/{account_id}/events")).await?;
         let events = history["events"].as_array().ok_or("there is no history")?;
         for event in events {
@@ -190,15 +196,18 @@ impl Demonstration {
         }
         let mut late = events.iter().filter(|event| event["event_id"] == *old_event);
         let unmoved = late.all(|event| event["status_after"] == "healthy");
-        expect(unmoved && events.len() > 9, "all is told, and the old event moved nothing")?;
+        expect(
+            unmoved && events.len() > 9,
+            "the history is complete, and the old event has changed no status",
+        )?;
         Ok(())
     }
 
-    /// What the automatic refresh does once an hour, here by hand.
-    async fn heal_what_was_lost(&self) -> Result<()> {
+    /// Runs the automatic refresh once. Its schedule runs it every hour.
+    async fn refresh_after_lost_webhooks(&self) -> Result<()> {
         step(
             13,
-            "A third customer's account was heard of a day ago for the last time. Every webhook is lost.",
+            "The last event of a third customer's account is a day old. All webhooks are lost.",
         );
         let link = json!({ "ref": "customer-4713", "silent": true });
         let account_id = self.link(&link).await?;
@@ -206,15 +215,12 @@ impl Demonstration {
         let last = json!({ "event": "account_updated", "timestamp": a_day_ago });
         self.0.mono.post(&format!("accounts/{account_id}/events"), &last).await?;
         self.0.mono.put("network", &json!({ "lose": 1.0 })).await?;
-        let stale = self.until(&account_id, "healthy").await?;
+        let stale = self.until_status(&account_id, "healthy").await?;
         println!("   last_synced_at               {}", stale["last_synced_at"]);
         println!("   next_refresh_at              {}", stale["next_refresh_at"]);
 
-        step(
-            14,
-            "The planner, which runs once an hour, finds what is overdue, and the worker syncs it.",
-        );
-        let before = self.shown().await?;
+        step(14, "The hourly planner finds the overdue account, and the worker syncs it.");
+        let before = self.count_webhooks().await?;
         let plan = self.0.stack.plan_refresh().await?;
         println!("   refresh-planner   {plan}");
         expect(plan["scheduled"] == 1, "one account was due")?;
@@ -224,19 +230,19 @@ impl Demonstration {
             })
             .await?;
         self.show_webhooks(before).await?;
-        tell(&healed);
+        print_status(&healed);
         println!("   next_refresh_at              {}", healed["next_refresh_at"]);
         self.account_when(&account_id, "an import", |account| {
             account["transactions_imported_at"] == healed["last_synced_at"]
         })
         .await?;
         self.show_transactions(&account_id).await?;
-        expect(self.0.mono.begun_syncs(&account_id).await? == 1, "Mono was asked once")?;
+        expect(self.0.mono.begun_syncs(&account_id).await? == 1, "Mono was called once")?;
         self.0.mono.put("network", &json!({})).await?;
         Ok(())
     }
 
-    /// The newest transactions, and that all are as Mono has them.
+    /// Prints the newest transactions, and checks all of them against Mono's.
     async fn show_transactions(&self, account_id: &str) -> Result<()> {
         let path = format!("/accounts/{account_id}/transactions?limit=500");
         let answer = self.get(&path).await?;
@@ -258,15 +264,15 @@ impl Demonstration {
         let ids =
             |rows: &[Value]| rows.iter().map(|row| row["id"].to_string()).collect::<BTreeSet<_>>();
         let same = rows.len() == at_mono.len() && ids(rows) == ids(&at_mono);
-        expect(same, "they are those that Mono has, each once")
+        expect(same, "the transactions are Mono's, each once")
     }
 
-    /// What the API answers to a caller that signed its request.
+    /// The API's answer to a signed GET request.
     async fn get(&self, path: &str) -> Result<Value> {
         let request = self.0.stack.request(Method::GET, path).header("authorization", "signed");
         let answer = request.send().await?;
         println!("   GET {path}   {}", answer.status());
-        expect(answer.status() == 200, "it is answered")?;
+        expect(answer.status() == 200, "the API answers 200")?;
         Ok(answer.json().await?)
     }
 
@@ -276,26 +282,29 @@ impl Demonstration {
         let request = request.json(&json!({ "redirect_url": "https://app.example/done" }));
         let answer = request.send().await?;
         println!("   POST {path}   {}", answer.status());
-        expect(answer.status() == 200, "there is a way")?;
+        expect(answer.status() == 200, "the API returns a link")?;
         Ok(answer.json().await?)
     }
 
     async fn link(&self, link: &Value) -> Result<String> {
         let linked = self.0.mono.post("accounts", link).await?;
-        Ok(linked["account_id"].as_str().ok_or("the sandbox linked nothing")?.to_owned())
+        Ok(linked["account_id"].as_str().ok_or("the sandbox linked no account")?.to_owned())
     }
 
-    /// Asks for a sync as the fintech's app does.
+    /// Requests a sync as the fintech's app does.
     async fn sync(&self, account_id: &str, status: u16, code: &str) -> Result<Value> {
         let answer = self.0.stack.sync(account_id, "").await?;
         let answered = answer.status();
         let body: Value = answer.json().await?;
         println!("   POST /accounts/{account_id}/sync   {answered} {}", body["code"]);
-        expect(answered == status && body["code"] == code, &format!("it is {status} {code}"))?;
+        expect(
+            answered == status && body["code"] == code,
+            &format!("the API answers {status} {code}"),
+        )?;
         Ok(body)
     }
 
-    fn say_what_to_try(&self, account_id: &str) {
+    fn print_commands_to_try(&self, account_id: &str) {
         let (webhook, api) = (self.0.stack.webhook_url(), self.0.stack.api_url());
         let sandbox = &self.0.mono.url;
         let planner = format!(
@@ -305,13 +314,13 @@ impl Demonstration {
         );
         println!(
             "
-Staying up until Ctrl-C. For the README's lines:
+Staying up until Ctrl-C. For the commands of the README:
 
   export API_URL={api} WEBHOOK_URL={webhook}
   export ACCOUNT_ID={account_id} MONO_WEBHOOK_SECRET={LOCAL_SECRET}
   export AWS_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_SESSION_TOKEN=
 
-Or, since the emulator asks for a signature and takes any:
+Or without a real signature, since the emulator accepts any:
 
   # the account
   curl -s -H 'authorization: any' {api}/accounts/{account_id}
@@ -319,27 +328,27 @@ Or, since the emulator asks for a signature and takes any:
   # its transactions
   curl -s -H 'authorization: any' '{api}/accounts/{account_id}/transactions?limit=5'
 
-  # what happened to it; who needs someone; where to send a customer
+  # its history; the accounts that need attention; a re-authorisation link for the customer
   curl -s -H 'authorization: any' {api}/accounts/{account_id}/events
   curl -s -H 'authorization: any' '{api}/accounts?limit=10&status=failed'
   curl -s -X POST -H 'authorization: any' {api}/accounts/{account_id}/reauthorise
 
-  # have it synced; `?data=balance` for the balance alone
+  # sync it; `?data=balance` syncs only the balance
   curl -s -X POST -H 'authorization: any' {api}/accounts/{account_id}/sync
 
-  # what the next syncs of it come to, and what Mono was asked
+  # set the outcomes of its next syncs; list the calls to Mono
   curl -s -X PUT {sandbox}/control/accounts/{account_id}/plans -d '[{{\"outcome\":\"failed\"}}, {{\"pace\":{{\"slow\":600}}}}]'
   curl -s {sandbox}/control/calls
 
-  # Mono: link another account, refresh one, look at what was delivered
+  # Mono: link another account, refresh one, list the deliveries
   curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4714\"}}'
   curl -s -X POST {sandbox}/control/accounts/{account_id}/refresh -d '{{\"outcome\":\"failed\"}}'
   curl -s {sandbox}/control/deliveries
 
-  # the automatic refresh, now instead of once an hour
+  # the automatic refresh, now instead of on its hourly schedule
   curl -s -X POST -H 'authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/lambda/aws4_request, SignedHeaders=host, Signature=0' {planner}
 
-  # a network that loses, repeats and delays
+  # a network that loses, duplicates and delays webhooks
   curl -s -X PUT {sandbox}/control/network -d '{{\"lose\":0.1,\"duplicate\":0.5,\"delay\":0.3,\"delay_seconds\":60}}'
 
   # the webhook itself
@@ -350,8 +359,8 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
         );
     }
 
-    /// The account, once it has this status.
-    async fn until(&self, account_id: &str, status: &str) -> Result<Value> {
+    /// The account, as soon as it has this status.
+    async fn until_status(&self, account_id: &str, status: &str) -> Result<Value> {
         self.account_when(account_id, status, |account| account["status"] == status).await
     }
 
@@ -372,8 +381,8 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
         }
     }
 
-    /// Waits until the processor's log has this event as often.
-    async fn until_worked_through(&self, event_id: &str, times: usize) -> Result<()> {
+    /// Waits until the processor's log contains this event `times` times.
+    async fn until_processed(&self, event_id: &str, times: usize) -> Result<()> {
         let end = Instant::now() + Duration::from_mins(1);
         loop {
             let log = self.0.stack.log("processor").await?;
@@ -381,13 +390,13 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
             if events.sum::<usize>() >= times {
                 return Ok(());
             }
-            expect(Instant::now() < end, "the event is worked through")?;
+            expect(Instant::now() < end, "the event is processed")?;
             sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// How many webhooks the sandbox has sent.
-    async fn shown(&self) -> Result<usize> {
+    /// The number of webhooks that the sandbox has sent.
+    async fn count_webhooks(&self) -> Result<usize> {
         Ok(self.0.mono.settled().await?.len())
     }
 
@@ -402,7 +411,7 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
     }
 }
 
-fn tell(account: &Value) {
+fn print_status(account: &Value) {
     for field in ["status", "status_at", "last_synced_at", "reauthorisation_required_at"] {
         println!("   {field:<28} {}", account[field]);
     }

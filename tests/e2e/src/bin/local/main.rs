@@ -1,5 +1,5 @@
-//! mono-sync on this machine: `local run` shows the main job on the embedded AWS, `local watch`
-//! runs `cargo lambda watch` against it.
+//! Runs mono-sync on this machine: `local run` shows the main job on the embedded AWS, and
+//! `local watch` runs `cargo lambda watch` against it.
 
 mod demonstration;
 mod mono;
@@ -29,16 +29,16 @@ struct Arguments {
 enum Command {
     /// Show the main job, step by step, then stay up until Ctrl-C.
     Run {
-        /// End after the demonstration: 0 only if every step did what it says.
+        /// End after the demonstration, with 0 only if every step succeeded.
         #[arg(long)]
         once: bool,
-        /// The emulator's port, instead of one that is free.
+        /// The emulator's port. Default: any free port.
         #[arg(long)]
         port: Option<u16>,
     },
     /// Run `cargo lambda watch` with the functions wired to a deployed stack.
     Watch {
-        /// The port of the functions; `cargo lambda invoke` looks for 9000.
+        /// The port of the functions. `cargo lambda invoke` uses 9000 by default.
         #[arg(long, default_value_t = 9000)]
         port: u16,
     },
@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What runs on this machine: an AWS with the real template deployed on it, and a Mono beside it.
+/// The local setup: an emulator of AWS with the real template, and the sandbox as Mono.
 struct Local {
     _emulator: Emulator,
     _sandbox: Companion,
@@ -71,10 +71,10 @@ struct Local {
 
 async fn start(port: Option<u16>) -> Result<Local> {
     let port = match port {
-        Some(port) => unused(Ipv4Addr::LOCALHOST.into(), port)?,
+        Some(port) => check_unused(Ipv4Addr::LOCALHOST.into(), port)?,
         None => free_port()?,
     };
-    println!("Starting an AWS on this machine and deploying template.yaml on it …");
+    println!("Starting an embedded AWS and deploying template.yaml to it …");
     let emulator = Emulator::start(port, None).await?;
     let (sandbox, mono) = mono::start().await?;
     let parameters = [
@@ -88,22 +88,22 @@ async fn start(port: Option<u16>) -> Result<Local> {
     Ok(Local { _emulator: emulator, _sandbox: sandbox, stack, mono })
 }
 
-fn unused(address: IpAddr, port: u16) -> Result<u16> {
+fn check_unused(address: IpAddr, port: u16) -> Result<u16> {
     match TcpListener::bind((address, port)) {
         Ok(_) => Ok(port),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(format!(
-            "Port {port} is in use: end what listens there, or choose another with --port."
+            "Port {port} is in use: end the program that uses it, or choose another port with --port."
         )
         .into()),
-        Err(error) => Err(format!("Port {port} of {address} cannot be had: {error}.").into()),
+        Err(error) => Err(format!("Port {port} of {address} is not available: {error}.").into()),
     }
 }
 
 fn expect(holds: bool, what: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(format!("This did not come out: {what}.").into()) }
+    if holds { Ok(()) } else { Err(format!("The step failed. Expected: {what}.").into()) }
 }
 
-/// Waits for Ctrl-C or a request to end.
+/// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() -> Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -1,4 +1,4 @@
-//! The stand-in for Mono, as a program of its own, driven by its control API.
+//! The stand-in for Mono: a separate program that is driven through its control API.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use tokio::time::sleep;
 
 use super::{Result, expect};
 
-/// Mono, under control.
+/// A client of the sandbox's control API.
 pub(crate) struct Mono {
     pub(crate) url: String,
     http: Client,
 }
 
-/// Starts the program.
+/// Starts the sandbox.
 pub(crate) async fn start() -> Result<(Companion, Mono)> {
     let program = std::env::current_exe()?.with_file_name("sandbox");
     let log = project().join("target/local/sandbox.log");
     let mut command = Command::new(program);
-    // Thirty seconds until Mono's first retry are half a second here.
+    // Mono's first retry comes after thirty seconds. Here that is half a second.
     command.args(["--secret-key", LOCAL_KEY, "--time-scale", "60"]);
     let mut sandbox = Companion::start(&mut command, &log)?;
     while !sandbox.has_ended() {
@@ -49,11 +49,11 @@ impl Mono {
     async fn control(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}/control/{path}", self.url);
         let answer = self.http.request(method, url).json(body).send().await?;
-        expect(answer.status().is_success(), &format!("the sandbox does {path}"))?;
+        expect(answer.status().is_success(), &format!("the sandbox accepts {path}"))?;
         Ok(answer.json().await.unwrap_or_default())
     }
 
-    /// How many syncs of an account Mono has begun.
+    /// The number of syncs of an account that Mono has begun.
     pub(crate) async fn begun_syncs(&self, account_id: &str) -> Result<usize> {
         let answer = self.http.get(format!("{}/control/calls", self.url)).send().await?;
         let calls: Vec<Value> = answer.json().await?;
@@ -61,16 +61,16 @@ impl Mono {
         Ok(calls.iter().filter(paid).count())
     }
 
-    /// An account's transactions as Mono has them.
+    /// An account's transactions at Mono.
     pub(crate) async fn transactions(&self, account_id: &str) -> Result<Vec<Value>> {
         let url = format!("{}/control/accounts/{account_id}/transactions", self.url);
         Ok(self.http.get(url).send().await?.json().await?)
     }
 
-    /// What was delivered, once every delivery has ended.
+    /// All deliveries, as soon as every one of them has ended.
     pub(crate) async fn settled(&self) -> Result<Vec<Value>> {
         let settled = self.http.get(format!("{}/control/settled", self.url));
-        // Mono itself would go on for two days.
+        // Mono itself would retry for two days.
         let answer = settled.timeout(Duration::from_mins(1)).send().await;
         expect(answer.is_ok(), "the webhooks are delivered")?;
         Ok(answer?.json().await?)

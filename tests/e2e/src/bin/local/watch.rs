@@ -1,4 +1,4 @@
-//! `cargo lambda watch`, with the functions wired to a stack on the embedded AWS.
+//! Runs `cargo lambda watch` with the functions wired to a stack on the embedded AWS.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use e2e::{project, samples};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Local, Result, interrupted, start, unused};
+use super::{Local, Result, check_unused, interrupted, start};
 
 /// Runs until Ctrl-C ends it.
 pub(crate) async fn run(port: u16) -> Result<()> {
-    unused(Ipv6Addr::LOCALHOST.into(), port)?;
+    check_unused(Ipv6Addr::LOCALHOST.into(), port)?;
     let Local { stack, mono, .. } = &start(None).await?;
     for account in samples::accounts_to_sync() {
         mono.post("accounts", &account).await?;
@@ -34,7 +34,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
 "
     );
     let mut watch = Command::new("cargo")
-        // Where `cargo lambda invoke` looks.
+        // The address that `cargo lambda invoke` uses.
         .args(["lambda", "watch", "--invoke-address", "::1"])
         .args(["--invoke-port", &port.to_string()])
         .current_dir(project())
@@ -72,7 +72,8 @@ Watching. In another terminal, with .venv/bin on the PATH:
             if ended?.success() { Ok(()) } else { Err("cargo lambda watch ended with an error.".into()) }
         }
         stopped = interrupted() => {
-            // It ends its functions first. Ctrl-C has reached it already; another signal has not.
+            // `cargo lambda watch` ends its functions first. Ctrl-C has already reached it, but another
+            // signal has not.
             if let Some(id) = watch.id() {
                 let _ = Command::new("kill").args(["-INT", &id.to_string()]).status().await;
             }
