@@ -1,9 +1,9 @@
-//! The account record: what is known of one linked bank account, and how a fact changes it.
+//! The account record: the state of one linked bank account, and how a fact changes it.
 //!
-//! A record is made of *registers*. Each is replaced whole or left alone, keeps the value with the
-//! greatest [`OrderKey`] it has seen, and is never cleared. So any order and any number of repeats
-//! of the same facts end in the same record, and what changes nothing on an old version of it
-//! changes nothing on any later one: a stale read is harmless.
+//! A record is made of *registers*. A fact replaces a register whole or leaves it alone. A register keeps the value
+//! with the greatest [`OrderKey`] that it has seen, and is never cleared. So the same facts end in the same record,
+//! in any order and with any number of repeats. A fact that changes nothing in an old version of the record changes
+//! nothing in a later version. A stale read is therefore harmless.
 
 mod fact;
 mod import_lease;
@@ -45,38 +45,35 @@ use crate::domain::timestamp::Timestamp;
 /// One linked bank account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Mono's id of it.
     pub id: AccountId,
-    /// What the facts say.
+    /// The state that the facts have written.
     pub registers: Registers,
-    /// Set while a sync of ours runs. A lock: no fact writes it.
+    /// Set while this system runs a sync. It is a lock: no fact writes it.
     pub lease: Option<Lease>,
-    /// No sync of ours before this time. Written with the lease.
+    /// This system starts no sync before this time. Written with the lease.
     pub cooldown_until: Option<Timestamp>,
-    /// Set while an import of transactions runs. A lock as well.
+    /// Set while an import of transactions runs. It is a lock: no fact writes it.
     pub import: Option<ImportLease>,
-    /// When the automatic refresh has queued the account, until a sync begins.
+    /// When the automatic refresh queued the account. Cleared when a sync ends.
     pub refresh_queued_at: Option<Timestamp>,
-    /// Its own rule of refreshing, if it has one. Set by its owner; no fact writes it.
+    /// The account's own refresh rule, if its owner has set one. No fact writes it.
     pub refresh: Option<RefreshRule>,
-    /// When somebody has read it, as far as that is noted.
+    /// The last read of the account that was [recorded](Account::is_read_noted).
     pub read_at: Option<Timestamp>,
-    /// Set while an import that is due waits: for the next day's budget, or until Mono takes the key and the payment
+    /// Set while a due import waits: for the budget of the next day, or until Mono accepts the key and the payment
     /// again.
     pub import_deferred_until: Option<Timestamp>,
 }
 
-/// The record before one fact and after it.
+/// The record before and after one fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Before.
     pub before: Account,
-    /// After.
     pub after: Account,
 }
 
 impl Step {
-    /// Whether the fact brought anything new. The times of the first and the last event are not.
+    /// Whether the fact changed the record. A change of `first_seen` or `last_event` alone does not count.
     pub fn changed(&self) -> bool {
         let facts = |account: &Account| {
             let registers = account.registers.clone();
@@ -89,70 +86,69 @@ impl Step {
 /// The right to sync an account, held by one caller for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// When it was taken: the time of the attempt.
+    /// When the lease was taken. It is also the time of the attempt.
     pub started_at: Timestamp,
-    /// When it ends by itself.
+    /// When the lease expires.
     pub until: Timestamp,
-    /// Tells it from every other lease, so that nobody ends another's.
+    /// Identifies the lease, so that only its holder releases it.
     pub token: [u8; 8],
 }
 
-/// What the facts say of an account. The order of any two registers can be compared.
+/// The state that the facts have written. The order keys of any two registers can be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registers {
     /// The account was linked.
     pub linked: Option<Mark>,
-    /// The account was unlinked, as a webhook said.
+    /// A webhook reported that the account was unlinked.
     pub unlinked: Recent<()>,
-    /// A plain read was answered: there is no such account.
+    /// Mono answered a plain read with: there is no such account.
     pub gone: Option<Mark>,
-    /// A sync was answered so.
+    /// Mono answered a sync with: there is no such account.
     pub not_found: Option<Mark>,
-    /// The newest unlinking that a plain read at Mono has contradicted: the place of that unlinking.
+    /// The newest unlinking that a plain read at Mono has contradicted. Holds the order key of that unlinking.
     pub confirmed_linked: Option<Mark>,
-    /// When the link was last checked, whatever came of it.
+    /// When the link was last checked, with any outcome.
     pub link_checked: Option<Timestamp>,
-    /// Mono's id of the customer.
     pub customer: Option<Register<String>>,
-    /// The fintech's own reference, which names the owner. The one that came with a connected wins
-    /// over any other, and among others the earliest: a re-authorisation never changes it.
+    /// The fintech's own reference, which names the owner. The newest reference of an `account_connected` wins.
+    /// Without one, the earliest reference wins. So a re-authorisation never changes it.
     pub reference: Option<Register<String>>,
-    /// The bank wants the customer.
+    /// The bank requires re-authorisation.
     pub reauth_required: Option<Mark>,
     /// The customer has re-authorised.
     pub reauthorised: Option<Mark>,
     /// A confirmed pull (Mono had fresh data from the bank) that covered the transactions.
     pub synced_transactions: Recent<()>,
-    /// The balance that a confirmed pull brought, in minor units of the currency of `details`.
+    /// The balance of a confirmed pull, in minor units of the currency in `details`.
     pub synced_balance: Recent<MinorUnits>,
     /// A confirmed pull that did not cover the transactions.
     pub synced_others: Recent<()>,
-    /// A pull of which Mono said that it brought new transactions, even if it failed otherwise.
+    /// A pull that brought new transactions, as Mono reported. The pull may have failed otherwise.
     pub transactions: Option<Mark>,
-    /// The newest pull whose transactions are in the table.
+    /// The newest pull whose transactions are in the table, and the state of the import.
     pub imported: Option<Register<ImportState>>,
-    /// Whether the account has ever shown transactions. Once so, always so.
+    /// Whether Mono has ever held transactions of the account. Never reset to `false`.
     pub has_transactions: bool,
-    /// The first and the last time that Mono held the balance and no transactions.
+    /// The first and the last time that Mono held the balance but no transactions.
     pub without_transactions: Option<(Timestamp, Timestamp)>,
-    /// What Mono holds of the account.
+    /// The data that Mono holds of the account.
     pub availability: Option<Register<Availability>>,
-    /// What the newest pull came to.
+    /// The outcome of the newest pull.
     pub pull: Option<Register<Pull>>,
-    /// Whose account it is and where.
+    /// The holder, the account number and the bank.
     pub details: Option<Register<Details>>,
-    /// The balance that came with anything but a confirmed pull of it: Mono's cache, as far as known.
+    /// A balance that no confirmed pull covers. It is probably from Mono's cache.
     pub cached_balance: Recent<MinorUnits>,
     /// The newest job at Mono.
     pub job: Option<Register<Job>>,
-    /// The newest sync of ours, at the time of its start.
+    /// The newest sync of this system, at its start time.
     pub attempt: Option<Register<Attempted>>,
-    /// The newest sync of ours that asked for transactions and [may have an
+    /// The newest sync of this system that requested transactions and [may have an
     /// outcome](SyncOutcome::may_be_reported).
     pub last_billable_attempt: Option<Mark>,
-    /// The newest such sync that asked for the balance alone.
+    /// The newest such sync that requested only the balance.
     pub last_billable_balance_attempt: Option<Mark>,
-    /// The newest sync of ours that may have brought an incomplete statement.
+    /// The newest sync of this system that may have brought an incomplete statement.
     pub incomplete: Option<Mark>,
     /// The time of the earliest fact.
     pub first_seen: Option<Timestamp>,
@@ -160,51 +156,51 @@ pub struct Registers {
     pub last_event: Option<Timestamp>,
 }
 
-/// A value and the place of the fact that it came from.
+/// A value and the order key of the fact that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Register<T> {
-    /// The place of the fact.
+    /// The order key of the fact.
     pub order: OrderKey,
-    /// The value; it settles what the order leaves open.
+    /// The value. It decides between facts with equal order keys.
     pub value: T,
 }
 
-/// A register of which only the place counts.
+/// A register that holds only an order key.
 pub type Mark = Register<()>;
 
-/// A sync of ours, in few words.
+/// A summary of one sync of this system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attempted {
-    /// The [word](SyncOutcome::as_str) for what it came to.
+    /// The outcome, as [`SyncOutcome::as_str`] returns it.
     pub outcome: String,
-    /// Mono's job, where Mono was still at it.
+    /// The id of Mono's job, if Mono was still processing the sync.
     pub job_id: Option<String>,
 }
 
-/// The last result that Mono gave of what it holds.
+/// The last settled data status that Mono reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Availability {
     /// `data_status`.
     pub data_status: SettledStatus,
     /// `retrieved_data`: some of `identity`, `balance`, `transactions`.
     pub retrieved_data: Option<Vec<String>>,
-    /// The reference that Mono's support asks for.
+    /// `data_request_id`: the reference that Mono's support asks for.
     pub data_request_id: Option<String>,
 }
 
-/// What a pull of data from the bank came to.
+/// The outcome of a pull of data from the bank.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pull {
-    /// Absent when nothing was said of a sync.
+    /// Absent if the fact reported no sync status.
     pub sync_status: Option<SyncStatus>,
-    /// Why it failed, where a sync of ours was told.
+    /// The error, if a sync of this system received one.
     pub error: Option<ProviderError>,
-    /// Mono's job, where named.
+    /// The id of Mono's job, if the fact named it.
     pub job_id: Option<String>,
 }
 
 impl Account {
-    /// An account of which nothing is known yet.
+    /// An empty record.
     pub fn new(id: AccountId) -> Self {
         Self {
             id,
@@ -219,7 +215,7 @@ impl Account {
         }
     }
 
-    /// What each of these facts does, one after the other.
+    /// Applies the facts in turn. Returns one step for each fact.
     pub fn fold(&self, facts: &[&Fact]) -> Vec<Step> {
         let mut before = self.clone();
         let step = |fact: &&Fact| {
@@ -229,51 +225,51 @@ impl Account {
         facts.iter().map(step).collect()
     }
 
-    /// The record after one more fact. Reads no clock and does no I/O; never fails.
+    /// Applies one fact and returns the new record. Reads no clock, does no I/O and never fails.
     pub fn apply(&self, fact: &Fact) -> Self {
         Self { registers: self.registers.apply(fact), ..self.clone() }
     }
 }
 
 impl Registers {
-    /// Whether any of them has its value from the fact of this place. An import stands in the place
-    /// of its pull, and is left out.
+    /// Whether the fact with this order key wrote the value of any register. `imported` does not count, since it
+    /// holds the order key of a pull.
     pub fn hold(&self, order: OrderKey) -> bool {
-        fn place<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
+        fn order_key<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
             register.map(|register| register.order)
         }
-        fn places<T>(recent: &Recent<T>) -> impl Iterator<Item = OrderKey> {
+        fn order_keys<T>(recent: &Recent<T>) -> impl Iterator<Item = OrderKey> {
             recent.held().map(|held| held.order)
         }
-        let recent = places(&self.unlinked)
-            .chain(places(&self.synced_transactions))
-            .chain(places(&self.synced_balance))
-            .chain(places(&self.synced_others))
-            .chain(places(&self.cached_balance));
+        let recent = order_keys(&self.unlinked)
+            .chain(order_keys(&self.synced_transactions))
+            .chain(order_keys(&self.synced_balance))
+            .chain(order_keys(&self.synced_others))
+            .chain(order_keys(&self.cached_balance));
         let single = [
-            place(self.linked.as_ref()),
-            place(self.not_found.as_ref()),
-            place(self.customer.as_ref()),
-            place(self.reference.as_ref()),
-            place(self.reauth_required.as_ref()),
-            place(self.reauthorised.as_ref()),
-            place(self.transactions.as_ref()),
-            place(self.availability.as_ref()),
-            place(self.pull.as_ref()),
-            place(self.details.as_ref()),
-            place(self.job.as_ref()),
-            place(self.attempt.as_ref()),
-            place(self.last_billable_attempt.as_ref()),
-            place(self.last_billable_balance_attempt.as_ref()),
-            place(self.incomplete.as_ref()),
+            order_key(self.linked.as_ref()),
+            order_key(self.not_found.as_ref()),
+            order_key(self.customer.as_ref()),
+            order_key(self.reference.as_ref()),
+            order_key(self.reauth_required.as_ref()),
+            order_key(self.reauthorised.as_ref()),
+            order_key(self.transactions.as_ref()),
+            order_key(self.availability.as_ref()),
+            order_key(self.pull.as_ref()),
+            order_key(self.details.as_ref()),
+            order_key(self.job.as_ref()),
+            order_key(self.attempt.as_ref()),
+            order_key(self.last_billable_attempt.as_ref()),
+            order_key(self.last_billable_balance_attempt.as_ref()),
+            order_key(self.incomplete.as_ref()),
         ];
         single.contains(&Some(order)) || recent.into_iter().any(|held| held == order)
     }
 }
 
 impl Fact {
-    /// Whether the fact says anything that a record holds. One that does creates the record of an
-    /// account never seen before; any other is acknowledged and forgotten.
+    /// Whether the fact writes any register. Such a fact creates the record of an unknown account. Any other fact is
+    /// acknowledged and dropped.
     pub fn writes_a_register(&self) -> bool {
         let blank = Registers::default();
         blank.apply(self) != blank
@@ -317,8 +313,8 @@ impl Registers {
     }
 }
 
-/// Applies one fact, and notes whether it spoke to any register: that must not depend on whether it
-/// won there, or the order of arrival would show.
+/// Applies one fact and notes whether it wrote to any register. A write that loses against a newer value counts too.
+/// Otherwise the record would depend on the order of arrival.
 struct Writer {
     registers: Registers,
     wrote: bool,
@@ -353,7 +349,7 @@ impl Writer {
         slot(&mut self.registers).put(Register { order, value });
     }
 
-    /// Of these, the newest.
+    /// Keeps the newest time.
     fn time(&mut self, slot: impl FnOnce(&mut Registers) -> &mut Option<Timestamp>, at: Timestamp) {
         self.wrote = true;
         let held = slot(&mut self.registers);
@@ -431,7 +427,7 @@ impl Writer {
             }
             Some(DataStatus::Settled(data_status)) => {
                 self.registers.has_transactions |= update.shows_transactions();
-                // A weak event may be a retry of an event that was counted already.
+                // A weak event (timed by its receipt) may be a redelivery of an event that was counted already.
                 if update.shows_only_the_balance() && order.time_source == TimeSource::Event {
                     let (first, last) =
                         self.registers.without_transactions.unwrap_or((order.at, order.at));
@@ -477,7 +473,7 @@ impl Writer {
         self.outcome(attempt.outcome_order(), &attempt.outcome);
     }
 
-    /// What a sync came to, by its own answer or by its job.
+    /// Writes the outcome of a sync, from its own answer or from its job.
     fn outcome(&mut self, order: OrderKey, outcome: &SyncOutcome) {
         match outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
@@ -505,7 +501,8 @@ impl Writer {
                 self.pull(order, sync_status, None, job_id.as_ref());
             }
             SyncOutcome::Failed { error, job_id } => {
-                // Without a job, a request as plain as that of a sync can only be wrong about the account.
+                // A sync request holds little besides the account id. So HTTP 400 without a job can only mean that
+                // the account is wrong.
                 if error.code == "HTTP_400" && job_id.is_none() {
                     self.mark(|r| &mut r.not_found, order);
                 }

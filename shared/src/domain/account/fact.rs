@@ -1,4 +1,4 @@
-//! What the system can learn about an account, from a webhook or from a sync of its own.
+//! Facts: the information about an account that the system gets from webhooks and from its own calls.
 
 use serde::Serialize;
 
@@ -8,24 +8,23 @@ use super::sync_attempt::{SyncAttempt, SyncOutcome};
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
-/// One thing learnt about one account. The only input of
-/// [`Account::apply`](super::Account::apply).
+/// One piece of information about one account. The only input of [`Account::apply`](super::Account::apply).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// Mono called.
+    /// Mono delivered a webhook.
     Webhook(Webhook),
-    /// This system called Mono to have the account refreshed.
+    /// This system requested a sync of the account.
     Attempt(SyncAttempt),
-    /// This system asked Mono whether the link is still there.
+    /// This system checked at Mono whether the account is still linked.
     LinkCheck(LinkCheck),
-    /// Mono answered another question of this system about the account.
+    /// Mono answered another call of this system about the account.
     Answer(Answer),
     /// This system has imported the account's transactions.
     Import(Import),
 }
 
 impl Fact {
-    /// Whether it reports a pull that can make an import due.
+    /// Whether the fact reports a pull that can make an import due.
     pub fn may_bring_transactions(&self) -> bool {
         match self {
             Self::Webhook(Webhook { body: EventBody::Updated(update), .. }) => {
@@ -38,7 +37,7 @@ impl Fact {
         }
     }
 
-    /// Whether it carries a balance that is no whole number of minor units.
+    /// Whether the fact carries a balance that is not a whole number of minor units.
     pub fn has_unreadable_balance(&self) -> bool {
         matches!(
             self,
@@ -47,7 +46,7 @@ impl Fact {
         )
     }
 
-    /// Whether Mono used a word that this version does not know. Such words are kept as they came.
+    /// Whether the fact holds a value that this version does not know. Unknown values are stored unchanged.
     pub fn has_unknown_value(&self) -> bool {
         let Self::Webhook(webhook) = self else {
             return false;
@@ -63,89 +62,84 @@ impl Fact {
     }
 }
 
-/// What a plain read of an account at Mono says of its link.
+/// The result of a link check: a plain read of the account at Mono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkCheck {
-    /// When Mono was asked.
+    /// When Mono was called.
     pub at: Timestamp,
-    /// The place of the unlinking that is in question.
+    /// The order key of the unlinking that the check verifies.
     pub ending: OrderKey,
-    /// What Mono answered.
     pub found: LinkState,
 }
 
-/// What a plain read of an account can say of its link. What Mono answers for an account that was
-/// unlinked is not documented.
+/// The link state that a plain read of an account shows. Mono does not document its answer for an unlinked account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// Mono shows the account.
+    /// Mono returned the account.
     Linked,
-    /// Mono does not know it.
+    /// Mono does not know the account.
     Gone,
-    /// The answer says neither, or there was none.
+    /// The answer shows neither, or there was no answer.
     Unknown,
 }
 
 impl LinkCheck {
-    /// Its place among all facts.
+    /// The order key of the check.
     pub fn order(self) -> OrderKey {
         let event = ShortHash::of("link check");
         OrderKey { at: self.at, rank: Rank::Unlinked, time_source: TimeSource::Event, event }
     }
 }
 
-/// What Mono answered about an account outside of a sync: how a job has ended, or that a listing
-/// needs the customer.
+/// Mono's answer about an account outside of a sync: the end of a job, or a listing that requires re-authorisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The time it counts from: of a job, when the sync that began it was made.
+    /// The time from which the answer counts. For a job, it is the start of the sync that began the job.
     pub at: Timestamp,
-    /// What a sync with this answer would have come to.
+    /// The outcome that a sync with this answer would have.
     pub outcome: SyncOutcome,
 }
 
 impl Answer {
-    /// Its place among all facts.
+    /// The order key of the answer.
     pub fn order(&self) -> OrderKey {
-        let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
+        let requires_reauth = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
         OrderKey {
             at: self.at,
-            rank: if demands { Rank::ReauthRequired } else { Rank::Sync },
+            rank: if requires_reauth { Rank::ReauthRequired } else { Rank::Sync },
             time_source: TimeSource::Event,
             event: ShortHash::of(self.outcome.as_str()),
         }
     }
 }
 
-/// An import of an account's transactions, done.
+/// A completed import of an account's transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// The place of the newest pull that was known when Mono was asked: its transactions, and those
-    /// of all before it, are in the table.
+    /// The order key of the newest pull that was known when Mono was called. The transactions of this pull and of all
+    /// earlier pulls are in the table.
     pub pull: OrderKey,
-    /// What the table holds now.
+    /// The state of the table after the import.
     pub state: ImportState,
 }
 
-/// A webhook event that says something about an account.
+/// A webhook event about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// The event's place among all facts.
+    /// The order key of the event.
     pub order: OrderKey,
     /// `meta.ref`: the fintech's own reference, as it gave it to Mono when linking.
     pub reference: Option<String>,
-    /// What the event says.
     pub body: EventBody,
 }
 
-/// What a webhook event says, by kind.
+/// The content of a webhook event, by event type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventBody {
     /// `account_connected`.
     Connected {
-        /// Mono's id of the customer.
         customer_id: Option<String>,
-        /// Whether it says that Mono is still fetching (`data_status` `PROCESSING`).
+        /// Whether Mono is still fetching data (`data_status` is `PROCESSING`).
         processing: bool,
     },
     /// `account_updated`.
@@ -162,13 +156,12 @@ pub enum EventBody {
     SyncFailed,
 }
 
-/// The content of an `account_updated`. Everything is optional: older and partial events leave out
-/// most of it.
+/// The content of an `account_updated`. All fields are optional: older and partial events omit most of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// `meta.data_status`.
     pub data_status: Option<DataStatus>,
-    /// `meta.sync_status`: absent on events that no sync caused.
+    /// `meta.sync_status`: absent in events that no sync caused.
     pub sync_status: Option<SyncStatus>,
     /// `meta.retrieved_data`: some of `identity`, `balance`, `transactions`.
     pub retrieved_data: Option<Vec<String>>,
@@ -178,28 +171,27 @@ pub struct Update {
     pub job_id: Option<String>,
     /// `meta.has_new_data`.
     pub has_new_data: Option<bool>,
-    /// Present when the event carries a name or an account number.
+    /// Present if the event carries a name or an account number.
     pub details: Option<Details>,
-    /// The balance, as it was sent.
     pub balance: SentBalance,
 }
 
-/// A balance in an event.
+/// The balance in an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SentBalance {
-    /// None, or `null`: Mono leaves it out at times.
+    /// Absent or `null`: Mono sometimes omits the balance.
     #[default]
     Missing,
     /// A whole number of minor units.
     Amount(MinorUnits),
-    /// Anything else: money is never rounded.
+    /// Any other value. Money is never rounded.
     Unreadable,
 }
 
 impl Update {
-    /// Whether it proves that Mono has fresh data from the bank: `AVAILABLE` or `PARTIAL`, and no
-    /// `sync_status` beside it that says otherwise. `AVAILABLE` beside a failed sync is Mono's stale
-    /// cache and proves nothing.
+    /// Whether the update proves that Mono has fresh data from the bank. It does if `data_status` is `AVAILABLE` or
+    /// `PARTIAL` and `sync_status` is absent or successful. `AVAILABLE` with a failed sync is Mono's stale cache and
+    /// proves nothing.
     pub fn is_confirmed_pull(&self) -> bool {
         let available = matches!(
             self.data_status,
@@ -208,38 +200,37 @@ impl Update {
         available && matches!(self.sync_status, None | Some(SyncStatus::Successful))
     }
 
-    /// Whether Mono says that the pull brought new transactions. On an event that no sync caused, Mono
-    /// says nothing of new data, and there may be some; beside a `sync_status` it leaves `has_new_data`
-    /// out exactly when there is none [docs.mono.co/docs/financial-data/realtime-data]. A failed sync can
-    /// have retrieved transactions all the same.
+    /// Whether the pull brought new transactions. An event that no sync caused has no `has_new_data`, so there may be
+    /// new transactions. An event with a `sync_status` omits `has_new_data` exactly if there is no new data
+    /// [docs.mono.co/docs/financial-data/realtime-data]. Even a failed sync can have retrieved transactions.
     pub fn brought_transactions(&self) -> bool {
         if self.is_confirmed_pull() {
-            let said = self.has_new_data.unwrap_or(self.sync_status.is_none());
-            return said && self.covers_transactions();
+            let has_new_data = self.has_new_data.unwrap_or(self.sync_status.is_none());
+            return has_new_data && self.covers_transactions();
         }
-        let progress = self.data_status == Some(DataStatus::Processing);
-        !progress && self.has_new_data == Some(true) && self.lists("transactions")
+        let is_processing = self.data_status == Some(DataStatus::Processing);
+        !is_processing && self.has_new_data == Some(true) && self.lists("transactions")
     }
 
-    /// Whether a confirmed pull with this content covers the transactions. `retrieved_data` is sent since
-    /// September 2025; before that, a pull was of all.
+    /// Whether a confirmed pull with this content covers the transactions. Mono sends `retrieved_data` since
+    /// September 2025. Before, each pull covered all data.
     pub fn covers_transactions(&self) -> bool {
         self.retrieved_data.is_none() || self.lists("transactions")
     }
 
-    /// The same of the balance.
+    /// Whether a confirmed pull with this content covers the balance.
     pub fn covers_balance(&self) -> bool {
         self.retrieved_data.is_none() || self.lists("balance")
     }
 
-    /// Whether it says that Mono holds transactions of the account.
+    /// Whether the update shows that Mono holds transactions of the account.
     pub fn shows_transactions(&self) -> bool {
         let available = self.data_status == Some(DataStatus::Settled(SettledStatus::Available));
         self.lists("transactions") || (available && self.retrieved_data.is_none())
     }
 
-    /// Whether it says that Mono holds the balance and no transactions: all there is of a domiciliary
-    /// account, and of any account while its bank has a problem.
+    /// Whether the update shows that Mono holds the balance but no transactions. A domiciliary account never has
+    /// more. Any other account can be so while its bank has a problem.
     pub fn shows_only_the_balance(&self) -> bool {
         let one_part = matches!(
             self.data_status,
@@ -253,32 +244,31 @@ impl Update {
     }
 }
 
-/// `data_status`: what Mono holds of the account.
+/// `data_status`: the data that Mono holds of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataStatus {
-    /// Mono is still fetching: progress, not a result.
+    /// Mono is still fetching data. This is progress, not a result.
     Processing,
-    /// A result.
     Settled(SettledStatus),
 }
 
-/// The results among the values of `data_status`.
+/// The values of `data_status` that are results.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SettledStatus {
     /// Balance and transactions.
     Available,
-    /// One of the two.
+    /// Only one of balance and transactions.
     Partial,
-    /// Neither: the bank has an issue, or has no data.
+    /// No data: the bank has a problem, or has no data.
     Unavailable,
-    /// Neither, by a failure on Mono's side.
+    /// No data, because of a failure on Mono's side.
     Failed,
-    /// A value this version does not know, as it came.
+    /// A value that this version does not know, stored unchanged.
     Other(String),
 }
 
 impl SettledStatus {
-    /// Mono's word for it.
+    /// The value in Mono's API.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Available => "AVAILABLE",
@@ -289,14 +279,14 @@ impl SettledStatus {
         }
     }
 
-    /// Whether it says that there is no data for a reason that is not the bank's.
+    /// Whether there is no data, for a reason that is not the bank's.
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::Failed | Self::Other(_))
     }
 }
 
 impl DataStatus {
-    /// Reads Mono's word, in any case.
+    /// Parses Mono's value. Ignores case.
     pub fn from_word(word: &str) -> Self {
         Self::Settled(match word.to_ascii_uppercase().as_str() {
             "PROCESSING" => return Self::Processing,
@@ -309,21 +299,21 @@ impl DataStatus {
     }
 }
 
-/// `sync_status`: what the newest pull of the account came to.
+/// `sync_status`: the outcome of the newest pull of the account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SyncStatus {
-    /// `SUCCESSFUL`; `SUCCESS` is met in use as well.
+    /// `SUCCESSFUL`. Mono also sends `SUCCESS`.
     Successful,
     /// `FAILED`.
     Failed,
     /// `REAUTHORISATION_REQUIRED`.
     ReauthorisationRequired,
-    /// A value this version does not know, as it came.
+    /// A value that this version does not know, stored unchanged.
     Other(String),
 }
 
 impl SyncStatus {
-    /// Reads Mono's word, in any case.
+    /// Parses Mono's value. Ignores case.
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_uppercase().as_str() {
             "SUCCESSFUL" | "SUCCESS" => Self::Successful,
@@ -333,7 +323,7 @@ impl SyncStatus {
         }
     }
 
-    /// Mono's word for it.
+    /// The value in Mono's API.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Successful => "SUCCESSFUL",
@@ -344,34 +334,33 @@ impl SyncStatus {
     }
 }
 
-/// A job at Mono and how far it is.
+/// A job at Mono and its state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Job {
-    /// Mono's id of it, where known.
+    /// Mono's id of the job, if known.
     pub id: Option<String>,
-    /// How far it is.
     pub state: JobState,
 }
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobState {
     /// `processing`, or `RUNNING`.
     Running,
-    /// The first fetch after a link, of which no more is said than that it runs.
+    /// The first fetch of data after a link. Mono reports only that it runs.
     Linking,
-    /// `finished`, or `SUCCESSFUL` by Mono's changelog.
+    /// `finished`, or `SUCCESSFUL` according to Mono's changelog.
     Finished,
     /// `failed`.
     Failed,
     /// `REAUTHORISATION_REQUIRED`: the bank asks for authentication again [Mono's changelog of September 2024].
     ReauthorisationRequired,
-    /// A value this version does not know, as it came.
+    /// A value that this version does not know, stored unchanged.
     Other(String),
 }
 
 impl JobState {
-    /// Reads Mono's word, in any case.
+    /// Parses Mono's value. Ignores case.
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_uppercase().as_str() {
             "PROCESSING" | "RUNNING" => Self::Running,
@@ -388,7 +377,7 @@ impl JobState {
         matches!(self, Self::Failed | Self::ReauthorisationRequired)
     }
 
-    /// The word it is stored as.
+    /// The value that is stored.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Running => "processing",
@@ -401,27 +390,25 @@ impl JobState {
     }
 }
 
-/// Whose account it is and where. Never logged.
+/// The holder, the account number and the bank. Never logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Details {
     /// The holder's name.
     pub name: Option<String>,
     /// The account's number at the bank.
     pub account_number: Option<String>,
-    /// The bank's own words for the type of account (`Tier 3 Savings Account`).
+    /// The bank's own name for the type of account (`Tier 3 Savings Account`).
     pub kind: Option<String>,
-    /// ISO 4217 where it can be told (`Naira` is `NGN`), else as it came.
+    /// ISO 4217 if it can be derived (`Naira` is `NGN`). Otherwise stored unchanged.
     pub currency: Option<String>,
-    /// The bank.
     pub institution: Option<Institution>,
 }
 
 /// A bank, as Mono names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Institution {
-    /// Its name.
     pub name: Option<String>,
-    /// Its code (`058`), which is text: zeros in front count.
+    /// The bank code (`058`). It is text, because leading zeros count.
     pub bank_code: Option<String>,
     /// `PERSONAL_BANKING` or `BUSINESS_BANKING`.
     #[serde(rename = "type")]
@@ -429,9 +416,8 @@ pub struct Institution {
 }
 
 impl Webhook {
-    /// Gives the event its place: by Mono's `timestamp` where it carries one that is not ahead of
-    /// the receipt by more than [`CLOCK_SKEW`](Self::CLOCK_SKEW), else, as weak time_source, by the
-    /// receipt. `event_key` is what tells it from other events.
+    /// Creates the fact and its order key. `event_key` distinguishes the event from other events. See
+    /// [`occurred_at`](Self::occurred_at) for the time.
     pub fn new(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,
@@ -445,7 +431,8 @@ impl Webhook {
         Self { order, reference, body }
     }
 
-    /// When an event happened, as far as known.
+    /// When an event happened. This is Mono's `timestamp`, unless it is absent or ahead of the receipt by more than
+    /// [`CLOCK_SKEW`](Self::CLOCK_SKEW). Then it is the time of receipt.
     pub fn occurred_at(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,
@@ -456,7 +443,7 @@ impl Webhook {
         }
     }
 
-    /// How far Mono's clock may run ahead of ours.
+    /// How far Mono's clock may run ahead of this system's clock.
     pub const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(30);
 }
 

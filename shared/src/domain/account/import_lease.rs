@@ -1,77 +1,75 @@
-//! When transactions are to be imported, and by whom.
+//! When an import of transactions is due, and which message runs it.
 //!
-//! One import of an account runs at a time, or two would overwrite each other's rows with what they
-//! had read before: so an import takes a lease. Who comes meanwhile is told whether that one sees to
-//! it as well.
+//! Only one import of an account runs at a time. Two concurrent imports would overwrite each other's rows with stale
+//! data. So an import takes a lease. A second import gets a refusal, which says whether the running import covers its
+//! pull.
 
 use super::refresh_schedule::LONGEST_BACKOFF;
 use super::{Account, Fact, Import, OrderKey, SettledStatus, ShortHash, Status};
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::timestamp::Timestamp;
 
-/// What the table holds of an account's transactions.
+/// The state of an account's transactions in the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportState {
     /// The date of the newest row.
     pub through: Option<Timestamp>,
-    /// Days that have to be looked at again, at most [`MOST_GAPS`], in order and none twice.
+    /// Days that have to be imported again. At most [`MOST_GAPS`], sorted and without duplicates.
     pub gaps: Vec<Gap>,
-    /// What saves the next import a page.
+    /// Notes that save pages in the next import.
     pub notes: ImportNotes,
 }
 
-/// What an import has found out of Mono's answers, so that the next one asks for nothing in vain.
+/// What an import learnt from Mono's answers, so that the next import makes no unnecessary request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportNotes {
-    /// The number of rows at Mono, from the newest sync whose answer had it.
+    /// The number of rows at Mono, from the newest sync whose answer contained it.
     pub total: Option<u32>,
-    /// The day on which the whole history window was last compared, or could not be.
+    /// The day of the last attempt to compare the whole history window, even if the attempt failed.
     pub looked_back_on: Option<BusinessDay>,
-    /// Whether Mono has answered with a page when it was asked for all rows.
+    /// Whether Mono answered with a page when all rows were requested.
     pub is_paged: bool,
-    /// How many more rows Mono's total had than its answer, when the whole window was last compared.
+    /// Mono's total minus the number of rows in its answer, when the whole window was last compared.
     pub unexplained: i32,
-    /// Mono's job that brought the rows.
+    /// The hash of Mono's job that brought the rows.
     pub job: Option<ShortHash>,
 }
 
-/// Days of which the table may not hold what Mono has.
+/// Days for which the table may lack rows that Mono has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gap {
-    /// The first of them.
+    /// The first day.
     pub first: BusinessDay,
-    /// The last of them.
+    /// The last day (inclusive).
     pub last: BusinessDay,
-    /// Since when.
+    /// When the gap was found.
     pub since: Timestamp,
-    /// When they were last looked at.
+    /// When the days were last tried again.
     pub tried: Timestamp,
-    /// Why.
     pub reason: GapReason,
 }
 
-/// Why some days have to be looked at again.
+/// Why days have to be imported again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GapReason {
-    /// Mono's answer was not whole, had unreadable rows, or was not known to be all there is.
+    /// Mono's answer was incomplete, had unreadable rows, or was possibly not the whole statement.
     NotWhole,
-    /// The answer lacked more than half of the rows. They go if a later import says so again.
+    /// The answer lacked more than half of the stored rows. They are deleted if a later import confirms it.
     MostRowsGone,
-    /// Mono could not be brought to answer for them.
+    /// Mono did not return rows for these days.
     NotServed,
 }
 
-/// How many gaps are told apart. More than that are joined.
+/// The maximum number of gaps. If there are more, gaps are merged.
 pub const MOST_GAPS: usize = 6;
 
 impl Gap {
-    /// The days.
     pub fn days(&self) -> Days {
         self.first..=self.last
     }
 
-    /// Whether they are to be looked at again: by the next import at first, and then by exponential
-    /// back-off up to a week.
+    /// Whether the days are due for another import. The next import tries them again. Later attempts follow with
+    /// exponential back-off up to one week.
     pub fn is_due(&self, now: Timestamp) -> bool {
         now >= self.tried + self.tried.since(self.since).min(LONGEST_BACKOFF)
     }
@@ -80,47 +78,47 @@ impl Gap {
 /// The right to import an account's transactions, held for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportLease {
-    /// The message that asked for the import. As long as the import is not done, it will come again.
+    /// The message that requested the import. It is delivered again until the import is done.
     pub holder: [u8; 8],
-    /// The place of the newest pull that it sees to.
+    /// The order key of the newest pull that the import covers.
     pub pull: OrderKey,
-    /// When the lease ends by itself.
+    /// When the lease expires.
     pub until: Timestamp,
 }
 
 /// How an import ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportEnd {
-    /// Its rows are in the table.
+    /// The rows are in the table.
     Done(Import),
-    /// It is to be asked for again.
+    /// The import is to be requested again.
     Deferred {
-        /// After this time.
+        /// The earliest time of the next request.
         until: Timestamp,
-        /// What is done of it, in the place just before its pull: so it stays due.
+        /// The completed part. Its order key is just before the pull, so that the import stays due.
         part: Option<Import>,
     },
-    /// Its message comes again, or what it was for is gone.
+    /// The message is delivered again, or the account is gone.
     GivenUp,
 }
 
-/// Why an import is not begun.
+/// Why an import does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportRefusal {
     /// There is no such account.
     Unknown,
-    /// What was asked for is in the table already.
+    /// The requested rows are already in the table.
     UpToDate,
-    /// Another import is under way that sees to it.
+    /// A running import covers the request.
     Covered,
-    /// Another import is under way that may have begun too early for it.
+    /// A running import may have started too early to cover the request.
     Busy,
 }
 
 impl Account {
-    /// The pull whose transactions are to be imported, if there is one that is newer than the last
-    /// import. One that brought nothing new counts if nothing was ever imported, since Mono may hold a
-    /// history from before, and if some days are to be looked at again.
+    /// The pull whose transactions are to be imported, if it is newer than the last import. A pull without new
+    /// transactions counts in two cases: if no import was made yet, because Mono may hold an older history, and if a
+    /// gap is due.
     pub fn import_due(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let new = registers.transactions.as_ref().map(|new| new.order);
@@ -133,15 +131,15 @@ impl Account {
         pulled.filter(|pulled| Some(*pulled) > self.imported() && !self.is_of_imported_job(*pulled))
     }
 
-    /// Mono's job that made this pull, if it is the newest of all.
+    /// The hash of Mono's job that made this pull. Known only for the newest pull.
     pub fn job_of_pull(&self, pull: OrderKey) -> Option<ShortHash> {
         let newest = self.registers.pull.as_ref().filter(|newest| newest.order == pull)?;
         newest.value.job_id.as_deref().map(ShortHash::of)
     }
 
-    /// Whether an earlier import has stored the rows of this pull, and no gap is due. A sync's answer and its webhook tell
-    /// of the same job, so one import does for both. The record knows the job of the newest pull only. An older pull
-    /// counts as the same job if it follows the imported one within a job's lifetime.
+    /// Whether an earlier import has stored the rows of this pull, and no gap is due. The answer of a sync and its
+    /// webhook report the same job, so one import covers both. The record knows the job of the newest pull only. An
+    /// older pull counts as the same job if it follows the imported one within a job's lifetime.
     fn is_of_imported_job(&self, pull: OrderKey) -> bool {
         let Some(imported) = &self.registers.imported else {
             return false;
@@ -158,37 +156,36 @@ impl Account {
         is_same && !imported.value.gaps.iter().any(|gap| gap.is_due(pull.at))
     }
 
-    /// The account under this lease. `carried_on_from` is the holder whose work is carried on.
+    /// Takes the import lease. `continued_from` is the holder of the lease whose import this message continues.
     pub fn begin_import(
         &self,
         lease: ImportLease,
-        carried_on_from: Option<[u8; 8]>,
+        continued_from: Option<[u8; 8]>,
         now: Timestamp,
     ) -> Result<Self, ImportRefusal> {
         if self.is_unknown() {
             return Err(ImportRefusal::Unknown);
         }
         if self.import == Some(lease) {
-            // Taken already: the answer to the write was lost.
+            // The lease is already taken: the answer to the write was lost.
             return Ok(self.clone());
         }
         let is_imported =
             self.imported() >= Some(lease.pull) || self.is_of_imported_job(lease.pull);
-        if is_imported && carried_on_from.is_none() {
+        if is_imported && continued_from.is_none() {
             return Err(ImportRefusal::UpToDate);
         }
         let held = self.import.filter(|held| now < held.until);
-        if let Some(held) = held.filter(|held| Some(held.holder) != carried_on_from) {
-            // The holder's own message, delivered again, must not count on itself.
-            let seen_to = held.holder != lease.holder && held.pull >= lease.pull;
-            return Err(if seen_to { ImportRefusal::Covered } else { ImportRefusal::Busy });
+        if let Some(held) = held.filter(|held| Some(held.holder) != continued_from) {
+            // A redelivery of the holder's own message must not be reported as covered by itself.
+            let is_covered = held.holder != lease.holder && held.pull >= lease.pull;
+            return Err(if is_covered { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
         Ok(Self { import: Some(lease), import_deferred_until: None, ..self.clone() })
     }
 
-    /// The account after an import has ended: what it has done is applied, or it is deferred, and the
-    /// lease is released, unless it is another's by now. `None` if the record is gone meanwhile: it
-    /// is not to be made again.
+    /// Ends an import: applies the completed work or defers the import, and releases the lease if `holder` still
+    /// holds it. `None` if the record was deleted in the meantime. The import must not create it again.
     pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd) -> Option<Self> {
         if self.is_unknown() {
             return None;
@@ -206,18 +203,18 @@ impl Account {
         Some(ended)
     }
 
-    /// Whether nothing is known of the account and nothing is under way.
+    /// Whether the record is empty.
     pub fn is_unknown(&self) -> bool {
         *self == Self::new(self.id.clone())
     }
 
-    /// Whether Mono now serves all the transactions that it has ever had of the account: the last
-    /// sync was confirmed, it brought transactions, and nothing is under way. Else what is missing
-    /// in its answer may merely be missing at present.
+    /// Whether Mono currently serves all the transactions that it ever had of the account. This is so if the last
+    /// sync was confirmed, it brought transactions, and no sync runs. Otherwise, rows that are missing in an answer
+    /// may be missing only for now.
     pub fn has_whole_statement(&self, now: Timestamp) -> bool {
         let registers = &self.registers;
         let fresh = matches!(self.status_since(now).status, Status::Healthy | Status::Partial);
-        let told = match registers.availability.as_ref().map(|held| &held.value) {
+        let has_transactions = match registers.availability.as_ref().map(|held| &held.value) {
             None => registers.has_transactions,
             Some(held) => {
                 let lists = held
@@ -231,13 +228,13 @@ impl Account {
                 }
             }
         };
-        // What an incomplete statement left out is back when a complete one is told by its own answer: a
-        // webhook may be of the incomplete one.
+        // After an incomplete statement, only the answer of a later complete sync proves that all rows are back. A
+        // webhook may belong to the incomplete sync.
         let incomplete = registers.incomplete.as_ref().map(|incomplete| incomplete.order);
         let complete_again = registers.attempt.as_ref().is_some_and(|attempt| {
             Some(attempt.order) > incomplete && attempt.value.outcome == "successful"
         });
-        fresh && told && (incomplete.is_none() || complete_again)
+        fresh && has_transactions && (incomplete.is_none() || complete_again)
     }
 
     fn imported(&self) -> Option<OrderKey> {

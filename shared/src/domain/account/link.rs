@@ -1,4 +1,4 @@
-//! Whether an account is linked, and what of that is in doubt.
+//! Whether an account is linked, ended or in doubt.
 //!
 //! An unlinking webhook can arrive late, and a leaked secret allows a forged one. So an unlinking takes effect
 //! at once, and a plain read of the account at Mono, which Mono may charge, verifies it. Mono's answer holds
@@ -9,23 +9,20 @@ use super::refresh_schedule::{LONGEST_BACKOFF, SHORTEST_BACKOFF};
 use super::{Account, Mark, OrderKey, TimeSource};
 use crate::domain::timestamp::Timestamp;
 
-/// How things stand between an account and its link.
+/// The state of the link of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// It is linked, as far as known.
+    /// The account is linked, according to the facts.
     Linked,
-    /// A plain read of the account has to tell.
+    /// A plain read of the account at Mono has to verify the link.
     InDoubt {
-        /// Since when it is.
+        /// When the doubt began.
         since: Timestamp,
-        /// When the link ended, if it counts as ended meanwhile.
+        /// When the link ended, if it counts as ended until the check.
         ended_at: Option<Timestamp>,
     },
-    /// It has ended: Mono itself has said so.
-    Ended {
-        /// When.
-        at: Timestamp,
-    },
+    /// The link has ended, and Mono confirmed it.
+    Ended { at: Timestamp },
 }
 
 impl Link {
@@ -40,22 +37,22 @@ impl Link {
 }
 
 impl Account {
-    /// Whether the account is linked.
+    /// The state of the link.
     pub fn link(&self) -> Link {
         let registers = &self.registers;
-        // Where no webhook has told of an unlinking, a sync that is answered with 404 has failed.
-        let Some(heard) = registers.unlinked.newest().map(|heard| heard.order) else {
+        // Without an unlinking webhook, a sync that Mono answers with 404 is only a failed sync.
+        let Some(unlinked) = registers.unlinked.newest().map(|unlinked| unlinked.order) else {
             return Link::Linked;
         };
         let (linked, confirmed_linked) =
-            (place(registers.linked.as_ref()), place(registers.confirmed_linked.as_ref()));
+            (order_key(registers.linked.as_ref()), order_key(registers.confirmed_linked.as_ref()));
         let ended = self.ended();
         if let Some(ended) = ended.filter(|ended| Some(*ended) > confirmed_linked) {
-            // Where Mono has shown the account after its end, another read would prove nothing: only an event
-            // with a time of its own reopens it.
+            // If Mono returned the account after its unlinking, another read proves nothing. Then only a strong event
+            // reopens the link.
             let reopens = |order: &OrderKey| {
                 *order > ended
-                    && (confirmed_linked < Some(heard) || order.time_source == TimeSource::Event)
+                    && (confirmed_linked < Some(unlinked) || order.time_source == TimeSource::Event)
             };
             if !linked.is_some_and(|linked| reopens(&linked)) {
                 return match self.sign_of_life().filter(reopens) {
@@ -64,13 +61,13 @@ impl Account {
                 };
             }
         }
-        let ending = ended.map_or(heard, |ended| ended.max(heard));
+        let ending = ended.map_or(unlinked, |ended| ended.max(unlinked));
         if confirmed_linked >= Some(ending) {
             return Link::Linked;
         }
         match linked.filter(|linked| *linked > ending) {
             None => Link::InDoubt { since: ending.at, ended_at: Some(ending.at) },
-            // A retry can have brought it from before the unlinking.
+            // A redelivery can have brought it from before the unlinking.
             Some(linked)
                 if linked.time_source == TimeSource::Receipt && !self.is_proven_since(ending) =>
             {
@@ -82,20 +79,21 @@ impl Account {
         }
     }
 
-    /// When Mono itself said that there is no such account. A sync that says so after others that succeeded
-    /// has failed, as it has where no unlinking was ever heard of.
+    /// When Mono itself answered that there is no such account. If earlier syncs succeeded after the unlinking, or no
+    /// webhook reported an unlinking, such an answer to a sync is only a failure.
     fn ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
-        let heard = registers.unlinked.newest()?.order;
+        let unlinked = registers.unlinked.newest()?.order;
         let is_proven_before = |sync: OrderKey| {
-            let mut pulls = self.confirmed_pulls().filter(|pull| *pull > heard && *pull < sync);
+            let mut pulls = self.confirmed_pulls().filter(|pull| *pull > unlinked && *pull < sync);
             pulls.any(|pull| pull.time_source == TimeSource::Event)
         };
-        let not_found = place(registers.not_found.as_ref()).filter(|sync| !is_proven_before(*sync));
-        place(registers.gone.as_ref()).max(not_found)
+        let not_found =
+            order_key(registers.not_found.as_ref()).filter(|sync| !is_proven_before(*sync));
+        order_key(registers.gone.as_ref()).max(not_found)
     }
 
-    /// When the link is to be checked, and the unlinking that is in question.
+    /// The unlinking to verify, and when the link is to be checked.
     ///
     /// A link in doubt is checked at once. After an inconclusive check, the next one follows with exponential
     /// back-off from one hour to one week. An ended link is checked after a week, then after twice as long each
@@ -104,8 +102,8 @@ impl Account {
     /// and an ended link is not checked again.
     pub fn link_check_due(&self) -> Option<(OrderKey, Timestamp)> {
         let registers = &self.registers;
-        let heard = registers.unlinked.newest()?.order;
-        let ending = self.ended().map_or(heard, |ended| ended.max(heard));
+        let unlinked = registers.unlinked.newest()?.order;
+        let ending = self.ended().map_or(unlinked, |ended| ended.max(unlinked));
         let backed_off = |checked: Timestamp, since| {
             checked + checked.since(since).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
         };
@@ -116,26 +114,27 @@ impl Account {
                 Some((ending, checked.map_or(since, |checked| backed_off(checked, since))))
             }
             Link::Ended { at } => {
-                let due = at + at.since(heard.at).max(LONGEST_BACKOFF);
+                let due = at + at.since(unlinked.at).max(LONGEST_BACKOFF);
                 let checked = registers.link_checked.filter(|checked| *checked >= due);
                 let due = checked.map_or(due, |checked| backed_off(checked, due));
-                (place(registers.confirmed_linked.as_ref()) < Some(heard)).then_some((ending, due))
+                (order_key(registers.confirmed_linked.as_ref()) < Some(unlinked))
+                    .then_some((ending, due))
             }
         }
     }
 
-    /// Whether the account is shown as unlinked.
+    /// Whether the account counts as unlinked.
     pub fn is_unlinked(&self) -> bool {
         self.link().ended_at().is_some()
     }
 
-    /// Whether a fact in this place is about the present link: none that is older than the last
-    /// unlinking is. A weak unlinking that Mono has contradicted never happened.
+    /// Whether the fact with this order key is about the current link. A fact that is older than the last unlinking
+    /// is not. A weak unlinking that Mono contradicted does not count.
     pub(super) fn is_of_this_link(&self, order: OrderKey) -> bool {
         Some(order) > self.former_link_ended()
     }
 
-    /// When the present link was made, if it followed another.
+    /// When the current link was made, if there was a former link.
     pub(super) fn relinked_at(&self) -> Option<Timestamp> {
         let ended = self.former_link_ended()?;
         let linked = self.registers.linked.as_ref().map(|linked| linked.order);
@@ -148,15 +147,15 @@ impl Account {
         self.confirmed_pulls().chain(reauthorised).max()
     }
 
-    /// When a former link ended, if one did.
+    /// When the former link ended, if there was one.
     pub(super) fn former_link_ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let confirmed_linked =
             registers.confirmed_linked.as_ref().map(|confirmed_linked| confirmed_linked.order);
-        let heard = registers.unlinked.newest_that(|order| {
+        let unlinked = registers.unlinked.newest_that(|order| {
             order.time_source == TimeSource::Event || Some(order) > confirmed_linked
         });
-        heard.map(|heard| heard.order).max(self.ended())
+        unlinked.map(|unlinked| unlinked.order).max(self.ended())
     }
 
     fn is_proven_since(&self, ending: OrderKey) -> bool {
@@ -164,6 +163,6 @@ impl Account {
     }
 }
 
-fn place(register: Option<&Mark>) -> Option<OrderKey> {
+fn order_key(register: Option<&Mark>) -> Option<OrderKey> {
     register.map(|held| held.order)
 }

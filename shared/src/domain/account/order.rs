@@ -1,27 +1,27 @@
-//! What settles which of two facts is the newer one.
+//! The order of facts: it decides which of two facts is newer.
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::timestamp::Timestamp;
 
-/// The place of a fact among all facts about an account: a total order that depends on nothing but
-/// the facts, so that any order of arrival ends in the same record.
+/// The position of a fact among all facts about an account. The order is total and depends only on the facts. So any
+/// order of arrival ends in the same record.
 ///
-/// Fields are compared from the top. Stored as eleven bytes.
+/// The fields are compared from first to last. Stored as eleven bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderKey {
-    /// When it happened, as far as known.
+    /// When the fact happened, or when it was received if that is not known.
     pub at: Timestamp,
-    /// Settles facts of the same millisecond.
+    /// Decides between facts of the same millisecond.
     pub rank: Rank,
-    /// Settles facts of the same millisecond and rank.
+    /// Decides between facts of the same millisecond and rank.
     pub event: ShortHash,
-    /// Whether `at` is Mono's word or only the receipt.
+    /// Whether `at` is the time of the event or only of its receipt.
     pub time_source: TimeSource,
 }
 
-/// Which of two facts of the same millisecond counts as the later. Bad news wins over good news:
-/// it is wrong more cheaply.
+/// Decides which of two facts of the same millisecond counts as later. Bad news wins over good news, because an error
+/// in that direction costs less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named after the fact that has it")]
 pub enum Rank {
@@ -31,23 +31,23 @@ pub enum Rank {
     Reauthorized,
     Updated,
     Sync,
-    /// Any fact that says that the bank wants the customer.
+    /// Any fact that reports that the bank requires re-authorisation.
     ReauthRequired,
     Unlinked,
 }
 
-/// How well the time of a fact is known.
+/// The source of a fact's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TimeSource {
-    /// The time is the receipt, since the event carried none that could be believed: a retry may
-    /// have brought it up to 48 hours late.
+    /// The time of receipt, because the event carried no usable time. Such a fact is called weak: a redelivery may
+    /// have arrived up to 48 hours late.
     Receipt,
-    /// The time is that of the event.
+    /// The time of the event itself. Such a fact is called strong.
     Event,
 }
 
-/// Four bytes of SHA-256: enough to tell two events of one account and one millisecond apart, and
-/// where it is not, the value itself settles it.
+/// Four bytes of SHA-256. This is enough to distinguish two events of one account in one millisecond. If two hashes
+/// collide, the value itself decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShortHash([u8; 4]);
 
@@ -58,12 +58,10 @@ impl ShortHash {
         Self([digest[0], digest[1], digest[2], digest[3]])
     }
 
-    /// Its four bytes.
     pub const fn to_bytes(self) -> [u8; 4] {
         self.0
     }
 
-    /// The hash of these bytes.
     pub const fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
@@ -73,20 +71,20 @@ impl ShortHash {
         format!("{:08x}", u32::from_be_bytes(self.0))
     }
 
-    /// Reads what [`to_hex`](Self::to_hex) wrote.
+    /// Parses the output of [`to_hex`](Self::to_hex). `None` for any other text.
     pub fn from_hex(text: &str) -> Option<Self> {
         let hash = u32::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))?;
         (hash.to_hex() == text).then_some(hash)
     }
 
-    /// Where the hash lies between 0 (inclusive) and 1 (exclusive).
+    /// The hash as a number from 0 (inclusive) to 1 (exclusive).
     pub fn fraction(self) -> f64 {
         f64::from(u32::from_be_bytes(self.0)) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
 impl OrderKey {
-    /// Six bytes of milliseconds, big-endian, one of rank and time_source, four of hash.
+    /// Six bytes of milliseconds (big-endian), one byte of rank and time source, four bytes of hash.
     pub fn to_bytes(self) -> [u8; 11] {
         let mut bytes = [0; 11];
         bytes[..6].copy_from_slice(&self.at.to_bytes());
@@ -102,13 +100,13 @@ impl OrderKey {
         format!("{:022x}", u128::from_be_bytes(wide))
     }
 
-    /// Reads what [`to_hex`](Self::to_hex) wrote; `None` for anything else.
+    /// Parses the output of [`to_hex`](Self::to_hex). `None` for any other text.
     pub fn from_hex(text: &str) -> Option<Self> {
         let wide = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
         Self::from_bytes(&wide[5..]).filter(|key| key.to_hex() == text)
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote; `None` for anything else.
+    /// Parses the output of [`to_bytes`](Self::to_bytes). `None` for any other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 11] = bytes.try_into().ok()?;
         let (at, [flags, event @ ..]) = bytes.split_first_chunk()? else {
@@ -155,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn ranks_stand_in_the_order_that_settles_a_millisecond() {
+    fn ranks_are_sorted() {
         assert!(Rank::ALL.is_sorted());
         assert!(Rank::Updated < Rank::Sync && Rank::Sync < Rank::ReauthRequired);
     }
 
     #[test]
-    fn stored_bytes_never_change_their_meaning() {
+    fn stored_bytes_are_stable() {
         let key = |rank, time_source| OrderKey {
             at: Timestamp::from_millis(0x0102_0304_0506),
             rank,
@@ -176,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn hash_lies_in_the_unit_interval() {
+    fn hash_fraction_is_in_the_unit_interval() {
         assert!((ShortHash([0; 4]).fraction()).abs() < f64::EPSILON);
         assert!(ShortHash([255; 4]).fraction() < 1.0);
     }
 
     #[test]
-    fn bytes_that_no_key_wrote_are_refused() {
+    fn invalid_bytes_and_hex_are_rejected() {
         assert_eq!(OrderKey::from_bytes(&[]), None);
         assert_eq!(OrderKey::from_bytes(&[0; 10]), None);
         assert_eq!(OrderKey::from_bytes(&[0xff; 11]), None);
@@ -193,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_return_to_the_same_key(key in keys()) {
+        fn bytes_and_hex_round_trip(key in keys()) {
             prop_assert_eq!(OrderKey::from_bytes(&key.to_bytes()), Some(key));
             prop_assert_eq!(OrderKey::from_hex(&key.to_hex()), Some(key));
         }

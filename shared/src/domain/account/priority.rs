@@ -1,4 +1,4 @@
-//! Who comes first where the budget does not do for all.
+//! The order in which accounts are refreshed if the budget is too small for all.
 
 use std::cmp::Reverse;
 
@@ -18,21 +18,21 @@ pub struct Priority {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
-    /// Its rows are fetched at the bank, and have to be listed.
+    /// Mono has fetched the rows from the bank, and only the listing is missing.
     Import,
-    /// Whether it is linked is in doubt.
+    /// The link of the account is in doubt.
     Link,
-    /// Its customer has re-authorised, and waits for the proof.
+    /// The customer has re-authorised and waits for the confirmation.
     Reauthorised,
     Due,
 }
 
 impl Account {
-    /// Its place among all for which something is to be done.
-    pub fn priority(&self, want: &RefreshAction) -> Priority {
+    /// The priority of this action of the account.
+    pub fn priority(&self, action: &RefreshAction) -> Priority {
         let is_reauthorised =
             || self.status_without_sync().status == Status::ReauthorisationPending;
-        let urgency = match want {
+        let urgency = match action {
             RefreshAction::Import(_) => Urgency::Import,
             RefreshAction::Link { .. } => Urgency::Link,
             RefreshAction::Sync(_) if is_reauthorised() => Urgency::Reauthorised,
@@ -44,7 +44,7 @@ impl Account {
 }
 
 impl RefreshAction {
-    /// The most that it costs in all, with the listing that follows a sync.
+    /// The maximum price of the action, including the listing that follows a sync.
     pub fn price(&self, prices: &Prices) -> Naira {
         match self {
             Self::Sync(_) => prices.of(CallKind::Realtime) + prices.of(CallKind::TransactionsPage),
@@ -55,57 +55,54 @@ impl RefreshAction {
     }
 }
 
-/// Something to be done about an account.
+/// An action for an account.
 #[derive(Clone, Debug)]
 pub struct Candidate<T> {
-    /// Its place among all.
     pub priority: Priority,
-    /// What is to be done.
     pub want: RefreshAction,
-    /// Which account it is.
     pub account: T,
 }
 
-/// Keeps the candidates with the highest priority among all that it is offered.
+/// Keeps the candidates with the highest priority.
 #[derive(Debug)]
 pub struct Shortlist<T> {
-    most: usize,
+    limit: usize,
     candidates: Vec<Candidate<T>>,
     seen: usize,
 }
 
 impl<T> Shortlist<T> {
-    /// An empty shortlist that selects at most `most` candidates. It holds at most twice as many in memory.
-    pub const fn new(most: usize) -> Self {
-        Self { most, candidates: Vec::new(), seen: 0 }
+    /// An empty shortlist that selects at most `limit` candidates. It holds at most twice as many in memory.
+    pub const fn new(limit: usize) -> Self {
+        Self { limit, candidates: Vec::new(), seen: 0 }
     }
 
-    /// How many candidates it was offered.
+    /// How many candidates were added.
     pub const fn seen(&self) -> usize {
         self.seen
     }
 
-    /// Selects candidates by priority while their maximum price fits into `rest`; `None` is no bound. For the
-    /// first sync, only the price of the sync must fit, not that of its listing. Returns the selected
-    /// candidates, in order, and whether the budget left any out.
-    pub fn choose(mut self, rest: Option<Naira>, prices: &Prices) -> (Vec<Candidate<T>>, bool) {
+    /// Selects candidates by priority while their maximum price fits into `budget`. `None` means no limit. For the
+    /// first sync, only the price of the sync must fit, not that of its listing. Returns the selected candidates, in
+    /// order, and whether the budget left any out.
+    pub fn choose(mut self, budget: Option<Naira>, prices: &Prices) -> (Vec<Candidate<T>>, bool) {
         let found = self.candidates.len();
         self.candidates.sort_by_key(|candidate| candidate.priority);
         let mut reserved = Naira(0);
         self.candidates.retain(|candidate| {
-            let with = reserved + candidate.want.price(prices);
-            // One sync alone may begin although its listing might have to wait.
+            let total = reserved + candidate.want.price(prices);
+            // The first sync may start even if its listing has to wait for more budget.
             let is_first = reserved == Naira(0) && matches!(candidate.want, RefreshAction::Sync(_));
-            let least = if is_first { prices.of(CallKind::Realtime) } else { with };
-            let is_paid = rest.is_none_or(|rest| least <= rest);
-            if is_paid {
-                reserved = with;
+            let required = if is_first { prices.of(CallKind::Realtime) } else { total };
+            let is_affordable = budget.is_none_or(|budget| required <= budget);
+            if is_affordable {
+                reserved = total;
             }
-            is_paid
+            is_affordable
         });
-        let is_short = self.candidates.len() < found;
-        self.candidates.truncate(self.most);
-        (self.candidates, is_short)
+        let left_out = self.candidates.len() < found;
+        self.candidates.truncate(self.limit);
+        (self.candidates, left_out)
     }
 }
 
@@ -114,9 +111,9 @@ impl<T> Extend<Candidate<T>> for Shortlist<T> {
         for candidate in candidates {
             self.seen += 1;
             self.candidates.push(candidate);
-            if self.candidates.len() > 2 * self.most {
+            if self.candidates.len() > 2 * self.limit {
                 self.candidates.sort_by_key(|candidate| candidate.priority);
-                self.candidates.truncate(self.most);
+                self.candidates.truncate(self.limit);
             }
         }
     }

@@ -1,21 +1,21 @@
-//! A register that remembers what it had before a weak fact.
+//! A register that keeps its values from before a weak fact.
 
 use super::Register;
 use super::order::{OrderKey, TimeSource};
 
-/// The newest strong value, and the two newest weak ones of different events.
+/// The newest strong value, and the two newest weak values of different events.
 ///
-/// A weak fact is timed by its receipt, and a retry may have brought it up to 48 hours late. So one
-/// may turn out to be older than it claims, and what it hid must still be known.
+/// A weak fact has only the time of its receipt, and a redelivery may have arrived up to 48 hours late. So a weak
+/// fact may be older than its order key says. The values that it hides must therefore be kept.
 ///
-/// All three are maxima, so the order of arrival and repeats leave no trace.
+/// All three are maxima, so they do not depend on the order of arrival or on repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recent<T> {
-    /// The newest whose own time is known.
+    /// The newest value with the time of its event.
     pub strong: Option<Register<T>>,
-    /// The newest of which only the receipt is known.
+    /// The newest value with only the time of its receipt.
     pub weak: Option<Register<T>>,
-    /// The newest of those of other events than `weak`.
+    /// The newest value with only the time of its receipt, of another event than `weak`.
     pub weak_before: Option<Register<T>>,
 }
 
@@ -26,7 +26,7 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T: Clone + Ord> Recent<T> {
-    /// Takes a value in, where it is one of the three.
+    /// Adds a value. Keeps it if it is one of the three.
     pub fn put(&mut self, candidate: Register<T>) {
         if candidate.order.time_source == TimeSource::Event {
             self.strong = self.strong.take().max(Some(candidate));
@@ -44,18 +44,18 @@ impl<T: Clone + Ord> Recent<T> {
 }
 
 impl<T> Recent<T> {
-    /// All that are held, in no order.
+    /// All values, in no order.
     pub fn held(&self) -> impl Iterator<Item = &Register<T>> {
         [&self.strong, &self.weak, &self.weak_before].into_iter().flatten()
     }
 
-    /// The newest of all.
+    /// The newest value.
     pub fn newest(&self) -> Option<&Register<T>> {
         self.newest_that(|_| true)
     }
 
-    /// The newest of those in a place that is believed.
-    pub fn newest_that(&self, believed: impl Fn(OrderKey) -> bool) -> Option<&Register<T>> {
-        self.held().filter(|held| believed(held.order)).max_by_key(|held| held.order)
+    /// The newest value whose order key is trusted.
+    pub fn newest_that(&self, trusted: impl Fn(OrderKey) -> bool) -> Option<&Register<T>> {
+        self.held().filter(|held| trusted(held.order)).max_by_key(|held| held.order)
     }
 }

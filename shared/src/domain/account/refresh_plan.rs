@@ -1,4 +1,4 @@
-//! What the automatic refresh does about an account, and when.
+//! The next action of the automatic refresh for an account, and its time.
 
 use std::time::Duration;
 
@@ -6,63 +6,63 @@ use super::{Account, Link, OrderKey, RefreshPolicy};
 use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 
-/// What is to be done about an account.
+/// An action of the automatic refresh for an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshAction {
     /// A sync, which Mono charges when it brings new data.
     Sync(CallReason),
-    /// A poll of a job at Mono: no webhook has reported its end.
+    /// A poll of a job at Mono, because no webhook has reported its end.
     Job {
-        /// Mono's id of it.
+        /// Mono's id of the job.
         id: String,
     },
-    /// Mono is to be asked whether the account is still linked, by a plain read.
+    /// A link check: a plain read of the account at Mono.
     Link {
-        /// The unlinking that is in question.
+        /// The unlinking to verify.
         ending: OrderKey,
     },
-    /// An import of this pull that was deferred is to be asked for again.
+    /// A new request for a deferred import of this pull.
     Import(OrderKey),
 }
 
 impl RefreshAction {
-    /// Whether the account is marked as queued. Only a sync is: all else settles itself when it is done,
-    /// and a mark could stand in the way of the next sync.
+    /// Whether the action marks the account as queued. Only a sync does. The other actions need no mark, because
+    /// their result ends them. A mark could block the next sync.
     pub const fn is_marked(&self) -> bool {
         matches!(self, Self::Sync(_))
     }
 }
 
-/// How long a webhook is waited for, from the start of the sync, before its job is asked for.
-const JOB_PATIENCE: Duration = Duration::from_mins(6);
-/// How often plans are made.
-const PLANNING: Duration = Duration::from_hours(1);
-/// For how long a job is asked for: by two plans, since a message can be lost.
-const JOB_INTEREST: Duration = Duration::from_hours(2);
+/// How long to wait for a webhook, from the start of the sync, before the job is polled.
+const JOB_WEBHOOK_WAIT: Duration = Duration::from_mins(6);
+/// The interval between plans.
+const PLAN_INTERVAL: Duration = Duration::from_hours(1);
+/// How long a job is polled: by two plans, because a message can be lost.
+const JOB_POLL_PERIOD: Duration = Duration::from_hours(2);
 
 impl Account {
-    /// What is to be queued for the account at this time. No sync is queued twice for one and the same
-    /// due time within about an interval; should a message be lost, the account is queued again then.
-    /// What is not [marked](RefreshAction::is_marked) is queued by each plan.
+    /// The action to queue for the account at this time. For one due time, a sync is queued only once in about one
+    /// refresh interval. If its message is lost, the sync is queued again after that. Each plan queues the actions
+    /// that are not [marked](RefreshAction::is_marked).
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<RefreshAction> {
         if let Some(import) = self.deferred_import(now) {
             return Some(import);
         }
         let interval = self.interval(policy).or(policy.interval)?;
-        if let Some((id, asked_from)) = self.job_to_follow(now)
-            && now < asked_from + JOB_INTEREST
+        if let Some((id, poll_from)) = self.job_to_follow(now)
+            && now < poll_from + JOB_POLL_PERIOD
         {
             return Some(RefreshAction::Job { id });
         }
-        let (want, due) = self.due(now, policy)?;
-        let queued = self.refresh_queued_at.filter(|queued| want.is_marked() && *queued >= due);
-        // Plans come to an account now some minutes earlier, now later.
-        let again_from = |queued| queued + interval - PLANNING / 2;
-        queued.is_none_or(|queued| again_from(queued) <= now).then_some(want)
+        let (action, due) = self.due(now, policy)?;
+        let queued = self.refresh_queued_at.filter(|queued| action.is_marked() && *queued >= due);
+        // The time at which a plan reads an account varies by some minutes.
+        let queue_again_at = |queued| queued + interval - PLAN_INTERVAL / 2;
+        queued.is_none_or(|queued| queue_again_at(queued) <= now).then_some(action)
     }
 
-    /// What is still to be done of what was planned at a time. Nothing, if the account was attempted
-    /// since: by somebody else, or by a delivery of the same message that died.
+    /// The action that is still needed of a plan made at `planned_at`. `None` if a sync was attempted after the plan:
+    /// by another caller, or by a crashed delivery of the same message.
     pub fn still_wanted(
         &self,
         planned_at: Timestamp,
@@ -73,32 +73,32 @@ impl Account {
             return Some(import);
         }
         policy.interval?;
-        // A job that Mono never ends must not stand in the way of a sync that is due long after it.
-        if let Some((id, asked_from)) = self.job_to_follow(now)
-            && planned_at < asked_from + JOB_INTEREST
+        // A job that Mono never ends must not block a sync that is due long after it.
+        if let Some((id, poll_from)) = self.job_to_follow(now)
+            && planned_at < poll_from + JOB_POLL_PERIOD
         {
             return Some(RefreshAction::Job { id });
         }
         let attempted = self.is_attempted_since(planned_at);
-        self.due(now, policy).filter(|_| !attempted).map(|(want, _)| want)
+        self.due(now, policy).filter(|_| !attempted).map(|(action, _)| action)
     }
 
-    /// Whether a sync of ours began after this time, whatever became of it.
+    /// Whether this system began a sync after this time, with any outcome.
     pub fn is_attempted_since(&self, at: Timestamp) -> bool {
         let attempt = self.registers.attempt.as_ref().map(|attempt| attempt.order.at);
         let leased = self.lease.map(|lease| lease.started_at);
         attempt.max(leased).is_some_and(|attempted| attempted > at)
     }
 
-    /// The account without the queued mark of this plan, unless a sync was attempted since: then the mark holds, so that
-    /// an account whose sync crashes is not paid for once an hour.
+    /// Removes the queued mark of this plan, unless a sync was attempted after the plan. Then the mark stays, so that
+    /// a sync that crashes is not paid for once an hour.
     pub fn unqueued(&self, planned_at: Timestamp) -> Self {
         let is_attempted = self.is_attempted_since(planned_at);
         let kept = self.refresh_queued_at.filter(|queued| *queued != planned_at || is_attempted);
         Self { refresh_queued_at: kept, ..self.clone() }
     }
 
-    /// Why a sync that was planned is made.
+    /// The reason for a planned sync.
     pub fn reason_to_refresh(&self) -> CallReason {
         if self.weak_fact_to_verify().is_some() {
             CallReason::WeakEvidence
@@ -112,52 +112,53 @@ impl Account {
         self.import_due().map(RefreshAction::Import)
     }
 
-    /// What is due, and since when. Nothing while a pull is under way or the last sync too recent.
+    /// The action that is due, and since when. `None` while a pull runs or the cooldown lasts.
     fn due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<(RefreshAction, Timestamp)> {
         let cooling_down = self.cooldown_until.is_some_and(|until| now < until);
         if cooling_down || self.is_syncing(now) {
             return None;
         }
         let due = self.next_refresh_at(policy).filter(|due| *due <= now)?;
-        let want = match self.link_check_due() {
+        let action = match self.link_check_due() {
             Some((ending, _)) => RefreshAction::Link { ending },
             None => RefreshAction::Sync(self.reason_to_refresh()),
         };
-        Some((want, due))
+        Some((action, due))
     }
 
-    /// When the job of the newest sync of ours began. Its end counts as of then, whenever it is learnt,
-    /// since nobody says when it was: so it cannot outweigh anything that happened meanwhile.
+    /// When the job of this system's newest sync began. Mono does not report when a job ended. So the end of the job
+    /// counts from this time and cannot override later facts.
     pub fn followed_since(&self) -> Option<Timestamp> {
         self.registers.attempt.as_ref().map(|attempt| attempt.order.at)
     }
 
-    /// The job of the newest sync of ours, if Mono was still at it and nothing has told how it ended,
-    /// and since when it is to be asked for. Other jobs are not followed: how an earlier one ended says
-    /// nothing of today.
+    /// The job of this system's newest sync, and the time from which it is polled. `None` if Mono was not processing
+    /// the sync, or if a fact reported the end of the job. Other jobs are not polled, because the end of an earlier
+    /// job says nothing about the current state.
     fn job_to_follow(&self, now: Timestamp) -> Option<(String, Timestamp)> {
         let attempt = self.registers.attempt.as_ref()?;
         let id = attempt.value.job_id.as_ref()?;
         let pull = self.registers.pull.as_ref();
         let job = self.registers.job.as_ref();
-        let is_told = pull.is_some_and(|pull| {
+        let is_end_reported = pull.is_some_and(|pull| {
             pull.value.job_id.as_ref() == Some(id) || pull.order.at > attempt.order.at
         }) || job
             .is_some_and(|job| job.value.id.as_ref() == Some(id) && job.value.state.is_failure());
-        let asked_from = attempt.order.at + JOB_PATIENCE;
-        (!is_told && !self.is_unlinked() && asked_from <= now).then(|| (id.clone(), asked_from))
+        let poll_from = attempt.order.at + JOB_WEBHOOK_WAIT;
+        (!is_end_reported && !self.is_unlinked() && poll_from <= now)
+            .then(|| (id.clone(), poll_from))
     }
 
-    /// No [plan](Self::plan) before this time has anything for the account, if no fact comes in between.
+    /// The earliest time at which a [plan](Self::plan) can have an action for the account, if no fact arrives before.
     pub fn nothing_planned_before(&self, policy: RefreshPolicy) -> Option<Timestamp> {
         let interval = policy.interval?;
         let job = self.job_to_follow(Timestamp::from_millis(u64::MAX));
-        let followed = job.map(|(_, asked_from)| asked_from);
+        let polled = job.map(|(_, poll_from)| poll_from);
         let due = self.next_refresh_at(policy).map(|due| {
             let is_sync = self.link() == Link::Linked;
             let queued = self.refresh_queued_at.filter(|queued| is_sync && *queued >= due);
-            queued.map_or(due, |queued| due.max(queued + interval - PLANNING / 2))
+            queued.map_or(due, |queued| due.max(queued + interval - PLAN_INTERVAL / 2))
         });
-        followed.into_iter().chain(due).chain(self.import_deferred_until).min()
+        polled.into_iter().chain(due).chain(self.import_deferred_until).min()
     }
 }

@@ -1,4 +1,4 @@
-//! When an account is to be refreshed next, if nothing happens before.
+//! When an account is to be refreshed next, if no fact arrives before.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::domain::timestamp::Timestamp;
 /// How often the accounts of a stack are refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshPolicy {
-    /// How old a healthy account may grow. `None`: no automatic refresh, whatever the accounts' own rules.
+    /// The maximum age of the data of a healthy account. `None` disables the automatic refresh for all accounts.
     pub interval: Option<Duration>,
-    /// The rule of accounts that have none of their own.
+    /// The rule of accounts without their own rule.
     pub rule: RefreshRule,
-    /// How long after one sync of an account no other is made.
+    /// The minimum time between two syncs of one account.
     pub cooldown: Duration,
 }
 
-/// When an account is refreshed by itself.
+/// When an account is refreshed automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefreshRule {
     /// At the stack's interval.
@@ -32,12 +32,11 @@ pub enum RefreshRule {
     Daily,
     /// Every week.
     Weekly,
-    /// At the stack's interval, if somebody has read the account since its last sync.
+    /// At the stack's interval, if the account was read after its last sync.
     OnRead,
 }
 
 impl RefreshRule {
-    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Interval,
         Self::Off,
@@ -48,7 +47,7 @@ impl RefreshRule {
         Self::OnRead,
     ];
 
-    /// Its word in parameters, in the API and in the table.
+    /// The value in parameters, in the API and in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Interval => "interval",
@@ -61,24 +60,24 @@ impl RefreshRule {
         }
     }
 
-    /// The rule of this word.
+    /// Parses the value in parameters, in the API and in the table.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.as_str() == word)
     }
 }
 
-/// Both events of a recovery can be lost: an account that waits for its customer is looked at again after
-/// this time.
+/// Both events of a recovery can be lost. So an account that requires re-authorisation is synced again after this
+/// time.
 const REAUTH_CHECK: Duration = Duration::from_hours(7 * 24);
 const HOUR: Duration = Duration::from_hours(1);
 pub(super) const SHORTEST_BACKOFF: Duration = HOUR;
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
 impl Account {
-    /// When the next refresh is due; `None` is never. Follows the status without
+    /// When the next refresh is due. `None` means never. It depends on the status without
     /// [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
     ///
-    /// "Attempt" below is the newest sync of ours of which Mono told, or may tell, what it came to.
+    /// Below, "attempt" means this system's newest sync whose outcome Mono reported or may still report.
     pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
         policy.interval?;
         let (interval, due) = match self.link() {
@@ -90,23 +89,23 @@ impl Account {
                 (interval, self.due_at(interval, policy.cooldown))
             }
         };
-        // Where Mono refuses the whole system, or is down, nothing is learnt of the account. It stays due,
-        // by exponential back-off.
-        let troubled = self.registers.attempt.as_ref().filter(|attempt| {
+        // If Mono refuses the whole system or is down, the attempt says nothing about the account. The account stays
+        // due, with exponential back-off.
+        let system_error = self.registers.attempt.as_ref().filter(|attempt| {
             SYSTEM_ERRORS.contains(&attempt.value.outcome.as_str()) && attempt.order.at >= due
         });
-        Some(troubled.map_or(due, |attempt| {
+        Some(system_error.map_or(due, |attempt| {
             let at = attempt.order.at;
             at + at.since(due).max(SHORTEST_BACKOFF).min(interval)
         }))
     }
 
-    /// The rule by which the account is refreshed: its own, or else the stack's.
+    /// The refresh rule of the account: its own rule, or else the stack's.
     pub fn refresh_rule(&self, policy: RefreshPolicy) -> RefreshRule {
         self.refresh.unwrap_or(policy.rule)
     }
 
-    /// How old the account may grow at present; `None` if it is not to be refreshed.
+    /// The current refresh interval of the account. `None` if the account is not refreshed.
     pub(super) fn interval(&self, policy: RefreshPolicy) -> Option<Duration> {
         let interval = policy.interval?;
         if self.is_payment_only() {
@@ -123,8 +122,8 @@ impl Account {
         }
     }
 
-    /// Whether a read of this time is to be noted: under [`OnRead`](RefreshRule::OnRead), the first one since the last
-    /// sync, and then one an interval.
+    /// Whether a read at this time is recorded. Under [`OnRead`](RefreshRule::OnRead), the first read after the last
+    /// sync is recorded, and then one read per interval. Under other rules, none is.
     pub fn is_read_noted(&self, now: Timestamp, policy: RefreshPolicy) -> bool {
         let interval = policy.interval.filter(|_| self.refresh_rule(policy) == RefreshRule::OnRead);
         interval.is_some_and(|interval| {
@@ -134,34 +133,35 @@ impl Account {
         })
     }
 
-    /// Whether nothing is known but that the account was connected: a payment sends such an event as well, and of
-    /// nothing else it is told [docs.mono.co, one-time payments].
+    /// Whether only a connected event is known of the account. A one-time payment sends only such an event
+    /// [docs.mono.co, one-time payments].
     pub fn is_payment_only(&self) -> bool {
         let connected = Registers { linked: None, last_event: None, ..self.registers.clone() };
-        self.registers.linked.is_some() && connected.tells_nothing()
+        self.registers.linked.is_some() && connected.hold_only_attempts()
     }
 
     fn due_at(&self, interval: Duration, cooldown: Duration) -> Timestamp {
-        let standing = self.status_without_sync();
+        let current = self.status_without_sync();
         if let Some(at) = self.weak_fact_to_verify() {
             return self.attempted_at().map_or(at, |attempt| at.max(attempt + interval));
         }
-        match standing.status {
+        match current.status {
             Status::ReauthorisationRequired => {
-                self.attempted_at().map_or(standing.at, |at| at.max(standing.at)) + REAUTH_CHECK
+                self.attempted_at().map_or(current.at, |at| at.max(current.at)) + REAUTH_CHECK
             }
             Status::Healthy | Status::Partial => {
                 let synced = self.last_synced_at().unwrap_or_else(|| self.known_since());
                 let newest = self.attempted_at().unwrap_or(synced).max(synced);
-                newest + interval - interval.mul_f64(self.spread(newest))
+                newest + interval - interval.mul_f64(self.jitter(newest))
             }
             _ => self.backed_off(interval, cooldown),
         }
     }
 
-    /// The time of a weak fact that one sync has to verify, because a retry may have delivered it up to two days
-    /// late. It is a failure or demand that only weak facts report, or a weak confirmed pull that is newer than a
-    /// standing demand. `None` once a later attempt was made, or an attempt reported the same failure.
+    /// The time of a weak fact that one sync has to verify, because a redelivery may have arrived up to two days
+    /// late. Two kinds of facts need it: a failure or a requirement of re-authorisation that only weak facts report,
+    /// and a weak confirmed pull that is newer than an unresolved requirement of re-authorisation. `None` after a
+    /// later attempt, or if an attempt reported the same failure.
     pub(super) fn weak_fact_to_verify(&self) -> Option<Timestamp> {
         let (bad, word) = match self.status_without_sync().status {
             Status::ReauthorisationRequired => {
@@ -172,15 +172,15 @@ impl Account {
         };
         let all_weak = bad.iter().all(|order| order.time_source == TimeSource::Receipt);
         let attempt = self.registers.attempt.as_ref();
-        let is_told = attempt.is_some_and(|attempt| attempt.value.outcome == word);
-        let bad = bad.into_iter().max().filter(|_| all_weak && !is_told);
-        let good = self.confirmed_pulls().filter(|order| !self.is_believed(*order)).max();
+        let is_reported = attempt.is_some_and(|attempt| attempt.value.outcome == word);
+        let bad = bad.into_iter().max().filter(|_| all_weak && !is_reported);
+        let good = self.confirmed_pulls().filter(|order| !self.is_trusted(*order)).max();
         let at = bad.max(good).map(|order| order.at)?;
         (self.attempted_at() < Some(at)).then_some(at)
     }
 
     /// Exponential back-off: each failed attempt doubles the time since the account last worked, was re-authorised or
-    /// was linked. An attempt without a result is no failure of an account that ever worked.
+    /// was linked. If the account ever worked, an attempt without a result does not count as a failure.
     fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
         let first_seen = self.known_since();
         let Some(attempt) = self.attempted_at() else {
@@ -188,43 +188,41 @@ impl Account {
         };
         let backoff = |since| attempt.since(since).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF);
         let relinked = self.former_link_ended().map(|ended| ended.at);
-        let well = self.sign_of_life().map(|sign| sign.at).max(relinked);
+        let last_success = self.sign_of_life().map(|sign| sign.at).max(relinked);
         attempt
-            + match well {
+            + match last_success {
                 None => backoff(first_seen),
-                Some(well_at) if self.is_answered(attempt) => backoff(well_at),
-                Some(well_at) => backoff(well_at).min(interval),
+                Some(last_success) if self.is_answered(attempt) => backoff(last_success),
+                Some(last_success) => backoff(last_success).min(interval),
             }
     }
 
-    /// Whether anything told how a pull ended after this time.
+    /// Whether a fact reported the outcome of a pull at or after this time.
     fn is_answered(&self, attempt: Timestamp) -> bool {
         let pull = self.registers.pull.as_ref().map(|pull| pull.order);
-        pull.max(self.failures().max()).is_some_and(|told| told.at >= attempt)
+        pull.max(self.failures().max()).is_some_and(|reported| reported.at >= attempt)
     }
 
-    /// The newest attempt at what the account is refreshed for: one at the balance alone counts where
-    /// the balance is all there is.
+    /// The newest attempt. A balance sync counts only for a balance-only account.
     fn attempted_at(&self) -> Option<Timestamp> {
         let at = |mark: Option<&Mark>| mark.map(|mark| mark.order.at);
-        let reached = at(self.registers.last_billable_attempt.as_ref());
+        let billable = at(self.registers.last_billable_attempt.as_ref());
         let balance = self
             .is_balance_only()
             .then(|| at(self.registers.last_billable_balance_attempt.as_ref()))
             .flatten();
-        reached.max(balance)
+        billable.max(balance)
     }
 
-    /// How much of an interval an account is refreshed early: between a fiftieth and a tenth.
+    /// The jitter: the part of an interval by which an account is refreshed early. Between 2 % and 10 %.
     ///
-    /// One half of it is the account's own, so that accounts that were all refreshed at once drift
-    /// apart; the other differs each time, since plans are made by the hour, and without it all that
-    /// drift by less than an hour would stay together for ever. The fiftieth makes up for that hour: an
-    /// account of which one refresh came to nothing is less than two intervals and two hours old when
-    /// the next one comes.
-    fn spread(&self, newest: Timestamp) -> f64 {
+    /// One half of the variable part is fixed for the account, so that accounts that were refreshed at the same time
+    /// drift apart. The other half differs each time. Without it, accounts that drift by less than an hour would stay
+    /// together, because plans are made once an hour. The constant 2 % compensates for this hour: after one failed
+    /// refresh, the account is less than two intervals and two hours old at the next refresh.
+    fn jitter(&self, newest: Timestamp) -> f64 {
         let own = ShortHash::of(self.id.as_str()).fraction();
-        let of_this_time = ShortHash::of(&format!("{} {}", self.id, newest.millis())).fraction();
-        0.02 + 0.04 * own + 0.04 * of_this_time
+        let varying = ShortHash::of(&format!("{} {}", self.id, newest.millis())).fraction();
+        0.02 + 0.04 * own + 0.04 * varying
     }
 }

@@ -1,4 +1,4 @@
-//! The status of an account: never stored as truth, always derived from the registers.
+//! The status of an account. It is always derived from the registers. A stored status is only a copy.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use super::{
 };
 use crate::domain::timestamp::Timestamp;
 
-/// What a fintech can tell its customer about an account.
+/// The status that a fintech can show its customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// The link was ended. Nothing more will come.
+    /// The account was unlinked. Mono will send no more data.
     Unlinked,
-    /// The bank wants the customer: the data is as old as the last pull until they re-authorise.
+    /// The bank requires re-authorisation. Until then, the data is as old as the last pull.
     ReauthorisationRequired,
-    /// The customer has re-authorised, and no fresh data has proved it yet.
+    /// The customer has re-authorised, but no fresh data has confirmed it yet.
     ReauthorisationPending,
-    /// A pull is under way.
+    /// A pull is running.
     Syncing,
-    /// The bank gives no data at present.
+    /// The bank currently returns no data.
     BankUnavailable,
     /// The newest pull failed.
     Failed,
-    /// Linked, and nothing pulled yet.
+    /// Linked, but no data has been pulled yet.
     Pending,
-    /// Fresh, but with the balance or the transactions alone.
+    /// The data is fresh, but has only the balance or only the transactions.
     Partial,
-    /// Fresh.
+    /// The data is fresh.
     Healthy,
 }
 
 impl Status {
-    /// Every status, the most urgent first.
+    /// All statuses, the most urgent first.
     pub const ALL: [Self; 9] = [
         Self::Unlinked,
         Self::ReauthorisationRequired,
@@ -46,7 +46,7 @@ impl Status {
         Self::Healthy,
     ];
 
-    /// Its word in the API and in the tables.
+    /// The value in the API and in the tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unlinked => "unlinked",
@@ -61,12 +61,12 @@ impl Status {
         }
     }
 
-    /// The status of this word.
+    /// Parses the value in the API and in the tables.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    /// Whether somebody has to look after an account in this status.
+    /// Whether an account in this status needs attention.
     pub const fn needs_attention(self) -> bool {
         matches!(
             self,
@@ -84,21 +84,19 @@ impl Serialize for Status {
     }
 }
 
-/// A status and the time of the newest fact that says so.
+/// A status and the time of the newest fact that caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusSince {
-    /// The status.
     pub status: Status,
-    /// Since when, by the facts.
     pub at: Timestamp,
 }
 
-/// Why somebody has to look after an account.
+/// Why an account needs attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
-    /// One of those that [need attention](Status::needs_attention).
+    /// A status that [needs attention](Status::needs_attention).
     pub status: Status,
-    /// How old the data is: `last_synced_at`, or 1970 if there is none.
+    /// The age of the data: `last_synced_at`, or 1970 if there is none.
     pub since: Timestamp,
 }
 
@@ -109,43 +107,41 @@ impl StatusSince {
 }
 
 impl Account {
-    /// How long a job counts as running after the fact that said so. A job that nothing settles by
-    /// then is over.
+    /// How long a job counts as running after the fact that reported it. After that time, the job counts as over.
     pub const JOB_LIFETIME: Duration = Duration::from_mins(30);
 
-    /// The status at a time.
+    /// The status at the time `now`.
     pub fn status_since(&self, now: Timestamp) -> StatusSince {
-        self.urgent()
+        self.urgent_status()
             .or_else(|| self.syncing_since(now).map(|at| StatusSince::new(Status::Syncing, at)))
-            .unwrap_or_else(|| self.resting())
+            .unwrap_or_else(|| self.idle_status())
     }
 
-    /// The status without [`Syncing`](Status::Syncing), for which no clock is needed.
+    /// The status without [`Syncing`](Status::Syncing). It needs no clock.
     pub fn status_without_sync(&self) -> StatusSince {
-        self.urgent().unwrap_or_else(|| self.resting())
+        self.urgent_status().unwrap_or_else(|| self.idle_status())
     }
 
-    /// Whether somebody has to look after the account: by the status without
-    /// [`Syncing`](Status::Syncing), so that it can be stored.
+    /// Whether the account needs attention. Uses the status without [`Syncing`](Status::Syncing), so that the result
+    /// can be stored.
     pub fn attention(&self) -> Option<Attention> {
         let status = self.status_without_sync().status;
         let since = self.last_synced_at().unwrap_or(Timestamp::from_millis(0));
         status.needs_attention().then_some(Attention { status, since })
     }
 
-    /// The time of the demand that stands: newer than the last confirmed pull and than the last
+    /// When the bank required re-authorisation, if that is newer than the last confirmed pull and the last
     /// re-authorisation.
     pub fn reauthorisation_required_at(&self) -> Option<Timestamp> {
         self.unresolved_reauth().map(|order| order.at)
     }
 
-    /// Whether a sync of ours holds the account: until the sync ends and releases the lease, or the
-    /// lease ends by itself.
+    /// The lease of a running sync of this system. The sync releases it at its end. Otherwise it expires.
     pub fn held_lease(&self, now: Timestamp) -> Option<Lease> {
         self.lease.filter(|lease| now < lease.until)
     }
 
-    /// The job at Mono that is still running, as far as can be told.
+    /// The job at Mono that is still running, according to the facts.
     pub fn running_job(&self, now: Timestamp) -> Option<&Register<Job>> {
         let registers = &self.registers;
         let job = registers.job.as_ref()?;
@@ -155,32 +151,32 @@ impl Account {
                 let same_job = job.value.id.is_some() && job.value.id == pull.value.job_id;
                 same_job || pull.order > job.order
             }),
-            // Mono stamps the event of a link after that of its data at times, so the first pull of the
-            // link ends it, wherever it stands.
+            // Mono sometimes gives the event of a link a later time than the event of its data. So the first pull of
+            // the link ends the job, whatever its order key.
             JobState::Linking => self.counted(pull).is_none(),
             _ => false,
         };
         (is_open && now.since(job.order.at) < Self::JOB_LIFETIME).then_some(job)
     }
 
-    /// When the data was pulled: the transactions, or the balance of a
-    /// [balance-only](Self::is_balance_only) account.
+    /// When the transactions were pulled. For a [balance-only](Self::is_balance_only) account, when the balance was
+    /// pulled.
     pub fn last_synced_at(&self) -> Option<Timestamp> {
         if self.is_balance_only() {
             return self.balance_synced_at();
         }
         let synced = &self.registers.synced_transactions;
-        synced.newest_that(|order| self.is_believed(order)).map(|synced| synced.order.at)
+        synced.newest_that(|order| self.is_trusted(order)).map(|synced| synced.order.at)
     }
 
     /// The time of the newest confirmed pull that brought the balance.
     pub fn balance_synced_at(&self) -> Option<Timestamp> {
         let synced = &self.registers.synced_balance;
-        synced.newest_that(|order| self.is_believed(order)).map(|synced| synced.order.at)
+        synced.newest_that(|order| self.is_trusted(order)).map(|synced| synced.order.at)
     }
 
-    /// Whether the balance is all there is of the account, as far as known: Mono held it and no
-    /// transactions at two times at least a day apart, and never showed any.
+    /// Whether the account seems to have a balance but no transactions. Mono held the balance and no transactions at
+    /// two times that are at least a day apart, and has never held transactions.
     pub fn is_balance_only(&self) -> bool {
         const APART: Duration = Duration::from_hours(24);
         let without = self.registers.without_transactions;
@@ -188,20 +184,20 @@ impl Account {
         long_without && !self.registers.has_transactions
     }
 
-    /// Unlinked, or waiting for the customer: nothing that runs can hide it.
-    fn urgent(&self) -> Option<StatusSince> {
+    /// A status that a running sync does not hide: unlinked, or a form of re-authorisation.
+    fn urgent_status(&self) -> Option<StatusSince> {
         if let Some(ended) = self.link().ended_at() {
             return Some(StatusSince::new(Status::Unlinked, ended));
         }
-        if let Some(demand) = self.unresolved_reauth() {
-            return Some(StatusSince::new(Status::ReauthorisationRequired, demand.at));
+        if let Some(required) = self.unresolved_reauth() {
+            return Some(StatusSince::new(Status::ReauthorisationRequired, required.at));
         }
         let reauthorised = self.counted(self.registers.reauthorised.as_ref())?;
         (Some(reauthorised) > self.confirmed())
             .then(|| StatusSince::new(Status::ReauthorisationPending, reauthorised.at))
     }
 
-    /// Whether a pull is under way.
+    /// Whether a pull is running.
     pub(super) fn is_syncing(&self, now: Timestamp) -> bool {
         self.syncing_since(now).is_some()
     }
@@ -212,7 +208,7 @@ impl Account {
         lease.max(job)
     }
 
-    fn resting(&self) -> StatusSince {
+    fn idle_status(&self) -> StatusSince {
         let availability = self.registers.availability.as_ref();
         if let Some(availability) = availability
             && availability.value.data_status == SettledStatus::Unavailable
@@ -237,7 +233,7 @@ impl Account {
         StatusSince::new(status, confirmed.at)
     }
 
-    /// The places of the facts newer than the last confirmed pull that say that it failed.
+    /// The order keys of the facts that report a failure and are newer than the last confirmed pull.
     pub(super) fn failures(&self) -> impl Iterator<Item = OrderKey> {
         let registers = &self.registers;
         let pull = registers
@@ -254,30 +250,30 @@ impl Account {
             .flatten()
     }
 
-    /// The demand that stands: newer than the last re-authorisation and than the last confirmed pull
-    /// whose own time is known. A weak one may be a retry from before the demand.
+    /// The newest requirement of re-authorisation, if it is newer than the last re-authorisation and the last strong
+    /// confirmed pull. A weak pull may be a redelivery from before the requirement.
     pub(super) fn unresolved_reauth(&self) -> Option<OrderKey> {
         let registers = &self.registers;
-        let demand = self.counted(registers.reauth_required.as_ref())?;
+        let required = self.counted(registers.reauth_required.as_ref())?;
         let strong = self.confirmed_pulls().filter(|order| order.time_source == TimeSource::Event);
         let confirmed = strong.max();
         let reauthorised = order(registers.reauthorised.as_ref());
-        (Some(demand) > confirmed && Some(demand) > reauthorised).then_some(demand)
+        (Some(required) > confirmed && Some(required) > reauthorised).then_some(required)
     }
 
-    /// Whether a fact in this place counts as having happened then: a weak one that is newer than a
-    /// standing demand does not.
-    pub(super) fn is_believed(&self, order: OrderKey) -> bool {
+    /// Whether the time of a fact with this order key is trusted. The time of a weak fact is not trusted if it is
+    /// newer than an unresolved requirement of re-authorisation.
+    pub(super) fn is_trusted(&self, order: OrderKey) -> bool {
         order.time_source == TimeSource::Event
-            || self.unresolved_reauth().is_none_or(|demand| order < demand)
+            || self.unresolved_reauth().is_none_or(|required| order < required)
     }
 
-    /// The newest confirmed pull that is believed.
+    /// The newest confirmed pull whose time is trusted.
     pub(super) fn confirmed(&self) -> Option<OrderKey> {
-        self.confirmed_pulls().filter(|order| self.is_believed(*order)).max()
+        self.confirmed_pulls().filter(|order| self.is_trusted(*order)).max()
     }
 
-    /// Confirmed pulls, whatever they covered and whether they are believed or not.
+    /// All confirmed pulls: of any data, and with a trusted time or not.
     pub(super) fn confirmed_pulls(&self) -> impl Iterator<Item = OrderKey> {
         let registers = &self.registers;
         let marks = registers.synced_transactions.held().chain(registers.synced_others.held());
@@ -285,13 +281,13 @@ impl Account {
         marks.map(|mark| mark.order).chain(balances)
     }
 
-    /// Since when there is a record: the earliest fact, or the lease of a first sync under way.
+    /// When the record began: the time of the earliest fact, or of the lease of a first sync that still runs.
     pub(super) fn known_since(&self) -> Timestamp {
         let leased = self.lease.map(|lease| lease.started_at);
         self.registers.first_seen.or(leased).unwrap_or(Timestamp::from_millis(0))
     }
 
-    /// A fact of a former link does not count.
+    /// The order key of the register, unless its fact is about a former link.
     fn counted<T>(&self, register: Option<&Register<T>>) -> Option<OrderKey> {
         order(register).filter(|order| self.is_of_this_link(*order))
     }

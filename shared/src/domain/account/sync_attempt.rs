@@ -1,4 +1,4 @@
-//! A sync of our own as a fact: one call to Mono, and what it came to.
+//! The fact of a sync that this system made: one call to Mono and its outcome.
 
 use std::time::Duration;
 
@@ -7,113 +7,112 @@ use super::order::{OrderKey, Rank, ShortHash, TimeSource};
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
-/// One call of this system to Mono to have an account refreshed, and what it came to.
+/// One call of this system to Mono to sync an account, and its outcome.
 ///
-/// Both times are fixed before anything is written, and kept when a write has to be repeated.
+/// Both times are set before the first write. A repeated write keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncAttempt {
-    /// When the lease was taken: the time of the attempt.
+    /// When the lease was taken. It is also the time of the attempt.
     pub started_at: Timestamp,
-    /// When the answer was there: the time of what it says of the account.
+    /// When the answer arrived. It is also the time of the outcome.
     pub ended_at: Timestamp,
-    /// What was asked for.
+    /// The data that was requested.
     pub data: SyncData,
-    /// Whether fewer transactions than Mono already held were to do.
+    /// Whether Mono was allowed to return fewer transactions than it already held.
     pub incomplete_allowed: bool,
-    /// What it came to.
     pub outcome: SyncOutcome,
 }
 
-/// What a sync came to, by what it says of the account. One type for both versions of Mono's API.
+/// The outcome of a sync. One type for both versions of Mono's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncOutcome {
     /// Mono has refreshed the account.
     Successful {
-        /// Whether there is data that was not there before.
+        /// Whether the sync brought new data.
         has_new_data: bool,
-        /// What was refreshed.
+        /// The data that was refreshed.
         data: SyncData,
-        /// The balance, where the answer carried one.
+        /// The balance, if the answer carried one.
         balance: Option<MinorUnits>,
-        /// Mono's job, where named.
+        /// Mono's job, if the answer named it.
         job_id: Option<String>,
     },
-    /// Mono is still at it.
+    /// Mono is still processing the sync.
     Processing {
-        /// Mono's job, where named.
+        /// Mono's job, if the answer named it.
         job_id: Option<String>,
     },
-    /// The bank wants the customer.
+    /// The bank requires re-authorisation.
     ReauthorisationRequired {
-        /// Mono's job, where named.
+        /// Mono's job, if the answer named it.
         job_id: Option<String>,
     },
-    /// Mono says that it could not be done.
+    /// Mono reported that the sync failed.
     Failed {
-        /// Why, in Mono's words.
+        /// The reason, in Mono's words.
         error: ProviderError,
-        /// Mono's job, where named.
+        /// Mono's job, if the answer named it.
         job_id: Option<String>,
     },
     /// Mono does not know the account.
     NotFound {
-        /// Mono's words for it.
+        /// The reason, in Mono's words.
         error: ProviderError,
     },
-    /// Nothing was learnt of the account.
+    /// The call gave no information about the account.
     NoResult(CallError),
 }
 
-/// What a sync is to refresh. Mono's current API has a call for transactions and one for the
-/// balance; the old one refreshes all.
+/// The data that a sync refreshes. Mono's current API has one call for the transactions and one for the balance. The
+/// old API refreshes all data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncData {
-    /// The transactions; the balance follows with the webhook.
+    /// The transactions. The balance follows with the webhook.
     Transactions,
-    /// The balance alone: all there is of a domiciliary account.
+    /// Only the balance. A domiciliary account has no other data.
     Balance,
 }
 
-/// Why a call to Mono taught nothing about the account, by what can be done about it.
+/// Why a call to Mono gave no information about the account. Each variant needs a different reaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// No answer in time. Mono may have done it: the webhook will tell.
+    /// The call timed out. Mono may have processed it. Then a webhook will report the outcome.
     TimedOut,
-    /// Mono answered with a server error, or the connection broke. Mono may have done it.
+    /// Mono answered with a server error, or the connection broke. Mono may have processed the call.
     Unavailable,
-    /// Mono's answer could not be read. For an operator to look into.
+    /// Mono's answer could not be parsed. An operator has to investigate.
     Unusable(ProviderError),
-    /// Mono refused this system, whatever the account: the key (401), the wallet (402) or the plan
-    /// (403). Nothing was begun.
+    /// Mono refused this system, independent of the account: the key (401), the wallet (402) or the plan (403). Mono
+    /// started nothing.
     Refused(ProviderError),
-    /// Mono asked to slow down (429): nothing was begun.
+    /// Mono limited the rate (429) and started nothing.
     RateLimited {
-        /// How long Mono wants to be left alone, where it says so.
+        /// How long Mono asks to wait, if it says so.
         retry_after: Option<Duration>,
     },
-    /// The connection never opened: nothing was begun.
+    /// The connection never opened. Mono started nothing.
     NotConnected,
-    /// The day's budget has no room for the call: Mono was not asked.
+    /// The remaining budget of the day is too small for the call. Mono was not called.
     BudgetExhausted {
         /// When the next day begins.
         until: Timestamp,
     },
-    /// The call could not be entered in the ledger: Mono was not asked.
+    /// The call could not be recorded in the ledger. Mono was not called.
     Unmetered,
 }
 
-/// Why something failed, in Mono's words.
+/// The reason of a failure, in Mono's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProviderError {
-    /// Mono's code (`SYNC_ERROR`). Where it gave none: `JOB_FAILED`, `UNREADABLE_ANSWER`,
-    /// `ANSWER_TOO_LARGE`, or `HTTP_` and the status.
+    /// Mono's code (`SYNC_ERROR`). If Mono sent none: `JOB_FAILED`, `UNREADABLE_ANSWER`, `ANSWER_TOO_LARGE`, or
+    /// `HTTP_` with the status code.
     pub code: String,
-    /// Mono's sentence, where it gave one.
+    /// Mono's message, if it sent one.
     pub message: Option<String>,
 }
 
 impl SyncOutcome {
-    /// The word under which an attempt is stored.
+    /// The value that is stored for an attempt.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Successful { .. } => "successful",
@@ -125,7 +124,7 @@ impl SyncOutcome {
         }
     }
 
-    /// Whether Mono may have begun the sync, and charged for it.
+    /// Whether Mono may have started the sync and charged for it.
     pub const fn reached_mono(&self) -> bool {
         !matches!(
             self,
@@ -139,12 +138,12 @@ impl SyncOutcome {
         )
     }
 
-    /// Whether it says that there are new transactions.
+    /// Whether the sync brought new transactions.
     pub const fn brought_transactions(&self) -> bool {
         matches!(self, Self::Successful { has_new_data: true, data: SyncData::Transactions, .. })
     }
 
-    /// Whether Mono was asked at all, as far as is known.
+    /// Whether Mono was called.
     pub const fn is_attempt(&self) -> bool {
         !matches!(self, Self::NoResult(CallError::BudgetExhausted { .. } | CallError::Unmetered))
     }
@@ -156,12 +155,12 @@ impl SyncOutcome {
     }
 }
 
-/// The words of what is wrong with the whole system, and says nothing of an account: Mono refuses us, is
-/// down, or cannot be reached.
+/// The outcomes that affect the whole system and say nothing about an account: Mono refuses this system, is down or
+/// cannot be reached.
 pub(super) const SYSTEM_ERRORS: [&str; 3] = ["refused", "unavailable", "not_connected"];
 
 impl SyncOutcome {
-    /// What Mono says went wrong, where it says so.
+    /// Mono's error, if the outcome has one.
     pub const fn error(&self) -> Option<&ProviderError> {
         match self {
             Self::Failed { error, .. }
@@ -171,7 +170,7 @@ impl SyncOutcome {
         }
     }
 
-    /// The same without the holder's name in Mono's sentence.
+    /// Removes the holder's name from Mono's message.
     pub fn without_name_of(self, account: &Account) -> Self {
         match self {
             Self::Failed { error, job_id } => {
@@ -179,26 +178,26 @@ impl SyncOutcome {
             }
             Self::NotFound { error } => Self::NotFound { error: error.without_name_of(account) },
             Self::NoResult(call_error) => Self::NoResult(call_error.without_name_of(account)),
-            told => told,
+            other => other,
         }
     }
 }
 
 impl CallError {
-    /// The same without the holder's name in Mono's sentence.
+    /// Removes the holder's name from Mono's message.
     pub fn without_name_of(self, account: &Account) -> Self {
         match self {
             Self::Unusable(error) => Self::Unusable(error.without_name_of(account)),
             Self::Refused(error) => Self::Refused(error.without_name_of(account)),
-            told => told,
+            other => other,
         }
     }
 }
 
 impl ProviderError {
-    /// The same without the words of the holder's name.
+    /// Removes the parts of the holder's name from Mono's message.
     pub fn without_name_of(self, account: &Account) -> Self {
-        // With the marks that stand for themselves behind a letter.
+        // Combining marks after a letter are part of the word.
         let letter = |character: char| {
             character.is_alphanumeric() || ('\u{300}'..='\u{36f}').contains(&character)
         };
@@ -220,7 +219,7 @@ impl ProviderError {
 }
 
 impl CallError {
-    /// Whether the same call may succeed within seconds.
+    /// Whether a retry may succeed within seconds.
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::TimedOut
@@ -232,8 +231,8 @@ impl CallError {
         }
     }
 
-    /// Whether it may be alike for every account: Mono refuses the key, the payment or the plan, is down, does not
-    /// answer, or answers with nothing that can be read.
+    /// Whether the same error may affect every account. Mono refuses the key, the payment or the plan, is down, does
+    /// not answer, or sends answers that cannot be parsed.
     pub const fn may_affect_all_accounts(&self) -> bool {
         match self {
             Self::TimedOut
@@ -245,7 +244,7 @@ impl CallError {
         }
     }
 
-    /// The word for it, in records and in the log.
+    /// The value in records and in the log.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::TimedOut => "timed_out",
@@ -261,15 +260,18 @@ impl CallError {
 }
 
 impl SyncAttempt {
-    /// The place of the attempt itself among all facts.
+    /// The order key of the attempt itself.
     pub fn order(&self) -> OrderKey {
         self.order_at(self.started_at, Rank::Sync)
     }
 
-    /// The place of what it says of the account.
+    /// The order key of the outcome.
     pub fn outcome_order(&self) -> OrderKey {
-        let demands = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
-        self.order_at(self.ended_at, if demands { Rank::ReauthRequired } else { Rank::Sync })
+        let requires_reauth = matches!(self.outcome, SyncOutcome::ReauthorisationRequired { .. });
+        self.order_at(
+            self.ended_at,
+            if requires_reauth { Rank::ReauthRequired } else { Rank::Sync },
+        )
     }
 
     fn order_at(&self, at: Timestamp, rank: Rank) -> OrderKey {

@@ -1,7 +1,7 @@
-//! When an account may be synced, and what is left when a sync has ended.
+//! When an account may be synced, and the record after a sync.
 //!
-//! A sync is paid for, so only one runs at a time, and none too soon after another: a lease and a
-//! cooldown, taken together in one write before the call to Mono.
+//! Mono charges for a sync. So only one sync of an account runs at a time, and the next one waits for the cooldown.
+//! The lease and the cooldown are written together, before the call to Mono.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use crate::domain::timestamp::Timestamp;
 pub enum SyncRefusal {
     /// There is no such account for the caller.
     NotVisible,
-    /// The link was ended.
+    /// The account is unlinked, or its link is in doubt.
     Unlinked {
-        /// The unlinking that a plain read of the account has to confirm first, if one has.
+        /// The unlinking that a plain read of the account has to verify first, if a check is due.
         to_check: Option<OrderKey>,
     },
-    /// A pull is under way.
+    /// A pull is running.
     Running {
-        /// Mono's job, where known.
+        /// Mono's job, if known.
         job_id: Option<String>,
     },
     /// The last sync is too recent.
     CoolingDown {
-        /// When the next one may be.
+        /// When the next sync may start.
         until: Timestamp,
     },
 }
 
 impl Registers {
-    /// Whether there is nothing but attempts of ours, which told nothing.
-    pub(super) fn tells_nothing(&self) -> bool {
-        let told = Self {
+    /// Whether the registers hold only sync attempts of this system that gave no information.
+    pub(super) fn hold_only_attempts(&self) -> bool {
+        let informative = Self {
             attempt: None,
             last_billable_attempt: None,
             last_billable_balance_attempt: None,
@@ -41,15 +41,15 @@ impl Registers {
             first_seen: None,
             ..self.clone()
         };
-        told == Self::default()
+        informative == Self::default()
     }
 }
 
 impl Account {
-    /// The account under this lease, and with the cooldown that follows the sync.
+    /// Takes the lease for a sync and starts its cooldown.
     pub fn begin_sync(&self, lease: Lease, cooldown: Duration) -> Result<Self, SyncRefusal> {
         if self.lease == Some(lease) {
-            // Taken already: the answer to the write was lost.
+            // The lease is already taken: the answer to the write was lost.
             return Ok(self.clone());
         }
         let now = lease.started_at;
@@ -70,8 +70,8 @@ impl Account {
         })
     }
 
-    /// That the link has ended, or that a plain read has to tell whether it has, before anything is
-    /// paid for.
+    /// The refusal if the link has ended or is in doubt. If a check is due, it names the unlinking to verify before a
+    /// paid call.
     pub fn unlinking(&self, now: Timestamp) -> Option<SyncRefusal> {
         let link = self.link();
         let check = self.link_check_due().filter(|(_, due)| *due <= now);
@@ -79,30 +79,29 @@ impl Account {
         (link != Link::Linked).then_some(SyncRefusal::Unlinked { to_check })
     }
 
-    /// The account after the sync that this lease was taken for: what it came to is applied, and
-    /// the lease released, unless it is another's by now, and with it the mark of the automatic refresh:
-    /// what comes next is planned anew. The cooldown goes with it if Mono had nothing to do and nothing
-    /// to charge.
+    /// Ends the sync of this lease and applies its outcome. If the account still holds this lease, it is released and
+    /// the queued mark is cleared, so that the next refresh is planned again. If Mono started nothing and charged
+    /// nothing, the cooldown is cleared too.
     ///
-    /// `None` if nothing is to be kept of the account: Mono does not know it, and nothing else tells
-    /// of it; or Mono was never asked, and there was no record before.
+    /// `None` if the record is to be deleted. This is so if Mono does not know the account and no other fact reports
+    /// it, or if Mono started nothing and there was no record before.
     pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
-        let own = self.lease == Some(lease);
-        let nothing_left = match attempt.outcome {
-            SyncOutcome::NotFound { .. } => self.nothing_known(),
+        let is_holder = self.lease == Some(lease);
+        let is_empty = match attempt.outcome {
+            SyncOutcome::NotFound { .. } => self.holds_only_attempts(),
             _ => !attempt.outcome.reached_mono() && self.registers == Registers::default(),
         };
-        if nothing_left {
-            // What is not of this sync is another's to remove: its cooldown, for one.
-            return (!own && *self != Self::new(self.id.clone())).then(|| self.clone());
+        if is_empty {
+            // Another caller owns what remains, such as its lease and cooldown.
+            return (!is_holder && *self != Self::new(self.id.clone())).then(|| self.clone());
         }
-        // Where Mono was not asked, there is nothing to tell.
+        // If Mono was not called, there is no fact to apply.
         let mut ended = if attempt.outcome.is_attempt() {
             self.apply(&Fact::Attempt(attempt.clone()))
         } else {
             self.clone()
         };
-        if own {
+        if is_holder {
             ended.lease = None;
             ended.refresh_queued_at = None;
             if !attempt.outcome.reached_mono() {
@@ -112,21 +111,18 @@ impl Account {
         Some(ended)
     }
 
-    /// Whether there is nothing but attempts of ours, which told nothing.
-    pub(super) fn nothing_known(&self) -> bool {
-        self.registers.tells_nothing()
+    /// Whether the record holds only sync attempts of this system that gave no information.
+    pub(super) fn holds_only_attempts(&self) -> bool {
+        self.registers.hold_only_attempts()
     }
 
-    /// What a sync is to refresh, where nobody says so: the transactions, but for a
-    /// [balance-only](Self::is_balance_only) account, which is asked for them once a week.
+    /// The data that a sync refreshes by default: the transactions. For a [balance-only](Self::is_balance_only)
+    /// account, it is the balance, and the transactions only once a week.
     pub fn data_to_sync(&self, now: Timestamp) -> SyncData {
-        const ASKED_AGAIN: Duration = Duration::from_hours(7 * 24);
-        let asked = self.registers.last_billable_attempt.as_ref().map(|asked| asked.order.at);
-        let asked_lately = asked.is_some_and(|asked| now.since(asked) < ASKED_AGAIN);
-        if self.is_balance_only() && asked_lately {
-            SyncData::Balance
-        } else {
-            SyncData::Transactions
-        }
+        const REQUEST_INTERVAL: Duration = Duration::from_hours(7 * 24);
+        let requested =
+            self.registers.last_billable_attempt.as_ref().map(|requested| requested.order.at);
+        let is_recent = requested.is_some_and(|requested| now.since(requested) < REQUEST_INTERVAL);
+        if self.is_balance_only() && is_recent { SyncData::Balance } else { SyncData::Transactions }
     }
 }

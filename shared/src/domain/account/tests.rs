@@ -1,4 +1,4 @@
-//! The rules of the record, sentence by sentence, and its laws as properties.
+//! Tests of the rules of the record, and property tests of its laws.
 
 mod import_rules;
 mod laws;
@@ -33,12 +33,12 @@ fn at(minutes: u32) -> Timestamp {
     Timestamp::parse_rfc3339("2026-01-27T00:00:00Z").unwrap() + minutes * MINUTE
 }
 
-/// An event whose own time is known.
+/// An event with a time of its own.
 fn strong(minutes: u32, body: EventBody) -> Fact {
     Fact::Webhook(Webhook::new(Some(at(minutes)), at(minutes), &format!("{body:?}"), None, body))
 }
 
-/// An event of which only the receipt is known.
+/// An event with only the time of its receipt.
 fn weak(minutes: u32, body: EventBody) -> Fact {
     Fact::Webhook(Webhook::new(None, at(minutes), &format!("{body:?}"), None, body))
 }
@@ -47,7 +47,7 @@ fn connected() -> EventBody {
     EventBody::Connected { customer_id: None, processing: false }
 }
 
-/// The same of a data link, which names the customer.
+/// The connected event of a data link, which names the customer.
 fn linked() -> EventBody {
     EventBody::Connected { customer_id: Some("c".to_owned()), processing: false }
 }
@@ -60,7 +60,7 @@ fn updated(data_status: &str, sync_status: Option<&str>) -> EventBody {
     }))
 }
 
-/// The plainest confirmed pull.
+/// A minimal confirmed pull.
 fn fresh() -> EventBody {
     updated("AVAILABLE", None)
 }
@@ -73,7 +73,7 @@ fn sent(amount: i64) -> SentBalance {
     SentBalance::Amount(MinorUnits(amount))
 }
 
-/// An update that lists what Mono holds.
+/// An update that lists the data that Mono holds.
 fn retrieved(data_status: &str, parts: &[&str]) -> EventBody {
     let parts = parts.iter().map(|part| (*part).to_owned()).collect();
     EventBody::Updated(Box::new(Update {
@@ -84,9 +84,9 @@ fn retrieved(data_status: &str, parts: &[&str]) -> EventBody {
     }))
 }
 
-/// A plain read of an account whose unlinking is in question.
+/// A link check of an account whose link is in doubt.
 fn link_check(account: &Account, minutes: u32, found: LinkState) -> Fact {
-    let (ending, _) = account.link_check_due().expect("its link is in doubt");
+    let (ending, _) = account.link_check_due().expect("the link is not in doubt");
     Fact::LinkCheck(LinkCheck { at: at(minutes), ending, found })
 }
 
@@ -94,7 +94,7 @@ fn job(id: &str, word: &str) -> EventBody {
     EventBody::Job(Job { id: Some(id.to_owned()), state: JobState::from_word(word) })
 }
 
-/// A sync of ours that took one minute.
+/// A sync of this system that took one minute.
 fn attempt(start: u32, outcome: SyncOutcome) -> Fact {
     Fact::Attempt(SyncAttempt {
         started_at: at(start),
@@ -105,7 +105,7 @@ fn attempt(start: u32, outcome: SyncOutcome) -> Fact {
     })
 }
 
-/// The same of the balance alone.
+/// A balance sync of this system that took one minute.
 fn balance_attempt(start: u32, outcome: SyncOutcome) -> Fact {
     let Fact::Attempt(attempt) = attempt(start, outcome) else { unreachable!() };
     Fact::Attempt(SyncAttempt { data: SyncData::Balance, ..attempt })

@@ -7,8 +7,7 @@ use crate::domain::account_id::AccountId;
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
-/// One account in an answer. Times are RFC 3339 in UTC, money is integer minor units; what is not
-/// known is `null`.
+/// One account in an answer. Times are RFC 3339 in UTC. Money is in integer minor units. Unknown values are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the fields are the API's, and named as everywhere")]
 pub struct AccountView<'a> {
@@ -41,13 +40,13 @@ pub struct AccountView<'a> {
 }
 
 impl Account {
-    /// The account as the API shows it at a time.
+    /// The account as the API shows it at the time `now`.
     pub fn view(&self, now: Timestamp, policy: RefreshPolicy) -> AccountView<'_> {
         let registers = &self.registers;
-        let standing = self.status_since(now);
+        let current = self.status_since(now);
         let details = registers.details.as_ref().map(|details| &details.value);
         let availability = registers.availability.as_ref().map(|held| &held.value);
-        // Progress is shown while it lasts; the settled value stays beneath it.
+        // `PROCESSING` is shown while a job runs. The settled value stays in the record.
         let data_status = self
             .running_job(now)
             .map(|_| "PROCESSING")
@@ -64,8 +63,8 @@ impl Account {
             balance: self.balance(),
             balance_synced_at: self.balance_synced_at(),
             institution: details.and_then(|details| details.institution.as_ref()),
-            status: standing.status,
-            status_at: standing.at,
+            status: current.status,
+            status_at: current.at,
             data_status,
             sync_status: sync_status.map(SyncStatus::as_str),
             retrieved_data: availability.and_then(|held| held.retrieved_data.as_deref()),
@@ -81,11 +80,11 @@ impl Account {
         }
     }
 
-    /// In minor units. A late retry of an old event does not count, unless there is nothing else.
+    /// In minor units. A balance whose time is not trusted counts only if there is no other balance.
     fn balance(&self) -> Option<MinorUnits> {
         let registers = &self.registers;
         let held = || registers.synced_balance.held().chain(registers.cached_balance.held());
-        let believed = held().filter(|balance| self.is_believed(balance.order)).max();
-        believed.or(held().max()).map(|balance| balance.value)
+        let trusted = held().filter(|balance| self.is_trusted(balance.order)).max();
+        trusted.or(held().max()).map(|balance| balance.value)
     }
 }

@@ -25,7 +25,7 @@ fn done(pull: OrderKey) -> Import {
 }
 
 #[test]
-fn import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_the_last_import() {
+fn import_is_due_if_a_pull_with_transactions_is_newer_than_the_last_import() {
     let account = record([strong(10, fresh())]);
     assert_eq!(account.import_due(), Some(pulled(&account)));
     let done = account.apply(&imported(&account));
@@ -34,37 +34,41 @@ fn import_is_due_when_the_last_pull_that_brought_transactions_is_newer_than_the_
     assert_eq!(view.transactions_imported_at, Some(at(10)));
     assert_eq!(view.transactions_through, Some(at(1)));
     let older = done.apply(&strong(9, fresh()));
-    assert_eq!(older.import_due(), None, "what came late was there when Mono was asked");
+    assert_eq!(older.import_due(), None, "the late pull was there when Mono was called");
     let newer = done.apply(&strong(11, fresh()));
     assert_eq!(newer.import_due(), Some(pulled(&newer)));
 }
 
 #[test]
-fn pull_without_new_transactions_asks_for_what_a_crash_has_left_undone() {
+fn pull_without_new_transactions_keeps_an_unfinished_import_due() {
     let first = record([strong(1, fresh())]);
     let held = first.apply(&imported(&first));
     let facts = [strong(10, fresh()), strong(20, nothing_new())];
-    let left_undone = facts.iter().fold(held, |account, fact| account.apply(fact));
-    assert_eq!(left_undone.import_due(), Some(pulled(&left_undone)));
-    assert_eq!(pulled(&left_undone).at, at(10));
+    let unfinished = facts.iter().fold(held, |account, fact| account.apply(fact));
+    assert_eq!(unfinished.import_due(), Some(pulled(&unfinished)));
+    assert_eq!(pulled(&unfinished).at, at(10));
 }
 
 #[test]
-fn one_import_runs_at_a_time() {
+fn second_import_is_refused_while_the_first_holds_the_lease() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
     assert_eq!(begun.import, Some(lease(1, pull, 13)));
     let second = |holder, pull, now| begun.begin_import(lease(holder, pull, 99), None, at(now));
-    assert_eq!(second(2, pull, 12), Err(ImportRefusal::Covered), "the first sees to it");
+    assert_eq!(
+        second(2, pull, 12),
+        Err(ImportRefusal::Covered),
+        "the first import covers the pull"
+    );
     let later = pulled(&begun.apply(&strong(12, fresh())));
-    assert_eq!(second(2, later, 12), Err(ImportRefusal::Busy), "the first may be too early");
+    assert_eq!(second(2, later, 12), Err(ImportRefusal::Busy), "the first import may be too early");
     assert_eq!(
         second(1, pull, 12),
         Err(ImportRefusal::Busy),
-        "its message must not count on itself"
+        "a redelivery is not covered by itself"
     );
-    assert!(second(2, pull, 13).is_ok(), "it ends by itself");
+    assert!(second(2, pull, 13).is_ok(), "the first lease has expired");
 }
 
 #[test]
@@ -75,13 +79,13 @@ fn lease_passes_only_to_the_continuing_message() {
     let next = begun.begin_import(lease(2, pull, 21), Some([1; 8]), at(12)).unwrap();
     assert_eq!(next.import, Some(lease(2, pull, 21)));
     let again = next.begin_import(lease(2, pull, 22), Some([1; 8]), at(13));
-    assert_eq!(again, Err(ImportRefusal::Busy), "the message of the second, delivered twice");
+    assert_eq!(again, Err(ImportRefusal::Busy), "redelivery of the second message");
     let first = next.begin_import(lease(1, pull, 22), None, at(13));
-    assert_eq!(first, Err(ImportRefusal::Covered), "the message of the first, delivered twice");
+    assert_eq!(first, Err(ImportRefusal::Covered), "redelivery of the first message");
 }
 
 #[test]
-fn end_of_an_import_keeps_the_lease_of_another() {
+fn end_of_an_import_keeps_the_lease_of_another_message() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
@@ -90,19 +94,19 @@ fn end_of_an_import_keeps_the_lease_of_another() {
     assert_eq!(
         begun.end_import([1; 8], &ImportEnd::GivenUp).unwrap(),
         account,
-        "undone, it is due as before"
+        "the import is due as before"
     );
     let other = begun.end_import([2; 8], &ImportEnd::Done(done(pull))).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
 }
 
 #[test]
-fn import_makes_no_record() {
+fn import_does_not_create_a_record() {
     let account = record([strong(10, fresh())]);
-    let (pull, unseen) = (pulled(&account), Account::new(id()));
-    let begun = unseen.begin_import(lease(1, pull, 13), None, at(11));
+    let (pull, unknown) = (pulled(&account), Account::new(id()));
+    let begun = unknown.begin_import(lease(1, pull, 13), None, at(11));
     assert_eq!(begun, Err(ImportRefusal::Unknown));
-    assert_eq!(unseen.end_import([1; 8], &ImportEnd::Done(done(pull))), None);
+    assert_eq!(unknown.end_import([1; 8], &ImportEnd::Done(done(pull))), None);
 }
 
 #[test]
@@ -114,18 +118,18 @@ fn imported_pull_is_not_imported_again() {
 }
 
 #[test]
-fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
+fn statement_is_whole_only_if_the_last_sync_confirmed_it() {
     let whole = |facts: Vec<Fact>| record(facts).has_whole_statement(at(100));
     let all = ["identity", "balance", "transactions"];
     assert!(whole(vec![strong(1, fresh())]));
     assert!(whole(vec![strong(1, retrieved("AVAILABLE", &all))]));
     assert!(whole(vec![strong(1, retrieved("PARTIAL", &["transactions"]))]));
     let imported = Fact::Import(done(pulled(&record([attempt(1, success())]))));
-    assert!(whole(vec![attempt(1, success()), imported]), "rows were seen");
+    assert!(whole(vec![attempt(1, success()), imported]), "rows were imported");
     assert!(whole(vec![strong(1, updated("FAILED", None)), strong(2, fresh())]));
 
     assert!(!whole(vec![]));
-    assert!(!whole(vec![attempt(1, success())]), "no row was ever seen");
+    assert!(!whole(vec![attempt(1, success())]), "no row was ever imported");
     assert!(!whole(vec![strong(1, connected())]));
     assert!(!whole(vec![strong(1, retrieved("PARTIAL", &["balance"]))]));
     assert!(!whole(vec![strong(1, retrieved("AVAILABLE", &["balance"]))]));
@@ -140,7 +144,7 @@ fn rows_are_missed_only_in_a_statement_that_the_last_sync_has_confirmed() {
 }
 
 #[test]
-fn incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
+fn incomplete_statement_is_not_whole_until_a_complete_sync_succeeds() {
     let incomplete = |outcome| {
         let Fact::Attempt(attempt) = attempt(2, outcome) else { unreachable!() };
         Fact::Attempt(SyncAttempt { incomplete_allowed: true, ..attempt })
@@ -150,10 +154,13 @@ fn incomplete_statement_is_not_whole_until_a_complete_sync_has_answered() {
         let account = record([strong(1, fresh()), incomplete(outcome), strong(4, fresh())]);
         assert!(account.import_due().is_some());
         assert!(!account.has_whole_statement(at(100)));
-        for told_nothing in [rate_limited(), timeout(), failure()] {
-            let late = [attempt(10, told_nothing), strong(20, fresh())];
+        for inconclusive in [rate_limited(), timeout(), failure()] {
+            let late = [attempt(10, inconclusive), strong(20, fresh())];
             let late = late.iter().fold(account.clone(), |account, fact| account.apply(fact));
-            assert!(!late.has_whole_statement(at(100)), "the webhook may be of the incomplete one");
+            assert!(
+                !late.has_whole_statement(at(100)),
+                "the webhook may belong to the incomplete sync"
+            );
         }
         assert!(account.apply(&attempt(10, success())).has_whole_statement(at(100)));
     }
@@ -168,7 +175,7 @@ fn nothing_new() -> EventBody {
 }
 
 #[test]
-fn first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
+fn first_confirmed_pull_makes_an_import_due_even_without_new_data() {
     let successful = |data| {
         let (has_new_data, balance, job_id) = (false, None, None);
         SyncOutcome::Successful { has_new_data, data, balance, job_id }
@@ -179,16 +186,16 @@ fn first_confirmed_pull_makes_an_import_due_whatever_it_says_of_new_data() {
         let due = account.import_due().expect("Mono may hold a history");
         let done = account.apply(&Fact::Import(done(due)));
         let next = done.apply(&strong(20, nothing_new()));
-        assert_eq!(next.import_due(), None, "from then on Mono says what is new");
+        assert_eq!(next.import_due(), None, "later pulls report new data");
     }
-    let of_the_balance = record([balance_attempt(10, successful(SyncData::Balance))]);
-    assert_eq!(of_the_balance.import_due(), None);
+    let balance_only = record([balance_attempt(10, successful(SyncData::Balance))]);
+    assert_eq!(balance_only.import_due(), None);
     let without = record([strong(10, retrieved("PARTIAL", &["identity", "balance"]))]);
     assert_eq!(without.import_due(), None);
 }
 
 #[test]
-fn failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_failed() {
+fn failed_sync_with_new_transactions_makes_an_import_due_and_stays_failed() {
     let failed = |has_new_data, parts: &[&str]| {
         EventBody::Updated(Box::new(Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),
@@ -204,7 +211,7 @@ fn failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_fai
     let account = held.apply(&strong(10, failed(Some(true), &parts)));
     assert_eq!(account.import_due().map(|due| due.at), Some(at(10)));
     assert_eq!(account.status_since(at(11)).status, Status::Failed);
-    assert!(!account.has_whole_statement(at(11)), "so no row is removed");
+    assert!(!account.has_whole_statement(at(11)), "no row is deleted");
     for nothing in
         [failed(None, &parts), failed(Some(false), &parts), failed(Some(true), &["balance"])]
     {
@@ -213,7 +220,7 @@ fn failed_sync_that_retrieved_new_transactions_makes_an_import_due_and_stays_fai
 }
 
 #[test]
-fn days_in_doubt_make_an_import_due_once_they_are() {
+fn due_gap_makes_an_import_due_at_the_next_pull() {
     let first = record([strong(0, fresh())]);
     let day = BusinessDay::of(at(0));
     let gap =
@@ -221,7 +228,7 @@ fn days_in_doubt_make_an_import_due_once_they_are() {
     let state =
         ImportState { through: Some(at(0)), gaps: vec![gap], notes: ImportNotes::default() };
     let held = first.apply(&Fact::Import(Import { pull: pulled(&first), state }));
-    assert_eq!(held.import_due(), None, "without a pull there is nothing new to be had");
+    assert_eq!(held.import_due(), None, "without a new pull there is nothing to import");
     assert_eq!(held.apply(&strong(119, nothing_new())).import_due(), None);
     assert!(held.apply(&strong(120, nothing_new())).import_due().is_some());
 }

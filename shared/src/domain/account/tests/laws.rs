@@ -1,4 +1,4 @@
-//! Laws that hold for any facts: the order of arrival, repeats and stale reads leave no trace.
+//! Laws that hold for any facts: the record does not depend on the order of arrival, on repeats or on stale reads.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use proptest::sample::{select, subsequence};
 use super::*;
 use crate::domain::business_day::BusinessDay;
 
-/// Few times, names and values, so that ties, repeats and contradictions are the rule.
+/// Uses few times, names and values, so that ties, repeats and contradictions are frequent.
 fn body() -> impl Strategy<Value = EventBody> {
     let data_status = proptest::option::of(select(vec![
         "AVAILABLE",
@@ -99,7 +99,7 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
         let balance = Some(MinorUnits(9));
         SyncOutcome::Successful { has_new_data, data, balance, job_id }
     });
-    let of_a_job = job_id.prop_flat_map(|job_id| {
+    let with_job_id = job_id.prop_flat_map(|job_id| {
         select(vec![
             SyncOutcome::Processing { job_id: job_id.clone() },
             SyncOutcome::ReauthorisationRequired { job_id: job_id.clone() },
@@ -115,7 +115,7 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
         SyncOutcome::NoResult(CallError::NotConnected),
         SyncOutcome::NotFound { error: mono_error() },
     ]);
-    let outcome = prop_oneof![success, of_a_job, call_error];
+    let outcome = prop_oneof![success, with_job_id, call_error];
     let data = select(vec![SyncData::Transactions, SyncData::Balance]);
     (0..20_u32, 0..3_u32, data, any::<bool>(), outcome).prop_map(
         |(start, length, data, incomplete_allowed, outcome)| {
@@ -132,7 +132,7 @@ pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
     )
 }
 
-/// Of an unlinking that may be known to the record or not.
+/// A check of an unlinking that the record may or may not contain.
 fn link_check() -> impl Strategy<Value = Fact> {
     let found = select(vec![LinkState::Linked, LinkState::Gone, LinkState::Unknown]);
     (0..20_u32, 0..20_u32, any::<bool>(), found).prop_map(|(minute, ended, is_weak, found)| {
@@ -152,7 +152,7 @@ fn answer() -> impl Strategy<Value = Fact> {
     })
 }
 
-/// Of a pull that may be known to the record or not.
+/// An import of a pull that the record may or may not contain.
 fn import() -> impl Strategy<Value = Fact> {
     let through = proptest::option::of((0..3_u32).prop_map(at));
     let gap = (0..3_u32, 0..3_u32).prop_map(|(first, tried)| {
@@ -181,7 +181,7 @@ fn notes() -> impl Strategy<Value = ImportNotes> {
     )
 }
 
-/// The facts in another order, some of them more than once.
+/// Facts, and the same facts in another order with some repeats.
 fn facts_and_a_redelivery() -> impl Strategy<Value = (Vec<Fact>, Vec<Fact>)> {
     facts().prop_flat_map(|facts| {
         let repeats = subsequence(facts.clone(), 0..=facts.len());
@@ -197,12 +197,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn any_order_and_any_repeats_end_in_the_same_record((facts, redelivery) in facts_and_a_redelivery()) {
+    fn facts_in_any_order_with_repeats_end_in_the_same_record((facts, redelivery) in facts_and_a_redelivery()) {
         prop_assert_eq!(record(facts), record(redelivery));
     }
 
     #[test]
-    fn derived_values_follow_from_the_facts_alone(
+    fn derived_values_depend_only_on_the_facts(
         (facts, redelivery) in facts_and_a_redelivery(),
         now in 0..200_u32,
     ) {
@@ -213,20 +213,20 @@ proptest! {
     }
 
     #[test]
-    fn fact_without_effect_on_an_old_version_has_none_on_a_later_one(
+    fn fact_that_changes_nothing_in_an_old_version_changes_nothing_in_a_later_version(
         facts in facts(),
         more in facts(),
-        others in facts(),
+        unrelated in facts(),
     ) {
         let old = record(facts.clone());
         let later = more.iter().fold(old.clone(), |account, fact| account.apply(fact));
-        for fact in facts.iter().chain(&others).filter(|fact| old.apply(fact) == old) {
+        for fact in facts.iter().chain(&unrelated).filter(|fact| old.apply(fact) == old) {
             prop_assert_eq!(later.apply(fact), later.clone());
         }
     }
 
     #[test]
-    fn fact_leaves_the_record_alone_or_is_counted_in_first_seen(facts in facts(), fact in webhook()) {
+    fn fact_that_writes_a_register_updates_first_seen_and_last_event(facts in facts(), fact in webhook()) {
         let before = record(facts);
         let after = before.apply(&fact);
         if fact.writes_a_register() {
@@ -238,11 +238,11 @@ proptest! {
         }
     }
 
-    /// Three workers take batches from a queue, read a version that may be stale, fold, and write on
-    /// the condition that it is still the newest; between any two of these steps the others may do
-    /// theirs, or the worker may crash. What was not done is delivered again.
+    /// Three workers take batches from a queue. Each reads a version that may be stale, folds the batch, and writes
+    /// only if the version is still the newest. Between any two steps, other workers may run or the worker may crash.
+    /// Unfinished batches are delivered again.
     #[test]
-    fn stale_reads_conflicts_and_crashes_lose_nothing(
+    fn stale_reads_conflicts_and_crashes_lose_no_fact(
         facts in facts(),
         schedule in vec((0..3_usize, 1..4_usize, 0..3_usize, 0..8_u8), 0..80),
     ) {
@@ -272,15 +272,15 @@ proptest! {
                 }
             }
         }
-        let under_way = workers.into_iter().flatten().flat_map(|(_, batch)| batch);
-        let rest = queue.into_iter().chain(under_way);
+        let unfinished = workers.into_iter().flatten().flat_map(|(_, batch)| batch);
+        let rest = queue.into_iter().chain(unfinished);
         let end = rest.fold(history.last().unwrap().clone(), |account, fact| account.apply(&fact));
         prop_assert_eq!(end, record(facts));
     }
 
-    /// A webhook that comes before, during or after the answer to a sync ends in the same record.
+    /// A webhook before, during or after the answer to a sync leads to the same record.
     #[test]
-    fn sync_and_the_events_around_it_end_the_same_in_any_order(
+    fn sync_and_webhooks_in_any_order_end_in_the_same_record(
         (facts, redelivery) in facts_and_a_redelivery(),
         sync in sync_attempt(),
         places in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
@@ -305,7 +305,7 @@ proptest! {
     }
 
     #[test]
-    fn no_account_syncs_for_longer_than_a_job_or_a_lease(
+    fn account_is_syncing_no_longer_than_its_job_or_lease(
         facts in facts(),
         lease_minutes in proptest::option::of(1..60_u32),
     ) {
@@ -314,7 +314,7 @@ proptest! {
         account.lease = lease_minutes.map(|minutes| {
             Lease { started_at, until: started_at + minutes * MINUTE, token: [1; 8] }
         });
-        // The last fact is of minute 22 at most, and its job counts for thirty.
+        // The last fact is at minute 22 or earlier. Its job counts as running for 30 minutes.
         let over = (20 + lease_minutes.unwrap_or(0)).max(22 + 30);
         prop_assert_ne!(account.status_since(at(over)).status, Status::Syncing);
         if let Some(minutes) = lease_minutes {
@@ -326,7 +326,7 @@ proptest! {
     }
 
     #[test]
-    fn no_plan_finds_anything_before_the_time_that_says_so(
+    fn plan_is_empty_before_the_earliest_planned_time(
         facts in facts(),
         queued in proptest::option::of(0..3_000_u32),
         minutes in vec(0..20_000_u32, 20),

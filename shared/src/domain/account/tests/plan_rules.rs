@@ -9,7 +9,7 @@ fn queued(account: &Account, minute: u32) -> Account {
     Account { refresh_queued_at: Some(at(minute)), ..account.clone() }
 }
 
-/// In minutes: certainly overdue.
+/// A time in minutes at which the account is certainly overdue.
 const NEXT_DAY: u32 = 24 * 60 + 1;
 const DAY_MINUTES: u32 = 24 * 60;
 
@@ -29,7 +29,7 @@ fn overdue_account_is_planned_and_fresh_account_is_not() {
 }
 
 #[test]
-fn unlinked_cooling_down_or_syncing_account_is_not_planned() {
+fn account_that_is_unlinked_cooling_down_or_syncing_is_not_planned() {
     let account = record([strong(0, fresh())]);
     let unlinked = account.apply(&strong(NEXT_DAY - 1, EventBody::Unlinked));
     let gone = unlinked.apply(&link_check(&unlinked, NEXT_DAY - 1, LinkState::Gone));
@@ -47,67 +47,67 @@ fn unlinked_cooling_down_or_syncing_account_is_not_planned() {
 }
 
 #[test]
-fn account_is_queued_once_for_a_due_time_and_again_after_an_interval() {
+fn account_is_queued_once_per_due_time_and_again_after_an_interval() {
     let account = record([strong(0, fresh())]);
     let queued = queued(&account, NEXT_DAY);
     assert_eq!(planned(&queued, NEXT_DAY + 60), None);
     assert_eq!(planned(&queued, NEXT_DAY + 23 * 60), None);
-    assert_eq!(planned(&queued, NEXT_DAY + 24 * 60 - 20), SCHEDULED, "its message was lost");
+    assert_eq!(planned(&queued, NEXT_DAY + 24 * 60 - 20), SCHEDULED, "the message was lost");
     let synced = queued.apply(&attempt(NEXT_DAY + 5, success()));
-    assert_eq!(planned(&synced, 2 * NEXT_DAY), SCHEDULED, "a later due time is another");
+    assert_eq!(planned(&synced, 2 * NEXT_DAY), SCHEDULED, "a later due time is queued separately");
 }
 
 #[test]
-fn sync_takes_the_mark_away_when_it_ends() {
+fn end_of_a_sync_clears_the_queued_mark() {
     let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
     let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
     let begun = account.begin_sync(lease, POLICY.cooldown).unwrap();
-    assert_eq!(planned(&begun, NEXT_DAY + 60), None, "one that dies is not paid for each hour");
+    assert_eq!(planned(&begun, NEXT_DAY + 60), None, "a crashed sync is not paid for once an hour");
     assert_eq!(planned(&begun, NEXT_DAY + 24 * 60), SCHEDULED);
     let Fact::Attempt(attempt) = attempt(NEXT_DAY + 1, rate_limited()) else { unreachable!() };
     let ended = begun.end_sync(lease, &attempt).unwrap();
-    assert_eq!(planned(&ended, NEXT_DAY + 60), SCHEDULED, "nothing was begun");
+    assert_eq!(planned(&ended, NEXT_DAY + 60), SCHEDULED, "Mono started nothing");
 }
 
 #[test]
-fn weak_bad_news_is_a_reason_of_its_own() {
+fn weak_failure_is_planned_with_reason_weak_evidence() {
     let account = record([strong(0, fresh()), weak(10, EventBody::SyncFailed)]);
     assert_eq!(planned(&account, 11), Some(RefreshAction::Sync(CallReason::WeakEvidence)));
     let settled = account.apply(&attempt(12, failure()));
-    assert_eq!(planned(&settled, 20), None, "one sync settles it, whatever it comes to");
+    assert_eq!(planned(&settled, 20), None, "one sync with any outcome settles the doubt");
 }
 
 #[test]
-fn unlinking_in_doubt_is_checked_and_not_marked() {
+fn link_check_is_planned_without_a_queued_mark() {
     let account = record([strong(0, fresh()), weak(10, EventBody::Unlinked)]);
-    let Some(want @ RefreshAction::Link { ending }) = planned(&account, 11) else {
-        panic!("no check")
+    let Some(action @ RefreshAction::Link { ending }) = planned(&account, 11) else {
+        panic!("no link check was planned")
     };
-    assert_eq!((ending.at, want.is_marked()), (at(10), false));
+    assert_eq!((ending.at, action.is_marked()), (at(10), false));
     let gone = account.apply(&link_check(&account, 12, LinkState::Gone));
     assert_eq!(planned(&gone, 6 * 24 * 60), None);
 }
 
 #[test]
-fn job_that_no_webhook_has_settled_is_requested_by_two_hourly_plans() {
-    let follow = Some(RefreshAction::Job { id: "j".to_owned() });
+fn job_without_a_reported_end_is_polled_by_two_hourly_plans() {
+    let poll = Some(RefreshAction::Job { id: "j".to_owned() });
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
-    assert_eq!(planned(&account, 15), None, "its webhook is waited for");
-    assert_eq!(planned(&account, 16), follow);
-    assert_eq!((planned(&account, 135), planned(&account, 136)), (follow.clone(), None));
-    let told = account.apply(&strong(12, updated("AVAILABLE", Some("SUCCESSFUL"))));
-    assert_eq!(planned(&told, 16), None);
-    let half_told = account.apply(&strong(12, job("j", "finished")));
-    assert_eq!(planned(&half_told, 16), follow, "the update that is to follow was lost");
+    assert_eq!(planned(&account, 15), None, "the webhook may still arrive");
+    assert_eq!(planned(&account, 16), poll);
+    assert_eq!((planned(&account, 135), planned(&account, 136)), (poll.clone(), None));
+    let reported = account.apply(&strong(12, updated("AVAILABLE", Some("SUCCESSFUL"))));
+    assert_eq!(planned(&reported, 16), None);
+    let job_finished = account.apply(&strong(12, job("j", "finished")));
+    assert_eq!(planned(&job_finished, 16), poll, "the update that should follow was lost");
     let failed = account.apply(&strong(12, job("j", "failed")));
-    assert_eq!(planned(&failed, 17), None, "which is told");
+    assert_eq!(planned(&failed, 17), None, "the failure was reported");
     let nameless =
         record([strong(0, fresh()), attempt(10, SyncOutcome::Processing { job_id: None })]);
     assert_eq!(planned(&nameless, 16), None);
 }
 
 #[test]
-fn job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() {
+fn job_that_never_ends_does_not_block_the_next_refresh() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let (planned_at, now) = (at(NEXT_DAY + 60), at(NEXT_DAY + 61));
     assert_eq!(account.plan(planned_at, POLICY), SCHEDULED);
@@ -115,29 +115,33 @@ fn job_that_mono_never_ends_does_not_keep_the_account_from_its_next_refresh() {
 }
 
 #[test]
-fn late_word_of_an_earlier_job_is_not_followed() {
+fn late_report_of_an_earlier_job_is_not_polled() {
     let failed = updated("AVAILABLE", Some("FAILED"));
     let account = record([strong(0, fresh()), attempt(10, processing("j2")), strong(12, failed)]);
     let late = account.apply(&weak(30, job("j1", "finished")));
-    assert_eq!(planned(&late, 40), None, "how it ended says nothing of today");
+    assert_eq!(planned(&late, 40), None, "the end of an earlier job does not count");
     let unanswered =
         record([strong(0, fresh()), attempt(10, processing("j1")), attempt(1_400, timeout())]);
     let late = unanswered.apply(&weak(1_410, job("j1", "finished")));
-    assert_eq!(planned(&late, 1_420), None, "nor while the newest sync is unanswered");
+    assert_eq!(
+        planned(&late, 1_420),
+        None,
+        "an earlier job is not polled while the newest sync has no answer"
+    );
     let open = record([strong(0, fresh()), attempt(10, processing("j1"))]);
-    let told = open.apply(&weak(700, job("j1", "finished")));
-    assert_eq!(told.followed_since(), Some(at(10)), "whenever it is heard of");
+    let ended = open.apply(&weak(700, job("j1", "finished")));
+    assert_eq!(ended.followed_since(), Some(at(10)), "the end counts from the start of the sync");
 }
 
 #[test]
-fn job_that_neither_webhook_nor_answer_settles_is_over_after_half_an_hour() {
+fn job_without_a_reported_end_is_over_after_half_an_hour() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     assert_eq!(account.status_since(at(40)).status, Status::Syncing);
     assert_eq!(account.status_since(at(41)).status, Status::Healthy);
 }
 
 #[test]
-fn end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
+fn end_of_a_job_has_the_effect_of_a_sync_answer() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let job_id = || Some("j".to_owned());
     let ended = |outcome| account.apply(&Fact::Answer(Answer { at: at(20), outcome }));
@@ -149,10 +153,10 @@ fn end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
     assert_eq!(synced.import_due().unwrap().at, at(20));
     let failed = ended(SyncOutcome::Failed { error: mono_error(), job_id: job_id() });
     assert_eq!(failed.status_since(at(21)).status, Status::Failed);
-    let demanded = ended(SyncOutcome::ReauthorisationRequired { job_id: job_id() });
-    assert_eq!(demanded.status_since(at(21)).status, Status::ReauthorisationRequired);
-    for account in [synced, failed, demanded] {
-        assert_eq!(account.registers.attempt.unwrap().order.at, at(10), "it is no attempt");
+    let required = ended(SyncOutcome::ReauthorisationRequired { job_id: job_id() });
+    assert_eq!(required.status_since(at(21)).status, Status::ReauthorisationRequired);
+    for account in [synced, failed, required] {
+        assert_eq!(account.registers.attempt.unwrap().order.at, at(10), "the answer is no attempt");
         assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(10));
     }
 }
@@ -161,20 +165,28 @@ fn end_of_a_job_says_what_the_answer_to_its_sync_would_have_said() {
 fn planned_refresh_is_dropped_after_an_attempt() {
     let account = record([strong(0, fresh())]);
     let (planned_at, now) = (at(NEXT_DAY), at(NEXT_DAY + 10));
-    let wanted = |account: &Account| account.still_wanted(planned_at, now, POLICY);
-    assert_eq!(wanted(&account), SCHEDULED);
-    assert_eq!(wanted(&account.apply(&strong(NEXT_DAY + 1, fresh()))), None, "it is fresh");
+    let still_planned = |account: &Account| account.still_wanted(planned_at, now, POLICY);
+    assert_eq!(still_planned(&account), SCHEDULED);
+    assert_eq!(
+        still_planned(&account.apply(&strong(NEXT_DAY + 1, fresh()))),
+        None,
+        "the account is fresh"
+    );
     let limited = account.apply(&attempt(NEXT_DAY + 1, rate_limited()));
-    assert_eq!(wanted(&limited), None, "attempted, though not begun");
-    assert_eq!(planned(&limited, NEXT_DAY + 60), SCHEDULED, "the next plan has it again");
+    assert_eq!(still_planned(&limited), None, "an attempt that Mono did not start counts");
+    assert_eq!(
+        planned(&limited, NEXT_DAY + 60),
+        SCHEDULED,
+        "the next plan queues the account again"
+    );
     let (started_at, until) = (at(NEXT_DAY + 1), at(NEXT_DAY + 2));
-    let died = Account { lease: Some(Lease { started_at, until, token: [1; 8] }), ..account };
-    assert_eq!(wanted(&died), None, "by a delivery that died after its lease");
-    assert_eq!(planned(&died, NEXT_DAY + 60), SCHEDULED);
+    let crashed = Account { lease: Some(Lease { started_at, until, token: [1; 8] }), ..account };
+    assert_eq!(still_planned(&crashed), None, "a crashed delivery with an expired lease counts");
+    assert_eq!(planned(&crashed, NEXT_DAY + 60), SCHEDULED);
 }
 
 #[test]
-fn import_that_was_deferred_is_planned_when_its_time_has_come() {
+fn deferred_import_is_planned_at_its_time() {
     let account = record([strong(0, fresh())]);
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(9) };
@@ -189,8 +201,8 @@ fn import_that_was_deferred_is_planned_when_its_time_has_come() {
 }
 
 #[test]
-fn pull_of_a_job_that_was_imported_is_not_imported_again() {
-    let told = |minute, id: &str| {
+fn pull_of_an_imported_job_is_not_imported_again() {
+    let update_of_job = |minute, id: &str| {
         let update = Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),
             sync_status: Some(SyncStatus::Successful),
@@ -200,19 +212,23 @@ fn pull_of_a_job_that_was_imported_is_not_imported_again() {
         };
         strong(minute, EventBody::Updated(Box::new(update)))
     };
-    let account = record([told(0, "j")]);
+    let account = record([update_of_job(0, "j")]);
     let pull = account.import_due().unwrap();
     let notes = ImportNotes { job: account.job_of_pull(pull), ..ImportNotes::default() };
     let state = ImportState { notes, ..ImportState::default() };
     let imported = account.apply(&Fact::Import(Import { pull, state }));
-    assert_eq!(imported.apply(&told(1, "j")).import_due(), None, "told twice");
-    assert!(imported.apply(&told(1, "other")).import_due().is_some());
+    assert_eq!(
+        imported.apply(&update_of_job(1, "j")).import_due(),
+        None,
+        "the same job was reported twice"
+    );
+    assert!(imported.apply(&update_of_job(1, "other")).import_due().is_some());
 }
 
 fn candidates() -> Vec<Candidate<&'static str>> {
-    let candidate = |name, account: Account, want: RefreshAction| Candidate {
-        priority: account.priority(&want),
-        want,
+    let candidate = |name, account: Account, action: RefreshAction| Candidate {
+        priority: account.priority(&action),
+        want: action,
         account: name,
     };
     let sync = || RefreshAction::Sync(CallReason::Scheduled);
@@ -233,45 +249,52 @@ fn candidates() -> Vec<Candidate<&'static str>> {
     ]
 }
 
-/// The names of those chosen, in order, and whether the budget left any out.
+/// The names of the selected candidates, in order, and whether the budget left any out.
 fn chosen(
     candidates: impl IntoIterator<Item = Candidate<&'static str>>,
-    most: usize,
-    rest: Option<u64>,
+    limit: usize,
+    budget: Option<u64>,
 ) -> (Vec<&'static str>, bool) {
-    let mut shortlist = Shortlist::new(most);
+    let mut shortlist = Shortlist::new(limit);
     shortlist.extend(candidates);
-    let (chosen, is_short) = shortlist.choose(rest.map(Naira), &Prices::default());
-    (chosen.iter().map(|candidate| candidate.account).collect(), is_short)
+    let (chosen, left_out) = shortlist.choose(budget.map(Naira), &Prices::default());
+    (chosen.iter().map(|candidate| candidate.account).collect(), left_out)
 }
 
 #[test]
-fn priority_is_reauthorised_then_most_recently_read_then_oldest() {
+fn priority_is_import_link_reauthorised_most_recently_read_then_oldest() {
     let expected =
         ["import", "link", "reauthorised", "read last", "read", "oldest", "fresher", "job"];
     assert_eq!(chosen(candidates(), 8, None), (expected.to_vec(), false));
-    for most in 0..8 {
-        let (names, is_short) = chosen(candidates().into_iter().cycle().take(8 * 5), most, None);
-        assert!(!is_short && names.len() == most, "{names:?}");
+    for limit in 0..8 {
+        let (names, left_out) = chosen(candidates().into_iter().cycle().take(8 * 5), limit, None);
+        assert!(!left_out && names.len() == limit, "{names:?}");
         let each_five_times = expected.iter().flat_map(|name| [*name; 5]);
-        assert!(names.into_iter().eq(each_five_times.take(most)), "whenever it was offered");
+        assert!(
+            names.into_iter().eq(each_five_times.take(limit)),
+            "the order of offers does not matter"
+        );
     }
 }
 
 #[test]
 fn unaffordable_action_is_left_out_and_free_action_never_is() {
-    let named = |rest| {
-        let (names, is_short) = chosen(candidates(), 8, Some(rest));
-        assert!(is_short);
+    let named = |budget| {
+        let (names, left_out) = chosen(candidates(), 8, Some(budget));
+        assert!(left_out);
         names
     };
     assert_eq!(named(0), ["job"]);
     assert_eq!(named(250), ["import", "link", "job"]);
-    assert_eq!(named(500), ["import", "link", "reauthorised", "job"], "a sync and its listing");
+    assert_eq!(
+        named(500),
+        ["import", "link", "reauthorised", "job"],
+        "the price of a sync includes its listing"
+    );
 }
 
 #[test]
-fn import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
+fn partly_done_deferred_import_keeps_its_rows_and_stays_due() {
     let account = record([strong(10, fresh())]);
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(20) };
@@ -286,12 +309,12 @@ fn import_that_was_deferred_half_way_keeps_what_is_done_and_stays_due() {
     assert_eq!(
         deferred.plan(at(60), off),
         Some(RefreshAction::Import(pull)),
-        "without a refresh as well"
+        "also without an automatic refresh"
     );
 }
 
 #[test]
-fn pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_closely() {
+fn hidden_pull_soon_after_an_import_counts_as_the_imported_job() {
     let account = record([strong(0, fresh())]);
     let pull = account.import_due().unwrap();
     let job = Some(ShortHash::of("j"));
@@ -306,11 +329,11 @@ fn pull_that_a_newer_one_hides_is_taken_for_the_echo_of_the_import_it_follows_cl
     let newest = strong(DAY_MINUTES, EventBody::Updated(Box::new(nothing_new)));
     let hidden = |minute| imported.apply(&strong(minute, fresh())).apply(&newest).import_due();
     assert_eq!(hidden(5), None);
-    assert!(hidden(45).is_some(), "too late for an echo");
+    assert!(hidden(45).is_some(), "too late for the same job");
 }
 
 #[test]
-fn single_sync_is_planned_although_its_listing_might_have_to_wait() {
+fn first_sync_is_chosen_without_budget_for_its_listing() {
     let mut syncs = candidates();
     syncs.retain(|candidate| matches!(candidate.want, RefreshAction::Sync(_)));
     assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));

@@ -7,13 +7,13 @@ fn next(facts: impl IntoIterator<Item = Fact>) -> Option<Timestamp> {
 
 const DAY_MINUTES: u32 = 24 * 60;
 
-/// What the spread may take off a healthy account's interval.
-fn spread() -> std::ops::Range<Duration> {
+/// The jitter by which the interval of a healthy account is shortened.
+fn jitter() -> std::ops::Range<Duration> {
     DAY.mul_f64(0.02)..DAY.mul_f64(0.1)
 }
 
 #[test]
-fn interval_of_none_refreshes_nothing() {
+fn policy_without_an_interval_refreshes_no_account() {
     let off = RefreshPolicy { interval: None, ..POLICY };
     for facts in [
         vec![strong(1, fresh())],
@@ -25,7 +25,7 @@ fn interval_of_none_refreshes_nothing() {
 }
 
 #[test]
-fn syncing_does_not_show_in_the_next_refresh() {
+fn running_job_does_not_change_the_next_refresh() {
     let facts = [strong(1, fresh())];
     let with_job = facts.clone().into_iter().chain([strong(5, job("j", "processing"))]);
     assert_eq!(next(with_job), next(facts));
@@ -48,9 +48,9 @@ fn unlinking_is_checked_at_once_and_then_with_back_off() {
 }
 
 #[test]
-fn inconclusive_check_of_a_confirmed_end_backs_off_too() {
-    let heard = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
-    let gone = heard.apply(&link_check(&heard, 0, LinkState::Gone));
+fn inconclusive_check_of_an_ended_link_backs_off() {
+    let unlinked = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
+    let gone = unlinked.apply(&link_check(&unlinked, 0, LinkState::Gone));
     let week = 7 * DAY_MINUTES;
     let unknown = gone.apply(&link_check(&gone, week + 30, LinkState::Unknown));
     assert_eq!(unknown.next_refresh_at(POLICY), Some(at(week + 30) + HOUR));
@@ -59,9 +59,9 @@ fn inconclusive_check_of_a_confirmed_end_backs_off_too() {
 }
 
 #[test]
-fn account_that_mono_shows_after_its_end_is_never_checked_again() {
-    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+fn ended_account_that_mono_had_returned_is_not_checked_again() {
+    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let shown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
     let error = mono_error();
     let gone = shown.apply(&attempt(20, SyncOutcome::NotFound { error }));
     assert_eq!(gone.next_refresh_at(POLICY), None);
@@ -69,12 +69,12 @@ fn account_that_mono_shows_after_its_end_is_never_checked_again() {
         assert_eq!(gone.apply(&weak(30, retried)).next_refresh_at(POLICY), None);
     }
     let again = gone.apply(&weak(30, EventBody::Unlinked)).next_refresh_at(POLICY);
-    assert_eq!(again, Some(at(21) + 7 * DAY), "it may have been linked in between");
+    assert_eq!(again, Some(at(21) + 7 * DAY), "the account may have been linked in between");
     assert!(gone.apply(&strong(30, connected())).next_refresh_at(POLICY).is_some());
 }
 
 #[test]
-fn later_links_do_not_restart_the_back_off() {
+fn later_link_event_does_not_restart_the_back_off() {
     let relinked =
         [strong(0, EventBody::Unlinked), strong(1, connected()), attempt(600, failure())];
     let again = strong(590, connected());
@@ -98,7 +98,7 @@ fn inconclusive_link_check_is_repeated_with_exponential_back_off() {
 }
 
 #[test]
-fn unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
+fn ended_link_is_checked_again_after_a_pull_or_reauthorisation() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
     for body in [fresh(), EventBody::Reauthorized] {
@@ -109,7 +109,7 @@ fn unlinking_older_than_a_pull_or_a_reauthorisation_is_checked_again() {
 }
 
 #[test]
-fn weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
+fn weak_link_after_an_unlinking_is_checked_before_a_paid_sync() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
     let late = gone.apply(&weak(40, connected()));
@@ -120,7 +120,7 @@ fn weak_link_after_an_unlinking_is_checked_before_anything_is_paid_for() {
 }
 
 #[test]
-fn account_whose_transactions_are_old_is_due_however_fresh_its_balance_is() {
+fn account_with_old_transactions_and_fresh_balance_is_due() {
     let balance = |start| {
         let (data, balance) = (SyncData::Balance, Some(MinorUnits(1)));
         let has_new_data = false;
@@ -146,15 +146,27 @@ fn system_error_is_retried_with_exponential_back_off() {
         [CallError::Refused(mono_error()), CallError::Unavailable, CallError::NotConnected]
     {
         let call_error = SyncOutcome::NoResult(call_error);
-        let tried =
+        let attempted_at =
             |minutes| healthy.apply(&attempt(minutes, call_error.clone())).next_refresh_at(POLICY);
-        assert_eq!(tried(due_minute), Some(at(due_minute) + HOUR), "{call_error:?}");
+        assert_eq!(attempted_at(due_minute), Some(at(due_minute) + HOUR), "{call_error:?}");
         let later = due_minute + 5 * 60;
         let waited = at(later).since(due);
-        assert_eq!(tried(later), Some(at(later) + waited), "as long again as it was due");
+        assert_eq!(
+            attempted_at(later),
+            Some(at(later) + waited),
+            "the wait is the time since the due time"
+        );
         let next_week = due_minute + 7 * DAY_MINUTES;
-        assert_eq!(tried(next_week), Some(at(next_week) + DAY), "an interval at most");
-        assert_eq!(tried(60), Some(due), "what is not due yet waits no longer");
+        assert_eq!(
+            attempted_at(next_week),
+            Some(at(next_week) + DAY),
+            "the wait is at most one interval"
+        );
+        assert_eq!(
+            attempted_at(60),
+            Some(due),
+            "an attempt before the due time does not delay the account"
+        );
     }
     let failing = record([strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))]);
     let refused = SyncOutcome::NoResult(CallError::Refused(mono_error()));
@@ -162,58 +174,58 @@ fn system_error_is_retried_with_exponential_back_off() {
 }
 
 #[test]
-fn weak_bad_news_is_settled_at_once() {
+fn weak_failure_or_requirement_is_verified_at_once() {
     for body in [EventBody::ReauthorisationRequired, EventBody::SyncFailed, job("j", "failed")] {
         assert_eq!(next([strong(1, fresh()), weak(9, body.clone())]), Some(at(9)));
-        assert_eq!(next([weak(9, body)]), Some(at(9)), "also where nothing was ever pulled");
+        assert_eq!(next([weak(9, body)]), Some(at(9)), "also without any pull");
     }
 }
 
 #[test]
-fn weak_bad_news_waits_for_an_interval_after_the_last_attempt() {
+fn weak_failure_is_verified_one_interval_after_the_last_attempt() {
     let facts = [attempt(1, timeout()), strong(5, fresh()), weak(9, EventBody::SyncFailed)];
     assert_eq!(next(facts), Some(at(1) + DAY));
 }
 
 #[test]
-fn weak_bad_news_is_settled_by_one_attempt_after_it() {
+fn weak_requirement_is_verified_by_one_later_attempt() {
     let facts =
         [strong(1, fresh()), attempt(5, timeout()), weak(40, EventBody::ReauthorisationRequired)];
-    assert_eq!(next(facts.clone()), Some(at(5) + DAY), "not for seven days");
+    assert_eq!(next(facts.clone()), Some(at(5) + DAY), "the wait is one interval, not seven days");
     let settled = facts.into_iter().chain([attempt(5 + DAY_MINUTES, timeout())]);
     assert_eq!(next(settled), Some(at(5 + DAY_MINUTES) + 7 * DAY));
 }
 
 #[test]
-fn weak_failure_that_our_attempt_reported_is_an_echo() {
-    let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
+fn weak_fact_that_an_attempt_reported_is_not_verified() {
+    let requirement = SyncOutcome::ReauthorisationRequired { job_id: None };
     let echo = weak(7, EventBody::ReauthorisationRequired);
-    assert_eq!(next([strong(1, fresh()), attempt(5, demand), echo]), Some(at(7) + 7 * DAY));
+    assert_eq!(next([strong(1, fresh()), attempt(5, requirement), echo]), Some(at(7) + 7 * DAY));
     let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, EventBody::SyncFailed)];
-    assert_eq!(next(failed), Some(at(140)), "it doubles as without the echo");
+    assert_eq!(next(failed), Some(at(140)), "the back-off is the same as without the webhook");
 }
 
 #[test]
-fn weak_pull_that_contradicts_a_demand_is_settled_at_once_and_once() {
+fn weak_pull_that_contradicts_a_requirement_is_verified_once_and_at_once() {
     let facts =
         [strong(1, fresh()), strong(60, EventBody::ReauthorisationRequired), weak(80, fresh())];
     assert_eq!(next(facts.clone()), Some(at(80)));
     assert_eq!(record(facts.clone()).reason_to_refresh(), CallReason::WeakEvidence);
     let attempted = |outcome| next(facts.clone().into_iter().chain([attempt(200, outcome)]));
-    assert_eq!(attempted(timeout()), Some(at(200) + 7 * DAY), "it had no result");
-    let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
-    assert_eq!(attempted(said_again), Some(at(201) + 7 * DAY));
+    assert_eq!(attempted(timeout()), Some(at(200) + 7 * DAY), "the attempt had no result");
+    let repeated = SyncOutcome::ReauthorisationRequired { job_id: None };
+    assert_eq!(attempted(repeated), Some(at(201) + 7 * DAY));
 }
 
 #[test]
-fn weak_bad_news_beside_strong_bad_news_is_not_what_makes_the_record_bad() {
+fn weak_failure_with_a_strong_failure_is_not_verified() {
     let strong_only = [strong(1, fresh()), strong(5, updated("AVAILABLE", Some("FAILED")))];
     let both = strong_only.clone().into_iter().chain([weak(5, job("j", "failed"))]);
     assert_eq!(next(both), next(strong_only));
 }
 
 #[test]
-fn weak_bad_news_older_than_the_last_pull_is_nothing() {
+fn weak_failure_older_than_the_last_pull_does_not_count() {
     assert_eq!(
         next([strong(9, fresh()), weak(5, EventBody::SyncFailed)]),
         next([strong(9, fresh())])
@@ -221,37 +233,41 @@ fn weak_bad_news_older_than_the_last_pull_is_nothing() {
 }
 
 #[test]
-fn reauthorisation_required_is_checked_a_week_after_the_newest_demand_or_attempt() {
+fn reauthorisation_required_is_checked_a_week_after_the_newest_requirement_or_attempt() {
     let week = 7 * DAY_MINUTES;
-    let demand = [strong(1, fresh()), strong(40, EventBody::ReauthorisationRequired)];
-    assert_eq!(next(demand.clone()), Some(at(40 + week)));
+    let requirement = [strong(1, fresh()), strong(40, EventBody::ReauthorisationRequired)];
+    assert_eq!(next(requirement.clone()), Some(at(40 + week)));
     let attempted =
-        |minute, outcome| next(demand.clone().into_iter().chain([attempt(minute, outcome)]));
-    assert_eq!(attempted(20, timeout()), Some(at(40 + week)), "an attempt before it says nothing");
-    assert_eq!(attempted(48, timeout()), Some(at(48 + week)));
-    let said_again = SyncOutcome::ReauthorisationRequired { job_id: None };
+        |minute, outcome| next(requirement.clone().into_iter().chain([attempt(minute, outcome)]));
     assert_eq!(
-        attempted(40 + week, said_again),
+        attempted(20, timeout()),
+        Some(at(40 + week)),
+        "an attempt before the requirement does not count"
+    );
+    assert_eq!(attempted(48, timeout()), Some(at(48 + week)));
+    let repeated = SyncOutcome::ReauthorisationRequired { job_id: None };
+    assert_eq!(
+        attempted(40 + week, repeated),
         Some(at(41 + 2 * week)),
-        "its answer came a minute later"
+        "the answer arrived a minute later"
     );
 }
 
 #[test]
-fn healthy_account_is_refreshed_an_interval_after_its_pull_less_the_spread() {
+fn healthy_account_is_refreshed_one_interval_minus_jitter_after_its_pull() {
     for body in [fresh(), updated("PARTIAL", None)] {
-        assert!(spread().contains(&(at(1) + DAY).since(next([strong(1, body)]).unwrap())));
+        assert!(jitter().contains(&(at(1) + DAY).since(next([strong(1, body)]).unwrap())));
     }
 }
 
 #[test]
-fn healthy_account_counts_from_the_attempt_where_that_is_newer() {
+fn healthy_account_counts_from_an_attempt_newer_than_its_pull() {
     let next = next([strong(1, fresh()), attempt(60, timeout())]).unwrap();
-    assert!(spread().contains(&(at(60) + DAY).since(next)));
+    assert!(jitter().contains(&(at(60) + DAY).since(next)));
 }
 
 #[test]
-fn spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() {
+fn jitter_is_between_2_and_10_percent_of_the_interval_and_differs_by_account() {
     let due = |number: u32| {
         let account = Account::new(format!("account-{number}").parse().unwrap());
         account.apply(&strong(0, fresh())).next_refresh_at(POLICY).unwrap()
@@ -265,7 +281,7 @@ fn spread_is_a_fiftieth_to_a_tenth_of_the_interval_and_differs_by_account() {
 }
 
 #[test]
-fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
+fn unhealthy_account_without_an_attempt_is_due_one_cooldown_after_the_newest_event() {
     for body in
         [linked(), updated("UNAVAILABLE", None), EventBody::Reauthorized, EventBody::SyncFailed]
     {
@@ -275,15 +291,15 @@ fn others_never_attempted_are_due_one_cooldown_after_the_newest_event() {
 }
 
 #[test]
-fn others_back_off_by_the_time_since_the_last_pull() {
+fn unhealthy_account_backs_off_by_the_time_since_the_last_pull() {
     let facts = [strong(0, fresh()), strong(60, updated("UNAVAILABLE", None))];
-    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
-    assert_eq!(next(tried(70)), Some(at(140)));
-    assert_eq!(next(tried(300)), Some(at(600)));
+    let attempted_at = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
+    assert_eq!(next(attempted_at(70)), Some(at(140)));
+    assert_eq!(next(attempted_at(300)), Some(at(600)));
 }
 
 #[test]
-fn others_never_pulled_back_off_by_the_time_since_first_seen() {
+fn account_without_a_pull_backs_off_by_the_time_since_first_seen() {
     let facts = [strong(10, linked()), attempt(210, timeout())];
     assert_eq!(next(facts), Some(at(410)));
 }
@@ -291,38 +307,39 @@ fn others_never_pulled_back_off_by_the_time_since_first_seen() {
 #[test]
 fn backoff_is_at_least_an_hour_and_at_most_seven_days() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
-    let tried = |start| facts.clone().into_iter().chain([attempt(start, failure())]);
-    assert_eq!(next(tried(2)), Some(at(2) + HOUR));
-    assert_eq!(next(tried(30 * DAY_MINUTES)), Some(at(37 * DAY_MINUTES)));
+    let attempted_at = |start| facts.clone().into_iter().chain([attempt(start, failure())]);
+    assert_eq!(next(attempted_at(2)), Some(at(2) + HOUR));
+    assert_eq!(next(attempted_at(30 * DAY_MINUTES)), Some(at(37 * DAY_MINUTES)));
 }
 
 #[test]
-fn attempt_without_a_result_is_no_failure() {
+fn attempt_without_a_result_does_not_count_as_a_failure() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
-    let tried = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
-    assert_eq!(next(tried(3 * DAY_MINUTES)), Some(at(4 * DAY_MINUTES)));
-    let told = strong(3 * DAY_MINUTES + 5, updated("UNAVAILABLE", Some("FAILED")));
+    let attempted_at = |start| facts.clone().into_iter().chain([attempt(start, timeout())]);
+    assert_eq!(next(attempted_at(3 * DAY_MINUTES)), Some(at(4 * DAY_MINUTES)));
+    let outcome = strong(3 * DAY_MINUTES + 5, updated("UNAVAILABLE", Some("FAILED")));
     let by_job = weak(3 * DAY_MINUTES + 5, job("j", "failed"));
-    for told in [told, by_job] {
-        assert_eq!(next(tried(3 * DAY_MINUTES).chain([told])), Some(at(6 * DAY_MINUTES)));
+    for outcome in [outcome, by_job] {
+        assert_eq!(next(attempted_at(3 * DAY_MINUTES).chain([outcome])), Some(at(6 * DAY_MINUTES)));
     }
     let never_filled = [strong(0, linked()), attempt(3 * DAY_MINUTES, timeout())];
-    assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "it has never worked");
+    assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "the account has never worked");
 }
 
 #[test]
 fn reauthorisation_or_new_link_restarts_the_back_off() {
-    let demand = SyncOutcome::ReauthorisationRequired { job_id: None };
-    let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, demand)];
-    let came_at = 8 * DAY_MINUTES + 9;
-    let reauthorised = vec![strong(came_at, EventBody::Reauthorized)];
-    let relinked = vec![strong(came_at, EventBody::Unlinked), strong(came_at + 1, linked())];
-    for came in [reauthorised, relinked] {
-        let came = facts.clone().into_iter().chain(came).collect::<Vec<_>>();
+    let requirement = SyncOutcome::ReauthorisationRequired { job_id: None };
+    let facts = [strong(0, fresh()), attempt(8 * DAY_MINUTES, requirement)];
+    let recovered_at = 8 * DAY_MINUTES + 9;
+    let reauthorised = vec![strong(recovered_at, EventBody::Reauthorized)];
+    let relinked =
+        vec![strong(recovered_at, EventBody::Unlinked), strong(recovered_at + 1, linked())];
+    for recovered in [reauthorised, relinked] {
+        let recovered = facts.clone().into_iter().chain(recovered).collect::<Vec<_>>();
         let an_hour_later = Some(at(8 * DAY_MINUTES) + HOUR);
-        assert_eq!(next(came.clone()), an_hour_later, "not eight days later");
-        let again = came.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
-        assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - came_at)));
+        assert_eq!(next(recovered.clone()), an_hour_later, "not eight days later");
+        let again = recovered.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
+        assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - recovered_at)));
     }
 }
 
@@ -334,10 +351,10 @@ fn failure_after_a_pull_is_retried_an_hour_after_an_attempt_before_the_pull() {
 }
 
 #[test]
-fn attempt_that_did_not_reach_mono_does_not_count() {
+fn attempt_that_did_not_reach_mono_does_not_change_the_schedule() {
     let facts = [strong(1, linked())];
-    let tried = facts.clone().into_iter().chain([attempt(9, rate_limited())]);
-    assert_eq!(next(tried), next(facts));
+    let limited = facts.clone().into_iter().chain([attempt(9, rate_limited())]);
+    assert_eq!(next(limited), next(facts));
 }
 
 fn under(account: &Account, rule: RefreshRule) -> Option<Timestamp> {
@@ -345,7 +362,7 @@ fn under(account: &Account, rule: RefreshRule) -> Option<Timestamp> {
 }
 
 #[test]
-fn account_is_refreshed_by_its_own_rule() {
+fn account_rule_overrides_the_stack_rule() {
     let account = record([strong(0, fresh())]);
     let hours = |rule| under(&account, rule).map(|at_| at_.since(at(0)).as_secs_f64() / 3_600.0);
     for (rule, interval) in [
@@ -361,46 +378,52 @@ fn account_is_refreshed_by_its_own_rule() {
     assert_eq!(hours(RefreshRule::Off), None);
     let off = RefreshPolicy { interval: None, ..POLICY };
     let own = Account { refresh: Some(RefreshRule::Daily), ..account.clone() };
-    assert_eq!(own.next_refresh_at(off), None, "the stack's off is for all");
+    assert_eq!(own.next_refresh_at(off), None, "a stack without an interval refreshes no account");
     let weekly = RefreshPolicy { rule: RefreshRule::Weekly, ..POLICY };
     assert_eq!(account.next_refresh_at(weekly), under(&account, RefreshRule::Weekly));
 }
 
 #[test]
-fn account_is_due_on_read_once_it_was_read_since_its_last_sync() {
+fn on_read_account_is_due_after_a_read_newer_than_its_last_sync() {
     let account = record([strong(10, fresh())]);
     let read = |minute| Account { read_at: Some(at(minute)), ..account.clone() };
     assert_eq!(under(&account, RefreshRule::OnRead), None);
-    assert_eq!(under(&read(9), RefreshRule::OnRead), None, "the sync came after it");
+    assert_eq!(under(&read(9), RefreshRule::OnRead), None, "the sync is newer than the read");
     let due = under(&account, RefreshRule::Interval);
-    assert_eq!(under(&read(11), RefreshRule::OnRead), due, "at the interval, not before");
+    assert_eq!(under(&read(11), RefreshRule::OnRead), due, "due at the interval, not earlier");
     let failed = read(11).apply(&attempt(DAY_MINUTES, failure()));
-    assert!(under(&failed, RefreshRule::OnRead).is_some(), "the reader still waits");
+    assert!(
+        under(&failed, RefreshRule::OnRead).is_some(),
+        "the failed sync does not cover the read"
+    );
     let synced = read(11).apply(&attempt(DAY_MINUTES, success()));
     assert_eq!(under(&synced, RefreshRule::OnRead), None);
 }
 
 #[test]
-fn read_is_noted_under_on_read_alone_and_once_an_interval() {
+fn read_is_recorded_only_under_on_read_and_once_per_interval() {
     let account = record([strong(10, fresh())]);
-    let noted = |rule, read_at: Option<u32>, minute| {
+    let recorded = |rule, read_at: Option<u32>, minute| {
         let read_at = read_at.map(at);
         Account { refresh: rule, read_at, ..account.clone() }.is_read_noted(at(minute), POLICY)
     };
     let on_read = Some(RefreshRule::OnRead);
-    assert!(!noted(None, None, 11) && !noted(Some(RefreshRule::Daily), None, 11));
-    assert!(noted(on_read, None, 11));
-    assert!(noted(on_read, Some(9), 11), "the first since the last sync");
-    assert!(!noted(on_read, Some(11), 12));
-    assert!(noted(on_read, Some(11), 11 + DAY_MINUTES));
+    assert!(!recorded(None, None, 11) && !recorded(Some(RefreshRule::Daily), None, 11));
+    assert!(recorded(on_read, None, 11));
+    assert!(recorded(on_read, Some(9), 11), "first read since the last sync");
+    assert!(!recorded(on_read, Some(11), 12));
+    assert!(recorded(on_read, Some(11), 11 + DAY_MINUTES));
 }
 
 #[test]
-fn account_of_which_only_a_link_is_known_is_not_refreshed_until_more_is() {
+fn account_with_only_a_connected_event_is_not_refreshed() {
     let payment = record([strong(0, connected())]);
     assert!(payment.is_payment_only());
     assert_eq!(payment.next_refresh_at(POLICY), None);
-    assert!(payment.apply(&attempt(5, timeout())).is_payment_only(), "nothing was told");
+    assert!(
+        payment.apply(&attempt(5, timeout())).is_payment_only(),
+        "the attempt gave no information"
+    );
     for known in [
         strong(1, fresh()),
         strong(1, linked()),

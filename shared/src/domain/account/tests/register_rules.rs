@@ -16,13 +16,13 @@ fn reference(facts: impl IntoIterator<Item = Fact>) -> Option<String> {
 }
 
 #[test]
-fn late_event_never_overwrites_a_newer_one() {
+fn late_event_does_not_overwrite_a_newer_event() {
     let account = record([strong(9, balance_of(900)), strong(5, balance_of(500))]);
     assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(900)));
 }
 
 #[test]
-fn balance_that_was_not_sent_leaves_the_last_one() {
+fn event_without_a_balance_keeps_the_last_balance() {
     let account = record([strong(5, balance_of(500)), strong(9, fresh())]);
     assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(500)));
 }
@@ -46,7 +46,7 @@ fn details_are_replaced_whole() {
 }
 
 #[test]
-fn details_and_balance_move_apart() {
+fn details_and_balance_are_replaced_independently() {
     let named = Details { name: Some("Ada Example".to_owned()), ..Details::default() };
     let named = EventBody::Updated(Box::new(Update { details: Some(named), ..Update::default() }));
     let account = record([strong(1, named), strong(2, balance_of(7))]);
@@ -55,7 +55,7 @@ fn details_and_balance_move_apart() {
 }
 
 #[test]
-fn reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
+fn reference_of_a_link_wins_over_references_of_other_events() {
     let facts = [
         with_reference(1, "early", fresh()),
         with_reference(5, "link", connected()),
@@ -65,14 +65,14 @@ fn reference_of_a_link_wins_over_earlier_and_later_ones_of_other_events() {
 }
 
 #[test]
-fn earliest_reference_holds_before_a_link() {
+fn earliest_reference_wins_without_a_link() {
     let facts =
         [with_reference(9, "second", fresh()), with_reference(5, "first", EventBody::Reauthorized)];
     assert_eq!(reference(facts).as_deref(), Some("first"));
 }
 
 #[test]
-fn newer_of_two_links_names_the_owner() {
+fn newer_link_names_the_owner() {
     let facts = [with_reference(9, "new", connected()), with_reference(5, "old", connected())];
     assert_eq!(reference(facts).as_deref(), Some("new"));
 }
@@ -90,7 +90,7 @@ fn first_seen_is_the_earliest_fact_and_last_event_the_latest_webhook() {
 }
 
 #[test]
-fn fact_that_loses_everywhere_still_counts_for_first_seen() {
+fn fact_older_than_every_register_counts_for_first_seen() {
     let account = record([strong(5, balance_of(5)), strong(2, balance_of(2))]);
     assert_eq!(account.registers.first_seen, Some(at(2)));
 }
@@ -102,7 +102,7 @@ fn update_without_content_writes_nothing() {
 }
 
 #[test]
-fn newest_attempt_and_the_newest_that_reached_mono_are_kept_apart() {
+fn newest_attempt_and_newest_billable_attempt_are_separate() {
     let account = record([attempt(1, success()), attempt(9, rate_limited())]);
     assert_eq!(account.registers.attempt.unwrap().value.outcome, "rate_limited");
     assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(1));
@@ -116,13 +116,13 @@ fn attempt_counts_from_its_start_and_its_outcome_from_its_end() {
 }
 
 #[test]
-fn failed_sync_keeps_monos_code() {
+fn failed_sync_keeps_the_error_code_of_mono() {
     let pull = record([attempt(5, failure())]).registers.pull.unwrap().value;
     assert_eq!(pull.error.unwrap().code, "SYNC_ERROR");
 }
 
 #[test]
-fn sync_that_still_runs_is_a_job() {
+fn sync_in_progress_is_a_job() {
     let processing = SyncOutcome::Processing { job_id: Some("j".to_owned()) };
     let account = record([attempt(5, processing)]);
     assert_eq!(account.status_since(at(7)).status, Status::Syncing);
@@ -142,18 +142,21 @@ fn new_transactions_need_retrieved_data_and_has_new_data() {
         };
         record([strong(1, EventBody::Updated(Box::new(update)))]).registers.transactions.is_some()
     };
-    assert!(pulled(None, None, None), "an event that no sync caused says nothing of new data");
+    assert!(pulled(None, None, None), "an event that no sync caused may bring new transactions");
     assert!(pulled(Some(&["balance", "transactions"]), None, None));
     assert!(!pulled(Some(&["balance"]), None, None));
     assert!(pulled(Some(&["transactions"]), Some("SUCCESSFUL"), Some(true)));
-    assert!(!pulled(Some(&["transactions"]), Some("SUCCESSFUL"), None), "left out means none");
+    assert!(!pulled(Some(&["transactions"]), Some("SUCCESSFUL"), None), "absent means no new data");
     assert!(!pulled(Some(&["transactions"]), None, Some(false)));
-    assert!(pulled(Some(&["transactions"]), Some("FAILED"), Some(true)), "they are there");
-    assert!(!pulled(None, Some("FAILED"), Some(true)), "what is new is not said");
+    assert!(
+        pulled(Some(&["transactions"]), Some("FAILED"), Some(true)),
+        "the failed sync retrieved transactions"
+    );
+    assert!(!pulled(None, Some("FAILED"), Some(true)), "the update does not say which data is new");
 }
 
 #[test]
-fn timestamp_far_ahead_of_the_receipt_is_not_believed() {
+fn timestamp_far_ahead_of_the_receipt_is_ignored() {
     let event = |ahead: Duration| {
         let order = Webhook::new(Some(at(10) + ahead), at(10), "e", None, connected()).order;
         (order.at, order.time_source)
@@ -170,7 +173,7 @@ fn event_without_a_timestamp_is_timed_by_its_receipt() {
 }
 
 #[test]
-fn words_that_this_version_does_not_know_are_noticed() {
+fn unknown_values_are_detected() {
     assert!(strong(1, updated("NEW_WORD", None)).has_unknown_value());
     assert!(strong(1, updated("AVAILABLE", Some("NEW_WORD"))).has_unknown_value());
     assert!(strong(1, job("j", "paused")).has_unknown_value());
@@ -179,7 +182,7 @@ fn words_that_this_version_does_not_know_are_noticed() {
 }
 
 #[test]
-fn balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_them() {
+fn balance_and_transactions_are_synced_by_the_pulls_that_cover_them() {
     let account = record([
         strong(1, retrieved("AVAILABLE", &["identity", "balance", "transactions"])),
         strong(5, retrieved("AVAILABLE", &["identity", "balance"])),
@@ -193,7 +196,7 @@ fn balance_and_the_transactions_are_synced_each_by_the_pulls_that_covered_them()
 }
 
 #[test]
-fn balance_that_was_not_sent_or_cannot_be_read_does_not_count_as_synced() {
+fn missing_or_unreadable_balance_does_not_count_as_synced() {
     let before = record([strong(1, retrieved("AVAILABLE", &["balance", "transactions"]))]);
     for balance in [SentBalance::Missing, SentBalance::Unreadable] {
         let EventBody::Updated(mut update) = fresh() else { unreachable!() };

@@ -4,32 +4,32 @@ use Status::{
     ReauthorisationRequired, Syncing, Unlinked,
 };
 
-/// Long after everything: no job runs any more.
+/// Long after all facts: no job runs any more.
 fn later() -> Timestamp {
     at(100_000)
 }
 
 #[track_caller]
-fn assert_standing(facts: impl IntoIterator<Item = Fact>, status: Status, since: u32) {
+fn assert_status(facts: impl IntoIterator<Item = Fact>, status: Status, since: u32) {
     assert_eq!(record(facts).status_since(later()), StatusSince { status, at: at(since) });
 }
 
 #[test]
-fn unlinked_newer_than_linked_is_unlinked() {
-    assert_standing([strong(1, connected()), strong(5, EventBody::Unlinked)], Unlinked, 5);
-    assert_standing([strong(5, EventBody::Unlinked)], Unlinked, 5);
+fn unlinking_newer_than_the_link_is_unlinked() {
+    assert_status([strong(1, connected()), strong(5, EventBody::Unlinked)], Unlinked, 5);
+    assert_status([strong(5, EventBody::Unlinked)], Unlinked, 5);
 }
 
 #[test]
-fn update_after_an_unlinking_does_not_link_again() {
-    assert_standing([strong(5, EventBody::Unlinked), strong(6, fresh())], Unlinked, 5);
+fn update_after_an_unlinking_does_not_relink_the_account() {
+    assert_status([strong(5, EventBody::Unlinked), strong(6, fresh())], Unlinked, 5);
 }
 
 #[test]
-fn link_after_an_unlinking_is_pending_since_that_link() {
+fn link_after_an_unlinking_is_pending_since_the_link() {
     let facts = [strong(1, connected()), strong(2, fresh()), strong(5, EventBody::Unlinked)];
     let relinked = facts.into_iter().chain([strong(8, connected())]);
-    assert_standing(relinked, Pending, 8);
+    assert_status(relinked, Pending, 8);
 }
 
 #[test]
@@ -44,14 +44,14 @@ fn fact_older_than_a_relink_does_not_count() {
     ];
     for body in former {
         let facts = [strong(3, body), strong(5, EventBody::Unlinked), strong(8, connected())];
-        assert_standing(facts.clone(), Pending, 8);
-        assert_standing(facts.into_iter().chain([strong(9, fresh())]), Healthy, 9);
+        assert_status(facts.clone(), Pending, 8);
+        assert_status(facts.into_iter().chain([strong(9, fresh())]), Healthy, 9);
     }
 }
 
 #[test]
-fn plain_link_discounts_nothing() {
-    assert_standing(
+fn link_without_an_unlinking_keeps_earlier_facts() {
+    assert_status(
         [strong(3, EventBody::ReauthorisationRequired), strong(8, connected())],
         ReauthorisationRequired,
         3,
@@ -59,31 +59,27 @@ fn plain_link_discounts_nothing() {
 }
 
 #[test]
-fn demand_newer_than_synced_and_reauthorised_requires_reauthorisation() {
-    let demands = [
+fn requirement_newer_than_pull_and_reauthorisation_is_reauthorisation_required() {
+    let requirements = [
         EventBody::ReauthorisationRequired,
         updated("AVAILABLE", Some("REAUTHORISATION_REQUIRED")),
         EventBody::Job(Job { id: None, state: JobState::ReauthorisationRequired }),
     ];
-    for demand in demands {
-        assert_standing(
-            [strong(1, fresh()), strong(2, EventBody::Reauthorized), strong(5, demand)],
+    for requirement in requirements {
+        assert_status(
+            [strong(1, fresh()), strong(2, EventBody::Reauthorized), strong(5, requirement)],
             ReauthorisationRequired,
             5,
         );
     }
     let by_sync = SyncOutcome::ReauthorisationRequired { job_id: None };
-    assert_standing([strong(1, fresh()), attempt(5, by_sync)], ReauthorisationRequired, 6);
+    assert_status([strong(1, fresh()), attempt(5, by_sync)], ReauthorisationRequired, 6);
 }
 
 #[test]
-fn late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
-    assert_standing(
-        [strong(5, fresh()), strong(3, EventBody::ReauthorisationRequired)],
-        Healthy,
-        5,
-    );
-    assert_standing(
+fn late_requirement_does_not_override_a_newer_pull_or_reauthorisation() {
+    assert_status([strong(5, fresh()), strong(3, EventBody::ReauthorisationRequired)], Healthy, 5);
+    assert_status(
         [strong(5, EventBody::Reauthorized), strong(3, EventBody::ReauthorisationRequired)],
         ReauthorisationPending,
         5,
@@ -91,21 +87,21 @@ fn late_demand_does_not_undo_a_newer_pull_or_reauthorisation() {
 }
 
 #[test]
-fn demand_wins_over_all_but_an_unlinking_of_the_same_millisecond() {
+fn requirement_wins_in_the_same_millisecond_except_over_an_unlinking() {
     let same = [strong(5, fresh()), strong(5, EventBody::Reauthorized), attempt(4, success())];
-    let demanded = same.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
-    assert_standing(demanded.clone(), ReauthorisationRequired, 5);
-    assert_standing(demanded.chain([strong(5, EventBody::Unlinked)]), Unlinked, 5);
+    let required = same.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
+    assert_status(required.clone(), ReauthorisationRequired, 5);
+    assert_status(required.chain([strong(5, EventBody::Unlinked)]), Unlinked, 5);
 }
 
 #[test]
-fn reauthorised_alone_never_says_healthy() {
-    assert_standing(
+fn reauthorisation_without_a_pull_is_pending() {
+    assert_status(
         [strong(1, fresh()), strong(5, EventBody::Reauthorized)],
         ReauthorisationPending,
         5,
     );
-    assert_standing([strong(5, EventBody::Reauthorized)], ReauthorisationPending, 5);
+    assert_status([strong(5, EventBody::Reauthorized)], ReauthorisationPending, 5);
 }
 
 #[test]
@@ -115,11 +111,11 @@ fn confirmed_pull_ends_a_reauthorisation() {
         strong(5, EventBody::Reauthorized),
         strong(7, fresh()),
     ];
-    assert_standing(facts, Healthy, 7);
+    assert_status(facts, Healthy, 7);
 }
 
 #[test]
-fn running_job_is_syncing_for_thirty_minutes_and_no_longer() {
+fn running_job_is_syncing_for_at_most_thirty_minutes() {
     let account = record([strong(1, fresh()), strong(10, job("j", "processing"))]);
     let running = StatusSince { status: Syncing, at: at(10) };
     assert_eq!(account.status_since(at(10)), running);
@@ -128,19 +124,19 @@ fn running_job_is_syncing_for_thirty_minutes_and_no_longer() {
 }
 
 #[test]
-fn weak_running_job_restarts_with_each_delivery() {
+fn redelivery_of_a_weak_running_job_restarts_its_lifetime() {
     let account = record([weak(10, job("j", "processing")), weak(35, job("j", "processing"))]);
     assert_eq!(account.status_since(at(60)), StatusSince { status: Syncing, at: at(35) });
 }
 
 #[test]
-fn pull_that_is_newer_than_the_job_ends_it() {
+fn pull_newer_than_the_job_ends_the_job() {
     let account = record([strong(10, job("j", "processing")), strong(11, fresh())]);
     assert_eq!(account.status_since(at(12)).status, Healthy);
 }
 
 #[test]
-fn pull_that_names_the_job_ends_it_even_if_it_is_older() {
+fn older_pull_that_names_the_job_ends_the_job() {
     let pull = Update {
         data_status: Some(DataStatus::from_word("AVAILABLE")),
         job_id: Some("j".to_owned()),
@@ -152,13 +148,13 @@ fn pull_that_names_the_job_ends_it_even_if_it_is_older() {
 }
 
 #[test]
-fn pull_that_names_another_job_does_not_end_it() {
+fn older_pull_that_does_not_name_the_job_does_not_end_the_job() {
     let account = record([strong(10, fresh()), weak(15, job("j", "processing"))]);
     assert_eq!(account.status_since(at(16)).status, Syncing);
 }
 
 #[test]
-fn processing_is_progress_and_the_settled_value_stays_beneath() {
+fn processing_is_shown_while_the_job_runs_and_the_settled_value_is_kept() {
     let account =
         record([strong(1, updated("PARTIAL", None)), strong(5, updated("PROCESSING", None))]);
     assert_eq!(account.status_since(at(6)), StatusSince { status: Syncing, at: at(5) });
@@ -168,22 +164,22 @@ fn processing_is_progress_and_the_settled_value_stays_beneath() {
 }
 
 #[test]
-fn link_that_is_still_being_filled_is_syncing_then_pending() {
+fn link_with_a_running_first_fetch_is_syncing_then_pending() {
     let account = record([strong(1, EventBody::Connected { customer_id: None, processing: true })]);
     assert_eq!(account.status_since(at(2)), StatusSince { status: Syncing, at: at(1) });
     assert_eq!(account.status_since(later()), StatusSince { status: Pending, at: at(1) });
 }
 
 #[test]
-fn our_lease_is_syncing_since_it_was_taken() {
+fn held_lease_is_syncing_since_its_start() {
     let mut account = record([strong(1, fresh())]);
     account.lease = Some(Lease { started_at: at(20), until: at(22), token: [1; 8] });
     assert_eq!(account.status_since(at(21)), StatusSince { status: Syncing, at: at(20) });
-    assert_eq!(account.status_since(at(22)).status, Healthy, "a lease ends by itself");
+    assert_eq!(account.status_since(at(22)).status, Healthy, "an expired lease does not count");
 }
 
 #[test]
-fn syncing_hides_no_demand_and_no_unlinking() {
+fn syncing_hides_neither_reauthorisation_nor_unlinking() {
     let running = strong(10, job("j", "processing"));
     for (body, status) in [
         (EventBody::ReauthorisationRequired, ReauthorisationRequired),
@@ -197,16 +193,16 @@ fn syncing_hides_no_demand_and_no_unlinking() {
 
 #[test]
 fn unavailable_newer_than_the_last_pull_is_bank_unavailable() {
-    assert_standing(
+    assert_status(
         [strong(1, fresh()), strong(5, updated("UNAVAILABLE", None))],
         BankUnavailable,
         5,
     );
-    assert_standing([strong(5, fresh()), strong(1, updated("UNAVAILABLE", None))], Healthy, 5);
+    assert_status([strong(5, fresh()), strong(1, updated("UNAVAILABLE", None))], Healthy, 5);
 }
 
 #[test]
-fn failed_pull_availability_or_job_newer_than_the_last_pull_is_failed() {
+fn failure_newer_than_the_last_pull_is_failed() {
     let failures = [
         EventBody::SyncFailed,
         updated("AVAILABLE", Some("FAILED")),
@@ -216,24 +212,24 @@ fn failed_pull_availability_or_job_newer_than_the_last_pull_is_failed() {
         job("j", "failed"),
     ];
     for failure in failures {
-        assert_standing([strong(1, fresh()), strong(5, failure.clone())], Failed, 5);
-        assert_standing([strong(9, fresh()), strong(5, failure)], Healthy, 9);
+        assert_status([strong(1, fresh()), strong(5, failure.clone())], Failed, 5);
+        assert_status([strong(9, fresh()), strong(5, failure)], Healthy, 9);
     }
-    assert_standing([strong(1, fresh()), attempt(5, failure())], Failed, 6);
+    assert_status([strong(1, fresh()), attempt(5, failure())], Failed, 6);
 }
 
 #[test]
-fn failed_stands_since_the_newest_fact_that_says_so() {
+fn failed_counts_from_the_newest_failure() {
     let facts = [
         strong(1, fresh()),
         strong(5, updated("FAILED", Some("FAILED"))),
         strong(7, job("j", "failed")),
     ];
-    assert_standing(facts, Failed, 7);
+    assert_status(facts, Failed, 7);
 }
 
 #[test]
-fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
+fn available_with_a_failed_sync_is_no_confirmed_pull() {
     for sync_status in ["FAILED", "REAUTHORISATION_REQUIRED", "PROCESSING", "whatever"] {
         let account = record([strong(5, updated("AVAILABLE", Some(sync_status)))]);
         assert_eq!(account.confirmed(), None, "{sync_status}");
@@ -242,7 +238,7 @@ fn available_beside_a_failed_sync_is_stale_cache_and_never_fresh() {
 }
 
 #[test]
-fn confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync() {
+fn confirmed_pull_needs_available_or_partial_and_a_successful_or_absent_sync_status() {
     for data_status in
         ["AVAILABLE", "available", "PARTIAL", "FAILED", "UNAVAILABLE", "PROCESSING", "X"]
     {
@@ -259,35 +255,35 @@ fn confirmed_pull_needs_available_or_partial_and_success_or_no_word_of_a_sync() 
 
 #[test]
 fn pull_without_a_sync_status_is_no_failure() {
-    assert_standing([strong(1, fresh()), strong(5, updated("AVAILABLE", None))], Healthy, 5);
+    assert_status([strong(1, fresh()), strong(5, updated("AVAILABLE", None))], Healthy, 5);
 }
 
 #[test]
 fn account_without_a_sync_is_pending_since_first_seen() {
-    assert_standing([strong(4, connected()), strong(7, balance_of(1))], Pending, 4);
-    assert_standing([strong(7, balance_of(1)), strong(4, connected())], Pending, 4);
+    assert_status([strong(4, connected()), strong(7, balance_of(1))], Pending, 4);
+    assert_status([strong(7, balance_of(1)), strong(4, connected())], Pending, 4);
 }
 
 #[test]
 fn partial_data_is_partial() {
-    assert_standing([strong(5, updated("PARTIAL", None))], Partial, 5);
+    assert_status([strong(5, updated("PARTIAL", None))], Partial, 5);
 }
 
 #[test]
-fn sync_that_follows_failed_or_unavailable_is_partial() {
+fn successful_sync_after_failed_or_unavailable_data_is_partial() {
     for before in ["FAILED", "UNAVAILABLE"] {
-        assert_standing([strong(1, updated(before, None)), attempt(5, success())], Partial, 6);
+        assert_status([strong(1, updated(before, None)), attempt(5, success())], Partial, 6);
     }
 }
 
 #[test]
-fn everything_fresh_is_healthy_since_the_last_confirmed_pull() {
-    assert_standing([strong(1, connected()), strong(5, fresh())], Healthy, 5);
-    assert_standing([strong(1, fresh()), attempt(5, success())], Healthy, 6);
+fn account_with_fresh_data_is_healthy_since_the_last_confirmed_pull() {
+    assert_status([strong(1, connected()), strong(5, fresh())], Healthy, 5);
+    assert_status([strong(1, fresh()), attempt(5, success())], Healthy, 6);
 }
 
 #[test]
-fn attempts_that_tell_nothing_of_the_account_change_no_status() {
+fn attempt_without_information_does_not_change_the_status() {
     for outcome in [
         timeout(),
         SyncOutcome::NoResult(CallError::Unavailable),
@@ -296,16 +292,16 @@ fn attempts_that_tell_nothing_of_the_account_change_no_status() {
         rate_limited(),
         SyncOutcome::NoResult(CallError::NotConnected),
     ] {
-        assert_standing([strong(1, fresh()), attempt(5, outcome)], Healthy, 1);
+        assert_status([strong(1, fresh()), attempt(5, outcome)], Healthy, 1);
     }
 }
 
 #[test]
-fn reauthorisation_required_at_is_shown_while_it_is_unresolved() {
-    let demanded = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
-    assert_eq!(demanded.reauthorisation_required_at(), Some(at(5)));
+fn reauthorisation_required_at_is_shown_until_a_pull_or_reauthorisation() {
+    let required = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
+    assert_eq!(required.reauthorisation_required_at(), Some(at(5)));
     for body in [fresh(), EventBody::Reauthorized] {
-        assert_eq!(demanded.apply(&strong(6, body)).reauthorisation_required_at(), None);
+        assert_eq!(required.apply(&strong(6, body)).reauthorisation_required_at(), None);
     }
 }
 
@@ -313,32 +309,32 @@ fn reauthorisation_required_at_is_shown_while_it_is_unresolved() {
 fn link_event_after_its_data_is_neither_syncing_nor_pending() {
     let link = || strong(12, EventBody::Connected { customer_id: None, processing: true });
     for data in [fresh(), updated("UNAVAILABLE", None), updated("FAILED", None)] {
-        let told = record([strong(11, data.clone())]).status_since(at(13));
+        let expected = record([strong(11, data.clone())]).status_since(at(13));
         let linked = record([strong(11, data.clone()), link()]);
-        assert_eq!(linked.status_since(at(13)), told, "{data:?}");
+        assert_eq!(linked.status_since(at(13)), expected, "{data:?}");
         let unlinked = strong(5, EventBody::Unlinked);
         let relinked = record([strong(1, fresh()), unlinked, strong(11, data.clone()), link()]);
-        assert_eq!(relinked.status_since(at(13)), told, "{data:?}");
+        assert_eq!(relinked.status_since(at(13)), expected, "{data:?}");
     }
 }
 
 #[test]
-fn only_the_link_that_follows_the_unlinking_counts() {
+fn second_link_event_after_a_relink_keeps_earlier_facts() {
     let relinked = [
         strong(1, connected()),
         strong(2, EventBody::Unlinked),
         strong(3, connected()),
         strong(4, fresh()),
     ];
-    let demanded =
+    let required =
         relinked.clone().into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
     let again = strong(9, EventBody::Connected { customer_id: None, processing: true });
-    assert_standing(relinked.into_iter().chain([again.clone()]), Healthy, 4);
-    assert_standing(demanded.chain([again]), ReauthorisationRequired, 5);
+    assert_status(relinked.into_iter().chain([again.clone()]), Healthy, 4);
+    assert_status(required.chain([again]), ReauthorisationRequired, 5);
 }
 
 #[test]
-fn refuted_weak_unlinking_discounts_nothing() {
+fn refuted_weak_unlinking_keeps_earlier_facts() {
     let refuted = |facts: Vec<Fact>| {
         let account = record(facts);
         let account = account.apply(&link_check(&account, 160, LinkState::Linked));
@@ -347,15 +343,15 @@ fn refuted_weak_unlinking_discounts_nothing() {
     let linked = || vec![strong(100, connected()), weak(101, EventBody::Unlinked)];
     let updated = refuted([linked(), vec![strong(105, fresh())]].concat());
     assert_eq!(updated, StatusSince { status: Healthy, at: at(105) });
-    let demand = strong(100, EventBody::ReauthorisationRequired);
-    let demanded = record([linked(), vec![demand]].concat());
-    let demanded = demanded.apply(&link_check(&demanded, 160, LinkState::Linked));
-    assert_eq!(demanded.status_since(at(161)).status, ReauthorisationRequired);
-    assert!(demanded.attention().is_some());
+    let requirement = strong(100, EventBody::ReauthorisationRequired);
+    let required = record([linked(), vec![requirement]].concat());
+    let required = required.apply(&link_check(&required, 160, LinkState::Linked));
+    assert_eq!(required.status_since(at(161)).status, ReauthorisationRequired);
+    assert!(required.attention().is_some());
 }
 
 #[test]
-fn former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
+fn former_unlinking_counts_when_a_later_weak_unlinking_is_refuted() {
     let facts = [
         strong(40, EventBody::ReauthorisationRequired),
         strong(50, EventBody::Unlinked),
@@ -364,40 +360,44 @@ fn former_unlinking_still_counts_when_a_later_weak_one_is_refuted() {
     ];
     let account = record(facts);
     let refuted = account.apply(&link_check(&account, 160, LinkState::Linked));
-    assert_eq!(refuted.status_since(at(161)).status, Pending, "the demand is of the former link");
+    assert_eq!(
+        refuted.status_since(at(161)).status,
+        Pending,
+        "the requirement belongs to the former link"
+    );
 }
 
 #[test]
 fn unlinking_is_in_doubt_until_mono_has_answered() {
-    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    assert_eq!(heard.status_since(later()), StatusSince { status: Unlinked, at: at(5) });
-    let gone = heard.apply(&link_check(&heard, 9, LinkState::Gone));
+    let unlinked_account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    assert_eq!(unlinked_account.status_since(later()), StatusSince { status: Unlinked, at: at(5) });
+    let gone = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Gone));
     assert_eq!(gone.link(), Link::Ended { at: at(9) });
     assert_eq!(gone.status_since(later()).status, Unlinked);
-    let linked = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+    let linked = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
     assert_eq!(linked.link(), Link::Linked);
-    assert_eq!(linked.status_since(later()).status, Pending, "what is known is of the former link");
-    let unknown = heard.apply(&link_check(&heard, 9, LinkState::Unknown));
+    assert_eq!(linked.status_since(later()).status, Pending, "all facts belong to the former link");
+    let unknown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Unknown));
     assert!(matches!(unknown.link(), Link::InDoubt { .. }) && unknown.is_unlinked());
 }
 
 #[test]
-fn account_that_mono_shows_and_does_not_sync_is_unlinked_for_good() {
-    let heard = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
-    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+fn account_that_mono_returns_but_does_not_sync_is_unlinked() {
+    let unlinked_account = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
+    let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
     let gone = shown.apply(&attempt(20, not_found));
     assert_eq!(gone.link(), Link::Ended { at: at(21) });
     let retried = gone.apply(&weak(30, EventBody::Unlinked));
-    assert_eq!(retried.link(), Link::Ended { at: at(21) }, "a retry costs nothing");
+    assert_eq!(retried.link(), Link::Ended { at: at(21) }, "a redelivery changes nothing");
     let relinked = retried.apply(&strong(40, connected()));
     assert_eq!((relinked.link(), relinked.status_since(later()).status), (Link::Linked, Pending));
 }
 
 #[test]
-fn sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
-    let heard = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+fn bad_request_for_a_sync_ends_a_link_that_mono_had_confirmed() {
+    let unlinked_account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
     let error = ProviderError { code: "HTTP_400".to_owned(), message: None };
     let refused = SyncOutcome::Failed { error, job_id: None };
     assert_eq!(shown.apply(&attempt(20, refused.clone())).status_since(later()).status, Unlinked);
@@ -406,9 +406,9 @@ fn sync_that_is_refused_as_a_bad_request_ends_a_link_that_mono_had_shown() {
 }
 
 #[test]
-fn not_found_after_syncs_that_succeeded_is_a_failure_and_no_end() {
-    let heard = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
-    let shown = heard.apply(&link_check(&heard, 9, LinkState::Linked));
+fn not_found_after_a_successful_sync_is_failed_and_not_unlinked() {
+    let unlinked_account = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
+    let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
     let synced = shown.apply(&attempt(20, success())).apply(&attempt(500, not_found));
     assert_eq!(synced.status_since(later()).status, Failed);
@@ -424,15 +424,15 @@ fn weak_link_after_an_unlinking_is_pending_and_in_doubt() {
     let gone = account.apply(&link_check(&account, 20, LinkState::Gone));
     assert_eq!(gone.status_since(later()).status, Unlinked);
     let unknown = account.apply(&link_check(&account, 20, LinkState::Unknown));
-    assert_eq!(unknown.status_since(later()).status, Unlinked, "nothing confirms it");
+    assert_eq!(unknown.status_since(later()).status, Unlinked, "no fact confirms the link");
     let linked = account.apply(&link_check(&account, 20, LinkState::Linked));
     assert_eq!(linked.link(), Link::Linked);
     let synced = account.apply(&strong(10, fresh()));
-    assert_eq!(synced.link(), Link::Linked, "fresh data proves it");
+    assert_eq!(synced.link(), Link::Linked, "fresh data proves the link");
 }
 
 #[test]
-fn weak_pull_after_a_demand_may_be_a_retry_and_ends_nothing() {
+fn weak_pull_after_a_requirement_does_not_resolve_the_requirement() {
     let pulled = |minutes, amount| {
         let EventBody::Updated(mut update) = fresh() else { unreachable!() };
         update.balance = sent(amount);
@@ -448,7 +448,11 @@ fn weak_pull_after_a_demand_may_be_a_retry_and_ends_nothing() {
     let synced = (view.last_synced_at, view.balance_synced_at);
     assert_eq!(synced, (Some(at(60)), Some(at(60))));
     let settled = retried.apply(&attempt(41 * 60, success()));
-    assert_eq!(settled.status_since(later()).status, Healthy, "one sync settles it");
-    let come = strong(26 * 60, EventBody::Reauthorized);
-    assert_eq!(retried.apply(&come).status_since(later()).status, Healthy, "the customer has come");
+    assert_eq!(settled.status_since(later()).status, Healthy, "one sync settles the doubt");
+    let reauthorised = strong(26 * 60, EventBody::Reauthorized);
+    assert_eq!(
+        retried.apply(&reauthorised).status_since(later()).status,
+        Healthy,
+        "the customer has re-authorised"
+    );
 }

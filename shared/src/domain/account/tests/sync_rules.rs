@@ -29,43 +29,43 @@ fn sync_takes_a_lease_and_a_cooldown_together() {
     assert_eq!(begun.lease, Some(lease(10, 1)));
     assert_eq!(begun.cooldown_until, Some(at(15)));
     let again = begun.begin_sync(lease(11, 2), Duration::ZERO);
-    assert_eq!(again, Err(SyncRefusal::Running { job_id: None }), "whoever comes second waits");
+    assert_eq!(again, Err(SyncRefusal::Running { job_id: None }), "the second caller waits");
 }
 
 #[test]
-fn account_never_seen_can_be_synced() {
+fn unknown_account_can_be_synced() {
     assert!(begin(&Account::new(id()), 10).is_ok());
 }
 
 #[test]
-fn lease_ends_by_itself_and_its_cooldown_stays() {
+fn lease_expires_and_its_cooldown_stays() {
     let begun = begin(&record([strong(1, fresh())]), 10).unwrap();
     assert_eq!(begin(&begun, 12), Err(SyncRefusal::CoolingDown { until: at(15) }));
     assert!(begin(&begun, 15).is_ok());
 }
 
 #[test]
-fn lease_alone_blocks_a_sync_without_a_cooldown() {
+fn expired_lease_without_a_cooldown_allows_a_sync() {
     let begun = Account::new(id()).begin_sync(lease(10, 1), Duration::ZERO).unwrap();
     assert_eq!(begun.cooldown_until, None);
     assert!(begin(&begun, 12).is_ok());
 }
 
 #[test]
-fn job_at_mono_that_is_running_is_waited_for() {
+fn running_job_blocks_a_sync() {
     let account = record([strong(1, fresh()), strong(10, job("j", "processing"))]);
     assert_eq!(begin(&account, 20), Err(SyncRefusal::Running { job_id: Some("j".to_owned()) }));
-    assert!(begin(&account, 40).is_ok(), "for half an hour at most");
+    assert!(begin(&account, 40).is_ok(), "a job blocks for at most half an hour");
 }
 
 #[test]
-fn account_that_waits_for_its_customer_can_be_synced() {
+fn account_that_requires_reauthorisation_can_be_synced() {
     let account = record([strong(1, fresh()), strong(5, EventBody::ReauthorisationRequired)]);
     assert!(begin(&account, 10).is_ok());
 }
 
 #[test]
-fn unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
+fn unlinked_account_is_not_synced_and_is_checked_if_in_doubt() {
     let unlinked = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let refused = |account: &Account, minute| match begin(account, minute) {
         Err(SyncRefusal::Unlinked { to_check }) => to_check.is_some(),
@@ -75,14 +75,14 @@ fn unlinked_account_is_not_synced_and_checked_first_where_it_is_in_doubt() {
     let gone = unlinked.apply(&link_check(&unlinked, 9, LinkState::Gone));
     assert!(!refused(&gone, 10));
     let unknown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Unknown));
-    assert!(!refused(&unknown, 10), "not again at once");
+    assert!(!refused(&unknown, 10), "no second check at once");
     assert!(refused(&unknown, 9 + 60));
     let linked = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
     assert!(begin(&linked, 10).is_ok());
 }
 
 #[test]
-fn cooldown_holds_unless_mono_was_never_asked_to_begin() {
+fn cooldown_is_cleared_only_if_mono_started_nothing() {
     let account = record([strong(1, fresh())]);
     let cooldown =
         |outcome| end(&begin(&account, 10).unwrap(), 10, outcome).unwrap().cooldown_until;
@@ -111,11 +111,11 @@ fn not_found_deletes_an_unknown_account() {
         assert_eq!(end(&begun, 10, outcome), None);
     }
     let kept = end(&begun, 10, timeout()).unwrap();
-    assert_eq!(kept.cooldown_until, Some(at(15)), "Mono may have charged for it");
+    assert_eq!(kept.cooldown_until, Some(at(15)), "Mono may have charged for the sync");
 }
 
 #[test]
-fn known_account_that_mono_does_not_know_has_failed() {
+fn not_found_for_a_known_account_is_failed() {
     let account = record([strong(1, fresh())]);
     let ended = end(&begin(&account, 10).unwrap(), 10, not_found()).unwrap();
     assert_eq!(ended.status_since(at(12)), StatusSince { status: Status::Failed, at: at(11) });
@@ -131,12 +131,12 @@ fn not_found_deletes_a_record_that_holds_only_sync_attempts() {
     let limited = end(&begun, 20, rate_limited()).unwrap();
     assert_eq!(
         limited.registers.last_billable_attempt, tried.registers.last_billable_attempt,
-        "that it was asked is kept"
+        "the earlier attempt is kept"
     );
 }
 
 #[test]
-fn nobody_ends_the_lease_of_another() {
+fn end_of_a_sync_keeps_the_lease_of_another_caller() {
     for account in [Account::new(id()), record([strong(1, fresh())])] {
         let others = account.begin_sync(lease(10, 2), POLICY.cooldown).unwrap();
         for outcome in [not_found(), rate_limited(), success(), timeout()] {
@@ -148,17 +148,16 @@ fn nobody_ends_the_lease_of_another() {
 }
 
 #[test]
-fn ones_own_lease_is_no_obstacle_even_when_an_event_came_upon_it() {
+fn repeated_begin_with_the_same_lease_succeeds_after_an_event() {
     let begun = begin(&Account::new(id()), 10).unwrap();
     let meanwhile = begun.apply(&strong(10, connected()));
     assert_eq!(begin(&meanwhile, 10), Ok(meanwhile));
 }
 
-/// Any number of callers, of which each begins, is perhaps long about it, and ends or dies, in any
-/// order, while events come in: Mono is never asked by two at once, nor within a cooldown. Without a
-/// cooldown the lease alone stands in the way.
+/// Several callers begin syncs and end them or crash, in any order, while events arrive. Mono never gets two
+/// concurrent syncs or a sync within a cooldown. Without a cooldown, only the lease blocks a sync.
 #[test]
-fn callers_never_ask_mono_at_once_or_too_soon() {
+fn concurrent_callers_never_sync_at_once_or_within_the_cooldown() {
     use std::collections::BTreeMap;
 
     use proptest::collection::vec;
@@ -168,7 +167,7 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
     enum Act {
         Begin(u8),
         End(u8, SyncOutcome),
-        Die(u8),
+        Crash(u8),
         Event,
     }
     let outcome = proptest::sample::select(vec![
@@ -181,38 +180,38 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
     let act = prop_oneof![
         3 => (0..4_u8).prop_map(Act::Begin),
         3 => (0..4_u8, outcome).prop_map(|(caller, outcome)| Act::End(caller, outcome)),
-        1 => (0..4_u8).prop_map(Act::Die),
+        1 => (0..4_u8).prop_map(Act::Crash),
         1 => Just(Act::Event),
     ];
     let cooldown = proptest::sample::select(vec![Duration::ZERO, POLICY.cooldown]);
     let config = ProptestConfig::with_cases(10_000);
     proptest!(config, |(acts in vec(act, 0..60), seen in any::<bool>(), cooldown in cooldown)| {
         let mut account = seen.then(|| record([strong(0, fresh())]));
-        // Who is at Mono, and until when nobody else may be there.
-        let mut asking: BTreeMap<u8, Lease> = BTreeMap::new();
-        let mut closed_until = at(0);
+        // The callers whose sync runs at Mono, and the time before which no other sync may start.
+        let mut running: BTreeMap<u8, Lease> = BTreeMap::new();
+        let mut blocked_until = at(0);
         for (minute, act) in (1_u32..).zip(acts) {
             let stored = account.clone().unwrap_or_else(|| Account::new(id()));
             match act {
-                Act::Begin(caller) if !asking.contains_key(&caller) => {
+                Act::Begin(caller) if !running.contains_key(&caller) => {
                     let lease = lease(minute, caller);
                     if let Ok(begun) = stored.begin_sync(lease, cooldown) {
-                        let others = asking.values().filter(|other| at(minute) < other.until);
-                        prop_assert_eq!(others.count(), 0, "two at once");
-                        prop_assert!(at(minute) >= closed_until, "too soon");
-                        closed_until = at(minute) + cooldown;
-                        asking.insert(caller, lease);
+                        let others = running.values().filter(|other| at(minute) < other.until);
+                        prop_assert_eq!(others.count(), 0, "two concurrent syncs");
+                        prop_assert!(at(minute) >= blocked_until, "sync within the cooldown");
+                        blocked_until = at(minute) + cooldown;
+                        running.insert(caller, lease);
                         account = Some(begun);
                     }
                 }
                 Act::End(caller, outcome) => {
-                    if let Some(lease) = asking.remove(&caller) {
+                    if let Some(lease) = running.remove(&caller) {
                         let (started_at, ended_at) = (lease.started_at, at(minute));
                         let newest = stored.lease == Some(lease);
-                        let nothing_left = outcome == not_found() && stored.nothing_known();
-                        // Nothing was begun, or nothing is kept: there was nothing to charge.
-                        if newest && (!outcome.reached_mono() || nothing_left) {
-                            closed_until = at(minute);
+                        let is_deleted = outcome == not_found() && stored.holds_only_attempts();
+                        // Mono started nothing, or the record is deleted. So there was nothing to charge.
+                        if newest && (!outcome.reached_mono() || is_deleted) {
+                            blocked_until = at(minute);
                         }
                         let data = SyncData::Transactions;
                         let incomplete_allowed = false;
@@ -221,10 +220,10 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
                         account = stored.end_sync(lease, &attempt);
                     }
                 }
-                // Its lease holds until it ends by itself.
-                Act::Die(caller) => {
-                    let lease = asking.remove(&caller).filter(|lease| stored.lease == Some(*lease));
-                    closed_until = lease.map_or(closed_until, |lease| closed_until.max(lease.until));
+                // The lease holds until it expires.
+                Act::Crash(caller) => {
+                    let lease = running.remove(&caller).filter(|lease| stored.lease == Some(*lease));
+                    blocked_until = lease.map_or(blocked_until, |lease| blocked_until.max(lease.until));
                 }
                 Act::Event => account = Some(stored.apply(&strong(minute, fresh()))),
                 Act::Begin(_) => {}
@@ -234,7 +233,7 @@ fn callers_never_ask_mono_at_once_or_too_soon() {
 }
 
 #[test]
-fn event_that_came_during_the_call_keeps_the_record() {
+fn event_during_the_call_keeps_the_record() {
     let begun = begin(&Account::new(id()), 10).unwrap().apply(&strong(10, connected()));
     assert!(end(&begun, 10, not_found()).is_some());
 }
@@ -243,34 +242,34 @@ fn event_that_came_during_the_call_keeps_the_record() {
 fn record_of_a_first_sync_is_pending_since_its_lease() {
     let begun = begin(&Account::new(id()), 10).unwrap();
     let pending = StatusSince { status: Status::Pending, at: at(10) };
-    assert_eq!(begun.status_since(at(12)), pending, "when the lease is over, whatever crashed");
+    assert_eq!(begun.status_since(at(12)), pending, "also after a crash and an expired lease");
     assert_eq!(begun.next_refresh_at(POLICY), Some(at(15)));
 }
 
 const DAY_MINUTES: u32 = 24 * 60;
 
 #[test]
-fn balance_only_account_is_requested_its_balance_and_once_a_week_for_transactions() {
+fn balance_only_account_syncs_its_balance_and_once_a_week_its_transactions() {
     let without = |minutes| strong(minutes, retrieved("PARTIAL", &["identity", "balance"]));
     let linked = record([without(0)]);
-    assert!(!linked.is_balance_only(), "its bank may have had a problem");
+    assert!(!linked.is_balance_only(), "the bank may have had a problem");
     assert_eq!(linked.data_to_sync(at(DAY_MINUTES)), SyncData::Transactions);
     let failed = SyncOutcome::Failed { error: mono_error(), job_id: None };
-    let asked = linked.apply(&attempt(DAY_MINUTES, failed)).apply(&without(DAY_MINUTES + 2));
-    assert!(asked.is_balance_only(), "a day apart");
-    let wanted = |days: u32| asked.data_to_sync(at(days * DAY_MINUTES));
+    let synced = linked.apply(&attempt(DAY_MINUTES, failed)).apply(&without(DAY_MINUTES + 2));
+    assert!(synced.is_balance_only(), "the two reports are a day apart");
+    let requested = |days: u32| synced.data_to_sync(at(days * DAY_MINUTES));
     assert_eq!(
-        [2, 7, 8].map(wanted),
+        [2, 7, 8].map(requested),
         [SyncData::Balance, SyncData::Balance, SyncData::Transactions]
     );
-    let never_asked = record([without(0), without(DAY_MINUTES)]);
-    assert_eq!(never_asked.data_to_sync(at(2 * DAY_MINUTES)), SyncData::Transactions);
+    let never_synced = record([without(0), without(DAY_MINUTES)]);
+    assert_eq!(never_synced.data_to_sync(at(2 * DAY_MINUTES)), SyncData::Transactions);
     let soon = record([without(0), without(60)]);
     assert!(!soon.is_balance_only());
 }
 
 #[test]
-fn account_that_has_ever_shown_transactions_is_not_balance_only() {
+fn account_that_ever_had_transactions_is_not_balance_only() {
     let without = |minutes| strong(minutes, retrieved("PARTIAL", &["identity", "balance"]));
     let account = record([without(0), without(2 * DAY_MINUTES)]);
     assert!(account.is_balance_only());
@@ -281,16 +280,16 @@ fn account_that_has_ever_shown_transactions_is_not_balance_only() {
         assert!(!account.apply(&shown).is_balance_only());
     }
     let successful = account.apply(&attempt(3 * DAY_MINUTES, success()));
-    assert!(successful.is_balance_only(), "a confirmed sync alone shows none");
+    assert!(successful.is_balance_only(), "a confirmed sync alone shows no transactions");
     let pull = successful.import_due().unwrap();
     let state =
         ImportState { through: Some(at(1)), gaps: Vec::new(), notes: ImportNotes::default() };
     let rows = successful.apply(&Fact::Import(Import { pull, state }));
-    assert!(!rows.is_balance_only(), "but a row does");
+    assert!(!rows.is_balance_only(), "a row shows transactions");
 }
 
 #[test]
-fn sync_of_the_balance_alone_brings_no_transactions_to_import() {
+fn balance_sync_brings_no_transactions_to_import() {
     let brought = |data| {
         let outcome =
             SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None };
@@ -301,8 +300,8 @@ fn sync_of_the_balance_alone_brings_no_transactions_to_import() {
 }
 
 #[test]
-fn holders_name_is_taken_out_of_monos_words() {
-    let told = |name: &str, message: &str| {
+fn name_of_the_holder_is_removed_from_the_message_of_mono() {
+    let redacted = |name: &str, message: &str| {
         let details = Details { name: Some(name.to_owned()), ..Details::default() };
         let update = Update { details: Some(details), ..Update::default() };
         let account = record([strong(1, EventBody::Updated(Box::new(update)))]);
@@ -312,10 +311,10 @@ fn holders_name_is_taken_out_of_monos_words() {
         outcome.error().unwrap().message.clone().unwrap()
     };
     let message = "Ms. ada Example's bank, Examples Bank, is down";
-    assert_eq!(told("Ada EXAMPLE", message), "Ms. … …'s bank, Examples Bank, is down");
-    assert_eq!(told("OKAFOR, ADA", "Login of OKAFOR, Ada refused"), "Login of …, … refused");
-    assert_eq!(told("O'BRIEN ADE-BELLO", "o'Brien (Ade-Bello)"), "o'… (…-…)");
-    assert_eq!(told("Ńgọ́zi", "of Ńgọ́zi."), "of ….");
+    assert_eq!(redacted("Ada EXAMPLE", message), "Ms. … …'s bank, Examples Bank, is down");
+    assert_eq!(redacted("OKAFOR, ADA", "Login of OKAFOR, Ada refused"), "Login of …, … refused");
+    assert_eq!(redacted("O'BRIEN ADE-BELLO", "o'Brien (Ade-Bello)"), "o'… (…-…)");
+    assert_eq!(redacted("Ńgọ́zi", "of Ńgọ́zi."), "of ….");
 }
 
 #[test]
@@ -330,11 +329,11 @@ fn attention_carries_the_age_of_the_data() {
         (EventBody::SyncFailed, Status::Failed),
         (updated("UNAVAILABLE", None), Status::BankUnavailable),
     ] {
-        let told = Some(Attention { status, since: at(1) });
-        assert_eq!(attention(vec![strong(1, fresh()), strong(5, body.clone())]), told);
+        let expected = Some(Attention { status, since: at(1) });
+        assert_eq!(attention(vec![strong(1, fresh()), strong(5, body.clone())]), expected);
         let never = Some(Attention { status, since: Timestamp::from_millis(0) });
         assert_eq!(attention(vec![strong(5, body)]), never);
     }
     let syncing = [strong(1, EventBody::SyncFailed), strong(5, job("j", "processing"))];
-    assert_eq!(attention(syncing.into()).unwrap().status, Status::Failed, "syncing aside");
+    assert_eq!(attention(syncing.into()).unwrap().status, Status::Failed, "syncing does not count");
 }
