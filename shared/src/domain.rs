@@ -1,4 +1,4 @@
-//! The rules: what is known of an account, what changes it, and what follows from it.
+//! The rules: the state of an account, the facts that change it, and the decisions that depend on it.
 
 pub mod account;
 pub mod account_id;

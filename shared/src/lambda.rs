@@ -1,4 +1,4 @@
-//! The Lambda runtime: how a function starts, and the events it receives.
+//! The Lambda runtime: the start of a function, and the events that the function receives.
 
 pub mod environment;
 pub mod http_api;

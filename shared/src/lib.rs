@@ -1,11 +1,11 @@
-//! What the functions of mono-sync share. Each floor uses those above it in this list, and none below:
+//! The shared code of the functions of mono-sync. Each module uses only the modules above it in this list:
 //!
-//! - [`domain`]: the rules. Pure: no AWS, no I/O, no clock.
+//! - [`domain`]: the rules. They are pure: no AWS, no I/O, no clock.
 //! - [`aws`]: DynamoDB, SQS and Secrets Manager.
 //! - [`mono`]: Mono's two APIs.
-//! - [`lambda`]: what Lambda hands over, and how a function starts.
-//! - [`app`]: the use cases, which bring these together.
-//! - [`http`]: requests, answers and errors of the API.
+//! - [`lambda`]: Lambda's events, and the start of a function.
+//! - [`app`]: the use cases. They combine the modules above.
+//! - [`http`]: requests, responses and errors of the API.
 
 pub mod app;
 pub mod aws;
@@ -21,7 +21,7 @@ mod floors {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// What no rule may name: AWS, Lambda, I/O and the clock.
+    /// Names that the domain must not contain: AWS, Lambda, I/O and the clock.
     const OUTSIDE: [&str; 10] = [
         "aws_",
         "lambda_",
@@ -34,7 +34,7 @@ mod floors {
         "Instant",
         "Timestamp::now",
     ];
-    /// From the lowest floor to the highest.
+    /// The modules, from the lowest floor to the highest. A floor may use only lower floors.
     const FLOORS: [&str; 6] = ["domain", "aws", "mono", "lambda", "app", "http"];
 
     fn files(path: &Path) -> Vec<PathBuf> {
@@ -42,7 +42,7 @@ mod floors {
         entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
     }
 
-    /// The files of a floor, with what they name.
+    /// The files of a floor, each with its text.
     fn sources(floor: &str) -> Vec<(PathBuf, String)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let files = files(&root.join(floor)).into_iter().chain([root.join(format!("{floor}.rs"))]);
@@ -50,7 +50,7 @@ mod floors {
     }
 
     #[test]
-    fn domain_names_nothing_outside_itself() {
+    fn domain_does_not_name_aws_io_or_the_clock() {
         let sources = sources("domain");
         assert!(sources.len() > 20, "{}", sources.len());
         for (path, text) in sources {

@@ -1,16 +1,16 @@
-//! The system's randomness.
+//! Random values from the operating system.
 
 use std::time::Duration;
 
-/// Eight bytes that nobody can foresee.
+/// Eight unpredictable bytes.
 pub(crate) fn bytes() -> [u8; 8] {
     let mut bytes = [0; 8];
-    // It cannot fail on a system that has started a process.
+    // The call cannot fail on a system that has started a process.
     getrandom::getrandom(&mut bytes).expect("the system has randomness");
     bytes
 }
 
-/// Between half of this time and all of it, so that those who wait for the same do not meet again.
+/// A random time between half of `longest` and `longest`, so that concurrent workers do not retry at the same time.
 pub fn jittered(longest: Duration) -> Duration {
     longest / 2 + longest / 2 * u32::from(bytes()[0]) / 255
 }

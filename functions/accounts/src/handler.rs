@@ -1,4 +1,4 @@
-//! Parses a request, reads or writes what it asks for, and answers it.
+//! Parses a request, reads or writes the data, and answers the request.
 
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
@@ -22,21 +22,21 @@ use tracing::{debug, error, info, warn};
 
 use crate::reauthorise;
 
-/// What the function needs.
 pub(crate) struct Accounts {
     pub(crate) store: AccountStore,
-    /// `None`: no histories are kept.
+    /// `None`: no history is kept.
     pub(crate) events: Option<EventStore>,
     pub(crate) transactions: TransactionStore,
     pub(crate) mono: Mono,
-    /// The token's claim that names the owner. `None`: every caller may see every account.
+    /// The claim of the token that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
 }
 
-/// The default length of a page.
+/// The default number of items on a page.
 const DEFAULT_LIMIT: usize = 25;
+/// The most items on a page.
 const MOST: usize = 100;
-/// The same of transactions, which are small and often read by the month.
+/// The most transactions on a page. Transactions are small, and callers often read a month of them.
 const MOST_TRANSACTIONS: usize = 500;
 
 enum Route {
@@ -74,23 +74,23 @@ impl Accounts {
                 Ok(self.shown(&account))
             }
             Route::Refresh => {
-                let who = principal(request);
-                telemetry::audit(request_id, &who, "set_refresh", &account_id(request)?);
+                let principal = principal(request);
+                telemetry::audit(request_id, &principal, "set_refresh", &account_id(request)?);
                 self.set_refresh(request, &caller, request_id).await
             }
             Route::Events => self.events(request, &caller, request_id).await,
             Route::Transactions => self.transactions(request, &caller, request_id).await,
             Route::Reauthorise => {
-                let wanted = reauthorise::wanted(request)?;
-                let who = principal(request);
-                telemetry::audit(request_id, &who, "reauthorise", &account_id(request)?);
+                let body = reauthorise::parse(request)?;
+                let principal = principal(request);
+                telemetry::audit(request_id, &principal, "reauthorise", &account_id(request)?);
                 let account = self.account(request, &caller, request_id).await?.account;
-                reauthorise::answer(&self.mono, &account, wanted, &caller, invocation).await
+                reauthorise::answer(&self.mono, &account, body, &caller, invocation).await
             }
         }
     }
 
-    /// The account of the route, if the caller may see it. One request.
+    /// Reads the account of the route, if the caller may see it. One request to DynamoDB.
     async fn account(
         &self,
         request: &Request,
@@ -103,7 +103,8 @@ impl Accounts {
         stored.filter(|stored| caller.may_see(&stored.account)).ok_or(Problem::AccountNotFound)
     }
 
-    /// The same, noted as a read: under the rule `on_read` that makes the account due. Costs one write an interval at most.
+    /// Reads the account and records the read. Under the rule `on_read`, a recorded read makes the account due. This
+    /// makes at most one write per interval.
     async fn read(
         &self,
         request: &Request,
@@ -113,7 +114,7 @@ impl Accounts {
         let stored = self.account(request, caller, request_id).await?;
         let account = stored.account.clone();
         Ok(self.store.note_read(stored, Timestamp::now()).await.unwrap_or_else(|error| {
-            warn!(request_id, account_id = %account.id, %error, "read could not be noted");
+            warn!(request_id, account_id = %account.id, %error, "account read could not be recorded");
             account
         }))
     }
@@ -122,20 +123,19 @@ impl Accounts {
         response::ok(&account.view(Timestamp::now(), self.store.policy()))
     }
 
-    /// Sets the refresh rule of the account.
     async fn set_refresh(
         &self,
         request: &Request,
         caller: &Caller,
         request_id: &str,
     ) -> Result<Response<Body>, Problem> {
-        let wanted = wanted_refresh(request)?;
+        let rule = refresh_rule(request)?;
         let stored = self.account(request, caller, request_id).await?;
         let account_id = stored.account.id.clone();
-        let account = self.store.set_refresh(stored, wanted).await;
+        let account = self.store.set_refresh(stored, rule).await;
         let account =
             account.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
-        let refresh = wanted.map_or("default", RefreshRule::as_str);
+        let refresh = rule.map_or("default", RefreshRule::as_str);
         info!(request_id, %account_id, refresh, "refresh rule set");
         Ok(self.shown(&account))
     }
@@ -208,7 +208,7 @@ impl Accounts {
     }
 }
 
-/// Matches the end of the path. A custom domain may add a prefix.
+/// Matches the end of the path, because a custom domain may add a prefix.
 fn route(request: &Request) -> Route {
     let parameters = request.path_parameters();
     let Some(id) = parameters.first("account_id") else {
@@ -224,8 +224,8 @@ fn route(request: &Request) -> Route {
     }
 }
 
-/// The body is `{"refresh": …}` and nothing else.
-fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
+/// Reads the body, which must be `{"refresh": …}` without other members. `None`: the default rule.
+fn refresh_rule(request: &Request) -> Result<Option<RefreshRule>, Problem> {
     let body: Result<Map<String, Value>, _> = serde_json::from_slice(request.body());
     let body = body.map_err(|_| Problem::request_invalid("body", "a JSON object"))?;
     if let Some(other) = body.keys().find(|key| *key != "refresh") {
@@ -235,7 +235,7 @@ fn wanted_refresh(request: &Request) -> Result<Option<RefreshRule>, Problem> {
     if word == "default" {
         return Ok(None);
     }
-    // Only the stack sets the interval.
+    // Only a parameter of the stack sets the interval.
     let rule = RefreshRule::from_word(word).filter(|rule| *rule != RefreshRule::Interval);
     let expected = "default, off, 6h, 12h, 24h, weekly or on_read";
     rule.map(Some).ok_or_else(|| Problem::request_invalid("refresh", expected))

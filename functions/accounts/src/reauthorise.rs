@@ -15,9 +15,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::error;
 
-/// When to try again if Mono does not say.
+/// The `Retry-After` of an answer if Mono sends none.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
-/// In characters.
+/// The longest `ref`, in characters.
 const LONGEST_REFERENCE: usize = 2048;
 
 #[derive(Serialize)]
@@ -27,12 +27,12 @@ struct Answer {
     reauthorisation: Reauthorisation,
 }
 
-/// The body. It may be empty.
-pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Problem> {
+/// Parses the body of the request. It may be empty.
+pub(crate) fn parse(request: &Request) -> Result<ReauthorisationRequest, Problem> {
     let body: &[u8] = request.body();
-    let mut wanted = ReauthorisationRequest::default();
+    let mut parsed = ReauthorisationRequest::default();
     if body.is_empty() {
-        return Ok(wanted);
+        return Ok(parsed);
     }
     let media_type = request.headers().get(header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok()).unwrap_or("application/json");
@@ -50,12 +50,12 @@ pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Proble
                 let expected = "an https:// URL (http:// for localhost) of at most 2048 characters";
                 let url = value.as_str().and_then(redirect_url::parse);
                 let url = url.ok_or_else(|| Problem::request_invalid("redirect_url", expected))?;
-                wanted.redirect_url = Some(url.into());
+                parsed.redirect_url = Some(url.into());
             }
             ("ref", Value::String(text))
                 if (1..=LONGEST_REFERENCE).contains(&text.chars().count()) =>
             {
-                wanted.reference = Some(text);
+                parsed.reference = Some(text);
             }
             ("ref", _) => {
                 return Err(Problem::request_invalid("ref", "a text of 1 to 2048 characters"));
@@ -63,7 +63,7 @@ pub(crate) fn wanted(request: &Request) -> Result<ReauthorisationRequest, Proble
             _ => return Err(Problem::request_invalid("body", "made of `redirect_url` and `ref`")),
         }
     }
-    Ok(wanted)
+    Ok(parsed)
 }
 
 pub(crate) async fn answer(
@@ -98,21 +98,21 @@ mod tests {
         if let Some(media_type) = media_type {
             request.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().unwrap());
         }
-        wanted(&request).map_err(|problem| match problem {
+        parse(&request).map_err(|problem| match problem {
             Problem::RequestInvalid { name, .. } => name.into_owned(),
             other => panic!("{other:?}"),
         })
     }
 
     #[test]
-    fn empty_body_requests_the_defaults() {
+    fn empty_body_gives_the_default_request() {
         for body in ["", "{}", "{\"redirect_url\":null,\"ref\":null}"] {
             assert_eq!(read(body, None), Ok(ReauthorisationRequest::default()), "{body}");
         }
     }
 
     #[test]
-    fn invalid_field_is_named() {
+    fn error_names_the_invalid_part_of_the_request() {
         for (body, part) in [
             ("not json", "body"),
             ("[]", "body"),

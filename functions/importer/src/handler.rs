@@ -1,4 +1,4 @@
-//! A batch of import jobs, and one log line for each.
+//! Runs a batch of import jobs and logs one line for each job.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent};

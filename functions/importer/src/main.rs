@@ -1,4 +1,4 @@
-//! The consumer of the import queue: imports accounts' transactions.
+//! The consumer of the import queue: imports the transactions of accounts.
 
 mod handler;
 
@@ -11,7 +11,7 @@ use mono_sync::aws::sdk::Timeouts;
 use mono_sync::lambda::startup::Startup;
 use tokio::sync::Semaphore;
 
-/// A page of stored rows takes no longer at Mono.
+/// Mono serves a page of stored rows within this time.
 const MONO_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::main(flavor = "current_thread")]

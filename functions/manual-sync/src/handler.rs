@@ -1,4 +1,4 @@
-//! Makes one sync, and answers with its outcome.
+//! Makes one sync and answers with its outcome.
 
 use std::time::Duration;
 
@@ -16,14 +16,13 @@ use mono_sync::lambda::telemetry;
 use serde_json::json;
 use tracing::{debug, error, info};
 
-/// What the function needs.
 pub(crate) struct ManualSync {
     pub(crate) syncer: Syncer,
-    /// The token's claim that names the owner. `None`: every caller may see every account.
+    /// The claim of the token that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
 }
 
-/// When to try again if Mono does not say.
+/// The `Retry-After` of an answer if Mono sends none.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl ManualSync {
@@ -122,7 +121,7 @@ fn options(request: &Request, caller: Caller) -> Result<SyncOptions, Problem> {
     })
 }
 
-/// Logs one line, without Mono's sentences: they may hold personal data.
+/// Logs one line, without Mono's messages, which may contain personal data.
 fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncError>) {
     let (outcome, error) = match synced {
         Ok(Synced::Done { outcome, .. }) => (outcome.as_str(), outcome.error()),

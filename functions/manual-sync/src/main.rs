@@ -12,7 +12,7 @@ use mono_sync::lambda::startup::Startup;
 
 use handler::ManualSync;
 
-/// API Gateway waits for 30 seconds.
+/// API Gateway waits 30 seconds for the answer.
 const MONO_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::main(flavor = "current_thread")]

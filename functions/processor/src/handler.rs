@@ -1,4 +1,4 @@
-//! One batch of webhooks, and one log line for it.
+//! Processes one batch of webhooks and logs one line for it.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent};

@@ -1,4 +1,4 @@
-//! One plan, and one log line for it.
+//! Runs one plan and logs one line for it.
 
 use lambda_runtime::{Context, Error};
 use mono_sync::app::refresh_planner::{Plan, Planner};

@@ -1,4 +1,4 @@
-//! Once an hour, finds the overdue accounts and queues them.
+//! The hourly planner: finds the accounts that are due and queues them.
 
 mod handler;
 

@@ -1,4 +1,4 @@
-//! A batch of refresh jobs (one, as deployed), and one log line for each.
+//! Runs a batch of refresh jobs and logs one line for each job. The deployed batch size is one.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent};
@@ -22,7 +22,8 @@ pub(crate) async fn refresh(
         let (request_id, account_id) = (&invocation.request_id, &delivery.job.account_id);
         match refresher.refresh(delivery, &invocation).await {
             Ok(refreshed) => log(request_id, account_id, &refreshed),
-            // Mono may have charged the sync, so it is not repeated. Its webhook reports the outcome, or the next plan.
+            // Mono may have charged the sync, so the sync is not repeated. Mono's webhook brings the outcome, or the
+            // next plan queues the account again.
             Err(RefreshError::Sync(error @ SyncError::Unrecorded { .. })) => {
                 error!(request_id, %account_id, %error, "sync outcome could not be recorded");
             }
@@ -33,7 +34,7 @@ pub(crate) async fn refresh(
     Ok(Batch::handle_jobs(event, invocation.clone(), read, handle).await?)
 }
 
-/// `question` names the call to Mono.
+/// Logs one line. `question` names the call to Mono.
 fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
     let (outcome, question) = match refreshed {
         Refreshed::Synced(outcome) => (outcome.as_str(), Some("sync")),

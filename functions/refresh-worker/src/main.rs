@@ -11,7 +11,7 @@ use mono_sync::app::sync::Syncer;
 use mono_sync::aws::sdk::Timeouts;
 use mono_sync::lambda::startup::Startup;
 
-/// Mono's own limit is half a minute, and no caller waits.
+/// Mono's own limit is 30 seconds, and no caller waits.
 const MONO_LIMIT: Duration = Duration::from_secs(45);
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,5 +1,5 @@
-//! Verifies a webhook and enqueues it. Every authentic webhook is enqueued as it arrived, so that no event is lost to a
-//! shape that this version does not know.
+//! Verifies a webhook and enqueues it. Every authentic webhook is enqueued unchanged, so that no event of an unknown
+//! form is lost.
 
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::request::RequestContext;
@@ -17,14 +17,13 @@ use serde_json::json;
 use tokio::time::timeout_at;
 use tracing::{debug, error, warn};
 
-/// What the function needs.
 pub(crate) struct Webhook {
     pub(crate) secrets: SecretCache,
     pub(crate) queue: WebhookQueue,
 }
 
 impl Webhook {
-    /// Answers a webhook. After any answer but 200, Mono sends it again, for 48 hours.
+    /// Answers a webhook. After any answer except 200, Mono retries the webhook for 48 hours.
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
         let context = request.lambda_context();
         let invocation = Invocation::new(context.request_id, context.deadline);
@@ -79,7 +78,7 @@ fn presented_secrets(headers: &HeaderMap) -> Vec<&[u8]> {
     values.map(HeaderValue::as_bytes).collect()
 }
 
-/// When the webhook arrived at API Gateway.
+/// The time at which the webhook arrived at API Gateway.
 fn requested_at(request: &Request) -> Timestamp {
     let epoch = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.time_epoch,

@@ -1,7 +1,7 @@
 //! One import of one account's transactions: from the lease to the record.
 //!
-//! An import lists a range of days at Mono, compares the rows with the stored ones, and writes the differences. It works
-//! in slices of days, so a history of any size never has to fit in memory. When the time is up, another message continues
+//! An import lists a range of days at Mono, compares the rows with the stored rows, and writes the differences. It
+//! works in slices of days, so a long history need not fit in memory. When the time is up, another message continues
 //! with the remaining range. Each step is idempotent: after any failure the message is delivered again.
 
 mod fetch;
@@ -29,109 +29,102 @@ use crate::lambda::invocation::Invocation;
 use crate::mono::Mono;
 use crate::random;
 
-/// What an import needs.
 pub struct Importer {
-    /// The account records.
     pub accounts: AccountStore,
-    /// The transactions.
     pub transactions: TransactionStore,
-    /// Mono's API.
     pub mono: Mono,
     /// The queue of the jobs that continue an import.
     pub queue: ImportQueue,
     /// Days in the history window.
     pub history: u32,
-    /// One permit for each slice that fits in memory: [`ROOM`].
+    /// One permit for each slice that fits in memory, [`ROOM`] in total.
     pub room: Semaphore,
 }
 
 /// The most time that a slice needs after its rows are fetched.
 const WRITING_TIME: Duration = Duration::from_secs(15);
-/// How long a lease outlives the invocation that took it.
+/// The time between the end of the invocation and the end of its lease.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// How long a job waits for another import of its account.
 const BUSY: Duration = Duration::from_secs(15);
-/// The most rows of a single day. No account comes near it, and they fit in memory while no other slice is in it.
+/// The most rows of a single day. No real account has as many. They fit in memory if no other slice is in memory.
 const MOST_OF_A_DAY: usize = 50_000;
-/// How many slices fit in a function's memory.
+/// The number of slices that fit in the memory of a function.
 pub const ROOM: usize = 4;
 
 /// The result of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
-    /// The table has all of it.
+    /// All rows are stored.
     Done(ImportStats),
-    /// The table has a part of it. A message that continues is queued.
+    /// A part of the rows is stored. A message for the remaining range is queued.
     Continued(ImportStats),
-    /// An earlier import has stored it.
+    /// An earlier import has stored the rows of this pull.
     UpToDate,
-    /// A running import stores it.
+    /// A running import stores the rows of this pull.
     Covered,
-    /// Another import is running. A message for later is queued.
+    /// Another import is running. A later message for this job is queued.
     Postponed,
     /// Mono no longer knows the account.
     Gone,
-    /// The bank requires re-authorisation. The record says so.
+    /// The bank requires re-authorisation. The record has this status.
     ReauthorisationRequired,
-    /// A part of it is stored. The chain of messages is at its limit, so the rest is deferred.
+    /// A part of the rows is stored. The chain of messages is at its limit, so the remaining range is deferred.
     TooLong(ImportStats),
-    /// Today's budget cannot pay it, the circuit breaker is open, or Mono refuses the key or the payment. The planner
-    /// requests it again later.
+    /// Today's budget is exhausted, the circuit breaker is open, or Mono refuses the key or the payment. The planner
+    /// requests the import again later.
     Deferred(CallError),
 }
 
 /// Counts of one import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImportStats {
-    /// Rows in Mono's answers, those of the margins included.
+    /// Rows in Mono's answers, including those of the margins.
     pub rows: usize,
-    /// Rows put.
+    /// Rows that were written.
     pub put: usize,
-    /// Rows deleted.
     pub deleted: usize,
-    /// Calls for pages.
+    /// Calls to Mono, each for one page.
     pub pages: usize,
-    /// Slices done.
+    /// Slices that were finished.
     pub slices: usize,
-    /// Slices whose answer was not whole, so that no row was deleted.
+    /// Slices whose answer was not complete, so that no row was deleted.
     pub not_whole: usize,
     /// Days that Mono did not serve.
     pub not_served: usize,
-    /// Rows that Mono's answer lacks, and that stay until a later import confirms it.
+    /// Rows that Mono's answer lacks. They stay until a later import confirms that they are gone.
     pub kept: usize,
     /// Rows in Mono's answers that cannot be stored.
     pub unreadable: usize,
 }
 
-/// The import is not done. The message must be delivered again.
+/// Why the message must be delivered again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ImportError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The key for Mono's API cannot be read.
     #[error(transparent)]
     Key(#[from] SecretUnavailable),
     #[error(transparent)]
     Queue(#[from] SendError),
     #[error("call to Mono failed: {}", .0.as_str())]
     Mono(CallError),
-    /// Mono does not know an account that the record shows as linked.
+    /// The record shows the account as linked, but Mono does not know the account.
     #[error("Mono does not know the account")]
     NotFound,
     /// Another import still holds the lease at the end of this job's chain of messages.
     #[error("another import of the account is still running")]
     Busy,
-    /// The job was faster than the write of the record.
+    /// The job was delivered before the record was written.
     #[error("the account has no record yet")]
     Unknown,
-    /// A single day takes longer than an invocation.
-    #[error("a single day takes longer than an invocation")]
+    #[error("import of a single day takes longer than an invocation")]
     Late,
     /// A single day does not fit in memory.
     #[error("a single day has more than {MOST_OF_A_DAY} rows")]
     TooManyRows,
     /// One of Mono's answers does not fit in memory.
-    #[error("an answer of Mono's is too large")]
+    #[error("Mono's answer is too large")]
     TooLarge,
 }
 
@@ -142,7 +135,7 @@ fn holder(message_id: &str) -> [u8; 8] {
 }
 
 impl Importer {
-    /// Does the job of this message.
+    /// Runs the job of this message.
     ///
     /// # Errors
     ///
@@ -188,14 +181,13 @@ impl Importer {
             run.defer(&plan.rest, until).await?;
             return Ok(Imported::Deferred(CallError::Unavailable));
         }
-        // If the page does not show all new rows, they may be anywhere in the window.
+        // New rows that the page does not show may have any date in the window.
         let look_back = if job.page.is_some() { plan.window } else { plan.look_back };
         let imported = Box::pin(run.run(plan.rest, look_back, job.page.as_ref())).await;
         self.record_result(&imported, breaker, now).await;
         imported
     }
 
-    /// Updates the circuit breaker.
     async fn record_result(
         &self,
         imported: &Result<Imported, ImportError>,
@@ -236,8 +228,8 @@ impl Importer {
 }
 
 impl ImportNotes {
-    /// The notes of earlier imports, and the job of this one's pull. Whether Mono pages its answers is tested again once
-    /// a week.
+    /// The notes of earlier imports, and the job of this import's pull. Once a week, the import tests again whether
+    /// Mono pages its answers.
     fn of(leased: &Leased<ImportLease>, now: Timestamp) -> Self {
         let account = &leased.stored.account;
         let imported = account.registers.imported.as_ref();
@@ -249,15 +241,15 @@ impl ImportNotes {
     }
 }
 
-/// The longest wait after a job's first failure at Mono. Each further failure makes it four times as long, so five
-/// deliveries outlast an hour.
+/// The longest wait after a job's first failure at Mono. Each further failure multiplies the wait by four, so five
+/// deliveries take more than one hour.
 const FIRST_WAIT: Duration = Duration::from_mins(1);
-/// The longest wait after the first failure of a job that was faster than its record.
+/// The longest wait after the first failure of a job that was delivered before its record was written.
 const FIRST_WAIT_FOR_RECORD: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_mins(64);
 
 impl ImportError {
-    /// How long the message waits before its next delivery: exponential back-off with jitter, and not before Mono's
+    /// The visibility timeout before the next delivery: exponential back-off with jitter, added to Mono's
     /// `Retry-After`.
     pub fn back_off(&self, times: u32) -> Duration {
         let (first, retry_after) = match self {
@@ -290,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_makes_the_wait_four_times_as_long_up_to_an_hour() {
+    fn each_failure_multiplies_the_wait_by_four_up_to_the_longest_wait() {
         let failure = ImportError::Mono(CallError::Unavailable);
         for (times, longest) in [(0, 60), (1, 60), (2, 240), (3, 960), (4, 3840), (99, 3840)] {
             let wait = seconds(&failure, times);
@@ -299,14 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn back_off_respects_retry_after() {
+    fn back_off_is_added_to_retry_after() {
         let retry_after = Some(Duration::from_secs(100));
         let limited = ImportError::Mono(CallError::RateLimited { retry_after });
         assert!((130..=160).contains(&seconds(&limited, 1)));
     }
 
     #[test]
-    fn job_without_a_record_is_retried_soon() {
+    fn job_without_a_record_is_retried_within_five_seconds() {
         assert!(seconds(&ImportError::Unknown, 1) <= 5);
     }
 }

@@ -1,8 +1,8 @@
-//! Applies the webhooks of a batch: reads each event by itself and all records at once, computes what changes, writes
-//! the histories, requests the imports, and then writes the records.
+//! Applies the webhooks of a batch. It reads each event alone and all records together, and computes the changes.
+//! Then it writes the histories, requests the imports, and writes the records.
 //!
-//! Histories and imports come before the records. After a crash in between, the batch is delivered again and writes
-//! the same entries, and an import that is no longer due ends at once.
+//! Histories and imports precede the records. After a crash in between, the batch is delivered again and writes the
+//! same entries. An import that is no longer due ends at once.
 
 mod account_batch;
 mod summary;
@@ -33,7 +33,7 @@ pub struct Ingest {
     pub dead_letters: DeadLetterQueue,
 }
 
-/// Why the events of an account have to be delivered again.
+/// Why the events of an account must be delivered again.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -45,11 +45,11 @@ enum Failure {
 type Batches = HashMap<AccountId, Result<AccountBatch, Failure>>;
 
 impl Ingest {
-    /// Processes a batch. Returns the messages that SQS has to deliver again, and a summary for the log.
+    /// Processes a batch. Returns the messages that SQS must deliver again, and a summary for the log.
     ///
     /// # Errors
     ///
-    /// [`MissingMessageId`]: nothing was done, and the whole batch is delivered again.
+    /// [`MissingMessageId`]: no event was processed, and the whole batch is delivered again.
     pub async fn ingest(
         &self,
         event: SqsEvent,
@@ -108,7 +108,7 @@ impl Ingest {
                 let applied = match batches.get(id) {
                     Some(Ok(batch)) if batch.is_of(work) => self.apply(id, batch, work).await,
                     Some(Err(failure)) => Err(failure.clone()),
-                    // One of the events panicked, and each is processed alone.
+                    // An event panicked, so each event of the account is processed alone.
                     _ => {
                         let alone = [(id.clone(), account_batch(id, work))];
                         let mut alone = self.write_ahead(alone.into()).await;
@@ -121,7 +121,7 @@ impl Ingest {
                 };
                 match applied {
                     Ok(steps) => log.borrow_mut().applied(work, &steps),
-                    // An unprocessable event stays so at every delivery.
+                    // Another delivery would not make an unprocessable event processable.
                     Err(_) if facts(work).is_empty() => {}
                     Err(failure) => return Err(failure),
                 }
@@ -130,8 +130,8 @@ impl Ingest {
             .await;
     }
 
-    /// Writes the histories and requests the imports of all accounts, with one request for each kind. A failure is noted
-    /// with its account.
+    /// Writes the histories and requests the imports of all accounts together. A failure replaces the batch of its
+    /// account.
     async fn write_ahead(&self, mut batches: Batches) -> Batches {
         let previews = || batches.iter().filter_map(|(id, batch)| Some((id, batch.as_ref().ok()?)));
         let entries = previews()

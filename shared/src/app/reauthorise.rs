@@ -1,4 +1,4 @@
-//! Starts a customer's re-authorisation. Mono is asked on each call, and nothing of its answer is stored.
+//! Starts a customer's re-authorisation. Each call requests a link or a token from Mono. Neither is stored.
 
 use tracing::info;
 
@@ -27,12 +27,12 @@ pub enum Refusal {
     Key(#[from] SecretUnavailable),
 }
 
-/// Requests the link (v2) or the token (v1) that a customer re-authorises with, whatever the account's status. One call,
-/// which is not on Mono's price list.
+/// Requests the link (v2) or the token (v1) for a customer's re-authorisation, at any status of the account. It makes
+/// one call, which is not on Mono's price list.
 ///
 /// # Errors
 ///
-/// [`ReauthoriseError`].
+/// [`Refusal`]: no re-authorisation was started.
 pub async fn start(
     mono: &Mono,
     account: &Account,
@@ -59,14 +59,14 @@ pub async fn start(
             Err(Refusal::Failed(error.without_name_of(account)))
         }
         Err(ReauthoriseError::Call(error)) => {
-            info!(request_id, %account_id, call_error = error.as_str(), "re-authorisation not started");
+            info!(request_id, %account_id, call_error = error.as_str(), "re-authorisation could not be started");
             Err(Refusal::Call(error.without_name_of(account)))
         }
     }
 }
 
-/// The request with the account's own reference, which Mono's webhooks then carry. An owner cannot give the account to
-/// another.
+/// Returns the request with the account's own reference, which Mono's webhooks then carry. An owner cannot transfer
+/// the account to another owner.
 fn with_own_reference(
     account: &Account,
     request: ReauthorisationRequest,
@@ -86,22 +86,22 @@ mod tests {
     use crate::domain::account::tests::record;
     use crate::domain::account::{EventBody, Fact, Webhook};
 
-    /// An account that was linked with this `ref`.
-    fn account_of(reference: &str) -> Account {
+    fn account_with_reference(reference: &str) -> Account {
         let at = Timestamp::from_millis(1_767_603_601_000);
         let body = EventBody::Connected { customer_id: None, processing: false };
         let reference = Some(reference.to_owned());
         record([Fact::Webhook(Webhook::new(Some(at), at, "event", reference, body))])
     }
 
-    fn reference(wanted: Option<&str>, caller: &Caller) -> Result<Option<String>, Refusal> {
-        let reference = wanted.map(str::to_owned);
+    fn reference(requested: Option<&str>, caller: &Caller) -> Result<Option<String>, Refusal> {
+        let reference = requested.map(str::to_owned);
         let request = ReauthorisationRequest { reference, ..ReauthorisationRequest::default() };
-        with_own_reference(&account_of("ours"), request, caller).map(|request| request.reference)
+        with_own_reference(&account_with_reference("ours"), request, caller)
+            .map(|request| request.reference)
     }
 
     #[test]
-    fn reauthorisation_without_a_reference_carries_the_accounts_own() {
+    fn reauthorisation_carries_the_reference_of_the_account_by_default() {
         let owner = Caller::Owner("ours".to_owned());
         for caller in [&Caller::Trusted, &owner] {
             assert_eq!(reference(None, caller).unwrap().as_deref(), Some("ours"));

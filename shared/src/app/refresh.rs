@@ -1,4 +1,4 @@
-//! One planned refresh: syncs the account, polls a job, checks the link or queues an import, whichever is still wanted.
+//! One planned refresh. It syncs the account, polls a job, checks the link or queues an import, if that is still due.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub struct Refresher {
 /// The result of a planned refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// A sync, or why none could be paid.
+    /// The outcome of a sync, or the reason why no call could be paid.
     Synced(SyncOutcome),
-    /// A poll of a job: the outcome of its sync. `None` if it still runs, or Mono does not say.
+    /// A poll of a job, with the outcome of its sync. `None`: the job still runs, or Mono's answer is inconclusive.
     Followed(Option<SyncOutcome>),
     /// A check of the link.
     Checked,
@@ -38,15 +38,15 @@ pub enum Refreshed {
     Unanswered(CallError),
     /// A deferred import is queued again.
     ImportQueued,
-    /// The account is up to date, or gone.
+    /// The account is up to date or no longer exists.
     UpToDate,
-    /// Refreshing is paused, and the account is left to the next plan.
+    /// Refreshing is paused. The next plan queues the account again.
     Paused,
 }
 
 impl Refreshed {
-    /// Why a call to Mono had no result, if it had none.
-    pub const fn trouble(&self) -> Option<&CallError> {
+    /// The reason why a call to Mono had no result.
+    const fn call_error(&self) -> Option<&CallError> {
         match self {
             Self::Synced(SyncOutcome::NoResult(call_error)) | Self::Unanswered(call_error) => {
                 Some(call_error)
@@ -69,7 +69,7 @@ impl Refreshed {
     }
 }
 
-/// Why a message is delivered again. Mono began no sync.
+/// Why a message is delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     #[error(transparent)]
@@ -82,21 +82,21 @@ pub enum RefreshError {
 
 /// How long refreshing pauses after a 429 without `Retry-After`.
 const PAUSE: Duration = Duration::from_mins(1);
-/// The longest such pause, whatever `Retry-After` says.
+/// The longest pause after a 429, even if `Retry-After` is longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(3);
-/// Messages that waited for the end of a pause are spread over this time.
+/// After a pause, the waiting messages are spread over this time.
 const SPREAD: Duration = Duration::from_secs(10);
 /// After this many deliveries SQS moves a message to the dead-letter queue.
 const LAST_TIME: u32 = 5;
-/// How long a poll of a job may take. Nobody waits for it.
+/// How long a poll of a job may take. No user waits for it.
 const POLL_TIME: Duration = Duration::from_secs(20);
 
 impl Refresher {
-    /// Does one job, unless refreshing is paused.
+    /// Runs one refresh job, unless refreshing is paused.
     ///
     /// # Errors
     ///
-    /// [`RefreshError`]: the message has to be delivered again.
+    /// [`RefreshError`]: the message must be delivered again.
     pub async fn refresh(
         &self,
         delivery: &Delivery<RefreshJob>,
@@ -183,7 +183,7 @@ impl Refresher {
         Ok(Refreshed::Followed(outcome))
     }
 
-    /// Asks the breaker. If several workers could probe, one of them gets the probe.
+    /// Reads the circuit breaker. If several workers could probe, compare-and-set admits one of them.
     async fn admission(&self) -> Result<(Admission, Breaker), StoreError> {
         let accounts = &self.syncer.accounts;
         let (now, breaker) = (Timestamp::now(), accounts.breaker().await?);
@@ -195,8 +195,8 @@ impl Refresher {
         Ok((admission, breaker))
     }
 
-    /// Delays the message until the end of the pause. A message at its last delivery would become a dead letter, so its
-    /// account is left to the next plan.
+    /// Delays the message until the end of the pause. At its last delivery, a message would move to the dead-letter
+    /// queue. Instead, the account loses its queued mark, and the next plan queues it again.
     async fn put_off(
         &self,
         delivery: &Delivery<RefreshJob>,
@@ -214,11 +214,11 @@ impl Refresher {
         Err(RefreshError::Paused(until))
     }
 
-    /// Updates the circuit breaker and the pause by Mono's answer.
+    /// Updates the circuit breaker and the pause from Mono's answer.
     async fn record_result(&self, refreshed: &Refreshed, seen: Breaker, is_probe: bool) {
         let now = Timestamp::now();
         let accounts = &self.syncer.accounts;
-        let heeded = match refreshed.trouble() {
+        let updated = match refreshed.call_error() {
             Some(CallError::RateLimited { retry_after }) => {
                 let until = now + retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
                 accounts.change_breaker(|breaker| breaker.after_wish(until)).await
@@ -239,7 +239,7 @@ impl Refresher {
             _ if is_probe => accounts.change_breaker(Breaker::unclaimed).await,
             _ => Ok(()),
         };
-        if let Err(error) = heeded {
+        if let Err(error) = updated {
             error!(%error, "circuit breaker could not be updated");
         }
     }

@@ -1,4 +1,4 @@
-//! The hourly plan: scan, choose what the day's budget pays for, mark it, queue it.
+//! The hourly plan. It scans the accounts, chooses those that the day's budget covers, marks them and queues them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -17,7 +17,6 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-/// What a plan needs.
 pub struct Planner {
     pub accounts: AccountStore,
     pub ledger: Ledger,
@@ -34,32 +33,32 @@ pub struct Plan {
     job_follow_up: u64,
     link_check: u64,
     import: u64,
-    /// Due, and left to a later run: the rest of the budget may not pay for them, or the circuit breaker is open.
+    /// Due, but left to a later run: the remaining budget is too small, or the circuit breaker is open.
     left_out: u64,
-    /// Changed by another writer in the meantime, and left to the next run.
+    /// Left to the next run, because another writer changed the record first.
     changed: u64,
-    /// Segments that there was no time for. The next run begins with them.
+    /// Segments that were not scanned to their end in time. The next run starts with them.
     unreached: usize,
     /// Parts of the plan that failed.
     pub failed: u64,
 }
 
-/// How many segments are scanned at once.
+/// Segments that are scanned concurrently.
 const CONCURRENCY: usize = 4;
-/// How many accounts are queued in one request.
+/// Accounts that are queued in one request.
 const BATCH: usize = 10;
-/// How many accounts are due within a second, as far as SQS can delay their messages.
+/// Messages that become visible per second, within the longest delay.
 const RATE: u64 = 10;
-/// The longest delay of a message in SQS.
+/// The longest delay of a message in SQS, in seconds.
 const LONGEST_DELAY: u64 = 900;
-/// The most accounts of a run: this rate until the next run.
+/// The most accounts of a run: [`RATE`] for one hour.
 const MOST: usize = 36_000;
 /// The most accounts of a run while the circuit breaker is open: one probe.
 const PROBES: usize = 1;
-/// With less time left, no further page is scanned: queueing needs it.
+/// Time reserved for queueing. With less time left, the run scans no further page.
 const QUEUEING_TIME: Duration = Duration::from_mins(4);
 
-/// An account as it was scanned, and when.
+/// An account as it was scanned, and the time of the scan.
 struct Seen {
     claim: Claim,
     at: Timestamp,
@@ -70,7 +69,7 @@ struct Run<'a> {
     scan_until: Instant,
     plan: RefCell<Plan>,
     found: RefCell<Shortlist<Seen>>,
-    /// Refreshing is paused, since Mono fails for all accounts. This run queues only probes.
+    /// Refreshing is paused because Mono fails for all accounts. This run queues only probes.
     is_paused: bool,
     /// How many accounts were queued so far.
     queued: Cell<u64>,
@@ -91,7 +90,7 @@ impl Planner {
             queued: Cell::new(0),
         };
         let unreached = run.segments(first_segment).await;
-        // In the order of this run, so the next one begins where this one stopped.
+        // In the order of this run, so that the next run starts where this one stopped.
         let order = (0..SEGMENTS).map(|number| (first_segment + number) % SEGMENTS);
         if let Some(next) = order.clone().find(|segment| unreached.contains(segment)) {
             self.accounts.begin_next_with(next).await?;
@@ -111,12 +110,12 @@ impl Planner {
         let plan = Plan { unreached: unreached.len(), ..run.plan.into_inner() };
         if plan.unreached > 0 {
             let (code, unreached) = ("PLAN_INCOMPLETE", plan.unreached);
-            warn!(code, unreached, "time was up before all segments were scanned");
+            warn!(code, unreached, "plan stopped before all segments were scanned");
         }
         Ok(plan)
     }
 
-    /// The rest of today's budget. `None`: unlimited.
+    /// What remains of today's budget for automatic calls. `None`: unlimited.
     async fn rest(&self) -> Result<Option<Naira>, StoreError> {
         let budget = self.ledger.budgets().automatic;
         if budget.0.is_none() {
@@ -152,7 +151,7 @@ impl Run<'_> {
         let policy = self.planner.accounts.policy();
         let mut position = None;
         while Instant::now() < self.scan_until {
-            // The time of each page, not of the run: a sync that a worker began in between must count as earlier.
+            // Each page has its own time. A sync that a worker started before this page must count as earlier.
             let at = Timestamp::now();
             let page = self.planner.accounts.scan(segment, position, at).await?;
             self.plan.borrow_mut().scanned += page.scanned;
@@ -191,7 +190,7 @@ impl Run<'_> {
             error!(account_id = %id, %error, "due account could not be enqueued");
             self.plan.borrow_mut().failed += 1;
             if let Err(error) = self.planner.accounts.unmark_queued(id, account.at).await {
-                error!(account_id = %id, %error, "mark could not be removed, account is queued after another interval");
+                error!(account_id = %id, %error, "queued mark could not be removed, account waits an interval");
             }
         }
     }
@@ -213,7 +212,7 @@ impl Run<'_> {
         }
     }
 
-    /// The accounts of a run are spread over the quarter of an hour that SQS can delay a message.
+    /// Spreads the accounts of a run over 15 minutes, the longest delay in SQS.
     fn job(&self, Seen { claim, at }: &Seen) -> Job {
         let number = self.queued.replace(self.queued.get() + 1);
         let account_id = claim.account_id.clone();
@@ -223,7 +222,7 @@ impl Run<'_> {
     }
 }
 
-/// A probe must be a call that Mono charges for.
+/// Only a call that Mono charges for can be a probe.
 const fn is_probe(want: &RefreshAction) -> bool {
     matches!(want, RefreshAction::Sync(_) | RefreshAction::Link { .. })
 }

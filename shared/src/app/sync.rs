@@ -1,8 +1,8 @@
 //! One sync of one account, from the lease to the record.
 //!
-//! One conditional write takes the lease and sets the cooldown before the call. So there is at most one paid call at a
-//! time and per cooldown, whatever crashes. The outcome is a fact like a webhook, and is applied by the same code. If it
-//! cannot be recorded, the lease expires, and Mono's webhook brings the outcome.
+//! One conditional write takes the lease and sets the cooldown before the call. This allows at most one paid call at
+//! a time and one per cooldown, even after a crash. The outcome is a fact like a webhook, and the same code applies
+//! it. If the outcome cannot be recorded, the lease expires, and Mono's webhook brings the outcome.
 
 use std::time::Duration;
 
@@ -25,41 +25,39 @@ use crate::domain::transaction::SyncedPage;
 use crate::lambda::invocation::Invocation;
 use crate::mono::{Mono, Session, SyncRequest};
 
-/// What a sync needs.
 pub struct Syncer {
     pub accounts: AccountStore,
     pub mono: Mono,
     pub imports: ImportQueue,
 }
 
-/// The caller of a sync, and what to sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOptions {
     pub caller: Caller,
-    /// What to sync. `None`: as the account needs.
+    /// The data to sync. `None`: what the account needs.
     pub data: Option<SyncData>,
-    /// v1: whether a statement with fewer transactions than Mono already holds is accepted.
+    /// v1 only: accept a statement with fewer transactions than Mono already holds.
     pub allow_incomplete_statement: bool,
 }
 
 /// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Synced {
-    /// A sync, or why none could be paid.
+    /// The outcome of the sync, or the reason why no call could be paid.
     Done {
         outcome: SyncOutcome,
         /// The account afterwards. `None`: there is no record.
         account: Option<Box<Account>>,
     },
-    /// No sync was begun.
+    /// No sync was started.
     Refused(Box<Account>, SyncRefusal),
     /// The caller may not see this account, or it does not exist.
     NotVisible,
-    /// The check of the link was inconclusive.
+    /// The call that checks the link failed.
     Unchecked(CallError),
 }
 
-/// Why a sync was not made, or not recorded.
+/// Why a sync was not made, or why its outcome was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     #[error(transparent)]
@@ -70,24 +68,24 @@ pub enum SyncError {
     Queue(#[from] SendError),
     #[error("AWS did not answer in time")]
     Late,
-    /// The sync was made, and its outcome is not recorded.
+    /// The sync was made, but its outcome is not recorded.
     #[error("outcome `{outcome}` could not be recorded: {source}")]
     Unrecorded { outcome: &'static str, source: Box<SyncError> },
 }
 
-/// Time reserved to record the outcome: enough for a second try.
+/// Time reserved to record the outcome. It is enough for one retry.
 pub(super) const RECORDING_TIME: Duration = Duration::from_secs(4);
-/// How much of it the import request may take. The outcome has been paid for, and comes first.
-const ASKING_TIME: Duration = Duration::from_secs(1);
-/// With less time for Mono, no sync begins: it would be paid for, and its answer lost.
+/// The part of [`RECORDING_TIME`] that the import request may take. Recording the paid outcome has priority.
+const REQUEST_TIME: Duration = Duration::from_secs(1);
+/// With less time for Mono, no sync starts. It would be paid for, and its answer would be lost.
 const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
 /// How long a check of the link may take.
 const CHECK_TIME: Duration = Duration::from_secs(5);
-/// How long a lease outlives the invocation that took it.
+/// The time between the end of the invocation and the end of its lease.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_mins(1);
 
 impl Syncer {
-    /// Syncs an account on demand, also one without a record.
+    /// Syncs an account on demand. The account needs no record.
     ///
     /// # Errors
     ///
@@ -122,7 +120,7 @@ impl Syncer {
         };
         let (outcome, account) =
             self.run(leased, request, CallReason::Manual, &mono, invocation).await?;
-        // During the call, another owner may have linked the account.
+        // Another owner may have linked the account during the call.
         if account.as_ref().is_some_and(|account| !options.caller.may_see(account)) {
             return Ok(Synced::NotVisible);
         }
@@ -140,8 +138,9 @@ impl Syncer {
         in_time(begin_by(invocation), begun).await
     }
 
-    /// Calls Mono under a lease, and records the outcome. Returns it with the account afterwards, or `None` if the record
-    /// is deleted.
+    /// Calls Mono under a lease, and records the outcome. Returns the outcome and the account afterwards. The account
+    /// is
+    /// `None` if the record is deleted.
     pub(super) async fn run(
         &self,
         leased: Leased<Lease>,
@@ -172,8 +171,8 @@ impl Syncer {
         }
     }
 
-    /// Requests the import that a fact makes due. It comes before the record, so a crash between the two cannot lose it.
-    /// If it fails, the next pull requests the import again, so the outcome is recorded all the same.
+    /// Requests the import that a fact makes due. The request precedes the write of the record, so a crash between
+    /// the two cannot lose the import. A failed request is only logged: the next pull requests the import again.
     pub(super) async fn request_import(
         &self,
         account: &Account,
@@ -184,8 +183,8 @@ impl Syncer {
             return;
         };
         let job = ImportJob { page, ..job };
-        let asked = timeout(ASKING_TIME, self.imports.send(&[job], ImportQueue::DELAY)).await;
-        let error = match asked {
+        let sent = timeout(REQUEST_TIME, self.imports.send(&[job], ImportQueue::DELAY)).await;
+        let error = match sent {
             Ok(failed) => failed.into_values().next(),
             Err(_) => Some(SendError::Late),
         };
@@ -194,9 +193,9 @@ impl Syncer {
         }
     }
 
-    /// Asks Mono whether the account is still linked, by a plain read (details, if Mono shows the account), and records
-    /// the answer. An inconclusive answer is recorded too, so that the next check waits. If the call fails, only a
-    /// planned check waits: a person may try again.
+    /// Reads the account at Mono to check whether it is still linked, and records the answer. An inconclusive answer
+    /// is recorded too, so that the next check waits. A failed call is recorded only for a planned check: a user may
+    /// retry at once.
     pub(super) async fn check_link(
         &self,
         id: &AccountId,
@@ -210,21 +209,21 @@ impl Syncer {
         let answered = mono.link_state(id, reason, by.min(Instant::now() + CHECK_TIME)).await;
         let is_answered =
             matches!(answered, Ok(_) | Err(CallError::Unusable(_) | CallError::Refused(_)));
-        let is_asked =
+        let is_called =
             !matches!(answered, Err(CallError::BudgetExhausted { .. } | CallError::Unmetered));
-        if !is_asked || (!is_answered && !is_planned) {
+        if !is_called || (!is_answered && !is_planned) {
             return Ok(answered);
         }
         let found = *answered.as_ref().unwrap_or(&LinkState::Unknown);
         let fact = Fact::LinkCheck(LinkCheck { at, ending, found });
-        let by = by + ASKING_TIME;
+        let by = by + REQUEST_TIME;
         let seen = in_time(by, self.accounts.get(id)).await?;
         in_time(by, self.accounts.apply(id, seen, &[&fact])).await?;
         Ok(answered)
     }
 }
 
-/// After this time no sync begins: it would be paid for, and its answer lost.
+/// After this time no sync starts. It would be paid for, and its answer would be lost.
 pub(super) fn begin_by(invocation: &Invocation) -> Instant {
     invocation.deadline - RECORDING_TIME - LEAST_TIME_FOR_MONO
 }

@@ -1,8 +1,8 @@
-//! What happened to an account and what it did: one entry for each delivery of a webhook event.
+//! The history of an account: one entry for each delivery of a webhook event, with its effect.
 //!
-//! An entry is written before the record. So a redelivery after a crash writes its own entry again,
-//! and neither is lost. What a delivery did not apply has an entry of its own kind, so that it never
-//! takes the place of the one that tells of the application.
+//! An entry is written before the record. After a crash, a redelivery therefore writes its entry again, and neither
+//! entry is lost. The effect is a part of an entry's key. A redelivery without effect therefore never replaces the
+//! entry of the delivery that was applied.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,38 +17,35 @@ use crate::domain::webhook::event::Event;
 /// One entry of an account's history, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Where it stands in the history.
     #[serde(skip)]
     pub position: Position,
     /// The event's name, without `mono.events.` or `mono.`.
     pub kind: String,
-    /// Mono's id of the event. Many events carry none.
+    /// Mono's id of the event. Many events have none.
     pub event_id: Option<String>,
-    /// When it happened, as far as known: else when it was received.
+    /// The time of the event, or the time of receipt if Mono sends none.
     pub occurred_at: Timestamp,
-    /// When Mono's call arrived.
+    /// The time at which the webhook arrived.
     pub received_at: Timestamp,
-    /// What it did.
     pub effect: Effect,
-    /// The account's status before; `None` for an account that was not known.
+    /// The account's status before the event. `None` if the account was unknown.
     pub status_before: Option<Status>,
-    /// The account's status afterwards.
     pub status_after: Option<Status>,
 }
 
-/// What a delivery did.
+/// The effect of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
-    /// It changed the record.
+    /// The event changed the record.
     Applied,
-    /// Everything it says was known, or is older than what is known.
+    /// The content of the event was already known, or is older than the record.
     NoChange,
-    /// It says nothing that a record holds.
+    /// Events of this kind change no record.
     Ignored,
 }
 
-/// The place of an entry in the history of its account: by receipt, then by event, then by effect.
-/// Written so that the order of texts is that of positions.
+/// The position of an entry in the history of its account. Positions are ordered by time of receipt, then by event, then
+/// by effect. The text of a position sorts by the time of receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     received_at: Timestamp,
@@ -56,26 +53,25 @@ pub struct Position {
     effect: Effect,
 }
 
-/// The text is no position.
+/// The text is not a valid position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a position in a history")]
 pub struct InvalidPosition;
 
 impl Entry {
-    /// The entry of an event that was applied, or found to change nothing. `None` for a repeat that
-    /// a register recognises.
+    /// The entry of an event that was applied or had no effect. `None` for a redelivery that a register recognises.
     pub fn of_step(event: &Event, step: &Step) -> Option<Self> {
         let effect = if step.changed() { Effect::Applied } else { Effect::NoChange };
         let known = event.order().is_some_and(|order| step.before.registers.hold(order));
-        let repeat = effect == Effect::NoChange && known;
+        let redelivered = effect == Effect::NoChange && known;
         let status = |account: &Account| {
             let known = account.registers != Registers::default() || account.lease.is_some();
             known.then(|| account.status_since(event.received_at).status)
         };
-        (!repeat).then(|| Self::new(event, effect, status(&step.before), status(&step.after)))
+        (!redelivered).then(|| Self::new(event, effect, status(&step.before), status(&step.after)))
     }
 
-    /// The entry of an event that says nothing that a record holds.
+    /// The entry of an event whose kind changes no record.
     pub fn of_ignored(event: &Event, account: &Account) -> Self {
         let status = Some(account.status_since(event.received_at).status);
         Self::new(event, Effect::Ignored, status, status)
@@ -104,7 +100,7 @@ impl Entry {
 impl Effect {
     const ALL: [Self; 3] = [Self::Applied, Self::NoChange, Self::Ignored];
 
-    /// Its word in the API, in the table and in the log.
+    /// The word for the effect in the API, the table and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -113,7 +109,6 @@ impl Effect {
         }
     }
 
-    /// The effect of this word.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|effect| effect.as_str() == word)
     }
@@ -126,17 +121,16 @@ impl Serialize for Effect {
 }
 
 impl Position {
-    /// What the event did, which is a part of the place.
     pub const fn effect(&self) -> Effect {
         self.effect
     }
 
-    /// Whether both tell of one delivery of one event.
+    /// Whether both positions belong to the same delivery of the same event.
     pub fn is_of_same_delivery(&self, other: Self) -> bool {
         (self.received_at, self.event) == (other.received_at, other.event)
     }
 
-    /// A text that stands before every position received after `age` ago.
+    /// A text that sorts before every position received at most `age` before `now`.
     pub fn earliest(now: Timestamp, age: Duration) -> String {
         format!("{:015}", (now - age).millis())
     }

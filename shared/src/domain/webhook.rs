@@ -1,4 +1,4 @@
-//! Mono's webhooks: who may send them, and what they say.
+//! Mono's webhooks: authentication, and interpretation of the events.
 
 pub mod body;
 pub mod event;

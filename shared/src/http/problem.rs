@@ -1,7 +1,7 @@
 //! Errors of the API: `application/problem+json` (RFC 9457) with a stable `code`.
 //!
-//! This is the only place where an error becomes an answer. The text is for the caller and names no internals. The cause
-//! goes to the log.
+//! Only this module turns an error into an answer. The text is for the caller and shows no internals. The cause is
+//! logged.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,13 +19,14 @@ use crate::http::response::document;
 /// All errors of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// The webhook secret is missing, empty or wrong, or none is set. All have the same answer.
+    /// The webhook secret of the request is missing, empty or wrong, or no secret is set. All cases have the same
+    /// answer.
     WebhookSecretInvalid,
     /// The body of a webhook is not a JSON object.
     WebhookBodyInvalid,
     /// The body of a webhook is larger than 256 KiB.
     WebhookBodyTooLarge,
-    /// A webhook could not be enqueued. The caller should send it again.
+    /// A webhook could not be enqueued. The caller must send the webhook again.
     QueueUnavailable,
     /// A part of the request is invalid.
     RequestInvalid {
@@ -42,13 +43,13 @@ pub enum Problem {
     },
     /// The last sync of the account is too recent.
     SyncCooldown {
-        /// When the next sync is allowed.
+        /// The time from which the next sync is allowed.
         next_allowed_at: Timestamp,
         retry_after: Duration,
     },
-    /// The day's budget for syncs on demand is spent.
+    /// The daily budget for syncs on demand is exhausted.
     BudgetExhausted {
-        /// The begin of the next day.
+        /// The start of the next day.
         next_allowed_at: Timestamp,
     },
     /// Mono answered with a failure.
@@ -56,7 +57,7 @@ pub enum Problem {
     MonoTimeout,
     /// Mono cannot be reached, or limits the rate of calls.
     MonoUnavailable {
-        /// When to try again.
+        /// The time to wait before a retry.
         retry_after: Duration,
     },
     /// DynamoDB or Secrets Manager cannot be reached.
@@ -75,7 +76,6 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// A part of the request is invalid.
     pub fn request_invalid(
         name: impl Into<Cow<'static, str>>,
         expected: impl Into<Cow<'static, str>>,
@@ -91,8 +91,8 @@ impl Problem {
             CallError::Unavailable | CallError::NotConnected => {
                 Self::MonoUnavailable { retry_after }
             }
-            CallError::RateLimited { retry_after: told } => {
-                Self::MonoUnavailable { retry_after: told.unwrap_or(retry_after) }
+            CallError::RateLimited { retry_after: requested } => {
+                Self::MonoUnavailable { retry_after: requested.unwrap_or(retry_after) }
             }
             CallError::BudgetExhausted { until } => {
                 Self::BudgetExhausted { next_allowed_at: until }
@@ -237,7 +237,7 @@ impl From<&Problem> for Response<Body> {
         if let Some(retry_after) = problem.retry_after() {
             // Whole seconds, rounded up.
             let seconds = retry_after.as_millis().div_ceil(1000).max(1).to_string();
-            let seconds = HeaderValue::from_str(&seconds).expect("digits are a header");
+            let seconds = HeaderValue::from_str(&seconds).expect("digits are a valid header value");
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
@@ -248,7 +248,7 @@ impl From<&Problem> for Response<Body> {
 mod tests {
     use super::*;
 
-    fn told(problem: &Problem) -> (u16, Value) {
+    fn answer(problem: &Problem) -> (u16, Value) {
         let response = Response::from(problem);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         let Body::Text(text) = response.body() else { panic!("not text") };
@@ -277,17 +277,20 @@ mod tests {
             (Problem::StoreUnavailable, 503, "STORE_UNAVAILABLE"),
         ];
         for (problem, status, code) in table {
-            let (answered, document) = told(&problem);
+            let (answered, document) = answer(&problem);
             assert_eq!((answered, &document["code"]), (status, &json!(code)), "{problem:?}");
             assert_eq!(document["status"], json!(status), "the document repeats the status");
-            assert!(document["detail"].as_str().unwrap().ends_with('.'), "a sentence that helps");
+            assert!(
+                document["detail"].as_str().unwrap().ends_with('.'),
+                "the detail is a sentence"
+            );
         }
     }
 
     #[test]
     fn invalid_request_names_the_part() {
         let problem = Problem::request_invalid("limit", "a number from 1 to 100");
-        assert_eq!(told(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
+        assert_eq!(answer(&problem).1["detail"], "`limit` must be a number from 1 to 100.");
     }
 
     fn error() -> ProviderError {
@@ -303,19 +306,19 @@ mod tests {
     }
 
     #[test]
-    fn problem_says_what_helps_with_it() {
+    fn problem_has_the_members_of_its_code() {
         let account_id = "697926f050b9c321c1451dda".parse().unwrap();
-        let (_, reauthorise) = told(&Problem::ReauthorisationRequired { account_id });
+        let (_, reauthorise) = answer(&Problem::ReauthorisationRequired { account_id });
         assert_eq!(reauthorise["reauthorise"], "/accounts/697926f050b9c321c1451dda/reauthorise");
-        let (_, cooldown) = told(&cooldown(Duration::ZERO));
+        let (_, cooldown) = answer(&cooldown(Duration::ZERO));
         assert_eq!(cooldown["next_allowed_at"], "2026-01-27T21:00:38.000Z");
-        let (_, failed) = told(&Problem::SyncFailed(error()));
+        let (_, failed) = answer(&Problem::SyncFailed(error()));
         assert_eq!(failed["mono_code"], "SYNC_ERROR");
         assert_eq!(failed["mono_message"], "The bank is down");
     }
 
     #[test]
-    fn retry_after_is_in_whole_seconds_and_never_too_soon() {
+    fn retry_after_is_rounded_up_to_whole_seconds() {
         for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (300_000, "300")] {
             let response = Response::from(&cooldown(Duration::from_millis(millis)));
             assert_eq!(response.headers()["retry-after"], seconds);
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn problem_of_a_call_error_follows_from_what_the_caller_can_do() {
+    fn each_call_error_has_its_problem() {
         let minute = Duration::from_mins(1);
         let problem = |call_error| Problem::of_call_error(call_error, minute);
         let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };
@@ -333,8 +336,8 @@ mod tests {
         assert_eq!(problem(CallError::Unavailable), unavailable(minute));
         assert_eq!(problem(CallError::NotConnected), unavailable(minute));
         assert_eq!(problem(CallError::RateLimited { retry_after: None }), unavailable(minute));
-        let told = Some(Duration::from_secs(7));
-        let limited = problem(CallError::RateLimited { retry_after: told });
+        let retry_after = Some(Duration::from_secs(7));
+        let limited = problem(CallError::RateLimited { retry_after });
         assert_eq!(limited, unavailable(Duration::from_secs(7)));
     }
 }

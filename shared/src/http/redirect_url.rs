@@ -5,30 +5,31 @@ use url::Url;
 /// The longest URL, in characters.
 const LONGEST: usize = 2048;
 
-/// Reads a URL that a customer's browser may be redirected to: `https` to a host name, or `http` to the developer's own
-/// machine. `None` for anything else. Mono gets the parsed URL, so it cannot read it differently.
+/// Parses a URL to which a customer's browser may be redirected: `https` with a host name, or `http` with a loopback
+/// host for local development. `None` for any other URL. Mono gets the parsed URL, so Mono cannot parse it
+/// differently.
 pub fn parse(text: &str) -> Option<Url> {
-    // The parser accepts characters that are not part of a URL.
-    let written = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let (scheme, rest) = text.split_once("://").filter(|_| written && !text.contains('\\'))?;
+    // The parser of `url` accepts characters that are not valid in a URL.
+    let is_ascii = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let (scheme, rest) = text.split_once("://").filter(|_| is_ascii && !text.contains('\\'))?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
     let (host, port) = authority.split_at(port_at.unwrap_or(authority.len()));
-    let right = match scheme {
+    let is_allowed = match scheme {
         "https" => is_host_name(host),
         "http" => ["localhost", "127.0.0.1", "[::1]"].contains(&host),
         _ => false,
     };
-    Url::parse(text).ok().filter(|_| right && port != ":")
+    Url::parse(text).ok().filter(|_| is_allowed && port != ":")
 }
 
-/// Labels of letters, digits and hyphens. The last one is not a number.
+/// Labels of letters, digits and hyphens. The last label starts with a letter.
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    let named = host.rsplit('.').next().is_some_and(|last| last.starts_with(char::is_alphabetic));
-    named && host.split('.').all(is_label)
+    let is_name = host.rsplit('.').next().is_some_and(|last| last.starts_with(char::is_alphabetic));
+    is_name && host.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn customer_is_only_sent_back_over_tls_or_to_the_developers_machine() {
+    fn redirect_url_must_be_https_or_loopback() {
         for url in [
             "https://app.example/done?a=b#c",
             "http://localhost:3000/done",

@@ -1,4 +1,4 @@
-//! The parameters and the caller of a request, parsed and checked.
+//! Parses and checks the parameters and the caller of a request.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -12,7 +12,8 @@ use crate::domain::caller::Caller;
 use crate::domain::timestamp::Timestamp;
 use crate::http::problem::Problem;
 
-/// The caller as API Gateway names it: the ARN of the principal that signed the request, or the token's claim `sub`.
+/// The caller's name in API Gateway: the ARN of the principal that signed the request, or the claim `sub` of the
+/// token.
 /// `unknown` if the request has neither.
 pub fn principal(request: &Request) -> String {
     let named = || {
@@ -27,8 +28,8 @@ pub fn principal(request: &Request) -> String {
     named().unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// The caller of a request. `owner_claim` is the claim of the token that names the owner. `None`: every caller may see
-/// every account.
+/// The caller of a request. `owner_claim` is the claim of the token that names the owner. If it is `None`, every
+/// caller may see every account.
 pub fn caller(request: &Request, owner_claim: Option<&str>) -> Result<Caller, Problem> {
     let Some(claim) = owner_claim else {
         return Ok(Caller::Trusted);
@@ -51,7 +52,7 @@ pub fn account_id(request: &Request) -> Result<AccountId, Problem> {
     text.parse().map_err(|_| Problem::request_invalid("account_id", expected))
 }
 
-/// A query parameter with a fixed set of words. `None` if it is missing.
+/// A query parameter whose value is one of a fixed set of words. `None` if the parameter is missing.
 pub fn choice<T: Copy>(
     request: &Request,
     name: &'static str,
@@ -78,8 +79,8 @@ pub fn cursor<T: FromStr>(request: &Request) -> Result<Option<T>, Problem> {
     parameter(request, "cursor", expected, |text| text.parse().ok())
 }
 
-/// A time as RFC 3339, or a date, which is a whole business day: `of_day` picks its begin or end. `None` if it is
-/// missing.
+/// A time in RFC 3339 format, or a date. A date is a whole business day, and `of_day` selects the start or the end of
+/// the day. `None` if the parameter is missing.
 pub fn time(
     request: &Request,
     name: &'static str,
@@ -121,11 +122,11 @@ mod tests {
                 "requestId": "1", "routeKey": "GET /accounts", "stage": "$default", "timeEpoch": 1,
             },
         });
-        lambda_http::request::from_str(&event.to_string()).expect("an event of API Gateway")
+        lambda_http::request::from_str(&event.to_string()).expect("a valid event of API Gateway")
     }
 
     #[test]
-    fn principal_is_the_signer_or_the_subject_of_the_token_or_unknown() {
+    fn principal_is_the_signer_or_the_token_subject_or_unknown() {
         let arn = "arn:aws:iam::111122223333:user/app";
         let signed = json!({ "iam": { "userArn": arn } });
         let token = json!({ "jwt": { "claims": { "sub": "user-1" }, "scopes": null } });

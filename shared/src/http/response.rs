@@ -4,17 +4,17 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-/// 200 and this value as JSON.
+/// An answer with status 200 and this value as JSON.
 pub fn ok(value: &impl Serialize) -> Response<Body> {
     document(StatusCode::OK, "application/json", value)
 }
 
-/// 202 and this value as JSON.
+/// An answer with status 202 and this value as JSON.
 pub fn accepted(value: &impl Serialize) -> Response<Body> {
     document(StatusCode::ACCEPTED, "application/json", value)
 }
 
-/// Adds the header `x-request-id`, which finds the answer in the log. Every answer has it.
+/// Adds the header `x-request-id`, which identifies the request in the log. Every answer has this header.
 pub fn with_request_id(mut response: Response<Body>, request_id: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert("x-request-id", value);
@@ -28,7 +28,7 @@ pub(crate) fn document(
     value: &impl Serialize,
 ) -> Response<Body> {
     // All values consist of strings, numbers and lists, so writing them cannot fail.
-    let text = serde_json::to_string(value).expect("the answer is JSON");
+    let text = serde_json::to_string(value).expect("the answer can be written as JSON");
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();

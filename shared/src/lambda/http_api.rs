@@ -1,9 +1,9 @@
 //! The runtime of the functions behind API Gateway.
 //!
-//! `lambda_http` panics or fails the invocation if a query is not part of a URI, a header is not ASCII, or a claim is not
-//! a string. Callers choose the query and the headers, and an issuer chooses the claims, so an anonymous caller could set
-//! off the alarm for errors. Therefore the query is made valid, and such headers and claims are removed, before
-//! `lambda_http` reads the request.
+//! `lambda_http` panics or fails the invocation if the query is not valid in a URI, a header is not ASCII, or a claim
+//! is not a string. The caller controls the query and the headers, and the issuer of the token controls the claims.
+//! So an anonymous caller could trigger the alarm for errors. This module escapes the query and removes invalid
+//! headers and claims before `lambda_http` reads the request.
 
 use std::fmt::Debug;
 
@@ -18,17 +18,17 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// Characters that the query of a URI cannot contain, besides those that are not ASCII.
+/// ASCII characters that the query of a URI cannot contain.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// Headers that `lambda_http` builds a URI from. No function reads it.
-const OF_THE_URI: [&str; 2] = ["host", "x-forwarded-proto"];
+/// Headers from which `lambda_http` builds the URI of the request. No function reads that URI.
+const URI_HEADERS: [&str; 2] = ["host", "x-forwarded-proto"];
 
 /// Answers requests of the HTTP API for as long as Lambda keeps the process.
 ///
 /// # Errors
 ///
-/// Those of the Lambda runtime.
+/// The errors of the Lambda runtime.
 pub async fn serve<'a, S, E>(handler: S) -> Result<(), Error>
 where
     S: Service<Request, Response = Response<Body>, Error = E>,
@@ -61,13 +61,13 @@ fn make_valid(event: &mut Value) {
     }
     if let Some(Value::Object(claims)) = event.pointer_mut("/requestContext/authorizer/jwt/claims")
     {
-        // Removed, not made a string: null would name the owner "null".
+        // Removed, not converted to a string: null would become the owner "null".
         claims.retain(|_, claim| claim.is_string());
     }
 }
 
 fn is_valid_header(name: &str, value: &Value) -> bool {
-    let name = name.parse::<HeaderName>().ok().filter(|name| !OF_THE_URI.contains(&name.as_str()));
+    let name = name.parse::<HeaderName>().ok().filter(|name| !URI_HEADERS.contains(&name.as_str()));
     let value = value.as_str().and_then(|value| value.parse::<HeaderValue>().ok());
     name.is_some() && value.is_some()
 }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn query_with_bytes_that_no_uri_has_is_read_all_the_same() {
+    fn query_with_characters_that_are_invalid_in_a_uri_is_read() {
         for text in ["\"", "<", ">", " ", "#", "\u{7f}", "\0", "é", "%", "%zz"] {
             let request = request(&event(&format!("a={text}&limit=5"), &json!({}), &json!({})));
             assert_eq!(request.query_string_parameters().first("limit"), Some("5"), "{text:?}");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn header_that_is_not_ascii_is_left_out_and_the_others_stay() {
+    fn invalid_header_is_removed_and_valid_headers_stay() {
         let headers = json!({ "mono-webhook-secret": "s", "x-a": "é\n", "x b": "1", "x-forwarded-proto": "a b" });
         let request = request(&event("", &headers, &json!({})));
         assert_eq!(request.headers().get("mono-webhook-secret").unwrap(), "s");
@@ -121,11 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn claim_that_is_no_string_is_left_out_and_names_no_owner() {
+    fn claim_that_is_not_a_string_is_removed() {
         let claims = json!({ "sub": "a", "customer": 4711, "roles": ["x", "y"], "none": null });
         let request = request(&event("", &json!({}), &claims));
         let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
-            panic!("it came through API Gateway");
+            panic!("the request has no context of API Gateway");
         };
         let claims = &context.authorizer.as_ref().unwrap().jwt.as_ref().unwrap().claims;
         assert_eq!(claims.len(), 1);
@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_query_headers_and_claims_make_a_request(
+        fn any_query_headers_and_claims_give_a_request(
             query: String,
             headers: std::collections::BTreeMap<String, String>,
             claim: String,

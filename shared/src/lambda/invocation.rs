@@ -1,4 +1,4 @@
-//! One invocation of a function: its id in the log, and its deadline.
+//! One invocation of a function: its request id and its deadline.
 
 use std::time::Duration;
 
@@ -10,30 +10,32 @@ use crate::domain::timestamp::Timestamp;
 pub struct Invocation {
     /// Lambda's id. Answers carry it as `x-request-id`.
     pub request_id: String,
-    /// When work has to stop, so that there is time to answer.
+    /// The time at which work must stop, so that there is time to answer.
     pub deadline: Instant,
-    /// When Lambda ends it.
+    /// The time at which Lambda ends the invocation.
     pub ends_at: Timestamp,
 }
 
 /// The time reserved for the answer.
 const MARGIN: Duration = Duration::from_secs(1);
-const A_YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
-/// The time of an invocation without a known end: the longest timeout of all functions.
+/// One year, in milliseconds.
+const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
+/// The assumed time of an invocation without a known end.
 const UNKNOWN_TIME: Duration = Duration::from_secs(30);
 
 impl Invocation {
-    /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 counts as none:
-    /// `cargo lambda watch` sends a number of its own.
+    /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 counts as unknown,
+    /// because
+    /// `cargo lambda watch` sends an unrelated number.
     pub fn new(request_id: String, end: u64) -> Self {
         let now = Timestamp::now();
-        let known = Some(Timestamp::from_millis(end)).filter(|_| end >= A_YEAR);
+        let known = Some(Timestamp::from_millis(end)).filter(|_| end >= YEAR);
         let ends_at = known.unwrap_or(now + UNKNOWN_TIME);
         let left = ends_at.since(now).saturating_sub(MARGIN);
         Self { request_id, deadline: Instant::now() + left, ends_at }
     }
 
-    /// The same with an end after this time at the latest.
+    /// The same invocation, but with an end after this time at the latest.
     pub fn at_most(&self, time: Duration) -> Self {
         Self {
             request_id: self.request_id.clone(),

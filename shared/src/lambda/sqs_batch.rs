@@ -1,8 +1,9 @@
-//! Batches of SQS messages. One message's failure does not affect another's.
+//! Batches of SQS messages. The failure of a message does not affect the messages of other accounts.
 //!
-//! Lambda receives up to ten messages at once and returns the batch item failures (`ReportBatchItemFailures`). SQS
-//! delivers these again, and moves them to the dead-letter queue after five deliveries. No message is dropped: a message
-//! that panics, or that is not reached before the deadline, is a failure too.
+//! Lambda receives up to ten messages in a batch and returns the batch item failures (`ReportBatchItemFailures`). SQS
+//! delivers these messages again, and moves them to the dead-letter queue after five deliveries. No message is
+//! dropped. A message whose processing panics is a failure, and so is a message that is not processed before the
+//! deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -28,7 +29,7 @@ pub struct Batch<T> {
 
 pub struct Work<T> {
     message_id: String,
-    /// Its parsed content.
+    /// The parsed content of the message.
     pub content: T,
 }
 
@@ -39,13 +40,13 @@ struct Rejected {
     reason: String,
 }
 
-/// A message after it was read.
+/// What to do with a message after it was read.
 pub enum Verdict<T> {
-    /// Work, done together with the other work of the same account.
+    /// Process the message together with the other messages of the same account.
     Work(AccountId, T),
-    /// Nothing to do.
+    /// The message needs no processing.
     Done,
-    /// It can never be processed. A retry would not help.
+    /// The message can never be processed, so a retry would not help.
     Reject {
         /// Mono's id of the event, if it has one, for the log.
         event_id: Option<String>,
@@ -53,13 +54,13 @@ pub enum Verdict<T> {
     },
 }
 
-/// SQS gives every message an id. Without one, no failure can be reported, and an empty one would fail the whole batch
-/// silently. So the invocation fails instead.
+/// A message has no id, although SQS gives every message an id. The failure of such a message cannot be reported, and
+/// an empty id would silently fail the whole batch. So the invocation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a message of the batch has no message id")]
 pub struct MissingMessageId;
 
-/// How many accounts are processed, and messages moved to the dead-letter queue, at once.
+/// Accounts that are processed concurrently, and messages that are moved concurrently to the dead-letter queue.
 const CONCURRENCY: usize = 10;
 
 impl<T> Batch<T> {
@@ -67,7 +68,7 @@ impl<T> Batch<T> {
     ///
     /// # Errors
     ///
-    /// [`MissingMessageId`]: nothing was done, and the whole batch is delivered again.
+    /// [`MissingMessageId`]: no message was processed, and the whole batch is delivered again.
     pub fn sort(
         event: SqsEvent,
         invocation: Invocation,
@@ -93,7 +94,7 @@ impl<T> Batch<T> {
                 }
                 Err(_) => {
                     let request_id = &batch.invocation.request_id;
-                    error!(request_id, message_id, "message delivered again: reading it panicked");
+                    error!(request_id, message_id, "message delivered again: parsing panicked");
                     batch.failed.insert(message_id);
                 }
             }
@@ -106,8 +107,7 @@ impl<T> Batch<T> {
         self.accounts.keys().cloned().collect()
     }
 
-    /// Computes something for each account before its work is done. An account whose computation panics is left out; its
-    /// messages are then tried one by one.
+    /// Computes a preview for each account before its work. The result omits an account whose computation panics.
     pub fn preview<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
         let look = |(id, work): (&AccountId, &Vec<Work<T>>)| {
             catch_unwind(AssertUnwindSafe(|| look(id, work))).ok()
@@ -115,7 +115,7 @@ impl<T> Batch<T> {
         self.accounts.iter().filter_map(look).collect()
     }
 
-    /// Waits until the deadline for something that all work needs. If it fails or panics, all messages are delivered
+    /// Runs a preparation that all work needs. If it panics or exceeds the deadline, all messages are delivered
     /// again.
     pub async fn prepare<P>(&mut self, preparation: impl Future<Output = P>) -> Option<P> {
         let preparation = AssertUnwindSafe(preparation).catch_unwind();
@@ -124,7 +124,7 @@ impl<T> Batch<T> {
         if prepared.is_none() {
             error!(
                 request_id = self.invocation.request_id,
-                "whole batch delivered again: not prepared in time"
+                "whole batch delivered again: preparation panicked or timed out"
             );
             let work = take(&mut self.accounts).into_values().flatten();
             self.failed.extend(work.map(|work| work.message_id));
@@ -132,10 +132,10 @@ impl<T> Batch<T> {
         prepared
     }
 
-    /// Does the work, account by account.
+    /// Processes the work of all accounts.
     ///
-    /// The messages of one account are processed together, and delivered again together after an error. After a panic,
-    /// each of them is tried alone, so that only the one at fault fails.
+    /// The messages of one account are processed together, and delivered again together after an error. After a
+    /// panic, each message is processed alone, so that only a message that panics fails.
     pub async fn work<E: Display>(
         &mut self,
         handle: impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
@@ -150,8 +150,8 @@ impl<T> Batch<T> {
         self.failed.extend(failures.into_iter().flatten());
     }
 
-    /// Moves unprocessable messages to the dead-letter queue, whole and with the reason. A message that cannot be moved
-    /// is delivered again. This runs after the work, which must not wait for it.
+    /// Moves unprocessable messages unchanged to the dead-letter queue, with the reason. A message that cannot be
+    /// moved is delivered again. This runs after the work, so that the work need not wait.
     pub async fn put_rejected_aside(&mut self, dead_letters: &DeadLetterQueue) {
         let rejected = take(&mut self.rejected);
         let invocation = &self.invocation;
@@ -180,7 +180,7 @@ impl<T> Batch<T> {
         self.failed.extend(failures.into_iter().flatten());
     }
 
-    /// The batch item failures: messages that failed, and those that were not processed.
+    /// The batch item failures: messages that failed, and messages that were not processed.
     pub fn into_response(self) -> SqsBatchResponse {
         let mut failed = self.failed;
         failed.extend(self.accounts.into_values().flatten().map(|work| work.message_id));
@@ -196,18 +196,18 @@ pub struct Delivery<J> {
     pub job: J,
     pub message_id: String,
     pub receipt_handle: String,
-    /// How many times SQS has delivered it, this time included.
+    /// The number of deliveries by SQS, including this delivery.
     pub times: u32,
 }
 
 impl<J> Batch<Delivery<J>> {
-    /// Handles jobs. Those of one account run one after the other. After a failed one, the account's others are delivered
-    /// again as well. A message that is not a job is delivered again until it is in the dead-letter queue, where a person
-    /// finds it.
+    /// Handles jobs. The jobs of one account run one after the other. If a job fails, all messages of its account are
+    /// delivered again. A message that is not a job is delivered again until SQS moves it to the dead-letter queue,
+    /// where an operator can inspect it.
     ///
     /// # Errors
     ///
-    /// [`MissingMessageId`]: nothing was done, and the whole batch is delivered again.
+    /// [`MissingMessageId`]: no job was handled, and the whole batch is delivered again.
     pub async fn handle_jobs<U: Display, E: Display>(
         event: SqsEvent,
         invocation: Invocation,
@@ -252,7 +252,7 @@ enum Outcome {
 }
 
 impl Invocation {
-    /// The ids of the messages of one account that are to be delivered again.
+    /// The ids of those messages of one account that must be delivered again.
     async fn failures<T, E: Display>(
         &self,
         handle: &impl AsyncFn(&AccountId, &[Work<T>]) -> Result<(), E>,
@@ -282,7 +282,7 @@ impl Invocation {
     ) -> Outcome {
         let request_id = &self.request_id;
         let message_ids = || ids(work).collect::<Vec<_>>().join(" ");
-        // A future that is ready at once would complete even after the deadline.
+        // Without this check, a future that is ready at its first poll would complete after the deadline.
         let handled = async {
             if Instant::now() >= self.deadline {
                 std::future::pending::<()>().await;
@@ -341,11 +341,11 @@ mod tests {
         event
     }
 
-    /// A body is `account content`.
+    /// A body has the form `account content`.
     fn read(message: &SqsMessage) -> Verdict<String> {
         let body = message.body.as_deref().unwrap();
         match body.split_once(' ') {
-            None if body == "panic" => panic!("a message that cannot be read"),
+            None if body == "panic" => panic!("the message cannot be parsed"),
             None if body == "nothing" => Verdict::Done,
             None => Verdict::Reject { event_id: None, reason: "no account".to_owned() },
             Some((id, content)) => Verdict::Work(id.parse().unwrap(), content.to_owned()),
@@ -361,7 +361,7 @@ mod tests {
         Batch::sort(event(messages), invocation(), read).unwrap()
     }
 
-    /// The messages that are to be delivered again after this work.
+    /// The messages that must be delivered again after this work.
     async fn failed<E: Display>(
         mut batch: Batch<String>,
         handle: impl AsyncFn(&AccountId, &[Work<String>]) -> Result<(), E>,
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn panicking_preview_is_left_out_and_others_are_kept() {
+    async fn preview_omits_only_the_account_whose_computation_panics() {
         let batch = sort(&[("1", "a x"), ("2", "b panic"), ("3", "c z")]);
         let preview = batch.preview(|id, work| {
             assert!(work.iter().all(|work| work.content != "panic"));
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_of_one_account_is_done_together_in_the_order_of_the_messages() {
+    async fn messages_of_one_account_are_processed_together_in_order() {
         let done = RefCell::new(Vec::new());
         let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z"), ("4", "nothing")]);
         let failed = failed(batch, async |id, work| {
@@ -399,22 +399,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn error_fails_the_messages_of_its_account_and_no_others() {
+    async fn error_fails_only_the_messages_of_its_account() {
         let batch = sort(&[("1", "a x"), ("2", "b y"), ("3", "a z")]);
         let handle = async |id: &AccountId, _: &[_]| {
-            if id.as_str() == "a" { Err("no luck") } else { Ok(()) }
+            if id.as_str() == "a" { Err("failure") } else { Ok(()) }
         };
         assert_eq!(failed(batch, handle).await, ["1", "3"]);
     }
 
     #[tokio::test]
-    async fn message_whose_reading_panics_fails_alone() {
+    async fn message_whose_parsing_panics_fails_alone() {
         let batch = sort(&[("1", "panic"), ("2", "a x")]);
         assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
     }
 
     #[tokio::test]
-    async fn message_whose_work_panics_fails_alone_even_among_those_of_its_account() {
+    async fn message_whose_work_panics_fails_without_other_messages_of_its_account() {
         let batch = sort(&[("1", "a x"), ("2", "a poison"), ("3", "a z"), ("4", "b y")]);
         let handle = async |_: &AccountId, work: &[Work<String>]| {
             assert!(work.iter().all(|work| work.content != "poison"), "poison");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rejected_message_that_was_not_moved_is_a_batch_item_failure() {
+    async fn rejected_message_is_a_batch_item_failure_until_it_is_moved() {
         let batch = sort(&[("1", "noaccount"), ("2", "a x")]);
         assert_eq!(failed(batch, async |_, _| Ok::<_, Infallible>(())).await, ["1"]);
     }
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_does_not_begin_after_the_deadline() {
+    async fn work_does_not_start_after_the_deadline() {
         let batch = sort(&[("1", "a x"), ("2", "b y")]);
         tokio::time::advance(Duration::from_mins(2)).await;
         let handle =
@@ -466,10 +466,7 @@ mod tests {
     #[tokio::test]
     async fn preparation_that_panics_fails_all_work() {
         let mut batch = sort(&[("1", "a x"), ("2", "b y")]);
-        assert_eq!(
-            batch.prepare(async { panic!("a record that cannot be read") }).await,
-            None::<()>
-        );
+        assert_eq!(batch.prepare(async { panic!("the record cannot be read") }).await, None::<()>);
         assert_eq!(batch.into_response().batch_item_failures.len(), 2);
     }
 

@@ -1,7 +1,8 @@
-//! Logs: JSON lines on standard output, lean, and free of personal data.
+//! Logs: short JSON lines on standard output, without personal data.
 //!
-//! Ids, counts, codes and lengths are logged; never a body, a name, an account number or a BVN. Libraries log requests
-//! and answers at their finer levels, so they log warnings only, at every `LOG_LEVEL`.
+//! Logs contain ids, counts, codes and lengths. They never contain a body, a name, an account number or a BVN.
+//! Libraries log requests and answers at finer levels than warnings, so their finer levels are off at every
+//! `LOG_LEVEL`.
 
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
@@ -11,7 +12,7 @@ use tracing_subscriber::prelude::*;
 use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 
-/// The crates of this workspace, whose level `LOG_LEVEL` sets.
+/// The crates of this workspace. `LOG_LEVEL` sets their level.
 const OURS: [&str; 8] = [
     "mono_sync",
     "webhook",
@@ -23,7 +24,7 @@ const OURS: [&str; 8] = [
     "refresh_worker",
 ];
 
-/// Starts logging at this level, or at `INFO` if it is missing or not a level.
+/// Starts logging at this level. If the level is missing or invalid, it is `INFO`.
 pub fn start(level: Option<&str>) {
     let level = level.and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
@@ -39,15 +40,15 @@ pub fn start(level: Option<&str>) {
     tracing_subscriber::registry().with(levels).with(lines).init();
 }
 
-/// Logs one line for an invocation, with all its events. For batches of ten that costs half as much as a line for each
-/// event. The line is printed directly, since `tracing` has no lists.
+/// Logs one line for an invocation, with all its events. For a batch of ten events, this costs half as much as one
+/// line for each event. The line is printed directly, because `tracing` has no lists.
 pub fn summary(request_id: &str, work: &impl Serialize) {
     if tracing::enabled!(tracing::Level::INFO) {
         print(request_id, work);
     }
 }
 
-/// Logs who requested which action, at every `LOG_LEVEL`. `principal` is API Gateway's name for the caller.
+/// Logs the caller and the requested action, at every `LOG_LEVEL`. `principal` is API Gateway's name for the caller.
 pub fn audit(request_id: &str, principal: &str, action: &str, account_id: &AccountId) {
     print(request_id, &Audit { action, account_id, principal });
 }

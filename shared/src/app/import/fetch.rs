@@ -1,4 +1,4 @@
-//! The rows of a slice from Mono, in one answer or in pages.
+//! Fetches the rows of a slice from Mono, in one answer or in pages.
 
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::mono::{Part, TransactionsError};
 
 /// The most pages of a slice of several days.
 const MOST_PAGES: u64 = 30;
-/// How often a slice is fetched, until no new row shifts its pages.
+/// How often a slice is fetched while new rows shift its pages.
 const TRIES: u32 = 3;
 
 pub(super) enum Fetch {
@@ -22,7 +22,7 @@ pub(super) enum Fetch {
 }
 
 impl Run<'_> {
-    /// All rows of these days, unless they do not fit in memory. Pages that a new row has shifted are fetched again.
+    /// Fetches all rows of these days, if they fit in memory. If a new row shifts the pages, they are fetched again.
     pub(super) async fn fetch(
         &mut self,
         reach: &Days,
@@ -38,8 +38,8 @@ impl Run<'_> {
         }
     }
 
-    /// One answer, if Mono serves it. If Mono pages it, pages of one size are requested from the first one on. So they are
-    /// if the answer is too large: then the total of the first page shows how many rows there are.
+    /// Requests all rows in one answer. If Mono pages the answer or the answer is too large, requests pages of one
+    /// size from the first page on. The total of the first page then shows the number of rows.
     async fn fetch_once(
         &mut self,
         reach: &Days,
@@ -78,17 +78,18 @@ impl Run<'_> {
                 }
                 page => page?,
             };
-            // A day's budget must pay a whole slice, or its pages are paid for in vain.
+            // The daily budget must cover all pages of a slice. A part of the pages would be paid for nothing.
             let of_pages = MOST_PAGES * page.rows.len().max(1) as u64;
             let is_divided = self.notes.is_paged && !is_single_day;
             let limit = if is_divided { most.min(of_pages) } else { most };
             let total = page.total.filter(|total| page.has_next && *total > limit);
-            let wants_more = listing.add(page);
+            let is_last = !listing.add(page);
             if let Some(total) = total.filter(|_| number == 1 && !self.total_misleads) {
                 let is_same = self.same_total.replace(total) == Some(total);
-                // A total that counts the requested days shrinks with them. The pages of a single day show it.
+                // A total of the requested days shrinks with their number. The pages of a single day verify the
+                // total.
                 if !is_single_day || room == 1 {
-                    // In proportion to the usual limit.
+                    // Scaled to the usual limit.
                     let rows = total.saturating_mul(MOST_ROWS) / limit.min(MOST_ROWS);
                     return Ok(Fetch::TooMany { rows: if is_same { u64::MAX } else { rows } });
                 }
@@ -96,7 +97,7 @@ impl Run<'_> {
             if listing.rows.len() as u64 > most {
                 return Ok(Fetch::TooMany { rows: 2 * most });
             }
-            if !wants_more {
+            if is_last {
                 break;
             }
         }
@@ -119,7 +120,7 @@ impl Run<'_> {
         let page = self.mono.transactions(self.id(), days, part, by).await;
         page.map_err(|error| match error {
             TransactionsError::ReauthorisationRequired => Interruption::ReauthorisationRequired,
-            // A linked account may still exist: a wrong key can have the same answer.
+            // A linked account may still exist. With a wrong key, Mono can give the same answer.
             TransactionsError::NotFound if !self.account().is_unlinked() => {
                 Interruption::Failed(ImportError::NotFound)
             }

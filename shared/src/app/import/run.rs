@@ -1,4 +1,4 @@
-//! A running import: from the first slice to the write of the record, or to the message that continues.
+//! A running import: from the first slice to the write of the record, or to the message for the remaining range.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ use crate::domain::transaction::SyncedPage;
 use crate::mono::Session;
 use crate::random;
 
-/// With less time left, no further slice begins.
+/// With less time left, no further slice starts.
 const SLICE_TIME: Duration = Duration::from_mins(1);
-/// The longest wait of the remaining range after a failure.
+/// The longest delay of the message for the remaining range after a failure.
 const RETRY_DELAY: Duration = Duration::from_mins(2);
 /// How long an import is deferred when its chain of messages is at the limit.
 const TOO_LONG: Duration = Duration::from_hours(1);
 /// How long an import is deferred when Mono refuses the key or the payment.
 const REFUSED: Duration = Duration::from_hours(1);
-/// After this many days in a row that Mono does not serve, the import leaves out the rest.
+/// After this many consecutive days that Mono does not serve, the import skips the remaining range.
 const MOST_NOT_SERVED: u32 = 5;
 
 pub(super) struct Run<'a> {
@@ -40,16 +40,16 @@ pub(super) struct Run<'a> {
     /// Days that later imports must read again.
     pub(super) gaps: Vec<Gap>,
     pub(super) notes: ImportNotes,
-    /// How many rows Mono holds in all, if the sync's own answer had a total.
+    /// The number of all rows that Mono holds, if the answer of the sync had a total.
     pub(super) total_of_sync: Option<u32>,
     pub(super) today: BusinessDay,
     /// The last total that made a slice too large.
     pub(super) same_total: Option<u64>,
     /// Mono's totals do not count the requested days.
     pub(super) total_misleads: bool,
-    /// Days in a row that Mono did not serve.
+    /// Consecutive days that Mono did not serve.
     not_served: u32,
-    /// Mono has served at least one slice, to this message or to an earlier one of the chain.
+    /// Mono has served at least one slice, to this message or to an earlier message of the chain.
     pub(super) is_served: bool,
     /// Some days cannot be listed. Then no margin is requested around a slice.
     pub(super) is_troubled: bool,
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
-    /// Imports the range, and records or queues what follows from it.
+    /// Imports the range. Then it writes the record or queues a message for the remaining range.
     pub(super) async fn run(
         mut self,
         mut rest: RemainingRange,
@@ -111,7 +111,7 @@ impl Run<'_> {
         page: Option<&SyncedPage>,
     ) -> Result<Imported, ImportError> {
         let result = self.import(&mut rest, look_back, page).await;
-        // Finished slices stay. The remaining range is another message, with five deliveries of its own.
+        // Finished slices stay stored. The remaining range gets another message, with five deliveries of its own.
         let has_progress = self.is_served && (self.stats.slices > 0 || self.stats.not_served > 0);
         let outcome = match result {
             Err(Interruption::Failed(ImportError::Mono(
@@ -153,8 +153,8 @@ impl Run<'_> {
         Ok(Imported::ReauthorisationRequired)
     }
 
-    /// Writes the finished part and the time into the record. The planner requests the rest then. A message could not
-    /// wait that long.
+    /// Writes the finished part and the time of the next attempt into the record. At that time, the planner requests
+    /// the remaining range. SQS could not delay a message for as long.
     pub(super) async fn defer(
         mut self,
         rest: &RemainingRange,
@@ -194,7 +194,7 @@ impl Run<'_> {
         }
     }
 
-    /// Queues a message for the remaining range. It takes over the lease.
+    /// Queues a message for the remaining range. The message takes over the lease.
     async fn continue_later(
         self,
         rest: RemainingRange,
@@ -219,12 +219,12 @@ impl Run<'_> {
         }
     }
 
-    /// Ends the lease, so that the next job need not wait until it expires.
+    /// Releases the lease, so that the next job need not wait until the lease expires.
     async fn release(self) {
         let id = self.id().clone();
         let released = self.importer.accounts.end_import(self.leased, &ImportEnd::GivenUp).await;
         if let Err(error) = released {
-            warn!(account_id = %id, %error, "import lease could not be released, it expires by itself");
+            warn!(account_id = %id, %error, "import lease could not be released, it will expire");
         }
     }
 
@@ -236,7 +236,8 @@ impl Run<'_> {
         &self.account().id
     }
 
-    /// Looks back, and imports the remaining range slice by slice. Returns whether all of it is done.
+    /// Lists the look-back windows, and imports the remaining range slice by slice. Returns whether the range is
+    /// finished.
     async fn import(
         &mut self,
         rest: &mut RemainingRange,
@@ -288,8 +289,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Skips a day that Mono does not serve and continues with the others. After [`MOST_NOT_SERVED`] such days in
-    /// a row, the import fails if Mono has served no day at all; otherwise all remaining days are skipped.
+    /// Skips a day that Mono does not serve, and continues with the other days. After [`MOST_NOT_SERVED`] such days
+    /// in a row, all remaining days are skipped. If Mono has served no day at all, the import fails instead.
     fn leave_out(
         &mut self,
         day: &Days,
@@ -302,7 +303,7 @@ impl Run<'_> {
             return Err(Interruption::Failed(error));
         }
         let left_out = if serves_none { rest.ranges.clone() } else { vec![day.clone()] };
-        warn!(account_id = %self.id(), day = %day.start(), %error, "days left out of an import");
+        warn!(account_id = %self.id(), day = %day.start(), %error, "days skipped by an import");
         self.stats.not_served += 1;
         for days in &left_out {
             self.note(days, Some(GapReason::NotServed));

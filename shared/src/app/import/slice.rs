@@ -1,4 +1,4 @@
-//! A slice: the days of one comparison between Mono's rows and the stored ones.
+//! A slice: the days for which one comparison of Mono's rows with the stored rows is made.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,25 +19,26 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{Position, SyncedPage, Transaction, TransactionPage};
 use crate::mono::Part;
 
-/// Time reserved at the end to write the record and to queue a message.
+/// Time reserved at the end to write the record or to queue a message.
 const RECORDING_TIME: Duration = Duration::from_secs(5);
-/// The most stored rows of a slice of several days. It may have fewer by Mono's count.
+/// The most stored rows of a slice of several days. Mono may count fewer rows for the same days.
 const MOST_STORED: usize = 15_000;
 
 pub(super) enum Slice {
     Done {
         rows: u64,
     },
-    /// It would have had this many rows.
+    /// The slice would have this many rows.
     TooLarge {
         rows: u64,
     },
-    /// Mono's totals do not count the requested days, so a slice can have any number of days.
+    /// Mono's totals do not count the requested days, so they do not limit the days of a slice.
     TotalMisleads,
 }
 
 impl Run<'_> {
-    /// Writes the rows of the sync's own answer if they are all new rows. Then no listing is needed. Deletes no row.
+    /// Writes the rows in the answer of the sync, if they include all new rows. Then the import needs no listing.
+    /// Returns whether that is so. Only rows that have moved to another date are deleted.
     pub(super) async fn is_done_by(
         &mut self,
         page: &SyncedPage,
@@ -74,8 +75,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Compares a part of the history window with one unpaged answer. Returns whether that worked. If not, the caller
-    /// imports the usual days.
+    /// Compares a part of the history window with one unpaged answer. Returns whether the part was compared. If not,
+    /// the caller imports the usual days.
     pub(super) async fn look_back(&mut self, window: &Days) -> Result<bool, Interruption> {
         if self.notes.is_paged {
             return Ok(false);
@@ -88,7 +89,7 @@ impl Run<'_> {
         };
         let page = match self.part(window, Part::All).await {
             Ok(page) => page,
-            // The usual days may be served.
+            // Mono may still serve the usual days.
             Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {
                 return Ok(false);
             }
@@ -109,10 +110,11 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Imports these days. The stored rows are read before Mono's, so a row that Mono lacks cannot be a newer one.
+    /// Imports these days. The stored rows are read before Mono's rows, so a row that Mono lacks cannot be newer than
+    /// Mono's answer.
     pub(super) async fn slice(&mut self, days: &Days) -> Result<Slice, Interruption> {
         match self.slice_in(days, 1).await? {
-            // A day cannot be divided, so it gets all the memory.
+            // A single day cannot be divided, so it gets the memory of all slices.
             Slice::TooLarge { .. } if days.start() == days.end() => self.slice_in(days, ROOM).await,
             slice => Ok(slice),
         }
@@ -140,8 +142,8 @@ impl Run<'_> {
         Ok(Slice::Done { rows: listing.rows.len() as u64 })
     }
 
-    /// Writes the differences of these days, and notes whether they must be read again. `is_known`: the answer lacks as
-    /// many rows as the last one, so reading again would not help.
+    /// Writes the differences of these days, and notes whether the days must be read again. `is_known`: this answer
+    /// lacks as many rows as the last answer, so another read would not help.
     async fn settle(
         &mut self,
         days: &Days,
@@ -162,7 +164,7 @@ impl Run<'_> {
             if removed.len() < missing {
                 let kept = missing - removed.len();
                 self.stats.kept += kept;
-                warn!(account_id = %self.id(), kept, "most rows are missing in Mono's answer, kept until a later import");
+                warn!(account_id = %self.id(), kept, "most rows are missing in Mono's answer and are kept");
                 reason = Some(GapReason::MostRowsGone);
             }
         }
@@ -186,8 +188,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Notes the total of a listing of the whole history window. If Mono holds older rows too, the next sync's total does
-    /// not follow from it, and that sync needs a listing.
+    /// Notes the total of a listing of the whole history window. If Mono holds older rows too, the total of the next
+    /// sync is not comparable, and the import after that sync needs a listing.
     pub(super) fn note_total(&mut self, days: &Days, listing: &Listing) {
         let window = window(self.importer.history, self.today);
         if self.total_of_sync.is_none() && days.start() <= window.start() {
@@ -211,7 +213,7 @@ impl Run<'_> {
         self.importer.transactions.write(self.id(), puts, deletes, deadline).await
     }
 
-    /// Whether the statement is still whole after the listing.
+    /// Whether the statement is still complete after the listing.
     async fn is_confirmed(&self) -> Result<bool, StoreError> {
         let newest = self.importer.accounts.get_newest(self.id()).await?;
         let now = Timestamp::now();

@@ -1,4 +1,4 @@
-//! What the events of one account change, computed once, before anything is written.
+//! The changes by the events of one account. They are computed once, before the first write.
 
 use crate::aws::store::Stored;
 use crate::domain::account::{Account, Fact, Step};
@@ -8,14 +8,14 @@ use crate::domain::import::ImportJob;
 use crate::domain::webhook::event::{Event, Interpretation};
 use crate::lambda::sqs_batch::Work;
 
-/// The record of an account as it was read, and what the events of a batch change in it.
+/// The record of an account as it was read, and its changes by the events of a batch.
 pub(super) struct AccountBatch {
     /// `None` if there is no record.
     pub(super) record: Option<Stored>,
     pub(super) steps: Vec<Step>,
     /// The entries of the history that follow from these steps.
     pub(super) entries: Vec<Entry>,
-    /// The import that is due then.
+    /// The import that is due after these steps.
     pub(super) import: Option<ImportJob>,
     events: usize,
 }
@@ -30,18 +30,19 @@ impl AccountBatch {
         Self { record, steps, entries, import, events: work.len() }
     }
 
-    /// Whether it was computed from these messages. After a panic, the messages of an account are tried one by one.
+    /// Whether the changes were computed from these messages. After a panic, the messages of an account are processed
+    /// one by one.
     pub(super) fn is_of(&self, work: &[Work<Event>]) -> bool {
         self.events == work.len()
     }
 
-    /// The entries that follow from other steps, where another writer changed the record first.
+    /// The entries that follow from other steps, because another writer changed the record first.
     pub(super) fn entries_of(&self, work: &[Work<Event>], steps: &[Step]) -> Vec<Entry> {
         entries(self.record.as_ref().map(|record| &record.account), work, steps)
     }
 
-    /// The written entries that these contradict. An event that a register recognises has no entry: then another
-    /// function may have applied this very delivery.
+    /// The written entries that these entries contradict. An event that a register recognises has no entry, because
+    /// another function may have applied the same delivery.
     pub(super) fn stale(&self, entries: &[Entry]) -> Vec<Position> {
         let is_contradicted = |position: &Position| {
             let of_same = |entry: &&Entry| entry.position.is_of_same_delivery(*position);
@@ -51,7 +52,7 @@ impl AccountBatch {
     }
 }
 
-/// An unknown account has no entries for events that were ignored.
+/// An unknown account has no entries for ignored events.
 fn entries(known: Option<&Account>, work: &[Work<Event>], steps: &[Step]) -> Vec<Entry> {
     let mut steps = steps.iter();
     let entry = |event: &Event| match &event.interpretation {

@@ -1,4 +1,4 @@
-//! What a batch's events were and did, for the log.
+//! The events of a batch and their effects, for the log.
 
 use crate::domain::account::{Fact, Step};
 use crate::domain::account_id::AccountId;
@@ -7,7 +7,7 @@ use crate::domain::webhook::event::{Event, Interpretation};
 use crate::lambda::sqs_batch::Work;
 use serde::Serialize;
 
-/// One line a batch. The totals are what a metric filter can count.
+/// One log line for each batch. A metric filter can count the totals.
 #[derive(Default, Serialize)]
 pub struct Summary {
     applied: usize,
@@ -16,7 +16,7 @@ pub struct Summary {
     unknown_values: usize,
     /// Balances that are no whole number of minor units.
     unreadable_balances: usize,
-    /// Texts that were too long and were cut, by their lengths in bytes.
+    /// The lengths, in bytes, of texts that were too long and were cut.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cut_texts: Vec<usize>,
     events: Vec<Line>,
@@ -33,7 +33,7 @@ struct Line {
 }
 
 impl Summary {
-    /// Events that were folded into a record, which each of them changed or not.
+    /// Adds events that were folded into a record. Each step shows whether its event changed the record.
     pub(super) fn applied(&mut self, work: &[Work<Event>], steps: &[Step]) {
         let mut steps = steps.iter();
         for event in work.iter().map(|work| &work.content) {
@@ -53,7 +53,7 @@ impl Summary {
         }
     }
 
-    /// Events of known accounts that are unprocessable.
+    /// Adds the ignored events among these messages.
     pub(super) fn ignored_of(&mut self, work: &[Work<Event>], known: bool) {
         let events = work.iter().map(|work| &work.content);
         for event in
@@ -63,7 +63,8 @@ impl Summary {
         }
     }
 
-    /// Logs an unprocessable event. Its id is logged only if it belongs to a known account: it might be an account number.
+    /// Adds an ignored event. Its account id is logged only if the account is known: otherwise it might be an account
+    /// number.
     pub(super) fn ignored(&mut self, event: &Event, known: bool) {
         self.ignored += 1;
         self.push(event, event.account_id().filter(|_| known), Effect::Ignored);

@@ -34,7 +34,7 @@ fn fact(event: &Event) -> &Fact {
     }
 }
 
-/// The account after these, and the entries that they leave.
+/// The account after these events, and the entries of the events.
 fn folded(account: &Account, events: &[&Event]) -> (Account, Vec<Option<Entry>>) {
     let facts: Vec<_> = events.iter().map(|event| fact(event)).collect();
     let steps = account.fold(&facts);
@@ -47,7 +47,7 @@ fn blank() -> Account {
 }
 
 #[test]
-fn entry_holds_kind_times_and_effect() {
+fn entry_has_kind_times_effect_and_statuses() {
     let (_, entries) = folded(&blank(), &[&updated(30)]);
     let entry = serde_json::to_value(entries[0].as_ref().unwrap()).unwrap();
     let expected = json!({
@@ -59,43 +59,46 @@ fn entry_holds_kind_times_and_effect() {
 }
 
 #[test]
-fn event_that_is_older_than_what_is_known_has_changed_nothing() {
+fn event_older_than_the_record_has_no_effect() {
     let (account, _) = folded(&blank(), &[&updated(30)]);
     for second in [29, 10] {
         let (after, entries) = folded(&account, &[&updated(second)]);
         assert_eq!(entries[0].as_ref().unwrap().effect, Effect::NoChange);
-        assert_ne!(after.registers.first_seen, account.registers.first_seen, "that aside");
+        assert_ne!(
+            after.registers.first_seen, account.registers.first_seen,
+            "only the time of the first event changes"
+        );
     }
 }
 
 #[test]
-fn repeat_that_a_register_recognises_leaves_no_entry() {
+fn redelivery_that_a_register_recognises_has_no_entry() {
     let event = updated(30);
     let (account, entries) = folded(&blank(), &[&event, &event]);
     assert!(entries[0].is_some() && entries[1].is_none());
     let (account, _) = folded(&account, &[&updated(31)]);
-    let forgotten = folded(&account, &[&event]).1.remove(0).unwrap();
-    assert_eq!(forgotten.effect, Effect::NoChange);
+    let unrecognised = folded(&account, &[&event]).1.remove(0).unwrap();
+    assert_eq!(unrecognised.effect, Effect::NoChange);
 }
 
 #[test]
-fn redelivery_never_replaces_the_entry_of_the_application() {
+fn redelivery_never_replaces_the_entry_of_the_applied_delivery() {
     let event = updated(30);
     let (account, first) = folded(&blank(), &[&event]);
     let (account, _) = folded(&account, &[&updated(31)]);
-    let again = folded(&account, &[&event]).1;
-    let positions = [&first[0], &again[0]].map(|entry| entry.as_ref().unwrap().position);
+    let redelivered = folded(&account, &[&event]).1;
+    let positions = [&first[0], &redelivered[0]].map(|entry| entry.as_ref().unwrap().position);
     assert_ne!(positions[0], positions[1]);
 }
 
 #[test]
-fn redelivery_after_a_crash_writes_the_same_entry_again() {
+fn redelivery_after_a_crash_has_the_same_entry() {
     let event = updated(30);
     assert_eq!(folded(&blank(), &[&event]).1, folded(&blank(), &[&event]).1);
 }
 
 #[test]
-fn ignored_event_changes_no_status() {
+fn ignored_event_does_not_change_the_status() {
     let (account, _) = folded(&blank(), &[&updated(30)]);
     let event = event_of("account_income", None, &json!({}));
     let entry = Entry::of_ignored(&event, &account);
@@ -108,7 +111,7 @@ fn ignored_event_changes_no_status() {
 }
 
 #[test]
-fn no_entry_holds_a_bvn_or_a_number() {
+fn entry_contains_no_bvn_account_number_or_name() {
     let body = json!({
         "event": "mono.events.account_updated",
         "data": {
@@ -125,10 +128,10 @@ fn no_entry_holds_a_bvn_or_a_number() {
 }
 
 #[test]
-fn position_is_read_as_it_was_written_and_nothing_else_is() {
+fn position_text_is_read_back_and_other_text_is_rejected() {
     let text = "001769547640000.77dfb8e2.applied";
     assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
-    for odd in [
+    for invalid in [
         "",
         "1.77dfb8e2.applied",
         "001769547640000.77dfb8e2",
@@ -138,13 +141,13 @@ fn position_is_read_as_it_was_written_and_nothing_else_is() {
         "001769547640000.77dfb8e2.applied.",
         "x.77dfb8e2.applied",
     ] {
-        assert_eq!(odd.parse::<Position>(), Err(InvalidPosition), "{odd}");
+        assert_eq!(invalid.parse::<Position>(), Err(InvalidPosition), "{invalid}");
     }
 }
 
 proptest! {
     #[test]
-    fn texts_of_positions_stand_in_the_order_of_receipt(one in any::<u64>(), other in any::<u64>()) {
+    fn position_texts_sort_by_time_of_receipt(one in any::<u64>(), other in any::<u64>()) {
         let position = |millis| Position {
             received_at: Timestamp::from_millis(millis),
             event: ShortHash::of("event"),
@@ -157,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_reader_panic(text in "\\PC*") {
+    fn arbitrary_text_is_read_without_panic(text in "\\PC*") {
         let _ = text.parse::<Position>();
     }
 }

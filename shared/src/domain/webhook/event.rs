@@ -1,10 +1,9 @@
-//! Mono's webhook events: from the body of a call to a [`Fact`] about an account.
+//! Mono's webhook events: from the body of a webhook to a [`Fact`] about an account.
 //!
-//! Mono has changed its events over the years, and old shapes are still met, so this reads all of
-//! them and is lenient: unknown kinds, unknown values and missing fields never fail. Facts about
-//! Mono in this file are from docs.mono.co (webhooks, connect-link, reauth-link, realtime-data,
-//! account-update, unlink, data-sync-tokenization, changelog) as of April 2026; where a shape was
-//! seen only in the code of Mono's users, it says so.
+//! Mono has changed its events over the years, and still sends old shapes. This module therefore reads all shapes, and
+//! is lenient: unknown kinds, unknown values and missing fields never fail. Statements about Mono in this file are from
+//! docs.mono.co (webhooks, connect-link, reauth-link, realtime-data, account-update, unlink, data-sync-tokenization,
+//! changelog) as of April 2026. A comment says so if a shape was seen only in the code of Mono's users.
 //!
 //! A BVN is never read, so it cannot leave this module.
 
@@ -19,67 +18,65 @@ use crate::domain::account_id::AccountId;
 use crate::domain::money::{MinorUnits, currency};
 use crate::domain::timestamp::Timestamp;
 
-/// A webhook event, read.
+/// The content of a webhook event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What tells it from every other event.
     pub identity: EventIdentity,
-    /// When it happened, as far as known: else when it was received.
+    /// The time of the event, or the time of receipt if Mono sends none.
     pub occurred_at: Timestamp,
-    /// When Mono's call arrived.
+    /// The time at which the webhook arrived.
     pub received_at: Timestamp,
-    /// Tells it from other events of the same call time: the same on every retry.
+    /// Distinguishes events of the same time. It is the same on every retry.
     pub key: ShortHash,
-    /// The lengths in bytes of the texts that were too long and were cut.
+    /// The original lengths in bytes of the texts that were truncated.
     pub cut: Vec<usize>,
-    /// What it means for an account.
     pub interpretation: Interpretation,
 }
 
-/// What an event means for an account.
+/// The meaning of an event for an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interpretation {
-    /// Something to be applied.
+    /// A fact to apply to the account.
     Fact(AccountId, Box<Fact>),
-    /// Nothing that a record holds: an unknown kind, another product's event, or one without
-    /// content. To be acknowledged. The account it names, if it does.
+    /// The event changes no record: its kind is unknown, it is about another product, or it has no content. The event
+    /// is acknowledged. Holds the account that the event names, if any.
     Nothing(Option<AccountId>),
 }
 
-/// The name and identity of an event, safe to be logged.
+/// The name and the id of an event, safe to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventIdentity {
-    /// The event's name without `mono.events.` or `mono.`, at most 64 characters of those that names
-    /// are made of; empty when it has none.
+    /// The event's name without `mono.events.` or `mono.`. Only ASCII letters, digits and `._-` are kept, at most 64
+    /// characters. Empty if the event has no name.
     pub kind: String,
-    /// Mono's `event_id`, the same on every retry, shortened likewise. Many events carry none.
+    /// Mono's `event_id`, filtered in the same way. It is the same on every retry. Many events have none.
     pub event_id: Option<String>,
 }
 
-/// Why an event can never be applied, however often it is tried.
+/// Why an event can never be applied. A retry does not help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnprocessableEvent {
     /// The body is not JSON, or nested more than 128 deep.
     #[error("the body is not readable JSON (line {line}, column {column})")]
     NotJson {
-        /// Line of the first fault.
+        /// The line of the first error.
         line: usize,
-        /// Column of the first fault.
+        /// The column of the first error.
         column: usize,
     },
     /// The body is JSON, but not an object.
     #[error("the body is not a JSON object")]
     NotAnObject,
-    /// The event would change a record, but does not say which.
+    /// The event would change a record, but does not name an account.
     #[error("{} names no account", .0.kind)]
     NoAccount(EventIdentity),
-    /// The event would change a record, but what names the account cannot be an id.
+    /// The event would change a record, but the account id in it is invalid.
     #[error("{} names an account by something that is no account id", .0.kind)]
     UnusableAccount(EventIdentity),
 }
 
 impl Event {
-    /// The place of its fact among all facts, if it is one.
+    /// The order key of the event's fact. `None` if the event is not a fact.
     pub fn order(&self) -> Option<OrderKey> {
         match &self.interpretation {
             Interpretation::Fact(_, fact) => match &**fact {
@@ -90,7 +87,7 @@ impl Event {
         }
     }
 
-    /// The account it names, if it does.
+    /// The account that the event names, if any.
     pub fn account_id(&self) -> Option<&AccountId> {
         match &self.interpretation {
             Interpretation::Fact(account_id, _) => Some(account_id),
@@ -100,7 +97,7 @@ impl Event {
 }
 
 impl UnprocessableEvent {
-    /// Mono's id of the event, where it could be read and has one.
+    /// Mono's id of the event. `None` if the event has none, or if it could not be read.
     pub fn event_id(&self) -> Option<&str> {
         match self {
             Self::NotJson { .. } | Self::NotAnObject => None,
@@ -111,12 +108,12 @@ impl UnprocessableEvent {
     }
 }
 
-/// Reads one event. `received_at` is when Mono's call arrived.
+/// Reads one event. `received_at` is the time at which the webhook arrived.
 ///
 /// # Errors
 ///
-/// [`UnprocessableEvent`] says why the event can never be applied. Its text holds nothing of the body but
-/// the event's name.
+/// [`UnprocessableEvent`]: the event can never be applied. The error's text contains only the event's name from the
+/// body.
 pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEvent> {
     let value: Value = serde_json::from_str(body).map_err(|error| UnprocessableEvent::NotJson {
         line: error.line(),
@@ -147,7 +144,7 @@ pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEv
         interpretation,
     };
     let Some((body, reference)) = event_body(name, data) else {
-        let account = named_beside(name, data).and_then(|account| account.parse().ok());
+        let account = account_of_unread_kind(name, data).and_then(|account| account.parse().ok());
         return Ok(event(identity, Interpretation::Nothing(account)));
     };
     let webhook = Webhook::new(timestamp, received_at, &event_key, reference, body);
@@ -165,8 +162,8 @@ pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEv
 
 const JOB_UPDATE: &str = "mono.accounts.jobs.update";
 
-/// What the event says, and the fintech's reference where it carries one; `None` for a kind that
-/// says nothing of a record.
+/// The content of the event, and the fintech's reference if the event has one. `None` if this kind of event changes no
+/// record.
 fn event_body(name: &str, data: &Value) -> Option<(EventBody, Option<String>)> {
     let empty = Map::new();
     let data = data.as_object().unwrap_or(&empty);
@@ -176,7 +173,7 @@ fn event_body(name: &str, data: &Value) -> Option<(EventBody, Option<String>)> {
             customer_id: owned(data, &["customer"]),
             processing: data_status(meta) == Some(DataStatus::Processing),
         },
-        // The second name stands in the prose of Mono's page on real-time data.
+        // The second name appears in the text of Mono's page on real-time data.
         "mono.events.account_updated" | "mono.accounts.account_updated" => {
             EventBody::Updated(Box::new(update(data, meta)))
         }
@@ -202,7 +199,7 @@ fn update(data: &Map<String, Value>, meta: &Map<String, Value>) -> Update {
         sync_status: text(meta, &["sync_status"]).map(SyncStatus::from_word),
         retrieved_data: meta.get("retrieved_data").and_then(Value::as_array).map(|parts| {
             let parts = parts.iter().filter_map(Value::as_str);
-            parts.take(MOST_PARTS).map(str::to_owned).collect()
+            parts.take(MAX_PARTS).map(str::to_owned).collect()
         }),
         data_request_id: owned(meta, &["data_request_id"]),
         job_id: owned(meta, &["job_id"]),
@@ -221,7 +218,7 @@ fn data_status(meta: &Map<String, Value>) -> Option<DataStatus> {
     text(meta, &["data_status"]).map(DataStatus::from_word)
 }
 
-/// Webhooks are in camelCase with `_id`, Mono's REST answers in `snake_case` with `id`, and its
+/// The details of an account. Webhooks use camelCase and `_id`. Mono's REST responses use `snake_case` and `id`. Mono's
 /// samples mix the two.
 fn details(account: &Map<String, Value>) -> Option<Details> {
     let name = owned(account, &["name"]);
@@ -241,8 +238,8 @@ fn details(account: &Map<String, Value>) -> Option<Details> {
     })
 }
 
-/// What names the account. Mono puts it in a different place in almost every event; the first
-/// place that holds a text decides, since a guess could change another customer's record.
+/// The text that should be the account id. Almost every event has it in a different place. The first place with a text
+/// is used, even if that text is not a valid id. Another place is a guess, and could change another customer's record.
 fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     if let Value::String(id) = data {
         return filled(id);
@@ -257,15 +254,15 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
         }
         _ => {}
     }
-    // The id beside a job's account is the job's own. `account_id` was seen in code, for unlinked.
+    // In a job, `id` is the job's own id. `account_id` was seen only in third-party code, for unlinked accounts.
     let places: &[&str] =
         if name == JOB_UPDATE { &["account_id"] } else { &["id", "_id", "account_id"] };
     text(data, places)
 }
 
-/// What names the account of an event that this version does not read. Other products' events have
-/// ids of other things in `data.id`.
-fn named_beside<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
+/// The account id in an event of a kind that this version does not read. Only `data.account` is used, because events of
+/// other products have other ids in `data.id`.
+fn account_of_unread_kind<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     let ours = name.starts_with("mono.events.") || name.starts_with("mono.accounts.");
     let account = data.get("account").filter(|_| ours)?;
     match account {
@@ -275,12 +272,12 @@ fn named_beside<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     }
 }
 
-/// The first of these fields that holds a text.
+/// The first of these fields that contains a text.
 fn text<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
     names.iter().find_map(|name| object.get(*name)?.as_str().and_then(filled))
 }
 
-/// The same of text or number: a reference can be either.
+/// The first of these fields that contains a text or a number. A reference can be either.
 fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| match object.get(*name)? {
         Value::String(text) => filled(text).map(str::to_owned),
@@ -289,20 +286,20 @@ fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
     })
 }
 
-/// A record is one item of one write unit, so no text may be of any length.
-const LONGEST_TEXT: usize = 256;
-const LONGEST_REFERENCE: usize = 1024;
-/// `retrieved_data` has three.
-const MOST_PARTS: usize = 8;
+/// The maximum length of a text in bytes. A record should fit into one write unit.
+const MAX_TEXT: usize = 256;
+const MAX_REFERENCE: usize = 1024;
+/// The maximum number of entries of `retrieved_data`. Mono documents three.
+const MAX_PARTS: usize = 8;
 
-/// Cuts texts that are too long, and notes how long they were.
+/// Truncates texts that are too long, and adds their original lengths to `cut`.
 fn shorten(name: &str, value: &mut Value, cut: &mut Vec<usize>) {
     match value {
         Value::String(text) => {
-            let longest = if name == "ref" { LONGEST_REFERENCE } else { LONGEST_TEXT };
-            if text.len() > longest {
+            let max = if name == "ref" { MAX_REFERENCE } else { MAX_TEXT };
+            if text.len() > max {
                 cut.push(text.len());
-                text.truncate(text.floor_char_boundary(longest));
+                text.truncate(text.floor_char_boundary(max));
             }
         }
         Value::Array(values) => values.iter_mut().for_each(|value| shorten(name, value, cut)),
@@ -317,7 +314,7 @@ fn filled(text: &str) -> Option<&str> {
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// Stands in for a missing `event_id`: Mono repeats the body byte for byte.
+/// The replacement for a missing `event_id`. Mono's retries repeat the body byte for byte.
 fn body_key(body: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(body.as_bytes()).into();
     let (half, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));

@@ -20,7 +20,7 @@ fn read_json(body: &Value) -> Result<Event, UnprocessableEvent> {
 fn fact(body: &Value) -> (AccountId, Fact) {
     match read_json(body).unwrap().interpretation {
         Interpretation::Fact(account_id, fact) => (account_id, *fact),
-        Interpretation::Nothing(_) => panic!("means nothing: {body}"),
+        Interpretation::Nothing(_) => panic!("not a fact: {body}"),
     }
 }
 
@@ -34,7 +34,7 @@ fn account(body: &Value) -> Account {
 fn webhook(body: &Value) -> Webhook {
     match fact(body).1 {
         Fact::Webhook(webhook) => webhook,
-        fact => panic!("no webhook: {fact:?}"),
+        fact => panic!("not a webhook: {fact:?}"),
     }
 }
 
@@ -91,7 +91,7 @@ fn full_update_fills_the_record() {
 }
 
 #[test]
-fn oldest_update_is_read_as_well() {
+fn update_in_the_oldest_shape_is_read() {
     let account = account(&json!({
         "event": "mono.events.account_updated",
         "data": {
@@ -111,14 +111,14 @@ fn oldest_update_is_read_as_well() {
 }
 
 #[test]
-fn update_named_as_in_monos_prose_is_an_update() {
+fn update_under_its_second_name_is_read() {
     let mut body = full_update();
     body["event"] = "mono.accounts.account_updated".into();
     assert!(account(&body).last_synced_at().is_some());
 }
 
 #[test]
-fn bvn_is_nowhere_in_what_was_read() {
+fn bvn_is_not_read_from_an_event() {
     let mut body = full_update();
     body["data"]["account"]["bvn"] = "22212345678".into();
     let read = format!("{:?}", read_json(&body).unwrap());
@@ -126,7 +126,7 @@ fn bvn_is_nowhere_in_what_was_read() {
 }
 
 #[test]
-fn account_is_found_at_each_place_that_mono_uses() {
+fn account_id_is_found_in_every_place_that_mono_uses() {
     let places = [
         ("mono.events.account_connected", json!({ "id": ID })),
         ("mono.events.account_connected", json!({ "_id": ID })),
@@ -150,13 +150,13 @@ fn account_is_found_at_each_place_that_mono_uses() {
 }
 
 #[test]
-fn id_of_a_job_is_never_taken_for_an_account() {
+fn job_id_is_never_read_as_an_account_id() {
     let body = json!({ "event": "mono.accounts.jobs.update", "data": { "id": "job", "status": "failed" } });
     assert!(matches!(read_json(&body), Err(UnprocessableEvent::NoAccount(_))));
 }
 
 #[test]
-fn event_that_names_no_account_is_unprocessable() {
+fn event_without_an_account_id_is_unprocessable() {
     for data in [
         json!({}),
         json!(null),
@@ -170,16 +170,16 @@ fn event_that_names_no_account_is_unprocessable() {
 }
 
 #[test]
-fn account_that_is_no_id_is_not_replaced_by_a_guess() {
+fn invalid_account_id_is_unprocessable_even_if_another_place_has_an_id() {
     let data = json!({ "account": { "_id": "not an id!" }, "id": ID });
     let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
     let refused = read_json(&body).unwrap_err();
     assert!(matches!(refused, UnprocessableEvent::UnusableAccount(_)));
-    assert!(!refused.to_string().contains("not an id"), "the reason holds nothing of the body");
+    assert!(!refused.to_string().contains("not an id"), "the error does not quote the invalid id");
 }
 
 #[test]
-fn kinds_that_say_nothing_of_a_record_are_nothing() {
+fn event_kind_that_changes_no_record_is_nothing() {
     let kinds = [
         "mono.events.account_synced",
         "mono.events.account_income",
@@ -236,7 +236,7 @@ fn job_without_a_status_is_nothing() {
 }
 
 #[test]
-fn event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about() {
+fn account_of_an_unread_event_kind_comes_only_from_the_account_field() {
     for (data, named) in [
         (json!({ "account": ID, "income": 1 }), Some(ID)),
         (json!({ "account": { "id": ID } }), Some(ID)),
@@ -250,7 +250,7 @@ fn event_that_is_not_read_names_its_account_only_beside_what_else_it_is_about() 
 }
 
 #[test]
-fn label_is_safe_to_log() {
+fn event_identity_contains_only_loggable_characters() {
     let body =
         json!({ "event": format!("mono.events.a\n\"b\" {}", "x".repeat(99)), "event_id": "e1" });
     let identity = read_json(&body).unwrap().identity;
@@ -259,7 +259,7 @@ fn label_is_safe_to_log() {
 }
 
 #[test]
-fn connected_carries_customer_reference_and_progress() {
+fn connected_event_sets_customer_reference_and_syncing_status() {
     let account = account(&json!({
         "event": "mono.events.account_connected",
         "event_id": "jU4ixom09P6eX2arBA3AmeiPyYalMk4WPdCaQ",
@@ -276,14 +276,14 @@ fn connected_carries_customer_reference_and_progress() {
 }
 
 #[test]
-fn job_that_requires_reauthorisation_sets_the_register() {
+fn job_that_requires_reauthorisation_sets_the_status() {
     let body = json!({ "event": "mono.accounts.jobs.update",
         "data": { "account": ID, "id": "job", "status": "REAUTHORISATION_REQUIRED" } });
     assert_eq!(account(&body).status_without_sync().status, Status::ReauthorisationRequired);
 }
 
 #[test]
-fn unknown_values_are_kept_as_they_came() {
+fn unknown_data_status_is_kept_unchanged() {
     let mut body = full_update();
     body["data"]["meta"]["data_status"] = "Processing_Failed".into();
     let availability = account(&body).registers.availability.unwrap().value;
@@ -291,7 +291,7 @@ fn unknown_values_are_kept_as_they_came() {
 }
 
 #[test]
-fn balance_is_a_whole_number_however_it_is_written() {
+fn balance_is_read_from_an_integer_a_whole_float_or_a_text() {
     for balance in [json!(22967), json!(22967.0), json!("22967")] {
         let mut body = full_update();
         body["data"]["account"]["balance"] = balance;
@@ -301,7 +301,7 @@ fn balance_is_a_whole_number_however_it_is_written() {
 }
 
 #[test]
-fn balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent() {
+fn balance_that_is_not_whole_is_unreadable_and_null_balance_is_missing() {
     for (balance, is_unreadable) in
         [(json!(null), false), (json!("NGN 5"), true), (json!(229.67), true), (json!({}), true)]
     {
@@ -317,7 +317,7 @@ fn balance_that_is_no_whole_number_is_noticed_and_one_that_is_null_is_not_sent()
 }
 
 #[test]
-fn reference_that_is_a_number_is_read_as_text() {
+fn numeric_reference_is_read_as_text() {
     let mut body = full_update();
     body["data"]["meta"]["ref"] = json!(4_055_877);
     body["event_id"] = json!(7);
@@ -327,7 +327,7 @@ fn reference_that_is_a_number_is_read_as_text() {
 }
 
 #[test]
-fn long_texts_are_cut_and_their_lengths_logged() {
+fn long_texts_are_truncated_and_their_lengths_are_reported() {
     let mut body = full_update();
     body["data"]["meta"]["ref"] = json!("r".repeat(1_024));
     body["data"]["account"]["name"] = json!("n".repeat(256));
@@ -343,14 +343,14 @@ fn long_texts_are_cut_and_their_lengths_logged() {
 }
 
 #[test]
-fn known_currencies_are_iso_4217() {
+fn known_currency_is_read_as_its_iso_4217_code() {
     for (word, code) in [("Naira", "NGN"), ("ngn", "NGN"), ("USD", "USD"), ("Cedi", "Cedi")] {
         assert_eq!(currency(word), code);
     }
 }
 
 #[test]
-fn event_with_a_timestamp_is_strong_and_one_without_is_weak() {
+fn event_without_a_usable_timestamp_has_the_time_of_receipt() {
     assert_eq!(webhook(&full_update()).order.time_source, TimeSource::Event);
     for timestamp in
         [json!(null), json!("yesterday"), json!(1_769_547_638), json!("2026-01-27T21:05:40.001Z")]
@@ -363,7 +363,7 @@ fn event_with_a_timestamp_is_strong_and_one_without_is_weak() {
 }
 
 #[test]
-fn retry_of_a_strong_event_is_the_same_fact() {
+fn retry_of_an_event_with_a_timestamp_is_the_same_fact() {
     let body = full_update().to_string();
     let later = received() + std::time::Duration::from_hours(48);
     let (first, retry) = (read(&body, received()).unwrap(), read(&body, later).unwrap());
@@ -391,7 +391,7 @@ fn event_that_is_not_a_json_object_is_unprocessable() {
 }
 
 #[test]
-fn nesting_of_ten_thousand_is_refused_without_a_panic() {
+fn event_nested_ten_thousand_deep_is_rejected_without_panic() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let inner = if open == "[" { String::new() } else { "1".to_owned() };
         let deep = format!("{}{inner}{}", open.repeat(10_000), close.repeat(10_000));
@@ -401,7 +401,7 @@ fn nesting_of_ten_thousand_is_refused_without_a_panic() {
 }
 
 #[test]
-fn half_an_emoji_and_a_number_beyond_any_float_are_refused_and_not_guessed() {
+fn lone_surrogate_or_out_of_range_number_is_rejected() {
     for value in ["\"\\ud83d\"", "1e999"] {
         let body = format!("{{\"event\":\"mono.events.account_updated\",\"data\":{value}}}");
         assert!(
@@ -412,14 +412,14 @@ fn half_an_emoji_and_a_number_beyond_any_float_are_refused_and_not_guessed() {
 }
 
 #[test]
-fn body_of_256_kib_is_read() {
+fn event_of_256_kib_is_read() {
     let mut body = full_update();
     body["padding"] = "x".repeat(256 * 1024 - body.to_string().len() - 13).into();
     assert_eq!(body.to_string().len(), 256 * 1024);
     assert!(account(&body).last_synced_at().is_some());
 }
 
-/// JSON of any shape, with the words that the reader looks for strewn in.
+/// JSON of any shape. It contains some words that the reader looks for.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop_oneof![
         proptest::sample::select(vec![
@@ -465,18 +465,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+    fn arbitrary_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
         let _ = read(&String::from_utf8_lossy(&bytes), received());
     }
 
     #[test]
-    fn no_json_makes_the_reader_panic(data in any_json(), kind in any_json()) {
+    fn arbitrary_json_is_read_without_panic(data in any_json(), kind in any_json()) {
         let _ = read_json(&json!({ "event": kind, "data": data.clone() }));
         let _ = read_json(&json!({ "event": "mono.events.account_updated", "data": data }));
     }
 
     #[test]
-    fn no_damage_to_a_real_event_makes_the_reader_panic(at in 0..900_usize, byte in any::<u8>()) {
+    fn damaged_event_is_read_without_panic(at in 0..900_usize, byte in any::<u8>()) {
         let mut body = full_update().to_string().into_bytes();
         let at = at % body.len();
         body[at] = byte;
