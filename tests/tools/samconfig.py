@@ -6,7 +6,6 @@ from pathlib import Path
 import tomlkit
 
 FILE = Path("samconfig.toml")
-ARCHITECTURE = re.compile(r'\bArchitecture="?(\w+)"?')
 
 
 def parameters(command):
@@ -16,19 +15,23 @@ def parameters(command):
 
 def architecture():
     """The architecture that was answered last, or None."""
-    answer = ARCHITECTURE.search(parameters("deploy").get("parameter_overrides", ""))
+    answer = _answer("Architecture").search(parameters("deploy").get("parameter_overrides", ""))
     return answer and answer[1]
 
 
-def keep_architecture(architecture):
-    """Has `sam build` build for it, and `sam deploy` offer it."""
-    file, answer = _read(), f'Architecture="{architecture}"'
+def keep(parameter, value, commands):
+    """Makes these commands of SAM, `build` or `deploy`, use and offer this value."""
+    file, answer = _read(), f'{parameter}="{value}"'
     default = file.setdefault("default", tomlkit.table())
-    for command in ["build", "deploy"]:
+    for command in commands:
         kept = default.setdefault(command, tomlkit.table()).setdefault("parameters", tomlkit.table())
-        others = ARCHITECTURE.sub("", kept.get("parameter_overrides", ""))
+        others = _answer(parameter).sub("", kept.get("parameter_overrides", ""))
         kept["parameter_overrides"] = " ".join([answer, *others.split(" ")]).strip()
     FILE.write_text(tomlkit.dumps(file))
+
+
+def _answer(parameter):
+    return re.compile(rf'\b{parameter}="?(\w+)"?')
 
 
 def _read():

@@ -7,9 +7,6 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
 
 use crate::aws::sdk::AwsError;
 
-/// The maximum age of a cached secret. A rotation therefore needs no redeploy.
-pub const MAX_AGE: std::time::Duration = std::time::Duration::from_hours(1);
-
 pub struct StoredSecret {
     client: Client,
     arn: String,

@@ -5,15 +5,15 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
-use crate::aws::secrets::{MAX_AGE, SecretUnavailable, StoredSecret};
+use crate::aws::secrets::{SecretUnavailable, StoredSecret};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::webhook::secret::{
-    InvalidSecret, PREVIOUS_ACCEPTED_FOR, UnverifiedBody, VerifiedBody, WebhookSecrets,
-};
+use crate::domain::webhook::secret::{InvalidSecret, UnverifiedBody, VerifiedBody, WebhookSecrets};
 
 /// Verifies webhook bodies against the stored secret. A rotated secret is picked up without a redeploy.
 pub struct SecretCache {
     secret: StoredSecret,
+    /// How long the previous secret is accepted after a rotation. Zero: not at all.
+    previous_for: Duration,
     state: Mutex<State>,
 }
 
@@ -36,6 +36,8 @@ pub enum VerificationError {
 }
 
 impl SecretCache {
+    /// The maximum age of a cached secret. So every instance follows a change within five minutes.
+    const MAX_AGE: Duration = Duration::from_mins(5);
     /// The minimum time between reads that wrong secrets cause. A rotation is noticed within a minute, and a sender
     /// of wrong secrets cannot cause more calls.
     const MISMATCH_PAUSE: Duration = Duration::from_mins(1);
@@ -43,8 +45,9 @@ impl SecretCache {
     const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
     /// An empty cache of one secret. The first verification reads the secret.
-    pub fn new(client: Client, secret_arn: impl Into<String>) -> Self {
-        Self { secret: StoredSecret::new(client, secret_arn), state: Mutex::default() }
+    pub fn new(client: Client, secret_arn: impl Into<String>, previous_for: Duration) -> Self {
+        let secret = StoredSecret::new(client, secret_arn);
+        Self { secret, previous_for, state: Mutex::default() }
     }
 
     /// Returns the verified body if one of the presented values is correct. Fails closed: without a readable secret,
@@ -56,7 +59,7 @@ impl SecretCache {
         now: Timestamp,
     ) -> Result<VerifiedBody<'a>, VerificationError> {
         let mut state = self.state.lock().await;
-        let secrets = self.secrets_within(MAX_AGE, &mut state, now).await?;
+        let secrets = self.secrets_within(Self::MAX_AGE, &mut state, now).await?;
         let rejected = match secrets.verify(presented.iter().copied(), body, now) {
             Ok(verified) => return Ok(verified),
             Err(rejected) => rejected,
@@ -94,16 +97,16 @@ impl SecretCache {
         let Some(current) = self.secret.version("AWSCURRENT").await? else {
             return Ok(WebhookSecrets::default());
         };
+        let secrets = WebhookSecrets::new(current.secret_string());
         let since = current.created_date().and_then(|date| date.to_millis().ok());
         let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
-        // The previous version is accepted for three days only. After that, one read is enough.
-        let previous = if now.since(since) < PREVIOUS_ACCEPTED_FOR {
-            self.secret.version("AWSPREVIOUS").await?
-        } else {
-            None
-        };
+        let until = since + self.previous_for;
+        if until <= now {
+            return Ok(secrets);
+        }
+        let previous = self.secret.version("AWSPREVIOUS").await?;
         let previous = previous.as_ref().and_then(|version| version.secret_string());
-        Ok(WebhookSecrets::new(current.secret_string(), previous, since))
+        Ok(secrets.with_previous(previous, until))
     }
 }
 

@@ -11,10 +11,10 @@ use crate::mono::{ApiVersion, BaseUrl};
 #[derive(Clone, Default)]
 pub struct Environment(HashMap<String, String>);
 
-/// A variable is missing or invalid. The function cannot start.
+/// A variable is missing or invalid, so the function cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// It is not set, or blank.
+    /// The variable is not set or is blank.
     #[error("the environment variable {0} is missing")]
     Missing(&'static str),
     #[error("the environment variable {name} must be {expected}")]
@@ -32,26 +32,24 @@ impl Environment {
         )
     }
 
-    /// An optional variable.
+    /// The value of a variable. `None`: the variable is not set or is blank.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// A required variable.
-    ///
     /// # Errors
     ///
-    /// [`ConfigError::Missing`] with its name.
+    /// [`ConfigError::Missing`] if the variable is not set or is blank.
     pub fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
         self.optional(name).ok_or(ConfigError::Missing(name))
     }
 
-    /// `OWNER_CLAIM`: the token's claim that names the owner. The value `none` gives `None`: every caller may see every
-    /// account.
+    /// `OWNER_CLAIM`: the claim of the token that names the owner. The value `none` gives `None`, so that every
+    /// caller may see every account.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Missing`] if it is not set, so that a missing setting never opens all accounts.
+    /// [`ConfigError::Missing`] if it is not set, so that a missing setting never gives access to all accounts.
     pub fn owner_claim(&self) -> Result<Option<String>, ConfigError> {
         let claim = self.required("OWNER_CLAIM")?;
         Ok(Some(claim.to_owned()).filter(|claim| claim != "none"))
@@ -61,7 +59,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if one is missing, or is no whole number or no rule.
+    /// [`ConfigError`] if a variable is missing, or is not a whole number or not a rule.
     pub fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
         let hours: u32 = self.number("REFRESH_INTERVAL_HOURS")?;
         let seconds: u32 = self.number("SYNC_COOLDOWN_SECONDS")?;
@@ -77,21 +75,31 @@ impl Environment {
         })
     }
 
-    /// `EVENT_RETENTION_DAYS`: how long histories are kept. 0: none are kept.
+    /// `EVENT_RETENTION_DAYS`: the days for which histories are kept. 0: no history is kept.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if it is missing or is no whole number.
+    /// [`ConfigError`] if it is missing or is not a whole number.
     pub fn event_retention(&self) -> Result<Duration, ConfigError> {
         let days: u32 = self.number("EVENT_RETENTION_DAYS")?;
         Ok(Duration::from_hours(24 * u64::from(days)))
     }
 
-    /// `IMPORT_HISTORY_DAYS`: how far back the first import of transactions goes.
+    /// `PREVIOUS_SECRET_HOURS`: how long the previous webhook secret is accepted after a rotation. 0: not at all.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if it is missing or is no whole number.
+    /// [`ConfigError`] if it is missing or is not a whole number.
+    pub fn previous_secret_hours(&self) -> Result<Duration, ConfigError> {
+        let hours: u32 = self.number("PREVIOUS_SECRET_HOURS")?;
+        Ok(Duration::from_hours(hours.into()))
+    }
+
+    /// `IMPORT_HISTORY_DAYS`: the days before today that the first import of transactions covers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing or is not a whole number.
     pub fn import_history_days(&self) -> Result<u32, ConfigError> {
         self.number("IMPORT_HISTORY_DAYS")
     }
@@ -114,11 +122,11 @@ impl Environment {
         Ok((version, url.map_err(|_| ConfigError::Invalid { name, expected })?))
     }
 
-    /// `MONO_PRICES`: `kind=naira` pairs with commas, over the defaults. Blank: the defaults.
+    /// `MONO_PRICES`: `kind=naira` pairs, separated by commas. They override the defaults. Blank: the defaults.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for anything else.
+    /// [`ConfigError`] for any other value.
     pub fn mono_prices(&self) -> Result<Prices, ConfigError> {
         let name = "MONO_PRICES";
         let expected = "kind=naira pairs with commas, such as realtime=100,details=100";
@@ -132,7 +140,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if either is missing or is no whole number.
+    /// [`ConfigError`] if either is missing or is not a whole number.
     pub fn daily_budgets(&self) -> Result<Budgets, ConfigError> {
         let automatic = Budget::new(self.number("MONO_DAILY_BUDGET")?);
         let manual = Budget::new(self.number("MANUAL_DAILY_BUDGET")?);
@@ -156,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_or_blank_variable_is_named() {
+    fn missing_or_blank_required_variable_is_named_in_the_error() {
         for environment in [Environment::default(), Environment::from([("ACCOUNTS_TABLE", " ")])] {
             let error = environment.required("ACCOUNTS_TABLE").unwrap_err();
             assert_eq!(error.to_string(), "the environment variable ACCOUNTS_TABLE is missing");
@@ -164,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_claim_is_a_name_or_none_and_never_missing() {
+    fn owner_claim_is_required_and_may_be_none() {
         let claim = |value| Environment::from([("OWNER_CLAIM", value)]).owner_claim();
         assert_eq!(claim("sub").unwrap().as_deref(), Some("sub"));
         assert_eq!(claim("none").unwrap(), None);
@@ -173,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_variable_is_named_with_what_it_should_be() {
+    fn error_of_an_invalid_variable_has_its_name_and_the_expected_value() {
         let environment = Environment::from([
             ("REFRESH_POLICY", "interval"),
             ("REFRESH_INTERVAL_HOURS", "daily"),
@@ -187,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn monos_api_is_a_version_and_an_address() {
+    fn mono_api_requires_a_known_version_and_an_https_url() {
         let api = |version, url| {
             Environment::from([("MONO_API_VERSION", version), ("MONO_API_BASE_URL", url)])
                 .mono_api()
@@ -201,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn interval_of_zero_hours_is_off() {
+    fn interval_of_zero_hours_switches_refreshing_off() {
         let policy = |hours| {
             let variables = [
                 ("REFRESH_INTERVAL_HOURS", hours),

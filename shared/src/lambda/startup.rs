@@ -1,4 +1,4 @@
-//! Builds what a function needs from its environment, once, when it starts.
+//! Builds the clients and settings of a function from its environment, once at its start.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::lambda::environment::{ConfigError, Environment};
 use crate::lambda::telemetry;
 use crate::mono::{KeyCache, Meter, Mono};
 
-/// The environment of a function and the AWS configuration that follows from it.
+/// The environment of a function, and its AWS configuration.
 pub struct Startup {
     environment: Environment,
     sdk: SdkConfig,
@@ -28,18 +28,17 @@ impl Startup {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], here and below, names the variable that is missing or invalid.
+    /// [`ConfigError`] names the variable that is missing or invalid. This holds for all functions of this type.
     pub fn of_process(timeouts: Timeouts) -> Result<Self> {
         let environment = Environment::of_process();
         telemetry::start(environment.optional("LOG_LEVEL"));
         let region = environment.required("AWS_REGION")?;
-        // The SDK's variable for another endpoint.
+        // The variable of the AWS SDK for a custom endpoint.
         let endpoint = environment.optional("AWS_ENDPOINT_URL");
         let sdk = sdk::config(region, endpoint, timeouts);
         Ok(Self { environment, sdk })
     }
 
-    /// The settings.
     pub const fn environment(&self) -> &Environment {
         &self.environment
     }
@@ -62,7 +61,7 @@ impl Startup {
         Ok(TransactionStore::new(self.dynamodb(), table))
     }
 
-    /// The histories (`EVENTS_TABLE`). `None`: none are kept.
+    /// The histories (`EVENTS_TABLE`). `None`: no history is kept.
     pub fn events(&self) -> Result<Option<EventStore>> {
         let table = self.environment.required("EVENTS_TABLE")?;
         Ok(EventStore::new(self.dynamodb(), table, self.environment.event_retention()?))
@@ -79,10 +78,11 @@ impl Startup {
         Ok(Mono::new(version, base_url, keys, meter, limit))
     }
 
-    /// The webhook secret (`WEBHOOK_SECRET_ARN`).
+    /// The webhook secret (`WEBHOOK_SECRET_ARN`), and for how long the previous one is accepted (`PREVIOUS_SECRET_HOURS`).
     pub fn webhook_secret(&self) -> Result<SecretCache> {
         let arn = self.environment.required("WEBHOOK_SECRET_ARN")?;
-        Ok(SecretCache::new(SecretsManager::new(&self.sdk), arn))
+        let previous_for = self.environment.previous_secret_hours()?;
+        Ok(SecretCache::new(SecretsManager::new(&self.sdk), arn, previous_for))
     }
 
     /// The queue of verified webhooks (`WEBHOOK_QUEUE_URL`).

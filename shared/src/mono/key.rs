@@ -7,7 +7,7 @@ use aws_sdk_secretsmanager::Client;
 use lambda_http::http::HeaderValue;
 use tokio::sync::Mutex;
 
-use crate::aws::secrets::{MAX_AGE, SecretUnavailable, StoredSecret};
+use crate::aws::secrets::{SecretUnavailable, StoredSecret};
 use crate::domain::timestamp::Timestamp;
 
 /// Authenticates calls to Mono (`live_sk_…`, `test_sk_…`). `Debug` does not print the key.
@@ -47,6 +47,8 @@ struct State {
 }
 
 impl KeyCache {
+    /// The maximum age of a cached key.
+    const MAX_AGE: Duration = Duration::from_hours(1);
     /// The minimum time between reads of a rejected key. A rotation is noticed within a minute.
     const REJECTION_PAUSE: Duration = Duration::from_mins(1);
 
@@ -62,7 +64,7 @@ impl KeyCache {
     /// [`SecretUnavailable`]: no key is cached and the secret cannot be read, or the secret has no valid key.
     pub async fn current(&self, now: Timestamp) -> Result<MonoKey, SecretUnavailable> {
         let mut state = self.state.lock().await;
-        let max_age = if state.rejected { Self::REJECTION_PAUSE } else { MAX_AGE };
+        let max_age = if state.rejected { Self::REJECTION_PAUSE } else { Self::MAX_AGE };
         if let Some((key, read_at)) = &state.key
             && now.since(*read_at) < max_age
         {

@@ -93,9 +93,9 @@ impl Checkout {
         offered
     }
 
-    fn set_secret(&self, name: &str, value: &str) -> bool {
+    fn set_secret(&self, arguments: &[&str], value: &str) -> bool {
         let mut command = self.command("tests/tools/set-secret");
-        let mut child = command.arg(name).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
         child.wait().unwrap().success()
     }
@@ -179,19 +179,27 @@ async fn deploy_keeps_earlier_answers_and_set_secret_changes_one_secret() {
         ("unset", "test_sk_1")
     );
 
-    assert!(checkout.set_secret("MonoWebhookSecret", "second\n"));
+    assert!(checkout.set_secret(&["MonoWebhookSecret"], "second\n"));
     let mut expected = first.clone();
     expected.insert("WebhookSecret".to_owned(), "second".to_owned());
     assert_eq!(checkout.state(), expected, "only that secret changes");
-    assert!(!checkout.set_secret("MonoWebhookSecret", "\n"), "an empty secret is refused");
+    assert!(!checkout.set_secret(&["MonoWebhookSecret"], "\n"), "an empty secret is refused");
     assert_eq!(checkout.state(), expected);
 
-    let secrets = [("MonoSecretKey", "test_sk_1"), ("MonoWebhookSecret", "second")];
+    // As the runbook does it when the secret has leaked.
+    let arguments = ["MonoWebhookSecret", "PreviousSecretHours=0"];
+    assert!(checkout.set_secret(&arguments, "third\n"));
+    expected.insert("WebhookSecret".to_owned(), "third".to_owned());
+    expected.insert("PreviousSecretHours".to_owned(), "0".to_owned());
+    assert_eq!(checkout.state(), expected, "that secret and that parameter change");
+
+    let secrets = [("MonoSecretKey", "test_sk_1"), ("MonoWebhookSecret", "third")];
     let offered = checkout.deploy(&[&secrets[..], &[("LogRetentionDays", "60")]].concat());
     expected.insert("LogRetentionDays".to_owned(), "60".to_owned());
     for (name, answer) in chosen {
         assert_eq!(offered[name], answer, "the earlier answer is offered as the default");
     }
+    assert_eq!(offered["PreviousSecretHours"], "0");
     assert_eq!(checkout.state(), expected);
     assert_eq!(checkout.built(), "x86_64");
 }

@@ -1,4 +1,5 @@
-//! What a verified call must look like to be queued: little, since nothing authentic may be lost.
+//! The check of a verified webhook body before it is queued. The check is lenient, because no authentic webhook may
+//! be lost.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,10 +8,10 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::domain::webhook::secret::VerifiedBody;
 
-/// The largest body that is taken: 256 KiB, over a hundred times Mono's largest known event.
+/// The maximum size of a body: 256 KiB. This is over a hundred times Mono's largest known event.
 pub const LARGEST_BODY: usize = 256 * 1024;
 
-/// The text of an authentic call, a JSON object.
+/// The text of an authentic webhook, a JSON object.
 #[derive(Debug)]
 pub struct WebhookBody<'a>(Cow<'a, str>);
 
@@ -26,7 +27,6 @@ pub enum UnusableBody {
 }
 
 impl WebhookBody<'_> {
-    /// The text to be queued.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,13 +41,13 @@ impl<'a> TryFrom<VerifiedBody<'a>> for WebhookBody<'a> {
             return Err(UnusableBody::TooLarge);
         }
         let text = str::from_utf8(bytes).map_err(|_| UnusableBody::NotAJsonObject)?;
-        // Reads past the values without building or nesting anything, so depth is no limit here.
+        // The parser skips the values and builds nothing, so the nesting depth has no limit here.
         serde_json::from_str::<AnyObject>(text).map_err(|_| UnusableBody::NotAJsonObject)?;
         Ok(Self(sendable(text)))
     }
 }
 
-/// A JSON object with anything in it.
+/// A JSON object with any content.
 struct AnyObject;
 
 impl<'de> Deserialize<'de> for AnyObject {
@@ -69,8 +69,8 @@ impl<'de> Visitor<'de> for AnyObject {
     }
 }
 
-/// SQS refuses U+FFFE and U+FFFF. In JSON they can only stand in a string, where an escape means
-/// the same.
+/// Escapes U+FFFE and U+FFFF, because SQS rejects them. In JSON they can occur only in a string, where the escape has
+/// the same meaning.
 fn sendable(text: &str) -> Cow<'_, str> {
     if text.contains(['\u{fffe}', '\u{ffff}']) {
         Cow::Owned(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
@@ -87,14 +87,14 @@ mod tests {
 
     fn accept(bytes: &[u8]) -> Result<String, UnusableBody> {
         let now = Timestamp::from_millis(0);
-        let verified = WebhookSecrets::new(Some("s"), None, now)
-            .verify([&b"s"[..]], UnverifiedBody::new(bytes), now)
+        let verified = WebhookSecrets::new(Some("sec_0123456789ab"))
+            .verify([&b"sec_0123456789ab"[..]], UnverifiedBody::new(bytes), now)
             .unwrap();
         WebhookBody::try_from(verified).map(|body| body.as_str().to_owned())
     }
 
     #[test]
-    fn any_json_object_is_taken_as_it_came() {
+    fn json_object_is_accepted_unchanged() {
         for body in ["{}", " {\"event\": 7}\n", "{\"event\":\"direct_debit.x\",\"data\":[1,null]}"]
         {
             assert_eq!(accept(body.as_bytes()).as_deref(), Ok(body));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn body_that_is_not_a_json_object_is_refused() {
+    fn body_that_is_not_a_json_object_is_rejected() {
         let bodies = [
             "",
             "null",
@@ -122,20 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn exactly_256_kib_is_taken_and_a_byte_more_is_not() {
+    fn body_of_256_kib_is_accepted_and_a_larger_body_is_rejected() {
         let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
         assert!(accept(body(LARGEST_BODY).as_bytes()).is_ok());
         assert_eq!(accept(body(LARGEST_BODY + 1).as_bytes()), Err(UnusableBody::TooLarge));
     }
 
     #[test]
-    fn nesting_of_ten_thousand_is_taken() {
+    fn body_nested_ten_thousand_deep_is_accepted() {
         let body = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         assert_eq!(accept(body.as_bytes()), Ok(body));
     }
 
     #[test]
-    fn characters_that_sqs_refuses_are_escaped_without_a_change_of_meaning() {
+    fn characters_that_sqs_rejects_are_escaped_and_keep_their_meaning() {
         let body = "{\"name\":\"a\u{fffe}b\u{ffff}\"}";
         let sent = accept(body.as_bytes()).unwrap();
         assert_eq!(sent, "{\"name\":\"a\\ufffeb\\uffff\"}");

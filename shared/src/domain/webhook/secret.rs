@@ -1,11 +1,10 @@
-//! Who may speak for Mono: the webhook secret, and the body it vouches for.
+//! Authentication of Mono's webhooks: the webhook secret, and the body that was sent with it.
 //!
-//! Mono sends a static secret with each call, in `mono-webhook-secret`, and signs nothing
-//! [docs.mono.co/docs/webhooks]. Its article of 2021 names the header `mono-web-secret`; both are
-//! accepted. HTTP APIs hand over header names in lower case, and `http` compares them so anyway.
+//! Mono sends a static secret with each webhook, in `mono-webhook-secret`, and signs nothing
+//! [docs.mono.co/docs/webhooks]. Mono's article of 2021 names the header `mono-web-secret`. Both names are accepted.
+//! HTTP APIs pass header names in lower case, and the `http` crate compares them without regard to case.
 
 use std::fmt;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -15,94 +14,86 @@ use crate::domain::timestamp::Timestamp;
 /// The headers that may carry the secret.
 pub const SECRET_HEADERS: [&str; 2] = ["mono-webhook-secret", "mono-web-secret"];
 
-/// How long the secret before the current one is accepted after a rotation: Mono retries a call for
-/// 48 hours, and repeats the secret it was first sent with.
-pub const PREVIOUS_ACCEPTED_FOR: Duration = Duration::from_hours(72);
+/// A shorter value is not a secret. So `unset`, the default of the template's parameter, matches nothing.
+const MIN_LENGTH: usize = 16;
 
-/// The value of the template's parameter until Mono has shown the real one.
-const UNSET: &str = "unset";
-
-/// A body that nobody has confirmed_linked for. There is no way to its bytes but
-/// [`WebhookSecrets::verify`].
+/// A body that is not authenticated yet. Only [`WebhookSecrets::verify`] gives access to its bytes.
 #[derive(Clone, Copy)]
 pub struct UnverifiedBody<'a>(&'a [u8]);
 
-/// A body that came with the right secret. Only [`WebhookSecrets::verify`] makes one.
+/// A body that was sent with an accepted secret. Only [`WebhookSecrets::verify`] creates it.
 pub struct VerifiedBody<'a>(&'a [u8]);
 
-/// The secrets that are accepted at present. Holds digests only, so that there is nothing to leak
-/// and all are of one length.
+/// The secrets that are accepted at present. Only their digests are held. They cannot leak a secret, and all have the
+/// same length.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct WebhookSecrets {
     current: Option<[u8; 32]>,
-    previous: Option<[u8; 32]>,
-    current_since: Option<Timestamp>,
+    /// The previous secret, and the time from which it is rejected.
+    previous: Option<([u8; 32], Timestamp)>,
 }
 
-/// The secret is missing, empty or wrong, or none is configured: deliberately one and the same.
+/// The secret is missing, empty or wrong, or no secret is configured. The error deliberately does not say which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the webhook secret is missing or wrong")]
 pub struct InvalidSecret;
 
 impl<'a> UnverifiedBody<'a> {
-    /// Marks bytes that came from outside.
+    /// Wraps bytes from outside.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 }
 
 impl<'a> VerifiedBody<'a> {
-    /// The body as it came.
+    /// The unchanged body.
     pub const fn bytes(&self) -> &'a [u8] {
         self.0
     }
 }
 
 impl WebhookSecrets {
-    /// The secrets as stored. A value that is blank or `unset` is no secret: it matches nothing.
-    /// `current_since` is when `current` took the place of `previous`.
-    pub fn new(current: Option<&str>, previous: Option<&str>, current_since: Timestamp) -> Self {
-        Self {
-            current: digest_of_secret(current),
-            previous: digest_of_secret(previous),
-            current_since: Some(current_since),
-        }
+    /// Reads the stored values. A value that is blank or shorter than 16 characters is not a secret, and matches nothing.
+    pub fn new(current: Option<&str>) -> Self {
+        Self { current: digest_of_secret(current), previous: None }
     }
 
-    /// Taking the current secret away closes the door at once, for the previous one too.
-    fn previous_counts(&self, now: Timestamp) -> bool {
-        let recent = |since| now.since(since) < PREVIOUS_ACCEPTED_FOR;
-        self.current.is_some() && self.current_since.is_some_and(recent)
+    /// Accepts the previous secret too, until this time. If an operator removes the current secret, the previous one is
+    /// rejected at once.
+    #[must_use]
+    pub fn with_previous(self, previous: Option<&str>, until: Timestamp) -> Self {
+        let digest = digest_of_secret(previous).filter(|_| self.current.is_some());
+        Self { previous: digest.map(|digest| (digest, until)), ..self }
     }
 
-    /// Passes the body on if one of the presented values is the current secret, or the previous one
-    /// within [`PREVIOUS_ACCEPTED_FOR`] of the rotation. Takes the same time for every value.
+    /// Returns the verified body if one of the presented values is an accepted secret. The comparison takes the same
+    /// time for every value.
     ///
     /// # Errors
     ///
-    /// [`InvalidSecret`], whatever was wrong.
+    /// [`InvalidSecret`]: no presented value is an accepted secret.
     pub fn verify<'a>(
         &self,
         presented: impl IntoIterator<Item = &'a [u8]>,
         body: UnverifiedBody<'a>,
         now: Timestamp,
     ) -> Result<VerifiedBody<'a>, InvalidSecret> {
-        let previous = self.previous.filter(|_| self.previous_counts(now));
-        let mut right = Choice::from(0);
+        let previous = self.previous.filter(|(_, until)| now < *until).map(|(digest, _)| digest);
+        let mut is_accepted = Choice::from(0);
         for value in presented {
             let digest: [u8; 32] = Sha256::digest(value).into();
             for accepted in [self.current, previous].into_iter().flatten() {
-                right |= digest.ct_eq(&accepted);
+                is_accepted |= digest.ct_eq(&accepted);
             }
         }
-        if bool::from(right) { Ok(VerifiedBody(body.0)) } else { Err(InvalidSecret) }
+        if bool::from(is_accepted) { Ok(VerifiedBody(body.0)) } else { Err(InvalidSecret) }
     }
 }
 
-/// A line end that came along when the secret was pasted is not part of it: no header can carry it.
+/// Removes a line end that was pasted with the secret. No header can contain a line end.
 fn digest_of_secret(value: Option<&str>) -> Option<[u8; 32]> {
     let value = value?.trim();
-    (!value.is_empty() && value != UNSET).then(|| Sha256::digest(value).into())
+    (value.len() >= MIN_LENGTH).then(|| Sha256::digest(value).into())
 }
 
 impl fmt::Debug for WebhookSecrets {
@@ -113,9 +104,13 @@ impl fmt::Debug for WebhookSecrets {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const ROTATED: Timestamp = Timestamp::from_millis(1_000_000_000);
+    const CURRENT: &str = "sec_0123456789ab";
+    const PREVIOUS: &str = "sec_fedcba987654";
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
     fn accepts(secrets: &WebhookSecrets, presented: &[&str], now: Timestamp) -> bool {
         let presented = presented.iter().map(|value| value.as_bytes());
@@ -123,64 +118,64 @@ mod tests {
     }
 
     #[test]
-    fn current_secret_is_accepted_and_hands_the_body_over_unchanged() {
-        let secrets = WebhookSecrets::new(Some("sec_current"), None, ROTATED);
-        let verified = secrets
-            .verify([&b"sec_current"[..]], UnverifiedBody::new(b"\x00 as it came"), ROTATED)
+    fn current_secret_is_accepted_and_the_body_is_unchanged() {
+        let verified = WebhookSecrets::new(Some(CURRENT))
+            .verify([CURRENT.as_bytes()], UnverifiedBody::new(b"\x00 as it came"), NOW)
             .ok();
         assert_eq!(verified.unwrap().bytes(), b"\x00 as it came");
     }
 
     #[test]
-    fn wrong_missing_and_empty_are_refused() {
-        let secrets = WebhookSecrets::new(Some("sec_current"), None, ROTATED);
-        for presented in
-            [&["wrong"][..], &[], &[""], &["sec_curren"], &["sec_current "], &["SEC_CURRENT"]]
-        {
-            assert!(!accepts(&secrets, presented, ROTATED), "{presented:?}");
+    fn wrong_missing_or_empty_secret_is_rejected() {
+        let secrets = WebhookSecrets::new(Some(CURRENT));
+        let (shorter, longer, upper) =
+            (&CURRENT[1..], format!("{CURRENT} "), CURRENT.to_uppercase());
+        for presented in [&["wrong"][..], &[], &[""], &[shorter], &[&longer], &[&upper]] {
+            assert!(!accepts(&secrets, presented, NOW), "{presented:?}");
         }
     }
 
     #[test]
-    fn any_of_several_presented_values_may_be_the_right_one() {
-        let secrets = WebhookSecrets::new(Some("sec_current"), None, ROTATED);
-        assert!(accepts(&secrets, &["wrong", "sec_current"], ROTATED));
-        assert!(accepts(&secrets, &["sec_current", "wrong"], ROTATED));
+    fn one_accepted_secret_among_several_values_is_enough() {
+        let secrets = WebhookSecrets::new(Some(CURRENT));
+        assert!(accepts(&secrets, &["wrong", CURRENT], NOW));
+        assert!(accepts(&secrets, &[CURRENT, "wrong"], NOW));
     }
 
     #[test]
-    fn previous_secret_is_accepted_for_72_hours_after_the_rotation() {
-        let secrets = WebhookSecrets::new(Some("sec_current"), Some("sec_previous"), ROTATED);
-        let end = ROTATED + PREVIOUS_ACCEPTED_FOR;
-        assert!(accepts(&secrets, &["sec_previous"], ROTATED));
-        assert!(accepts(&secrets, &["sec_previous"], end - Duration::from_millis(1)));
-        assert!(!accepts(&secrets, &["sec_previous"], end));
-        assert!(accepts(&secrets, &["sec_current"], end));
+    fn previous_secret_is_accepted_until_its_end() {
+        let end = NOW + Duration::from_hours(72);
+        let secrets = WebhookSecrets::new(Some(CURRENT)).with_previous(Some(PREVIOUS), end);
+        assert!(accepts(&secrets, &[PREVIOUS], end - Duration::from_millis(1)));
+        assert!(!accepts(&secrets, &[PREVIOUS], end));
+        assert!(accepts(&secrets, &[CURRENT], end));
     }
 
     #[test]
-    fn secret_that_is_unset_blank_or_missing_refuses_everything() {
-        for stored in [None, Some(""), Some("  \n"), Some("unset"), Some(" unset\n")] {
-            let secrets = WebhookSecrets::new(stored, None, ROTATED);
-            for presented in [&[][..], &[""], &["unset"], &[" "], &["  \n"]] {
-                assert!(!accepts(&secrets, presented, ROTATED), "{stored:?} {presented:?}");
+    fn blank_short_or_missing_stored_secret_accepts_no_value() {
+        let short = &CURRENT[1..];
+        for stored in [None, Some(""), Some("  \n"), Some("unset"), Some(" unset\n"), Some(short)] {
+            let secrets = WebhookSecrets::new(stored);
+            for presented in [&[][..], &[""], &["unset"], &[" "], &["  \n"], &[short]] {
+                assert!(!accepts(&secrets, presented, NOW), "{stored:?} {presented:?}");
             }
         }
-        let secrets = WebhookSecrets::new(Some("sec_current"), Some("unset"), ROTATED);
-        assert!(!accepts(&secrets, &["unset"], ROTATED), "nor does it as the previous one");
-        let shut = WebhookSecrets::new(Some("unset"), Some("sec_previous"), ROTATED);
-        assert!(!accepts(&shut, &["sec_previous"], ROTATED), "nor is the previous one left open");
+        let end = NOW + Duration::from_hours(1);
+        let secrets = WebhookSecrets::new(Some(CURRENT)).with_previous(Some("unset"), end);
+        assert!(!accepts(&secrets, &["unset"], NOW), "an unset previous secret matches nothing");
+        let closed = WebhookSecrets::new(Some("unset")).with_previous(Some(PREVIOUS), end);
+        assert!(!accepts(&closed, &[PREVIOUS], NOW), "nor does the secret before `unset`");
     }
 
     #[test]
     fn pasted_line_end_is_not_part_of_the_secret() {
-        let secrets = WebhookSecrets::new(Some("sec_current\n"), None, ROTATED);
-        assert!(accepts(&secrets, &["sec_current"], ROTATED));
+        let secrets = WebhookSecrets::new(Some(&format!("{CURRENT}\n")));
+        assert!(accepts(&secrets, &[CURRENT], NOW));
     }
 
     #[test]
     fn secrets_cannot_be_printed() {
-        let secrets = WebhookSecrets::new(Some("sec_current"), Some("sec_previous"), ROTATED);
+        let secrets = WebhookSecrets::new(Some(CURRENT)).with_previous(Some(PREVIOUS), NOW);
         assert_eq!(format!("{secrets:?}"), "WebhookSecrets([redacted])");
     }
 }

@@ -37,8 +37,8 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 /// A verified body. Only verification creates one.
 fn body(text: &str) -> WebhookBody<'_> {
     let now = Timestamp::now();
-    let secrets = WebhookSecrets::new(Some("secret"), None, now);
-    let verified = secrets.verify([&b"secret"[..]], UnverifiedBody::new(text.as_bytes()), now);
+    let secrets = WebhookSecrets::new(Some("sec_0123456789ab"));
+    let verified = secrets.verify([&b"sec_0123456789ab"[..]], UnverifiedBody::new(text.as_bytes()), now);
     WebhookBody::try_from(verified.unwrap()).unwrap()
 }
 

@@ -126,6 +126,7 @@ pub(crate) fn defaults() -> Value {
     json!({
         "MonoSecretKey": null,
         "MonoWebhookSecret": "unset",
+        "PreviousSecretHours": 72,
         "MonoApiBaseUrl": "https://api.withmono.com",
         "MonoApiVersion": "v2",
         "Architecture": "arm64",

@@ -55,6 +55,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("TRANSACTIONS_TABLE", stack.output("TransactionsTableName")),
             ("EVENTS_TABLE", stack.output("EventsTableName")),
             ("EVENT_RETENTION_DAYS", "30"),
+            ("PREVIOUS_SECRET_HOURS", "72"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("OWNER_CLAIM", "none"),
