@@ -1,4 +1,4 @@
-"""The answers that `sam deploy --guided` keeps, in samconfig.toml."""
+"""The answers that `sam deploy --guided` stores in samconfig.toml."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,18 @@ FILE = Path("samconfig.toml")
 
 
 def parameters(command):
-    """What is kept for `sam build` or `sam deploy`."""
+    """The stored parameters of `sam build` or `sam deploy`."""
     return _read().get("default", {}).get(command, {}).get("parameters", {})
 
 
 def architecture():
-    """The architecture that was answered last, or None."""
+    """The last answer for the architecture, or None."""
     answer = _answer("Architecture").search(parameters("deploy").get("parameter_overrides", ""))
     return answer and answer[1]
 
 
 def keep(parameter, value, commands):
-    """Makes these commands of SAM, `build` or `deploy`, use and offer this value."""
+    """Stores this value, so that these commands of SAM (`build`, `deploy`) use it and offer it as the default."""
     file, answer = _read(), f'{parameter}="{value}"'
     default = file.setdefault("default", tomlkit.table())
     for command in commands:

@@ -38,7 +38,8 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 fn body(text: &str) -> WebhookBody<'_> {
     let now = Timestamp::now();
     let secrets = WebhookSecrets::new(Some("sec_0123456789ab"));
-    let verified = secrets.verify([&b"sec_0123456789ab"[..]], UnverifiedBody::new(text.as_bytes()), now);
+    let verified =
+        secrets.verify([&b"sec_0123456789ab"[..]], UnverifiedBody::new(text.as_bytes()), now);
     WebhookBody::try_from(verified.unwrap()).unwrap()
 }
 
