@@ -69,7 +69,7 @@ impl Refreshed {
     }
 }
 
-/// Why a message is delivered again.
+/// Why a message is delivered again. Except for [`SyncError::Unrecorded`], no sync was made.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     #[error(transparent)]

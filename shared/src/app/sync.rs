@@ -139,8 +139,7 @@ impl Syncer {
     }
 
     /// Calls Mono under a lease, and records the outcome. Returns the outcome and the account afterwards. The account
-    /// is
-    /// `None` if the record is deleted.
+    /// is `None` if the record is deleted.
     pub(super) async fn run(
         &self,
         leased: Leased<Lease>,

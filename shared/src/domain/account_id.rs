@@ -6,20 +6,19 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// Mono's account id. In use these are 24 hexadecimal digits, but Mono's own samples are sometimes
-/// longer, shorter or not hexadecimal, so anything of 1 to 64 letters, digits, `-` or `_` is taken.
+/// Mono's account id. Real ids have 24 hexadecimal digits. Some of Mono's samples are longer, shorter or not
+/// hexadecimal. Every text of 1 to 64 letters, digits, `-` or `_` is therefore accepted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct AccountId(String);
 
-/// The text is empty, longer than 64 characters, or holds something else than letters, digits, `-`
-/// and `_`.
+/// The text is empty, longer than 64 characters, or has a character other than letters, digits, `-` and `_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an account id is 1 to 64 letters, digits, hyphens or underscores")]
 pub struct InvalidAccountId;
 
 impl AccountId {
-    /// The id as Mono wrote it.
+    /// The unchanged id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn object_ids_and_odd_sample_ids_are_accepted() {
+    fn real_ids_and_ids_of_monos_samples_are_accepted() {
         for text in ["697926f050b9c321c1451dda", "66f3caafc2d35bca", "a", "A-b_9", &"x".repeat(64)]
         {
             assert_eq!(text.parse::<AccountId>().unwrap().as_str(), text);
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_long_or_odd_text_is_refused() {
+    fn empty_text_long_text_and_text_with_other_characters_are_rejected() {
         for text in ["", " ", "a b", "a/b", "é", "a\n", "${x}", &"x".repeat(65)] {
             assert_eq!(text.parse::<AccountId>(), Err(InvalidAccountId), "{text:?}");
         }

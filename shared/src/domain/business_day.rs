@@ -1,4 +1,4 @@
-//! A day as the banks count it.
+//! A day in the time zone of the banks.
 
 use std::fmt;
 use std::ops::{Add, RangeInclusive, Sub};
@@ -9,14 +9,14 @@ use time::macros::{date, format_description};
 
 use crate::domain::timestamp::Timestamp;
 
-/// A day in Africa/Lagos, which is an hour ahead of UTC all year. Mono's rows are mostly dated with
-/// the midnight that their business day began with: `T23:00:00Z` of the day before, in UTC.
+/// A day in Africa/Lagos, which is one hour ahead of UTC all year. Mono dates most rows with the midnight at which
+/// their business day begins. In UTC this is `T23:00:00Z` of the previous day.
 ///
-/// From 1970-01-01 to 9999-12-31; arithmetic stops at the ends.
+/// The range is 1970-01-01 to 9999-12-31. Arithmetic saturates at both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BusinessDay(u32);
 
-/// Some days, one after the other.
+/// A range of consecutive days.
 pub type Days = RangeInclusive<BusinessDay>;
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -25,45 +25,45 @@ const FIRST: Date = date!(1970 - 01 - 01);
 const LAST: BusinessDay = BusinessDay(2_932_896);
 
 impl BusinessDay {
-    /// The day of a time.
+    /// The day that contains this time.
     pub fn of(at: Timestamp) -> Self {
         let days = (at.millis() + AHEAD_OF_UTC) / DAY;
         Self(u32::try_from(days).map_or(LAST.0, |days| days.min(LAST.0)))
     }
 
-    /// Reads `2026-01-27`; `None` for anything else.
+    /// Reads `2026-01-27`. `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let date = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
         let days = u32::try_from((date - FIRST).whole_days()).ok()?;
         Some(Self(days)).filter(|day| day.to_string() == text)
     }
 
-    /// Its first millisecond.
+    /// The first millisecond of the day.
     pub fn begins_at(self) -> Timestamp {
         Timestamp::from_millis((u64::from(self.0) * DAY).saturating_sub(AHEAD_OF_UTC))
     }
 
-    /// Its last millisecond.
+    /// The last millisecond of the day.
     pub fn ends_at(self) -> Timestamp {
         Timestamp::from_millis((u64::from(self.0) + 1) * DAY - AHEAD_OF_UTC - 1)
     }
 
-    /// How many days it is after another; 0 if it is not.
+    /// The number of days since `other`. 0 if `other` is later.
     pub fn days_after(self, other: Self) -> u32 {
         self.0.saturating_sub(other.0)
     }
 
-    /// A number that stands for it: the days since 1970-01-01.
+    /// The number of days since 1970-01-01.
     pub fn number(self) -> u32 {
         self.0
     }
 
-    /// The day of this [`number`](Self::number).
+    /// The day with this [`number`](Self::number).
     pub fn from_number(number: u32) -> Self {
         Self(number.min(LAST.0))
     }
 
-    /// As Mono wants it: `27-01-2026`.
+    /// The format of Mono's parameters: `27-01-2026`.
     pub fn for_mono(self) -> String {
         let date = self.date();
         format!("{:02}-{:02}-{:04}", date.day(), u8::from(date.month()), date.year())
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn day_begins_an_hour_before_that_of_utc() {
+    fn business_day_begins_one_hour_before_the_utc_day() {
         let day = BusinessDay::parse("2026-01-27").unwrap();
         assert_eq!(day.begins_at(), time("2026-01-26T23:00:00Z"));
         assert_eq!(day.ends_at(), time("2026-01-27T22:59:59.999Z"));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn days_stop_at_the_ends() {
+    fn arithmetic_saturates_at_both_ends_of_the_range() {
         assert_eq!(LAST.to_string(), "9999-12-31");
         assert_eq!((LAST + 1, BusinessDay(0) - 1), (LAST, BusinessDay(0)));
         assert_eq!(BusinessDay::of(Timestamp::from_millis(u64::MAX)), LAST);
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn day_is_read_as_it_was_written_and_holds_its_own_times(number in 1..LAST.0) {
+        fn written_day_is_read_back_and_contains_its_bounds(number in 1..LAST.0) {
             let day = BusinessDay(number);
             prop_assert_eq!(BusinessDay::parse(&day.to_string()), Some(day));
             prop_assert_eq!(BusinessDay::of(day.begins_at()), day);

@@ -1,18 +1,18 @@
-//! Who calls the accounts routes, and which accounts there are for them.
+//! The caller of the accounts routes, and the accounts that are visible to the caller.
 
 use crate::domain::account::Account;
 
-/// A caller that API Gateway has let in.
+/// A caller that API Gateway has authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// May see every account.
+    /// The caller may see every account.
     Trusted,
-    /// May see the accounts whose `ref` is this, and learns of no other.
+    /// The caller may see only the accounts with this `ref`. Other accounts do not exist for this caller.
     Owner(String),
 }
 
 impl Caller {
-    /// Whether there is such an account for this caller.
+    /// Whether the account is visible to this caller.
     pub fn may_see(&self, account: &Account) -> bool {
         match self {
             Self::Trusted => true,

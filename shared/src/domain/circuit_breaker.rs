@@ -1,41 +1,41 @@
-//! A circuit breaker around the automatic refresh and imports. When Mono fails alike for every account (an empty wallet,
-//! a key or a plan that is refused, an outage), calls pause. After each pause one account is tried.
+//! A circuit breaker for the automatic refresh and imports. Calls pause if Mono fails in the same way for every
+//! account: an empty wallet, a rejected key or plan, an outage. After each pause, one account is the probe.
 
 use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
 
-/// How Mono has answered lately. Closed at first.
+/// The state of the circuit breaker. It is closed at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
-    /// Failures one after the other.
+    /// The number of consecutive failures.
     pub failures: u32,
-    /// Until when Mono is left alone. Mono's own wish (429) sets it too.
+    /// No calls to Mono before this time. A rate limit of Mono (429) sets it too.
     pub paused_until: Option<Timestamp>,
-    /// How long the pause is. Set as long as the breaker is open.
+    /// The length of the pause. It is set as long as the breaker is open.
     pub pause: Option<Duration>,
 }
 
-/// Whether Mono may be asked.
+/// Whether calls to Mono are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Yes.
+    /// Calls are allowed.
     Open,
-    /// By one alone, who [claims](Breaker::claimed) it.
+    /// One call is allowed, for the worker that [claims](Breaker::claimed) the probe.
     Probe,
-    /// Not before this time.
+    /// No calls before this time.
     PausedUntil(Timestamp),
 }
 
-/// Consecutive failures that open the breaker. One account alone causes fewer.
-const MOST_FAILURES: u32 = 5;
+/// The number of consecutive failures that opens the breaker. One account alone causes fewer.
+const MAX_FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
-const LONGEST_PAUSE: Duration = Duration::from_hours(1);
-/// Whoever probes has an answer by then, or has died.
+const MAX_PAUSE: Duration = Duration::from_hours(1);
+/// The time limit of a probe. After that, the worker with the probe has finished or crashed.
 const PROBE_TIME: Duration = Duration::from_mins(2);
 
 impl Breaker {
-    /// Whether Mono may be asked at this time.
+    /// Whether calls to Mono are allowed at this time.
     pub fn admit(&self, now: Timestamp) -> Admission {
         match (self.paused_until.filter(|until| now < *until), self.pause) {
             (Some(until), _) => Admission::PausedUntil(until),
@@ -44,29 +44,29 @@ impl Breaker {
         }
     }
 
-    /// The breaker while one account is tried.
+    /// The breaker while one worker holds the probe.
     pub fn claimed(self, now: Timestamp) -> Self {
         Self { paused_until: Some(now + PROBE_TIME), ..self }
     }
 
-    /// The breaker when whoever was to probe had nothing to ask: another may.
+    /// The breaker after a worker released the probe without a call. Another worker may claim it.
     pub fn unclaimed(self) -> Self {
         Self { paused_until: None, ..self }
     }
 
-    /// The breaker after a failure that says nothing of the account. While the
-    /// breaker is open, late failures of earlier calls are ignored.
+    /// The breaker after a failure that is not specific to the account. While the breaker is open, late failures of
+    /// earlier calls are ignored.
     pub fn after_failure(self, now: Timestamp) -> Self {
         let failures = self.failures.saturating_add(1);
-        if self.pause.is_some() || failures < MOST_FAILURES {
+        if self.pause.is_some() || failures < MAX_FAILURES {
             return Self { failures, ..self };
         }
         self.paused(FIRST_PAUSE, now)
     }
 
-    /// The breaker after the one that [probed](Admission::Probe) has failed as well.
+    /// The breaker after a failed [probe](Admission::Probe).
     pub fn after_failed_probe(self, now: Timestamp) -> Self {
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(MAX_PAUSE));
         self.paused(pause, now)
     }
 
@@ -74,13 +74,13 @@ impl Breaker {
         Self { paused_until: Some(now + pause), pause: Some(pause), ..self }
     }
 
-    /// The breaker after any other answer: closed. A pause that Mono has asked for stays.
+    /// The breaker after any other response: closed. A pause by a rate limit of Mono stays.
     pub fn after_success(self) -> Self {
-        let wished = self.paused_until.filter(|_| self.pause.is_none());
-        Self { paused_until: wished, ..Self::default() }
+        let rate_limited_until = self.paused_until.filter(|_| self.pause.is_none());
+        Self { paused_until: rate_limited_until, ..Self::default() }
     }
 
-    /// The breaker after Mono has asked to be left alone until then.
+    /// The breaker after a rate limit of Mono until this time.
     pub fn after_wish(self, until: Timestamp) -> Self {
         Self { paused_until: self.paused_until.max(Some(until)), ..self }
     }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_all_open_the_breaker_for_five_minutes_doubling_to_an_hour() {
+    fn five_failures_open_the_breaker_with_back_off_from_five_minutes_to_one_hour() {
         let mut breaker = failed(5);
         for pause in [5, 10, 20, 40, 60, 60] {
             assert_eq!(breaker.pause, Some(Duration::from_mins(pause)));
@@ -120,34 +120,38 @@ mod tests {
     }
 
     #[test]
-    fn late_failures_do_not_extend_the_pause() {
+    fn late_failure_does_not_extend_the_pause() {
         assert_eq!(failed(9).paused_until, failed(5).paused_until);
     }
 
     #[test]
-    fn probe_is_claimed_by_one_worker_until_its_time_is_up() {
+    fn claimed_probe_pauses_other_workers_for_its_time_limit() {
         let open = failed(5);
         let claimed = open.claimed(at(5));
         assert!(matches!(claimed.admit(at(6)), Admission::PausedUntil(_)));
         assert_eq!(claimed.admit(at(7)), Admission::Probe);
-        assert_eq!(claimed.after_success(), Breaker::default(), "all may go on");
+        assert_eq!(
+            claimed.after_success(),
+            Breaker::default(),
+            "a successful probe closes the breaker"
+        );
     }
 
     #[test]
     fn rate_limit_pauses_without_a_probe() {
-        let wished = Breaker::default().after_wish(at(3));
-        assert_eq!(wished.admit(at(2)), Admission::PausedUntil(at(3)));
-        assert_eq!(wished.admit(at(3)), Admission::Open);
-        assert_eq!(wished.after_success(), wished);
-        assert_eq!(wished.after_wish(at(1)), wished, "it only grows");
+        let limited = Breaker::default().after_wish(at(3));
+        assert_eq!(limited.admit(at(2)), Admission::PausedUntil(at(3)));
+        assert_eq!(limited.admit(at(3)), Admission::Open);
+        assert_eq!(limited.after_success(), limited);
+        assert_eq!(limited.after_wish(at(1)), limited, "a rate limit never shortens the pause");
     }
 
     #[test]
-    fn day_of_an_empty_wallet_takes_few_attempts_however_many_accounts_wait() {
+    fn empty_wallet_causes_at_most_40_attempts_a_day() {
         let (mut breaker, mut attempts) = (Breaker::default(), 0);
         for second in 0..24 * 3_600 {
             let now = Timestamp::from_millis(second * 1_000);
-            // Ten at once, of ten thousand.
+            // Ten concurrent calls while the breaker is closed.
             breaker = match breaker.admit(now) {
                 Admission::Open => (0..10).fold(breaker, |breaker, _| breaker.after_failure(now)),
                 Admission::Probe => breaker.claimed(now).after_failed_probe(now),

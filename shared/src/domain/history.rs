@@ -44,8 +44,8 @@ pub enum Effect {
     Ignored,
 }
 
-/// The position of an entry in the history of its account. Positions are ordered by time of receipt, then by event, then
-/// by effect. The text of a position sorts by the time of receipt.
+/// The position of an entry in the history of its account. Positions are ordered by time of receipt, then by event,
+/// then by effect. The text of a position sorts by the time of receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     received_at: Timestamp,

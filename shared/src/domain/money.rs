@@ -1,18 +1,18 @@
-//! Money, as whole minor units.
+//! Amounts of money in whole minor units.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// An amount in the minor unit of its currency (kobo, pesewa, cent), exact over the whole range of
-/// `i64`. Mono sends balances so [docs.mono.co/api/bank-data/accounts/details].
+/// An amount in the minor unit of its currency (kobo, pesewa, cent), exact over the whole range of `i64`. Mono sends
+/// balances in minor units [docs.mono.co/api/bank-data/accounts/details].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct MinorUnits(pub i64);
 
 impl MinorUnits {
-    /// A whole number: as a JSON integer, or, since some senders write one so, as a float without a
-    /// fraction (`22967.0`) or as text (`"22967"`). Anything else — `null`, a fraction, more than an `i64`
-    /// holds, a float beyond 53 bits — is no amount: money is never guessed or rounded.
+    /// Reads a whole number: a JSON integer, a float without a fraction (`22967.0`) or a text (`"22967"`). Some
+    /// senders use the last two. `None` for anything else: `null`, a fraction, a number beyond `i64`, a float beyond
+    /// 53 bits. An amount is never guessed or rounded.
     pub fn from_json(value: &Value) -> Option<Self> {
         let amount = match value {
             Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
@@ -23,7 +23,7 @@ impl MinorUnits {
     }
 }
 
-/// A float, if it is a whole number and exact.
+/// Converts a float that is a whole number and exact. `None` for any other float.
 fn whole(float: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "of a whole number below 2^53")]
@@ -33,8 +33,8 @@ fn whole(float: f64) -> Option<i64> {
     (is_whole && float.abs() < EXACT).then_some(amount)
 }
 
-/// ISO 4217 where it can be told, else as it came: Mono's samples say `NGN`, `ngn` and, in 2020,
-/// `Naira`.
+/// The ISO 4217 code of a currency, or the unchanged word if the code is unknown. Mono's samples have `NGN`, `ngn`
+/// and, in 2020, `Naira`.
 pub(crate) fn currency(word: &str) -> String {
     let is_code = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
     match word {
@@ -53,14 +53,14 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_exact_beyond_the_53_bits_of_a_float() {
+    fn integer_is_exact_beyond_the_53_bits_of_a_float() {
         assert_eq!(read("9007199254740993"), Some(9_007_199_254_740_993));
         assert_eq!(read("-9223372036854775808"), Some(i64::MIN));
         assert_eq!(read("0"), Some(0));
     }
 
     #[test]
-    fn whole_number_written_as_a_float_or_as_text_is_an_amount() {
+    fn whole_number_in_a_float_or_a_text_is_an_amount() {
         for json in ["22967", "22967.0", "\"22967\"", "\" 22967 \"", "2.2967e4"] {
             assert_eq!(read(json), Some(22_967), "{json}");
         }

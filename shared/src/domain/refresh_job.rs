@@ -5,32 +5,30 @@ use serde_json::{Value, json};
 use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 
-/// That something was due about an account when a plan was made. What it is, is found out anew when it
-/// is done.
+/// A request to refresh an account, made by a planning run. The worker decides again which action is due, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshJob {
-    /// Whose.
     pub account_id: AccountId,
-    /// When it was planned.
+    /// The time of the planning run.
     pub planned_at: Timestamp,
 }
 
-/// The message is no job of this system.
+/// The message is not a refresh job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message is no refresh job")]
+#[error("the message is not a refresh job")]
 pub struct UnreadableJob;
 
 impl RefreshJob {
-    /// The body of its message.
+    /// The body of the SQS message.
     pub fn to_body(&self) -> String {
         json!({ "account_id": self.account_id, "planned_at": self.planned_at }).to_string()
     }
 
-    /// Reads what [`to_body`](Self::to_body) wrote.
+    /// Reads a body written by [`to_body`](Self::to_body).
     ///
     /// # Errors
     ///
-    /// [`UnreadableJob`] for anything else.
+    /// [`UnreadableJob`]: the body is not a refresh job.
     pub fn read(body: &str) -> Result<Self, UnreadableJob> {
         let body: Value = serde_json::from_str(body).map_err(|_| UnreadableJob)?;
         let read = || {
@@ -47,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn job_is_read_as_it_was_written_and_nothing_else_is() {
+    fn job_is_read_back_and_other_text_is_rejected() {
         let planned_at = Timestamp::from_millis(1_767_603_601_000);
         let job = RefreshJob { account_id: "a".parse().unwrap(), planned_at };
         assert_eq!(RefreshJob::read(&job.to_body()), Ok(job));

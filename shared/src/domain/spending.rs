@@ -1,9 +1,10 @@
-//! What calls to Mono cost, and how much may be spent in a day.
+//! The prices of calls to Mono, and the daily budgets.
 //!
-//! Mono charges its customers by the call, in naira (pay-as-you-go prices: mono.co/pricing and
-//! docs.mono.co/docs/pay-as-you-go as of April 2026; other plans differ). A charge is reserved in the day's
-//! item before the call, and given back when Mono's answer shows that it charged nothing. So what is reserved is
-//! never less than what is spent: a crash between the two leaves a reservation behind, and the day spends less.
+//! Mono charges its customers per call, in naira (pay-as-you-go prices: mono.co/pricing and
+//! docs.mono.co/docs/pay-as-you-go as of April 2026; other plans differ). The price is reserved in the day's item
+//! before the call. The reservation is released if Mono's response shows that Mono charged nothing. The reserved sum
+//! is therefore never less than the spent sum. After a crash between the two steps, the reservation stays, and the
+//! day spends less.
 
 use std::fmt;
 use std::iter::Sum;
@@ -18,7 +19,7 @@ use serde::Serialize;
 pub struct Naira(pub u64);
 
 impl Naira {
-    /// The difference; 0 where it would be negative.
+    /// The difference. 0 if it would be negative.
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -55,11 +56,11 @@ impl fmt::Display for Naira {
 /// A kind of call to Mono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallKind {
-    /// A plain read of an account. Charged when Mono answers with the account.
+    /// A plain read of an account. Charged if the response contains the account.
     Details,
-    /// A plain read of transactions. Charged when the answer holds rows, by the page.
+    /// A plain read of transactions. Charged per page that contains rows.
     TransactionsPage,
-    /// A sync: a read in real time (v2), or `POST …/sync` (v1). Charged when it brings new data.
+    /// A sync: a read in real time (v2), or `POST …/sync` (v1). Charged if it brings new data.
     Realtime,
     /// The state of a job. Mono's price list does not name it.
     Job,
@@ -80,18 +81,18 @@ impl CallKind {
     }
 }
 
-/// Why Mono is called.
+/// The reason of a call to Mono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallReason {
-    /// A person asks.
+    /// A person requested the call.
     Manual,
     /// The account is due for a refresh.
     Scheduled,
-    /// A webhook whose time is unknown has to be verified.
+    /// The status depends on a webhook without a time, which must be verified.
     WeakEvidence,
-    /// A webhook has reported an unlinking.
+    /// A webhook has reported that the account was unlinked.
     LinkCheck,
-    /// New transactions have to be listed.
+    /// New transactions must be listed.
     Import,
 }
 
@@ -107,7 +108,7 @@ impl CallReason {
         }
     }
 
-    /// Which budget pays.
+    /// The budget that pays for the call.
     pub const fn purse(self) -> Purse {
         match self {
             Self::Manual => Purse::Manual,
@@ -118,17 +119,17 @@ impl CallReason {
     }
 }
 
-/// Which budget a call is charged to.
+/// The budget to which a call is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purse {
-    /// The system by itself: refreshes, imports and verifications.
+    /// Calls of the system itself: refreshes, imports and verifications.
     Automatic,
-    /// A person who asks for a sync.
+    /// Calls that a person requested.
     Manual,
 }
 
 impl Purse {
-    /// The attribute of the day's item that holds its sum.
+    /// The attribute of the day's item that holds the purse's sum.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Automatic => "automatic",
@@ -137,16 +138,16 @@ impl Purse {
     }
 }
 
-/// What Mono charges for a call, in naira.
+/// Mono's prices of calls, in naira.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prices {
-    /// A bank account that a customer links. No call of this system is charged so.
+    /// The link of a bank account by a customer. No call of this system has this price.
     pub link: Naira,
     /// A plain read of an account.
     pub details: Naira,
     /// A page of transactions.
     pub transactions_page: Naira,
-    /// A plain read of a balance, which this system does not make.
+    /// A plain read of a balance. This system makes no such call.
     pub balance: Naira,
     /// A sync that brings new data.
     pub realtime: Naira,
@@ -165,7 +166,7 @@ impl Default for Prices {
 }
 
 impl Prices {
-    /// The most that a call of this kind can cost.
+    /// The maximum price of a call of this kind.
     pub const fn of(&self, kind: CallKind) -> Naira {
         match kind {
             CallKind::Details => self.details,
@@ -176,12 +177,12 @@ impl Prices {
     }
 }
 
-/// A list of prices is not `kind=naira` pairs with commas.
+/// The text is not a list of `kind=naira` pairs, separated by commas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("prices are kind=naira pairs with commas, such as realtime=100,details=100")]
 pub struct InvalidPrices;
 
-/// `kind=naira` pairs with commas. What is not named has its default.
+/// Reads `kind=naira` pairs, separated by commas. Kinds that are not named have their defaults.
 impl FromStr for Prices {
     type Err = InvalidPrices;
 
@@ -205,28 +206,28 @@ impl FromStr for Prices {
     }
 }
 
-/// How much may be spent in a day; `None` is no bound.
+/// The maximum spending of a day. `None` means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget(pub Option<Naira>);
 
-/// Whether a price fits into what is left of a budget.
+/// Whether a price fits into the rest of a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Whatever was spent.
+    /// The price always fits.
     Always,
-    /// If no more than this was spent.
+    /// The price fits if the spent sum is at most this.
     UpTo(Naira),
     /// The price is higher than the budget.
     Never,
 }
 
 impl Budget {
-    /// The budget of a parameter, where 0 stands for no bound.
+    /// Reads a parameter, in which 0 means no limit.
     pub fn new(naira: u64) -> Self {
         Self(Some(Naira(naira)).filter(|naira| *naira > Naira(0)))
     }
 
-    /// How much may be spent before a call of this price.
+    /// The spent sum up to which a call of this price fits.
     pub fn room_for(self, price: Naira) -> Room {
         match self.0 {
             None => Room::Always,
@@ -235,12 +236,12 @@ impl Budget {
         }
     }
 
-    /// What is left after so much was spent; `None` is no bound.
+    /// The rest of the budget. `None` means no limit.
     pub fn rest(self, spent: Naira) -> Option<Naira> {
         self.0.map(|budget| budget.saturating_sub(spent))
     }
 
-    /// What share of it was spent, in per cent.
+    /// The spent share of the budget, in per cent. `None` means no limit.
     pub fn percent(self, spent: Naira) -> Option<u64> {
         self.0.map(|budget| spent.0.saturating_mul(100) / budget.0.max(1))
     }
@@ -256,10 +257,10 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// No bound for either.
+    /// No limit for either purse.
     pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
 
-    /// That of a purse.
+    /// The budget of a purse.
     pub const fn of(&self, purse: Purse) -> Budget {
         match purse {
             Purse::Automatic => self.automatic,
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prices_left_out_have_their_defaults() {
+    fn omitted_prices_have_their_defaults() {
         let prices: Prices = "realtime=10,transactions_page=0".parse().unwrap();
         let default = Prices::default();
         let changed = Prices { realtime: Naira(10), transactions_page: Naira(0), ..default };
@@ -286,23 +287,26 @@ mod tests {
     }
 
     #[test]
-    fn prices_of_an_unknown_kind_or_no_whole_number_are_refused() {
+    fn price_of_an_unknown_kind_or_a_fraction_is_rejected() {
         for text in ["", "realtime", "statement=300", "realtime=1.5", "realtime=-1", "link=+1"] {
             assert_eq!(text.parse::<Prices>(), Err(InvalidPrices), "{text}");
         }
-        assert_eq!("realtime=1, link=2".parse::<Prices>(), Err(InvalidPrices), "no spaces");
+        assert_eq!(
+            "realtime=1, link=2".parse::<Prices>(),
+            Err(InvalidPrices),
+            "spaces are not allowed"
+        );
     }
 
     #[test]
-    fn budget_of_zero_is_no_bound() {
+    fn budget_of_zero_is_no_limit() {
         assert_eq!(Budget::new(0).room_for(Naira(1_000)), Room::Always);
         assert_eq!(Budget::new(100).room_for(Naira(100)), Room::UpTo(Naira(0)));
         assert_eq!(Budget::new(99).room_for(Naira(100)), Room::Never);
         assert_eq!(Budget::new(1_000).percent(Naira(805)), Some(80));
     }
 
-    /// What a caller does next. The day's item is changed by one atomic, conditional write at a time, as DynamoDB
-    /// does it.
+    /// The next step of a caller. Each change of the day's item is one atomic, conditional write, as in DynamoDB.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Reserve(usize),
@@ -324,30 +328,30 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn no_interleaving_of_callers_and_crashes_spends_more_than_the_budget(
+        fn concurrent_callers_and_crashes_never_spend_more_than_the_budget(
             budget in 1..2_000_u64,
             prices in vec(0..300_u64, 10),
             steps in vec(step(), 0..80),
         ) {
             let budget = Budget::new(budget);
             let (mut reserved, mut charged) = (Naira(0), Naira(0));
-            let mut asked: Vec<Option<Naira>> = vec![None; 10];
+            let mut reservations: Vec<Option<Naira>> = vec![None; 10];
             for step in steps {
                 match step {
-                    Step::Reserve(caller) if asked[caller].is_none() => {
+                    Step::Reserve(caller) if reservations[caller].is_none() => {
                         let price = Naira(prices[caller]);
                         let fits = match budget.room_for(price) {
                             Room::Always => true,
-                            Room::UpTo(most) => reserved <= most,
+                            Room::UpTo(max) => reserved <= max,
                             Room::Never => false,
                         };
                         if fits {
                             reserved = reserved + price;
-                            asked[caller] = Some(price);
+                            reservations[caller] = Some(price);
                         }
                     }
                     Step::Answer { caller, charged: is_charged } => {
-                        if let Some(price) = asked[caller].take() {
+                        if let Some(price) = reservations[caller].take() {
                             if is_charged {
                                 charged = charged + price;
                             } else {
@@ -355,12 +359,12 @@ mod tests {
                             }
                         }
                     }
-                    // Mono may have charged all the same.
-                    Step::Crash(caller) => charged = charged + asked[caller].take().unwrap_or_default(),
+                    // Mono may have charged the call before the crash.
+                    Step::Crash(caller) => charged = charged + reservations[caller].take().unwrap_or_default(),
                     Step::Reserve(_) => {}
                 }
-                let under_way: Naira = asked.iter().flatten().copied().sum();
-                prop_assert_eq!(reserved, charged + under_way);
+                let pending: Naira = reservations.iter().flatten().copied().sum();
+                prop_assert_eq!(reserved, charged + pending);
                 prop_assert!(Some(reserved) <= budget.0);
             }
         }

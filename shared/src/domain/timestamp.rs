@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-/// Milliseconds since 1970-01-01T00:00:00Z, never negative and at most the end of the year 9999, so
-/// that each one can be written as RFC 3339 and kept in six bytes.
+/// Milliseconds since 1970-01-01T00:00:00Z, at most the end of the year 9999. Each value can therefore be written as
+/// RFC 3339 and stored in six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -27,27 +27,27 @@ impl Timestamp {
         self.0
     }
 
-    /// The same in six bytes, big-endian.
+    /// The value as six bytes, big-endian.
     pub const fn to_bytes(self) -> [u8; 6] {
         let [_, _, bytes @ ..] = self.0.to_be_bytes();
         bytes
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Reads the bytes of [`to_bytes`](Self::to_bytes).
     pub const fn from_bytes(bytes: [u8; 6]) -> Self {
         let [m0, m1, m2, m3, m4, m5] = bytes;
         Self::from_millis(u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]))
     }
 
-    /// Reads RFC 3339 with any offset, as Mono writes it (`2026-01-27T21:00:38.856Z`). `None` for
-    /// anything else and for what lies before 1970.
+    /// Reads RFC 3339 with any offset. Mono writes `2026-01-27T21:00:38.856Z`. `None` for any other text, and for a
+    /// time before 1970.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let millis = u64::try_from(parsed.unix_timestamp_nanos() / 1_000_000).ok()?;
         Some(Self::from_millis(millis))
     }
 
-    /// How long ago `earlier` was; nothing when it was not.
+    /// The time since `earlier`. Zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -71,7 +71,7 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, the form Mono uses.
+/// RFC 3339 in UTC with milliseconds, the format that Mono uses.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = format_description!(
@@ -97,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn monos_form_is_read_and_written_unchanged() {
+    fn timestamp_in_monos_format_is_read_and_written_unchanged() {
         let text = "2026-01-27T21:00:38.856Z";
         assert_eq!(Timestamp::parse_rfc3339(text).unwrap().to_string(), text);
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn arithmetic_stops_at_the_ends_of_the_range() {
+    fn arithmetic_saturates_at_both_ends_of_the_range() {
         let last = Timestamp::from_millis(u64::MAX);
         assert_eq!(last.to_string(), "9999-12-31T23:59:59.999Z");
         assert_eq!(last + Duration::MAX, last);
@@ -125,14 +125,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writing_and_reading_returns_the_same_millisecond(millis in 0..=Timestamp::LATEST) {
+        fn written_timestamp_is_read_back_unchanged(millis in 0..=Timestamp::LATEST) {
             let moment = Timestamp::from_millis(millis);
             prop_assert_eq!(Timestamp::parse_rfc3339(&moment.to_string()), Some(moment));
             prop_assert_eq!(Timestamp::from_bytes(moment.to_bytes()), moment);
         }
 
         #[test]
-        fn no_text_makes_the_reader_panic(text in "\\PC*") {
+        fn arbitrary_text_is_read_without_panic(text in "\\PC*") {
             let _ = Timestamp::parse_rfc3339(&text);
         }
     }

@@ -1,7 +1,7 @@
-//! One transaction of an account, as Mono tells it.
+//! One transaction of an account, as Mono lists it.
 //!
-//! Facts about Mono here are from docs.mono.co (api/bank-data/transactions; docs/transactions-1 for
-//! v1) as of April 2026; that a balance can be `null` was seen only in the code of Mono's users.
+//! Statements about Mono in this file are from docs.mono.co (api/bank-data/transactions; docs/transactions-1 for v1)
+//! as of April 2026. That a balance can be `null` was seen only in the code of Mono's users.
 
 mod page;
 mod view;
@@ -24,46 +24,44 @@ pub use view::TransactionView;
 /// A row of an account's statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// Where it stands among the account's rows.
     pub position: Position,
-    /// Which way the money went.
     pub direction: Direction,
-    /// How much, whichever way: in minor units of the currency.
+    /// The amount in minor units of the currency.
     pub amount: MinorUnits,
-    /// The account's balance after it, where the bank tells it.
+    /// The account's balance after the transaction, in minor units. `None` if the bank does not report it.
     pub balance: Option<MinorUnits>,
-    /// ISO 4217 where it can be told. v1 alone has it; else it is the account's.
+    /// The ISO 4217 code, if known. Only v1 sends it. In v2 the account's currency applies.
     pub currency: Option<String>,
-    /// The bank's own words.
+    /// The bank's description.
     pub narration: Option<String>,
-    /// What Mono takes it for.
+    /// The category that Mono assigns.
     pub category: Option<String>,
-    /// The fields that this version does not know, or not in this form: a JSON object, each value
-    /// written as it came.
+    /// The fields that this version does not know, or that have an unknown form. A JSON object in which each value is
+    /// unchanged.
     pub unknown: Option<String>,
 }
 
-/// Which way money went.
+/// The direction of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// Out of the account.
+    /// Money left the account.
     Debit,
-    /// Into it.
+    /// Money arrived in the account.
     Credit,
 }
 
 impl Direction {
-    /// Both, by their words.
+    /// Both directions with their words.
     pub const WORDS: [(&str, Self); 2] = [("debit", Self::Debit), ("credit", Self::Credit)];
 
-    /// The direction of this word, in any case.
+    /// Reads a word, in any case.
     pub fn from_word(word: &str) -> Option<Self> {
         let known = Self::WORDS.iter().find(|(known, _)| word.eq_ignore_ascii_case(known));
         known.map(|(_, direction)| *direction)
     }
 
-    /// Its word in Mono's API, in ours and in the table.
+    /// The word in Mono's API, in the API of this system and in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Debit => "debit",
@@ -72,41 +70,40 @@ impl Direction {
     }
 }
 
-/// The place of a row among those of its account: by date, then by Mono's own order within one date, then
-/// by Mono's id. Written so that the order of texts is that of positions:
+/// The position of a row in its account. Positions are ordered by date, then by Mono's order within one date, then by
+/// Mono's id. Texts of positions sort in the same order:
 /// `2023-12-14T00:02:00.500Z.0000001024.66141bbff58d2687e7d91234`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// When, as the bank dates it.
+    /// The bank's date of the transaction.
     pub date: Timestamp,
-    /// Which of the rows of this date it is: the later it comes, the higher. Rows that Mono dates with the
-    /// midnight of their day have one date all. Ids tell nothing of it: on a real statement they ascend
-    /// from the newest row to the oldest.
+    /// Orders the rows of one date: a newer row has a higher number. Mono dates many rows with the midnight of their
+    /// day, so they have the same date. Ids do not show the order: on a real statement they ascend from the newest
+    /// row to the oldest.
     pub sequence: u32,
-    /// Mono's id of the row, the same whenever it is told: 1 to 256 bytes, and no control
-    /// character among them.
+    /// Mono's id of the row, the same in every listing. It has 1 to 256 bytes and no control characters.
     pub id: String,
 }
 
-/// The text is no position.
+/// The text is not a valid position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a position among transactions")]
 pub struct InvalidPosition;
 
 impl Position {
-    /// A place, if the id can be one.
+    /// `None` if the id is not usable in a position.
     pub fn new(date: Timestamp, sequence: u32, id: &str) -> Option<Self> {
         is_usable_id(id).then(|| Self { date, sequence, id: id.to_owned() })
     }
 
-    /// A text before those of all positions from this time on.
+    /// A text that sorts before all positions at or after this time.
     pub fn from(time: Timestamp) -> String {
         format!("{time}.")
     }
 
-    /// A text behind those of all positions up to and with this time.
+    /// A text that sorts after all positions at or before this time.
     pub fn up_to(time: Timestamp) -> String {
-        // The character behind the dot.
+        // `/` is the next character after `.`.
         format!("{time}/")
     }
 }
@@ -136,22 +133,22 @@ impl FromStr for Position {
     }
 }
 
-/// Larger than a bank's words ever are, and small enough to be an item of DynamoDB.
-const MOST_BYTES: usize = 256 << 10;
+/// The maximum size of a row. It is larger than any real row, and small enough for an item of DynamoDB.
+const MAX_BYTES: usize = 256 << 10;
 
 impl Transaction {
-    /// The day it counts for.
     pub fn business_day(&self) -> BusinessDay {
         BusinessDay::of(self.position.date)
     }
 
-    /// Reads a row of either version of Mono's API. Its sequence is 0: that is for who sees all rows.
+    /// Reads a row of either version of Mono's API. The sequence is 0, because it depends on the other rows of the
+    /// date.
     ///
     /// # Errors
     ///
-    /// [`UnreadableRow`] if it has no usable id, date, type or amount: money is never guessed.
+    /// [`UnreadableRow`]: the row has no usable id, date, type or amount. A missing amount is never guessed.
     pub fn read(row: &RawValue) -> Result<Self, UnreadableRow> {
-        if row.get().len() > MOST_BYTES {
+        if row.get().len() > MAX_BYTES {
             return Err(UnreadableRow { id: None });
         }
         let row = serde_json::from_str(row.get()).map_err(|_| UnreadableRow { id: None })?;
@@ -175,19 +172,19 @@ impl Transaction {
     }
 }
 
-/// A row cannot be stored. A pending row has no date as yet, for example.
+/// A row that cannot be stored. For example, a pending row has no date yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableRow {
-    /// Mono's id of it, where that can be read.
+    /// Mono's id of the row, if it is readable.
     pub id: Option<String>,
 }
 
-/// What is not read of it yet.
+/// The fields of a row that are not read yet.
 struct Row(BTreeMap<String, Box<RawValue>>);
 
 impl Row {
-    /// A field that is as it should be. `null` is none; what is otherwise is left for
-    /// [`rest`](Self::rest).
+    /// Removes and reads a field. `None` if the field is missing, `null`, or of an unknown form. A field of an
+    /// unknown form is not removed, so [`rest`](Self::rest) keeps it.
     fn take<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         let value: Value = serde_json::from_str(self.0.get(name)?.get()).ok()?;
         let read = read(&value);
@@ -198,7 +195,7 @@ impl Row {
     }
 
     fn rest(self) -> Option<String> {
-        // Names and raw values are written as they are: that cannot fail.
+        // Names and raw values are written unchanged, so this cannot fail.
         (!self.0.is_empty()).then(|| serde_json::to_string(&self.0).unwrap_or_default())
     }
 }
@@ -207,7 +204,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// RFC 3339; a bare date is that business day.
+/// Reads RFC 3339, or a bare date as the start of that business day.
 fn date(value: &Value) -> Option<Timestamp> {
     let text = value.as_str()?;
     let day = || BusinessDay::parse(text).map(BusinessDay::begins_at);
@@ -223,7 +220,7 @@ mod tests {
         Transaction::read(&RawValue::from_string(json.to_owned()).unwrap()).ok()
     }
 
-    /// A row as it should be, but for one field.
+    /// A valid row in which one field has this value.
     fn with(name: &str, value: &str) -> Option<Transaction> {
         let mut fields = BTreeMap::from([
             ("id", "\"row-1\""),
@@ -237,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn monos_samples_are_read_in_both_versions() {
+    fn sample_rows_of_both_versions_are_read() {
         let v2 = read(
             r#"{ "id": "66141bbff58d2687e7d91234", "narration": "PG00001", "amount": 500, "type": "debit",
                 "balance": 1500, "date": "2023-12-14T00:02:00.500Z", "category": "unknown" }"#,
@@ -253,7 +250,11 @@ mod tests {
         );
         let v1 = v1.unwrap();
         assert_eq!((v1.position, v1.balance), (v2.position, None));
-        assert_eq!((v1.currency.as_deref(), v1.unknown), (Some("NGN"), None), "null is nothing");
+        assert_eq!(
+            (v1.currency.as_deref(), v1.unknown),
+            (Some("NGN"), None),
+            "a null balance is missing, and not unknown"
+        );
     }
 
     #[test]
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn row_without_a_usable_id_date_type_or_amount_is_none() {
+    fn row_without_a_usable_id_date_type_or_amount_is_unreadable() {
         for (name, values) in [
             ("id", &["null", "7", "\"\"", "\"a\\nb\""][..]),
             ("date", &["null", "1702512120500", "\"14-12-2023\"", "\"1969-12-31T00:00:00Z\""]),
@@ -276,14 +277,14 @@ mod tests {
             }
         }
         assert_eq!(with("id", &format!("{:?}", "x".repeat(257))), None);
-        assert_eq!(with("narration", &format!("{:?}", "x".repeat(MOST_BYTES))), None);
-        for odd in ["[]", "7", "null"] {
-            assert_eq!(read(odd), None, "{odd}");
+        assert_eq!(with("narration", &format!("{:?}", "x".repeat(MAX_BYTES))), None);
+        for json in ["[]", "7", "null"] {
+            assert_eq!(read(json), None, "{json}");
         }
     }
 
     #[test]
-    fn unreadable_row_is_known_by_its_id() {
+    fn unreadable_row_keeps_its_id() {
         let id = |json: &str| {
             let row = RawValue::from_string(json.to_owned()).unwrap();
             Transaction::read(&row).unwrap_err().id
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_date_is_a_business_day_and_a_type_may_be_in_capitals() {
+    fn bare_date_is_a_business_day_and_type_is_read_in_any_case() {
         let row = with("date", "\"2023-12-14\"").unwrap();
         assert_eq!(row.position.date.to_string(), "2023-12-13T23:00:00.000Z");
         assert_eq!(row.business_day().to_string(), "2023-12-14");
@@ -315,10 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn position_is_read_as_it_was_written_and_nothing_else_is() {
+    fn position_text_is_read_back_and_other_text_is_rejected() {
         let text = "2023-12-14T00:02:00.500Z.0000000007.a.b";
         assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
-        for odd in [
+        for invalid in [
             "",
             "2023-12-14T00:02:00.500Z",
             "2023-12-14T00:02:00.500Z.",
@@ -331,13 +332,13 @@ mod tests {
             "what.0000000007.a",
             "2023-12-14T00:02:00.50éZ.0000000007.a",
         ] {
-            assert_eq!(odd.parse::<Position>(), Err(InvalidPosition), "{odd}");
+            assert_eq!(invalid.parse::<Position>(), Err(InvalidPosition), "{invalid}");
         }
     }
 
     proptest! {
         #[test]
-        fn positions_and_their_texts_have_one_order(
+        fn position_texts_sort_like_positions(
             one in (0..3_u64, 0..3_u32, "[a-z.]{1,3}"),
             other in (0..3_u64, 0..3_u32, "[a-z.]{1,3}"),
         ) {

@@ -25,8 +25,7 @@ const UNKNOWN_TIME: Duration = Duration::from_secs(30);
 
 impl Invocation {
     /// An invocation that Lambda ends at `end`, in milliseconds since the epoch. An end in 1970 counts as unknown,
-    /// because
-    /// `cargo lambda watch` sends an unrelated number.
+    /// because `cargo lambda watch` sends an unrelated number.
     pub fn new(request_id: String, end: u64) -> Self {
         let now = Timestamp::now();
         let known = Some(Timestamp::from_millis(end)).filter(|_| end >= YEAR);

@@ -293,16 +293,16 @@ impl Invocation {
             Ok(Ok(Ok(()))) => Outcome::Done,
             Ok(Ok(Err(error))) => {
                 let message_ids = message_ids();
-                error!(request_id, %account_id, message_ids, %error, "messages delivered again: work failed");
+                error!(request_id, %account_id, message_ids, %error, "messages delivered again: processing failed");
                 Outcome::Failed
             }
             Ok(Err(_)) => {
-                error!(request_id, %account_id, message_ids = message_ids(), "work panicked");
+                error!(request_id, %account_id, message_ids = message_ids(), "message processing panicked");
                 Outcome::Panicked
             }
             Err(_) => {
                 let message_ids = message_ids();
-                warn!(request_id, %account_id, message_ids, "messages delivered again: time is up");
+                warn!(request_id, %account_id, message_ids, "messages delivered again: deadline exceeded");
                 Outcome::Failed
             }
         }

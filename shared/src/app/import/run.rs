@@ -154,7 +154,7 @@ impl Run<'_> {
     }
 
     /// Writes the finished part and the time of the next attempt into the record. At that time, the planner requests
-    /// the remaining range. SQS could not delay a message for as long.
+    /// the remaining range. SQS cannot delay a message for as long.
     pub(super) async fn defer(
         mut self,
         rest: &RemainingRange,

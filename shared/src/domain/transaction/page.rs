@@ -4,27 +4,26 @@ use serde_json::value::RawValue;
 
 use super::Transaction;
 
-/// Some of an account's transactions.
+/// One page of an account's transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransactionPage {
-    /// Those that could be read.
+    /// The readable rows.
     pub rows: Vec<Transaction>,
-    /// Those that could not, by their ids, where they have one: what has no id, date, type or amount
-    /// that can be stored.
+    /// The unreadable rows, by their ids if they have one. Such a row has no usable id, date, type or amount.
     pub unreadable: Vec<Option<String>>,
-    /// How many there are on all pages together, if Mono says so.
+    /// The number of rows on all pages. `None` if Mono does not report it.
     pub total: Option<u64>,
-    /// Whether Mono says that there is another page.
+    /// Whether Mono reports another page.
     pub has_next: bool,
 }
 
-/// The page of transactions that is the body of a sync's answer (v2). It is paid for already. Which rows it has, and
-/// how many, Mono does not document.
+/// The page of transactions in the response to a sync (v2). It costs nothing more. Mono does not document which rows
+/// it has, and how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncedPage {
-    /// Its rows, as they came: a JSON list.
+    /// The unchanged JSON list of rows.
     pub rows: String,
-    /// How many rows Mono holds in all.
+    /// The number of rows that Mono holds for the account.
     pub total: u32,
 }
 
@@ -33,7 +32,7 @@ impl TransactionPage {
     ///
     /// # Errors
     ///
-    /// [`serde_json::Error`] if it is none.
+    /// [`serde_json::Error`]: the text is not a JSON list.
     pub fn of_rows(text: &str) -> serde_json::Result<Self> {
         let rows: Vec<&RawValue> = serde_json::from_str(text)?;
         let mut page = Self::default();

@@ -1,4 +1,4 @@
-//! A transaction as the API shows it.
+//! A transaction in the API.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::domain::account::Account;
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
-/// One row in an answer. Amounts are minor units; what is not known is `null`.
+/// One row in a response. Amounts are minor units. Unknown values are `null`.
 #[derive(Serialize)]
 pub struct TransactionView<'a> {
     pub id: &'a str,
@@ -21,7 +21,7 @@ pub struct TransactionView<'a> {
 }
 
 impl Transaction {
-    /// The row of this account. Only v1 sends a currency with each row; in v2 it is the account's.
+    /// The view of this row. Only v1 sends a currency with each row. In v2 the account's currency is used.
     pub fn view<'a>(&'a self, account: &'a Account) -> TransactionView<'a> {
         let details = account.registers.details.as_ref();
         let currency_of_account = details.and_then(|details| details.value.currency.as_deref());

@@ -1,9 +1,10 @@
 //! Mono's webhook events: from the body of a webhook to a [`Fact`] about an account.
 //!
-//! Mono has changed its events over the years, and still sends old shapes. This module therefore reads all shapes, and
-//! is lenient: unknown kinds, unknown values and missing fields never fail. Statements about Mono in this file are from
-//! docs.mono.co (webhooks, connect-link, reauth-link, realtime-data, account-update, unlink, data-sync-tokenization,
-//! changelog) as of April 2026. A comment says so if a shape was seen only in the code of Mono's users.
+//! Mono has changed its events over the years, and still sends old shapes. This module therefore reads all shapes,
+//! and is lenient: unknown kinds, unknown values and missing fields never fail. Statements about Mono in this file
+//! are from docs.mono.co (webhooks, connect-link, reauth-link, realtime-data, account-update, unlink,
+//! data-sync-tokenization, changelog) as of April 2026. A comment says so if a shape was seen only in the code of
+//! Mono's users.
 //!
 //! A BVN is never read, so it cannot leave this module.
 
@@ -162,8 +163,8 @@ pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEv
 
 const JOB_UPDATE: &str = "mono.accounts.jobs.update";
 
-/// The content of the event, and the fintech's reference if the event has one. `None` if this kind of event changes no
-/// record.
+/// The content of the event, and the fintech's reference if the event has one. `None` if this kind of event changes
+/// no record.
 fn event_body(name: &str, data: &Value) -> Option<(EventBody, Option<String>)> {
     let empty = Map::new();
     let data = data.as_object().unwrap_or(&empty);
@@ -218,8 +219,8 @@ fn data_status(meta: &Map<String, Value>) -> Option<DataStatus> {
     text(meta, &["data_status"]).map(DataStatus::from_word)
 }
 
-/// The details of an account. Webhooks use camelCase and `_id`. Mono's REST responses use `snake_case` and `id`. Mono's
-/// samples mix the two.
+/// The details of an account. Webhooks use camelCase and `_id`. Mono's REST responses use `snake_case` and `id`.
+/// Mono's samples mix the two.
 fn details(account: &Map<String, Value>) -> Option<Details> {
     let name = owned(account, &["name"]);
     let account_number = owned(account, &["accountNumber", "account_number"]);
@@ -238,8 +239,9 @@ fn details(account: &Map<String, Value>) -> Option<Details> {
     })
 }
 
-/// The text that should be the account id. Almost every event has it in a different place. The first place with a text
-/// is used, even if that text is not a valid id. Another place is a guess, and could change another customer's record.
+/// The text that should be the account id. Almost every event has it in a different place. The first place with a
+/// text is used, even if that text is not a valid id. Another place is a guess, and could change another customer's
+/// record.
 fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     if let Value::String(id) = data {
         return filled(id);
@@ -260,8 +262,8 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     text(data, places)
 }
 
-/// The account id in an event of a kind that this version does not read. Only `data.account` is used, because events of
-/// other products have other ids in `data.id`.
+/// The account id in an event of a kind that this version does not read. Only `data.account` is used, because events
+/// of other products have other ids in `data.id`.
 fn account_of_unread_kind<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     let ours = name.starts_with("mono.events.") || name.starts_with("mono.accounts.");
     let account = data.get("account").filter(|_| ours)?;

@@ -53,13 +53,14 @@ impl<'a> VerifiedBody<'a> {
 }
 
 impl WebhookSecrets {
-    /// Reads the stored values. A value that is blank or shorter than 16 characters is not a secret, and matches nothing.
+    /// Reads the stored values. A value that is blank or shorter than 16 characters is not a secret, and matches
+    /// nothing.
     pub fn new(current: Option<&str>) -> Self {
         Self { current: digest_of_secret(current), previous: None }
     }
 
-    /// Accepts the previous secret too, until this time. If an operator removes the current secret, the previous one is
-    /// rejected at once.
+    /// Accepts the previous secret too, until this time. If an operator removes the current secret, the previous one
+    /// is rejected at once.
     #[must_use]
     pub fn with_previous(self, previous: Option<&str>, until: Timestamp) -> Self {
         let digest = digest_of_secret(previous).filter(|_| self.current.is_some());
