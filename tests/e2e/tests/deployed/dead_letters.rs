@@ -37,11 +37,12 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn event_without_an_account_is_dead_lettered_unchanged_and_other_events_are_applied() {
+async fn event_without_an_account_is_dead_lettered_with_its_bvn_masked_and_other_events_are_applied()
+ {
     let (first, last, tag) = (account_id(), account_id(), account_id());
     let nameless = json!({
         "event": "mono.events.reauthorisation_required",
-        "data": { "account": {}, "tag": tag },
+        "data": { "account": { "bvn": "22212345678" }, "tag": tag },
     });
     let bodies = [balance_update(&first, 1, 1), nameless.clone(), balance_update(&last, 2, 2)];
     for body in &bodies {
@@ -50,7 +51,8 @@ async fn event_without_an_account_is_dead_lettered_unchanged_and_other_events_ar
     account_with_status(&first, "healthy").await;
     account_with_status(&last, "healthy").await;
     let dead_letter = dead_letter(&tag).await;
-    assert_eq!(dead_letter.body(), Some(nameless.to_string().as_str()));
+    let masked = nameless.to_string().replace("22212345678", "***********");
+    assert_eq!(dead_letter.body(), Some(masked.as_str()));
     let reason = "reauthorisation_required names no account";
     assert_eq!(attribute(&dead_letter, "reason"), Some(reason));
     assert!(attribute(&dead_letter, "received_at").is_some());
