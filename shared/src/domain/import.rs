@@ -1,4 +1,5 @@
-//! The rules of an import: which days Mono is asked for, when its answer is complete, and what is written then.
+//! The rules of an import: which days are requested from Mono, when a listing is complete, and which rows are
+//! written.
 
 pub(crate) mod diff;
 pub(crate) mod gaps;

@@ -1,4 +1,4 @@
-//! What has to be written so that the stored rows become those that Mono has.
+//! The difference between the stored rows and the rows that Mono lists.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,27 +6,29 @@ use crate::domain::business_day::Days;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{Position, Transaction};
 
-/// What is to be written. No row is both put and deleted.
+/// The writes that make the stored rows equal to Mono's. No position is both put and deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Rows that are new, or not as they were.
+    /// New and changed rows.
     pub(crate) puts: Vec<Transaction>,
-    /// Where rows have moved away from.
+    /// The old positions of rows that moved.
     pub(crate) moved: Vec<Position>,
-    /// Rows of the window that were not fetched: gone, if nothing was missing in Mono's answer.
+    /// Stored rows of the window that were not fetched. They are gone if Mono's listing is complete.
     pub(crate) gone: Vec<Position>,
 }
 
-/// Between the sequences of two rows, so that a row that comes in between has room.
+/// The distance between the sequences of two rows. It leaves room for rows in between.
 const STEP: u32 = 1 << 10;
 
-/// Compares the rows of a window with what is stored of it. Both `stored` and `fetched` can reach a
-/// little further than the window, so that a row whose date moved across its end is recognised, by its
-/// id, and not taken for two. `fetched` is in Mono's order, the newest row first, which decides between
-/// rows of one date. Rows that were listed and could not be read are in `unreadable`: they are not gone.
+/// Compares the fetched rows of a window with the stored rows.
 ///
-/// Afterwards the window holds exactly the rows that were fetched for it. Rows beyond the window are
-/// touched only where they are the other half of a move.
+/// `stored` and `fetched` may contain rows shortly before and after the window. A row whose date moved across an end
+/// of the window is then recognised by its id, and does not become two rows. `fetched` is in Mono's order, newest row
+/// first. This order decides between rows of one date. `unreadable` holds the ids of listed rows that could not be
+/// read. These rows are not gone.
+///
+/// After the changes, the window contains exactly the fetched rows. Rows outside the window change only if they moved
+/// into the window or out of it.
 pub(crate) fn compare(
     window: &Days,
     stored: &[Transaction],
@@ -38,10 +40,10 @@ pub(crate) fn compare(
         copies.entry(&row.position.id).or_default().push(row);
     }
     let copies_of = |id: &str| copies.get(id).map(Vec::as_slice).unwrap_or_default();
-    // Should Mono tell a row twice, the last word counts.
-    let mut told = HashSet::new();
+    // If Mono lists a row twice, the last version in the listing counts.
+    let mut listed = HashSet::new();
     let newest_last = fetched.iter().rev();
-    let rows: Vec<_> = newest_last.filter(|row| told.insert(row.position.id.as_str())).collect();
+    let rows: Vec<_> = newest_last.filter(|row| listed.insert(row.position.id.as_str())).collect();
     let mut dates: BTreeMap<Timestamp, Vec<&Transaction>> = BTreeMap::new();
     for row in rows {
         dates.entry(row.position.date).or_default().push(row);
@@ -56,8 +58,7 @@ pub(crate) fn compare(
         for ((row, sequence), held) in rows.iter().zip(sequences(&held)).zip(held) {
             let copies = copies_of(&row.position.id);
             let within = window.contains(&row.business_day());
-            // Of a row beyond the window that is not stored near by, it cannot be told whether it is
-            // stored further away.
+            // A row outside the window that is not in `stored` may be stored at a more distant date. It is skipped.
             if copies.is_empty() && !within {
                 continue;
             }
@@ -74,16 +75,16 @@ pub(crate) fn compare(
     let gone = stored.iter().filter(|row| {
         let id = &row.position.id;
         window.contains(&row.business_day())
-            && !told.contains(id.as_str())
+            && !listed.contains(id.as_str())
             && !unreadable.contains(id)
     });
     changes.gone.extend(gone.map(|row| row.position.clone()));
     changes
 }
 
-/// Sequences of the rows of one date, from the oldest to the newest, that ascend. Those that are held
-/// stay, so that nothing is written; only where Mono has put rows into another order, or where there is no
-/// room between two, all are numbered again.
+/// Ascending sequences for the rows of one date, from the oldest to the newest. Stored sequences stay, so that
+/// unchanged rows are not written. If Mono has changed the order of rows, or if there is no room between two rows,
+/// all rows get new sequences.
 fn sequences(held: &[Option<u32>]) -> Vec<u32> {
     fitted(held).unwrap_or_else(|| (1..).map(|number| number * STEP).take(held.len()).collect())
 }
@@ -131,7 +132,7 @@ mod tests {
         BusinessDay::parse("2026-01-10").unwrap()
     }
 
-    /// Days 2 to 5 of the seven that rows are of.
+    /// Days 2 to 5. The rows are of days 0 to 7.
     fn window() -> Days {
         first() + 2..=first() + 5
     }
@@ -166,7 +167,7 @@ mod tests {
         table.into_values().collect()
     }
 
-    /// Whatever the sequences are.
+    /// The rows of the window, without their sequences.
     fn in_window(rows: &[Transaction]) -> Vec<Transaction> {
         let in_window = rows.iter().filter(|row| window().contains(&row.business_day()));
         let mut rows: Vec<_> = in_window.cloned().collect();
@@ -182,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_date_stand_in_monos_order_whatever_their_ids() {
-        // A transfer and its charge: the newest row first, with the smallest id.
+    fn rows_of_one_date_are_in_monos_order_and_not_in_order_of_ids() {
+        // As on a real statement: the newest row comes first and has the smallest id.
         let listed = [row("a", 2, 1), row("b", 2, 2), row("c", 2, 3)];
         let held = apply(&[], &compare(&window(), &[], &listed));
         assert_eq!(ids(&held), ["c", "b", "a"], "the oldest first");
         let later = [[row("z", 2, 4), row("y", 2, 5)].as_slice(), &listed].concat();
         let changes = compare(&window(), &held, &later);
-        assert_eq!(ids(&changes.puts), ["y", "z"], "those that are held stay where they are");
+        assert_eq!(ids(&changes.puts), ["y", "z"], "stored rows keep their positions");
         let held = apply(&held, &changes);
         assert_eq!(ids(&held), ["c", "b", "a", "y", "z"]);
         let between = [row("z", 2, 4), row("x", 2, 6), row("y", 2, 5), row("a", 2, 1)];
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_mono_has_put_into_another_order_are_numbered_again() {
+    fn rows_get_new_sequences_if_mono_changes_their_order() {
         let listed = [row("a", 2, 1), row("b", 2, 2)];
         let held = apply(&[], &compare(&window(), &[], &listed));
         let [a, b] = listed;
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_between_which_there_is_no_room_are_numbered_again() {
+    fn rows_get_new_sequences_if_there_is_no_room_between_two() {
         assert_eq!(sequences(&[Some(7), None, Some(8)]), [STEP, 2 * STEP, 3 * STEP]);
         assert_eq!(sequences(&[Some(7), None, Some(9)]), [7, 8, 9]);
         assert_eq!(sequences(&[None, Some(1)]), [STEP, 2 * STEP]);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn row_that_is_listed_and_cannot_be_read_is_not_gone() {
+    fn unreadable_listed_row_is_not_gone() {
         let stored = [row("pending", 2, 1), row("vanished", 3, 2)];
         let unreadable = HashSet::from(["pending".to_owned()]);
         let changes = super::compare(&window(), &stored, &[], &unreadable);
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn new_and_changed_rows_are_put_and_vanished_ones_deleted() {
+    fn new_and_changed_rows_are_put_and_vanished_rows_are_deleted() {
         let stored = [row("a", 2, 1), row("b", 3, 2), row("c", 4, 3)];
         let fetched = [row("a", 2, 1), row("b", 3, 20), row("d", 4, 4)];
         let changes = compare(&window(), &stored, &fetched);
@@ -242,39 +243,39 @@ mod tests {
     }
 
     #[test]
-    fn row_whose_date_moved_is_one_row_afterwards() {
+    fn row_whose_date_moved_remains_one_row() {
         for (before, after) in [(3, 4), (4, 2), (2, 1), (1, 3), (0, 2), (3, 0)] {
             let stored = [row("a", before, 1)];
             let changes = compare(&window(), &stored, &[row("a", after, 1)]);
             assert_eq!(apply(&stored, &changes), [row("a", after, 1)], "{before} to {after}");
-            assert_eq!(changes.gone, [], "it is no less there for having moved");
+            assert_eq!(changes.gone, [], "a moved row is not gone");
         }
     }
 
     #[test]
-    fn rows_beyond_the_window_are_left_alone() {
+    fn rows_outside_the_window_are_unchanged() {
         let stored = [row("a", 1, 1), row("b", 6, 1)];
         let fetched = [row("c", 0, 1), row("d", 6, 1)];
         assert_eq!(compare(&window(), &stored, &fetched), Changes::default());
     }
 
     #[test]
-    fn last_version_of_a_row_that_is_listed_twice_counts() {
+    fn last_version_of_a_row_listed_twice_is_stored() {
         let fetched = [row("a", 2, 1), row("a", 3, 2)];
         let changes = compare(&window(), &[], &fetched);
         assert_eq!(in_window(&apply(&[], &changes)), in_window(&[row("a", 3, 2)]));
     }
 
     #[test]
-    fn row_that_a_crash_has_left_in_two_places_is_one_afterwards() {
+    fn row_stored_twice_after_a_crash_becomes_one_row() {
         let stored = [row("a", 3, 1), row("a", 4, 1)];
         let changes = compare(&window(), &stored, &[row("a", 4, 1)]);
         assert_eq!(apply(&stored, &changes), [row("a", 4, 1)]);
         assert!(changes.puts.is_empty());
     }
 
-    /// Few ids, days and amounts, so that changes, moves and rows of one date are the rule. One row for
-    /// each id, in any order.
+    /// Rows with few ids, days and amounts, so that changes, moves and equal dates are frequent. One row for each id,
+    /// in any order.
     fn fetched() -> impl Strategy<Value = Vec<Transaction>> {
         let rows = vec(("[a-f]", 0..8_u32, 0..3_i64), 0..8).prop_map(|rows| {
             let rows =
@@ -284,7 +285,7 @@ mod tests {
         rows.prop_shuffle()
     }
 
-    /// Whatever an earlier import, or a crash of it, may have left.
+    /// Stored rows, also those that a crashed import may have left.
     fn stored() -> impl Strategy<Value = Vec<Transaction>> {
         vec(("[a-f]", 0..8_u32, 0..3_i64, 1..4_u32), 0..12).prop_map(|rows| {
             let rows = rows.into_iter().map(|(id, day, amount, sequence)| {
@@ -333,8 +334,8 @@ mod tests {
                 let changes = compare(&window(), stored, &fetched);
                 if nothing_gone { Changes { gone: Vec::new(), ..changes } } else { changes }
             };
-            let again = changes(&apply(&stored, &changes(&stored)));
-            prop_assert_eq!(again, Changes::default());
+            let second = changes(&apply(&stored, &changes(&stored)));
+            prop_assert_eq!(second, Changes::default());
         }
 
         #[test]
@@ -349,7 +350,7 @@ mod tests {
         }
 
         #[test]
-        fn no_row_is_lost_that_may_only_be_missing_at_present(
+        fn row_missing_from_an_incomplete_listing_is_not_lost(
             stored in stored(),
             fetched in fetched(),
         ) {

@@ -1,11 +1,11 @@
-//! Days that have to be looked at again, and how that is noted.
+//! Gaps: days that must be compared again.
 
 use crate::domain::account::{Gap, GapReason, MOST_GAPS};
 use crate::domain::business_day::Days;
 use crate::domain::timestamp::Timestamp;
 
-/// Notes what came of looking at some days: a reason, or none. What was doubtful before stays so since
-/// then, so that it is looked at ever more rarely.
+/// Records the outcome of comparing these days. With a reason, the days become a gap. Without one, they are no longer
+/// in a gap. A gap that is recorded again keeps its `since`, because the exponential back-off depends on its age.
 pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, reason: Option<GapReason>, now: Timestamp) {
     let (seen, rest): (Vec<_>, Vec<_>) = gaps.drain(..).partition(|gap| overlap(&gap.days(), days));
     *gaps = rest;
@@ -31,26 +31,26 @@ pub(crate) fn overlap(one: &Days, other: &Days) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
 }
 
-/// What is left of some days without others: the part before and the part behind.
+/// `days` without the `taken` days: the part before them and the part after them.
 pub(crate) fn without(days: &Days, taken: &Days) -> impl Iterator<Item = Days> + use<> {
     let before = *days.start()..=(*days.end()).min(*taken.start() - 1);
-    let behind = (*days.start()).max(*taken.end() + 1)..=*days.end();
+    let after = (*days.start()).max(*taken.end() + 1)..=*days.end();
     let before = Some(before).filter(|left| taken.start() > days.start() && !left.is_empty());
-    before.into_iter().chain(Some(behind).filter(|left| !left.is_empty()))
+    before.into_iter().chain(Some(after).filter(|left| !left.is_empty()))
 }
 
-/// Two gaps become one, and the days between them are looked at again as well.
+/// Joins the two nearest gaps. The days between them are then compared again too.
 fn join_nearest(gaps: &mut Vec<Gap>) {
     let distance = |pair: usize| gaps[pair + 1].first.days_after(gaps[pair].last);
     let Some(pair) = (0..gaps.len() - 1).min_by_key(|pair| distance(*pair)) else {
         return;
     };
-    let behind = gaps.remove(pair + 1);
+    let next = gaps.remove(pair + 1);
     let gap = &mut gaps[pair];
-    gap.last = gap.last.max(behind.last);
-    gap.since = gap.since.min(behind.since);
-    gap.tried = gap.tried.max(behind.tried);
-    // Nothing is known of the days between.
+    gap.last = gap.last.max(next.last);
+    gap.since = gap.since.min(next.since);
+    gap.tried = gap.tried.max(next.tried);
+    // The state of the days between is unknown.
     gap.reason = GapReason::NotWhole;
 }
 
@@ -78,31 +78,31 @@ mod tests {
         gaps
     }
 
-    const DOUBT: Option<GapReason> = Some(GapReason::NotWhole);
+    const NOT_WHOLE: Option<GapReason> = Some(GapReason::NotWhole);
 
     #[test]
-    fn days_without_a_doubt_are_a_gap_no_more() {
+    fn compared_days_without_a_reason_leave_the_gap() {
         let days = |gaps: Vec<Gap>| gaps.iter().map(Gap::days).collect::<Vec<_>>();
-        assert_eq!(days(noted(&[(1, 9, DOUBT, 1), (1, 9, None, 2)])), []);
-        let rest = noted(&[(1, 9, DOUBT, 1), (4, 6, None, 2)]);
+        assert_eq!(days(noted(&[(1, 9, NOT_WHOLE, 1), (1, 9, None, 2)])), []);
+        let rest = noted(&[(1, 9, NOT_WHOLE, 1), (4, 6, None, 2)]);
         assert_eq!(days(rest), [day(1)..=day(3), day(7)..=day(9)]);
-        let untouched = noted(&[(1, 3, DOUBT, 1), (4, 6, None, 2)]);
+        let untouched = noted(&[(1, 3, NOT_WHOLE, 1), (4, 6, None, 2)]);
         assert_eq!(days(untouched), [day(1)..=day(3)]);
     }
 
     #[test]
-    fn gap_is_due_at_once_and_then_by_exponential_back_off() {
-        let gap = noted(&[(1, 1, DOUBT, 10)])[0];
-        assert!(gap.is_due(at(10)), "by the next import");
-        let gap = noted(&[(1, 1, DOUBT, 10), (1, 1, DOUBT, 13)])[0];
+    fn gap_is_due_at_once_and_then_with_exponential_back_off() {
+        let gap = noted(&[(1, 1, NOT_WHOLE, 10)])[0];
+        assert!(gap.is_due(at(10)), "the next import compares the gap");
+        let gap = noted(&[(1, 1, NOT_WHOLE, 10), (1, 1, NOT_WHOLE, 13)])[0];
         assert!(!gap.is_due(at(15)) && gap.is_due(at(16)));
-        let gap = noted(&[(1, 1, DOUBT, 10), (1, 1, DOUBT, 1_000)])[0];
+        let gap = noted(&[(1, 1, NOT_WHOLE, 10), (1, 1, NOT_WHOLE, 1_000)])[0];
         assert!(!gap.is_due(at(1_000 + 7 * 24 - 1)) && gap.is_due(at(1_000 + 7 * 24)));
     }
 
     #[test]
     fn nearest_gaps_are_joined_beyond_the_limit() {
-        let days = [0, 10, 20, 30, 33, 40, 50].map(|first| (first, first, DOUBT, 1));
+        let days = [0, 10, 20, 30, 33, 40, 50].map(|first| (first, first, NOT_WHOLE, 1));
         let gaps = noted(&days);
         assert_eq!(gaps.len(), MOST_GAPS);
         assert!(gaps.iter().any(|gap| gap.days() == (day(30)..=day(33))));
@@ -110,11 +110,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_day_in_doubt_is_in_one_gap(
+        fn every_day_with_a_reason_is_in_exactly_one_gap(
             notes in vec((0..40_u32, 0..6_u32, any::<bool>(), 0..9_u64), 0..20),
         ) {
             let notes = notes.into_iter().map(|(first, length, reason, hour)| {
-                (first, first + length, DOUBT.filter(|_| reason), hour)
+                (first, first + length, NOT_WHOLE.filter(|_| reason), hour)
             });
             let notes: Vec<_> = notes.collect();
             let gaps = noted(&notes);

@@ -9,68 +9,68 @@ use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::SyncedPage;
 
-/// A wish to have an account's transactions imported.
+/// A request to import an account's transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportJob {
-    /// Whose.
     pub account_id: AccountId,
-    /// The place of the pull that brought them: what an import must not be older than.
+    /// The order key of the pull that brought the transactions. An import must not be older than this pull.
     pub pull: OrderKey,
-    /// Who it is for, if it was queued anew: whoever holds a lease by the message that was there
-    /// before holds it by this one.
+    /// The lease holder of the message that this message replaces. `None` if it replaces none. A lease taken for the
+    /// replaced message belongs to this message too.
     pub holder: Option<[u8; 8]>,
-    /// The page that the sync's own answer was, if it brought one.
+    /// The page in the response to the sync, if there was one.
     pub page: Option<SyncedPage>,
-    /// Set if a part of the import is done.
+    /// Set if a part of the import is already done.
     pub continuation: Option<Continuation>,
-    /// How many messages came before it in its chain. The import of each message queues the next one.
+    /// The number of earlier messages in the chain. The import of each message enqueues the next one.
     pub follows: u32,
 }
 
-/// The most messages that may follow the first: 16 hours and more of two minutes each, or two hours of waiting
-/// for another import. The template turns off Lambda's own limit of about 16.
-const LONGEST_CHAIN: u32 = 500;
+/// The maximum number of messages that follow the first. This is over 16 hours of imports of two minutes each, or two
+/// hours of waiting for another import. The template turns off Lambda's own limit of about 16.
+const MAX_FOLLOWING: u32 = 500;
 
-/// Where an import stopped that had no time left.
+/// The state of an import that ran out of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
-    /// The holder of the lease that is passed on.
+    /// The holder of the lease that the next message takes over.
     pub from: [u8; 8],
-    /// What is left of it.
+    /// The days that are not imported yet.
     pub rest: RemainingRange,
-    /// Days that are in reason by now.
+    /// The gaps that are known so far.
     pub gaps: Vec<Gap>,
-    /// Whether Mono has served any day of it.
+    /// Whether Mono has served any day of the import.
     pub is_served: bool,
-    /// What was found out of Mono's answers by now.
+    /// The notes about Mono's responses so far.
     pub notes: ImportNotes,
 }
 
-/// The message is no job of this system.
+/// The message is not an import job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message is no import job")]
+#[error("the message is not an import job")]
 pub struct UnreadableJob;
 
 impl ImportJob {
-    /// A job of which nothing is done.
+    /// The first job of an import.
     pub fn new(account_id: AccountId, pull: OrderKey) -> Self {
         Self { account_id, pull, holder: None, page: None, continuation: None, follows: 0 }
     }
 
-    /// The import that is due by a record into which one of these facts has just brought a pull. So a
-    /// redelivery asks again after a crash, and so does the next pull, whatever it brought itself.
+    /// The import that is due after these facts, if one of them may bring transactions. The record decides which pull
+    /// is due, even if the facts changed nothing. A redelivery after a crash, or the next pull, therefore requests
+    /// the import again.
     pub fn due<'a>(account: &Account, facts: impl IntoIterator<Item = &'a Fact>) -> Option<Self> {
         let pull = account.import_due()?;
-        let asked_for = facts.into_iter().any(Fact::may_bring_transactions);
-        asked_for.then(|| Self::new(account.id.clone(), pull))
+        let is_requested = facts.into_iter().any(Fact::may_bring_transactions);
+        is_requested.then(|| Self::new(account.id.clone(), pull))
     }
 
-    /// The message that follows this one with the same content; `None` at the end of the longest chain.
+    /// The next message of the chain, with the same content. `None` if the chain has its maximum length.
     pub fn next(self) -> Option<Self> {
-        (self.follows < LONGEST_CHAIN).then(|| Self { follows: self.follows + 1, ..self })
+        (self.follows < MAX_FOLLOWING).then(|| Self { follows: self.follows + 1, ..self })
     }
 
-    /// The body of its message.
+    /// The body of the SQS message.
     pub fn to_body(&self) -> String {
         let mut body = json!({ "account_id": self.account_id, "pull": self.pull.to_hex() });
         if self.follows > 0 {
@@ -95,11 +95,11 @@ impl ImportJob {
         body.to_string()
     }
 
-    /// Reads what [`to_body`](Self::to_body) wrote.
+    /// Reads a body written by [`to_body`](Self::to_body).
     ///
     /// # Errors
     ///
-    /// [`UnreadableJob`] for anything else.
+    /// [`UnreadableJob`]: the body is not an import job.
     pub fn read(body: &str) -> Result<Self, UnreadableJob> {
         let body: Value = serde_json::from_str(body).map_err(|_| UnreadableJob)?;
         let read = || {
@@ -155,7 +155,7 @@ fn notes_to_json(notes: ImportNotes) -> Value {
     })
 }
 
-/// What is missing is found out anew.
+/// Missing notes have their defaults. The import determines them again.
 fn read_notes(value: &Value) -> ImportNotes {
     ImportNotes {
         total: value["total"].as_u64().and_then(|total| total.try_into().ok()),
@@ -255,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn job_is_read_as_it_was_written() {
-        let anew = ImportJob { holder: Some([0xf; 8]), ..job(None) };
+    fn written_job_is_read_back_unchanged() {
+        let replacing = ImportJob { holder: Some([0xf; 8]), ..job(None) };
         let with_page = ImportJob { page: Some(page()), ..job(None) };
-        let following = job(None).next().expect("it is the first");
-        for job in [job(None), anew, with_page, job(Some(continuation())), following] {
+        let following = job(None).next().expect("the first message has a next one");
+        for job in [job(None), replacing, with_page, job(Some(continuation())), following] {
             assert_eq!(ImportJob::read(&job.to_body()), Ok(job));
         }
     }
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn body_that_is_not_a_job_is_refused() {
+    fn body_that_is_not_a_job_is_rejected() {
         let job = ImportJob {
             holder: Some([1; 8]),
             page: Some(page()),

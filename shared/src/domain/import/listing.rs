@@ -1,40 +1,42 @@
-//! Mono's answer for some days, page by page, and what can be concluded from it.
+//! A listing: the pages that Mono returns for a range of days, and whether they are complete.
 
 use std::collections::HashSet;
 
 use crate::domain::transaction::{Transaction, TransactionPage};
 
-/// The pages so far.
+/// The content of the pages so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
-    /// Rows as they were listed, the newest first, those that were listed twice included.
+    /// The listed rows, newest first, with duplicates.
     pub(crate) rows: Vec<Transaction>,
-    /// The ids of rows that could not be read, as far as they have one.
+    /// The ids of the unreadable rows that have one.
     pub(crate) unreadable_ids: HashSet<String>,
-    /// How many rows could not be read.
+    /// The number of unreadable rows.
     pub(crate) unreadable: usize,
     ids: HashSet<String>,
     pages: u32,
-    /// How many rows were listed, whether they could be read or not.
+    /// The number of listed rows, with duplicates and unreadable rows.
     listed: u64,
-    /// How many there are in all, by the first page.
+    /// The total on the first page.
     total: Option<u64>,
-    /// Another page told another total.
+    /// Whether a later page had a different total.
     total_moved: bool,
-    /// A page brought a row of another page: so a third one may be on none.
+    /// Whether a page repeated a row of another page. A different row may then be missing from all pages.
     repeated: bool,
-    /// Pages without any new row, and pages of unreadable rows alone.
-    barren: u32,
+    /// The number of pages without a new row and without unreadable rows.
+    stale_pages: u32,
+    /// The number of pages without a new row, but with unreadable rows.
     unreadable_pages: u32,
 }
 
-/// Mono may not know when to stop.
-const MOST_BARREN: u32 = 3;
-const MOST_UNREADABLE: u32 = 50;
+/// The maximum numbers of [`Listing::stale_pages`] and [`Listing::unreadable_pages`]. Mono may announce pages without
+/// end.
+const MAX_STALE: u32 = 3;
+const MAX_UNREADABLE: u32 = 50;
 
 impl Listing {
-    /// Takes in the next page. Whether another has to be asked for: one that Mono announces, or one
-    /// with rows that its total counts and no page had.
+    /// Adds the next page. Returns whether to request another page: Mono announces one, or fewer rows than the total
+    /// were listed.
     pub(crate) fn add(&mut self, page: TransactionPage) -> bool {
         let listed = page.rows.len() + page.unreadable.len();
         if self.pages == 0 {
@@ -52,37 +54,37 @@ impl Listing {
         if !is_new {
             let is_unreadable = !page.unreadable.is_empty();
             self.unreadable_pages += u32::from(is_unreadable);
-            self.barren += u32::from(!is_unreadable);
+            self.stale_pages += u32::from(!is_unreadable);
         }
         self.rows.extend(page.rows);
         self.unreadable_ids.extend(page.unreadable.into_iter().flatten());
-        let goes_on = self.barren < MOST_BARREN && self.unreadable_pages < MOST_UNREADABLE;
+        let goes_on = self.stale_pages < MAX_STALE && self.unreadable_pages < MAX_UNREADABLE;
         let lacks_rows = self.total.is_some_and(|total| self.listed < total);
         listed > 0 && goes_on && (page.has_next || lacks_rows)
     }
 
-    /// Whether it is all that Mono has: every page arrived, and as many rows were listed as the total
-    /// says, duplicates and unreadable ones included.
+    /// Whether the listing is complete: no row changed between two pages, and the number of listed rows equals the
+    /// total. Duplicates and unreadable rows count.
     pub(crate) fn is_whole(&self) -> bool {
         !self.total_moved && !self.repeated && self.total == Some(self.listed)
     }
 
-    /// Whether rows came in, or were repeated, between two pages, so that asking once more helps.
+    /// Whether the rows changed between two pages. A second listing may then be complete.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.total_moved || self.repeated
     }
 
-    /// Whether the pages ended before there were as many rows as the total says.
+    /// Whether the pages ended with fewer rows than the total, although the rows did not change.
     pub(crate) fn disproves_total(&self) -> bool {
         !self.is_disturbed() && self.total.is_some_and(|total| self.listed < total)
     }
 
-    /// How many rows Mono says there are.
+    /// The number of rows according to Mono.
     pub(crate) fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// How many more rows Mono says there are than it has listed.
+    /// The total minus the number of listed rows.
     pub(crate) fn unexplained(&self) -> i32 {
         let total = self.total.unwrap_or(self.listed);
         i32::try_from(i128::from(total) - i128::from(self.listed)).unwrap_or(i32::MAX)
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn all_pages_with_as_many_rows_as_the_total_are_whole() {
+    fn listing_with_as_many_rows_as_the_total_is_whole() {
         let mut listing = Listing::default();
         assert!(listing.add(page(0..100, Some(150), true)));
         assert!(!listing.is_whole());
@@ -123,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn row_that_is_listed_twice_counts_in_the_total() {
+    fn row_listed_twice_on_one_page_counts_twice() {
         let mut listing = Listing::default();
         assert!(!listing.add(page([1, 2, 2], Some(3), false)));
         assert!(listing.is_whole());
     }
 
     #[test]
-    fn unreadable_row_counts_in_the_total_and_is_known_by_its_id() {
+    fn unreadable_row_counts_and_keeps_its_id() {
         let mut listing = Listing::default();
         let unreadable = vec![Some("pending".to_owned()), None];
         listing.add(TransactionPage { unreadable, ..page([1], Some(3), false) });
@@ -147,20 +149,20 @@ mod tests {
         assert!(listing.add(page(200..300, None, true)));
         assert!(!listing.add(page(300..400, None, false)));
         assert_eq!((listing.rows.len(), listing.unreadable), (300, 100));
-        assert!(!listing.is_whole(), "there is no total to tell");
+        assert!(!listing.is_whole(), "the total is unknown");
     }
 
     #[test]
-    fn total_that_does_not_count_these_days_costs_one_page_more() {
+    fn too_large_total_costs_one_more_page() {
         let mut listing = Listing::default();
-        assert!(listing.add(page(0..12, Some(12_000), false)), "some may be missing");
-        assert!(!listing.add(page([], Some(12_000), false)), "the pages end here");
+        assert!(listing.add(page(0..12, Some(12_000), false)), "rows may be missing");
+        assert!(!listing.add(page([], Some(12_000), false)), "an empty page ends the listing");
         assert!(!listing.is_whole() && !listing.is_disturbed());
         assert!(listing.disproves_total());
     }
 
     #[test]
-    fn rows_that_come_in_between_two_pages_disturb_the_listing() {
+    fn new_row_between_two_pages_disturbs_the_listing() {
         let mut listing = Listing::default();
         listing.add(page(0..100, Some(150), true));
         listing.add(page(99..150, Some(151), false));
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn row_on_two_pages_may_stand_for_one_on_none() {
+    fn row_on_two_pages_disturbs_the_listing() {
         let mut listing = Listing::default();
         listing.add(page(0..100, Some(150), true));
         listing.add(page(99..149, Some(150), false));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn page_that_repeats_another_is_never_a_part_of_the_whole() {
+    fn repeated_page_disturbs_the_listing() {
         let mut listing = Listing::default();
         listing.add(page(0..100, Some(200), true));
         listing.add(page(0..100, Some(200), true));
@@ -184,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn listing_that_mono_never_ends_is_ended() {
+    fn endless_listing_stops_after_three_pages_without_a_new_row() {
         let mut listing = Listing::default();
         let pages = (0..100).take_while(|_| listing.add(page(0..10, None, true))).count();
         assert_eq!(pages, 3);
     }
 
     #[test]
-    fn empty_answer_is_whole() {
+    fn empty_listing_is_whole() {
         let mut listing = Listing::default();
         assert!(!listing.add(page([], Some(0), false)));
         assert!(listing.is_whole());

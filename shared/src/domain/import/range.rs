@@ -1,44 +1,43 @@
-//! Which days are imported, and how many of them at once.
+//! The days of an import, and the number of days per request.
 
 use super::gaps::{overlap, without};
 use crate::domain::account::{Account, Gap, GapReason};
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::timestamp::Timestamp;
 
-/// Days before the last import that are looked at again: banks date rows back, change them, and take
-/// them away.
+/// The number of days before the last import that are compared again. Banks backdate, change and remove rows.
 const OVERLAP: u32 = 7;
-/// Days that are fetched beyond the old end of those that are compared, for rows whose date moved.
+/// The number of days that are fetched before the compared days, for rows whose date changed.
 const MARGIN: u32 = 2;
-/// And beyond the new end, since nothing says by which clock Mono ends a day.
+/// The number of days that are fetched after the compared days. Mono does not document the time zone of a day.
 const MARGIN_AFTER: u32 = 1;
-/// The most days that Mono is asked for at once. It does not document how many it serves.
-const MOST_DAYS: u32 = 365;
-/// Rows of a slice with its margins: enough for these to be a small part, and few enough for the
-/// memory of a function that imports ten accounts at once.
+/// The maximum number of days in one request. Mono does not document a limit.
+const MAX_DAYS: u32 = 365;
+/// The maximum number of rows of a slice with its margins. The margins are then a small part of a slice, and the
+/// memory of a function is enough for ten concurrent imports.
 pub(crate) const MOST_ROWS: u64 = 5_000;
 
-/// What is left of an import: days, of which the newest are imported first, since these are what a
-/// customer looks at, and a row that moves to an older day meanwhile is not lost.
+/// The days of an import that are not imported yet. The newest days are imported first, because customers look at
+/// them. This order also loses no row that moves to an older day during the import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemainingRange {
-    /// The days left, the newest first, and no day twice.
+    /// The remaining days, newest first. No day occurs twice.
     pub ranges: Vec<Days>,
-    /// How many of them make the next slice.
+    /// The number of days in the next slice.
     pub slice: u32,
 }
 
-/// What an import that begins now has to do.
+/// The work of an import that begins now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The days that have to be imported.
+    /// The days to import.
     pub(crate) rest: RemainingRange,
-    /// The whole history window, if one unpaged answer may do for all of it: in parts, where there are days
-    /// in it that Mono does not serve.
+    /// The ranges to compare with one unpaged response each. They cover the history window without the days that Mono
+    /// does not serve. Empty if this import does not look back.
     pub(crate) look_back: Vec<Days>,
-    /// The same, whether it is looked at or not; nothing before the first import.
+    /// The ranges of a look back, even if this import does not look back. Empty before the first import.
     pub(crate) window: Vec<Days>,
-    /// Days that are in reason.
+    /// The known gaps in the history window.
     pub(crate) gaps: Vec<Gap>,
 }
 
@@ -47,7 +46,7 @@ impl Plan {
     /// no row is stored, up to today. Gaps that are due are added. Gaps that Mono does not serve and that are not
     /// due are removed.
     ///
-    /// The first import of a day that asks Mono also compares the last [`MOST_DAYS`] days of the window, because banks
+    /// The first import of a day that asks Mono also compares the last [`MAX_DAYS`] days of the window, because banks
     /// deliver rows months late. So does an import with a due gap before the range.
     pub(crate) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);
@@ -70,18 +69,18 @@ impl Plan {
 
         let is_new_day = imported.is_some_and(|held| held.value.notes.looked_back_on < Some(today));
         let looks_further = due.iter().any(|gap| is_served(gap) && gap.first < first);
-        let all = (*window.start()).max(today - (MOST_DAYS - 1))..=today;
+        let all = (*window.start()).max(today - (MAX_DAYS - 1))..=today;
         let mut window: Vec<_> = imported.map(|_| all).into_iter().collect();
         for gap in gaps.iter().filter(|gap| !is_served(gap)) {
             window = window.iter().flat_map(|part| without(part, &gap.days())).collect();
         }
         let look_back = if is_new_day || looks_further { window.clone() } else { Vec::new() };
-        // All at once, if they are few enough: Mono says on the first page how many there are.
+        // One slice for all days, unless there are too many rows: the first page reports the total.
         Self { rest: RemainingRange { ranges, slice: u32::MAX }, look_back, window, gaps }
     }
 }
 
-/// The days that a history of so many days has.
+/// The history window of this many days, up to today.
 pub(crate) fn window(history: u32, today: BusinessDay) -> Days {
     today - history.saturating_sub(1)..=today
 }
@@ -90,7 +89,7 @@ fn length(days: &Days) -> u32 {
     days.end().days_after(*days.start()) + 1
 }
 
-/// The ranges and these days up to today, in as many ranges as it takes.
+/// Adds these days, up to today, to the ranges. Overlapping ranges become one.
 fn join(ranges: Vec<Days>, days: Days, today: BusinessDay) -> Vec<Days> {
     let days = *days.start()..=(*days.end()).min(today);
     let (touched, mut apart): (Vec<_>, Vec<_>) =
@@ -101,30 +100,29 @@ fn join(ranges: Vec<Days>, days: Days, today: BusinessDay) -> Vec<Days> {
     apart
 }
 
-/// What is fetched in order to compare these days: never beyond today, nor more days than Mono is asked for
-/// at once.
+/// The days to fetch in order to compare these days: with margins, not after today, and at most [`MAX_DAYS`].
 pub(crate) fn with_margins(days: &Days, history: u32, today: BusinessDay) -> Days {
     let oldest = *window(history, today).start();
     let before = (*days.start() - MARGIN).max(oldest).min(*days.start());
-    let end = (*days.end() + MARGIN_AFTER).min(today).min(*days.start() + (MOST_DAYS - 1));
+    let end = (*days.end() + MARGIN_AFTER).min(today).min(*days.start() + (MAX_DAYS - 1));
     let end = end.max(*days.end());
-    before.max(end - (MOST_DAYS - 1))..=end
+    before.max(end - (MAX_DAYS - 1))..=end
 }
 
 impl RemainingRange {
-    /// The newest days of it, which are to be imported next; `None` if nothing is left.
+    /// The next slice: the newest remaining days. `None` if no day remains.
     pub fn next(&self) -> Option<Days> {
         let days = self.ranges.first()?;
-        // With its margins it must not be longer than what Mono is asked for. That of the oldest day of
-        // a window has none.
-        let longest =
-            if length(days) <= MOST_DAYS { MOST_DAYS } else { MOST_DAYS - MARGIN - MARGIN_AFTER };
-        let slice = self.slice.clamp(1, longest);
+        // A slice with its margins must fit into one request. A slice with the oldest day of a window has no margin
+        // before it.
+        let max =
+            if length(days) <= MAX_DAYS { MAX_DAYS } else { MAX_DAYS - MARGIN - MARGIN_AFTER };
+        let slice = self.slice.clamp(1, max);
         Some((*days.start()).max(*days.end() - (slice - 1))..=*days.end())
     }
 
-    /// The same days in slices short enough, where the next one would have this many rows with its
-    /// margins; `None` if that is a single day already.
+    /// The same days in smaller slices, because the next slice with its margins has this many rows. `None` if the
+    /// slice is a single day.
     pub fn smaller(&self, rows: u64) -> Option<Self> {
         let length = length(&self.next()?);
         let margins = MARGIN + MARGIN_AFTER;
@@ -134,12 +132,12 @@ impl RemainingRange {
         (length > 1).then(|| Self { slice: shorter(), ranges: self.ranges.clone() })
     }
 
-    /// The same days, as many at once as can be.
+    /// The same days in the longest possible slices.
     pub fn widest(&self) -> Self {
         Self { slice: u32::MAX, ranges: self.ranges.clone() }
     }
 
-    /// What is left after the next slice, which had this many rows.
+    /// The rest after the next slice, which had this many rows. After few rows, slices become longer.
     pub fn after(&self, rows: u64) -> Self {
         let Some(next) = self.next() else {
             return self.clone();
@@ -149,15 +147,15 @@ impl RemainingRange {
         Self { slice, ..self.but(&next) }
     }
 
-    /// What is left without these days.
+    /// The rest without these days.
     pub fn but(&self, days: &Days) -> Self {
         let ranges = self.ranges.iter().flat_map(|range| without(range, days)).collect();
         Self { ranges, slice: self.slice }
     }
 }
 
-/// The days of a window that can be compared by an answer for it alone: at its old end, nothing says by
-/// which clock Mono begins a day.
+/// The days of a range that can be compared with a response for that range alone. The first days are left out,
+/// because Mono does not document the time zone of a day.
 pub(crate) fn without_margin(days: &Days) -> Days {
     (*days.start() + MARGIN).min(*days.end())..=*days.end()
 }
@@ -203,37 +201,45 @@ mod tests {
     }
 
     #[test]
-    fn first_import_is_of_the_history_window_up_to_today() {
+    fn first_import_covers_the_history_window_up_to_today() {
         let plan = Plan::of(&record([]), 365, now());
         let window = day("2025-07-02")..=day("2026-07-01");
-        assert_eq!(plan.rest.ranges, vec![window.clone()], "it is July in Lagos");
+        assert_eq!(plan.rest.ranges, vec![window.clone()], "in Lagos it is already July");
         assert_eq!((length(&window), plan.rest.next()), (365, Some(window)));
         assert_eq!(plan.look_back, []);
     }
 
     #[test]
-    fn next_one_goes_back_a_week_behind_the_newest_row() {
+    fn next_import_begins_seven_days_before_the_newest_row() {
         let days = |through| ranges(&imported("2026-06-30T23:10:00Z", through, Vec::new()));
         let last = day("2026-07-01");
         assert_eq!(days(Some("2026-06-20T12:00:00Z")), [day("2026-06-13")..=last]);
-        assert_eq!(days(Some("2026-09-01T12:00:00Z")), [day("2026-06-24")..=last], "of the future");
-        assert_eq!(days(None), [day("2025-07-02")..=last], "there was none yet");
+        assert_eq!(
+            days(Some("2026-09-01T12:00:00Z")),
+            [day("2026-06-24")..=last],
+            "a newest row in the future"
+        );
+        assert_eq!(days(None), [day("2025-07-02")..=last], "no row is stored");
     }
 
     #[test]
-    fn first_import_of_a_day_looks_back_over_the_whole_window() {
+    fn first_import_of_a_day_compares_the_whole_window() {
         let look_back = |at, history| {
             Plan::of(&imported(at, Some("2026-06-20T12:00:00Z"), Vec::new()), history, now())
                 .look_back
         };
         let window = vec![day("2025-07-02")..=day("2026-07-01")];
         assert_eq!(look_back("2026-06-30T22:59:00Z", 365), window);
-        assert_eq!(look_back("2026-06-30T23:01:00Z", 365), [], "it was done today");
-        assert_eq!(look_back("2026-06-30T22:59:00Z", 3_650), window, "what one answer has");
+        assert_eq!(
+            look_back("2026-06-30T23:01:00Z", 365),
+            [],
+            "the window was already compared today"
+        );
+        assert_eq!(look_back("2026-06-30T22:59:00Z", 3_650), window, "at most one year");
     }
 
     #[test]
-    fn gaps_that_are_due_are_imported_again_by_looking_back_where_they_are_older() {
+    fn due_gap_is_imported_again_and_an_old_due_gap_compares_the_whole_window() {
         let plan = |at, tried| {
             let gap = gap("2026-02-01", "2026-02-03", tried, GapReason::NotWhole);
             let account = imported(at, Some("2026-06-30T12:00:00Z"), vec![gap]);
@@ -246,7 +252,7 @@ mod tests {
         for at in [yesterday, today] {
             let due = plan(at, "2026-06-10T00:00:00Z");
             assert_eq!(due.rest.ranges, [recent.clone(), gap.clone()]);
-            assert_eq!(due.look_back, window, "one answer has them all");
+            assert_eq!(due.look_back, window, "one request covers all gaps");
         }
         let not_due = plan(yesterday, "2026-06-28T00:00:00Z");
         assert_eq!((not_due.rest.ranges, not_due.look_back), (vec![recent], window.to_vec()));
@@ -254,21 +260,25 @@ mod tests {
     }
 
     #[test]
-    fn days_that_mono_does_not_serve_are_left_out_until_they_are_due() {
+    fn unserved_days_are_skipped_until_they_are_due() {
         let plan = |at, tried| {
             let gaps = vec![gap("2026-06-26", "2026-06-26", tried, GapReason::NotServed)];
             Plan::of(&imported(at, Some("2026-06-30T12:00:00Z"), gaps), 365, now())
         };
         let (yesterday, today) = ("2026-06-30T12:00:00Z", "2026-06-30T23:10:00Z");
-        let (before, behind) =
+        let (before, after) =
             (day("2026-06-23")..=day("2026-06-25"), day("2026-06-27")..=day("2026-07-01"));
-        let closed = plan(today, "2026-06-28T00:00:00Z").rest.ranges;
-        assert_eq!(closed, [behind.clone(), before]);
+        let not_due = plan(today, "2026-06-28T00:00:00Z").rest.ranges;
+        assert_eq!(not_due, [after.clone(), before]);
         let due = plan(today, "2026-06-10T00:00:00Z").rest.ranges;
         assert_eq!(due, [day("2026-06-23")..=day("2026-07-01")]);
-        let parts = [day("2025-07-02")..=day("2026-06-25"), behind];
+        let parts = [day("2025-07-02")..=day("2026-06-25"), after];
         for tried in ["2026-06-28T00:00:00Z", "2026-06-10T00:00:00Z"] {
-            assert_eq!(plan(yesterday, tried).look_back, parts, "around them");
+            assert_eq!(
+                plan(yesterday, tried).look_back,
+                parts,
+                "the window without the unserved days"
+            );
         }
     }
 
@@ -282,16 +292,20 @@ mod tests {
     }
 
     #[test]
-    fn no_request_is_beyond_today_or_longer_than_a_year() {
+    fn request_ends_today_and_spans_at_most_one_year() {
         let today = day("2026-07-01");
-        let reach = |first, last| with_margins(&(day(first)..=day(last)), 365, today);
-        assert_eq!(reach("2026-06-23", "2026-07-01"), day("2026-06-21")..=today);
-        assert_eq!(reach("2026-06-23", "2026-06-24"), day("2026-06-21")..=day("2026-06-25"));
-        assert_eq!(reach("2025-07-02", "2026-07-01"), day("2025-07-02")..=today, "the window");
+        let requested = |first, last| with_margins(&(day(first)..=day(last)), 365, today);
+        assert_eq!(requested("2026-06-23", "2026-07-01"), day("2026-06-21")..=today);
+        assert_eq!(requested("2026-06-23", "2026-06-24"), day("2026-06-21")..=day("2026-06-25"));
+        assert_eq!(
+            requested("2025-07-02", "2026-07-01"),
+            day("2025-07-02")..=today,
+            "a whole window has no margins"
+        );
     }
 
     #[test]
-    fn few_rows_make_the_next_slice_longer_and_too_many_this_one_shorter() {
+    fn few_rows_lengthen_the_next_slice_and_too_many_rows_shorten_this_slice() {
         let ranges = vec![day("2026-01-01")..=day("2026-06-30")];
         let rest = RemainingRange { ranges, slice: 64 };
         assert_eq!(rest.next(), Some(day("2026-04-28")..=day("2026-06-30")));
@@ -308,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn slices_are_whole_days_that_make_up_all_days_and_none_twice(
+        fn slices_cover_every_day_exactly_once(
             length in 1..900_u32,
             second in 0..30_u32,
             slice in 1..1_000_u32,
@@ -326,9 +340,9 @@ mod tests {
                     rest = smaller;
                 }
                 let next = rest.next().unwrap();
-                let reach = with_margins(&next, 3_650, last);
-                prop_assert!(reach.end() <= &last && super::length(&reach) <= MOST_DAYS);
-                prop_assert!(reach.contains(next.start()) && reach.contains(next.end()));
+                let requested = with_margins(&next, 3_650, last);
+                prop_assert!(requested.end() <= &last && super::length(&requested) <= MAX_DAYS);
+                prop_assert!(requested.contains(next.start()) && requested.contains(next.end()));
                 let number = next.start().number()..=next.end().number();
                 days.extend(number.rev().map(BusinessDay::from_number));
                 rest = rest.after(rows);

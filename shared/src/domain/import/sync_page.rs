@@ -1,4 +1,4 @@
-//! What a sync's own answer says of an account's transactions: a page that is paid for already.
+//! The page of transactions in the response to a sync. It costs nothing more, and can replace a listing.
 
 use std::collections::HashSet;
 
@@ -7,11 +7,11 @@ use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::Transaction;
 
-/// For how many days no other answer is asked for, as long as the pages of syncs show all that is new.
+/// The maximum number of days without a listing, as long as the pages of syncs show every new row.
 pub(crate) const MOST_DAYS_WITHOUT_LISTING: u32 = 7;
 
-/// Mono's total when the table last matched it. `None` if it is unknown, if the last listing of the whole window is a week
-/// old, or if a gap is due.
+/// Mono's total when the table last matched it. `None` if the total is unknown, if the last listing of the whole
+/// window is a week old, or if a gap is due.
 pub(crate) fn total_before(account: &Account, now: Timestamp) -> Option<u32> {
     let state = &account.registers.imported.as_ref()?.value;
     let looked_back_on = state.notes.looked_back_on?;
@@ -26,9 +26,13 @@ pub(crate) fn span(page: &[Transaction], days: &Days) -> Days {
     (*days.start()).min(oldest.unwrap_or(*days.start()))..=*days.end()
 }
 
-/// Whether the page shows every new row. All three must hold: the page has at least one new row, or it may be from Mono's
-/// cache; Mono's total grew by that number; every row stored for `days` is on the page. `stored` are the rows of the
-/// page's [`span`]. The order of the page does not matter.
+/// Whether the page shows every new row. All three conditions must hold:
+///
+/// - The page has at least one new row. Otherwise it may be from Mono's cache.
+/// - Mono's total grew by the number of new rows.
+/// - Every row stored for `days` is on the page.
+///
+/// `stored` are the stored rows of the page's [`span`]. The order of the page does not matter.
 pub(crate) fn shows_all_news(
     page: &[Transaction],
     totals: (u32, u32),
@@ -69,28 +73,28 @@ mod tests {
     }
 
     #[test]
-    fn page_with_as_many_new_rows_as_the_total_has_grown_by_shows_all_news() {
+    fn page_shows_all_news_if_the_total_grew_by_its_new_rows() {
         let shows =
             |before, now| shows_all_news(&rows(5..=12), (before, now), &days(6, 12), &rows(5..=10));
-        assert!(shows(278, 280), "the rows of two days are new");
-        assert!(!shows(278, 281), "one is new that is not on the page");
-        assert!(!shows(278, 279), "one has vanished");
+        assert!(shows(278, 280), "two rows are new");
+        assert!(!shows(278, 281), "a new row is not on the page");
+        assert!(!shows(278, 279), "a row has vanished");
     }
 
     #[test]
-    fn page_without_a_new_row_may_be_from_a_cache() {
+    fn page_without_a_new_row_does_not_show_all_news() {
         assert!(!shows_all_news(&rows(5..=10), (278, 278), &days(6, 12), &rows(5..=10)));
     }
 
     #[test]
-    fn page_that_lacks_a_recent_row_does_not_show_whether_it_has_changed() {
+    fn page_that_lacks_a_recent_stored_row_does_not_show_all_news() {
         let page = rows(8..=12);
         assert!(!shows_all_news(&page, (278, 279), &days(6, 12), &rows(6..=11)));
         assert!(shows_all_news(&page, (278, 279), &days(8, 12), &rows(6..=11)));
     }
 
     #[test]
-    fn page_in_any_order_shows_as_much() {
+    fn page_shows_all_news_in_any_order() {
         let mut page = rows(5..=12);
         page.reverse();
         page.swap(1, 5);

@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn pasted_line_end_is_not_part_of_the_secret() {
+    fn line_end_is_removed_from_the_stored_secret() {
         let secrets = WebhookSecrets::new(Some(&format!("{CURRENT}\n")));
         assert!(accepts(&secrets, &[CURRENT], NOW));
     }
 
     #[test]
-    fn secrets_cannot_be_printed() {
+    fn debug_output_redacts_the_secrets() {
         let secrets = WebhookSecrets::new(Some(CURRENT)).with_previous(Some(PREVIOUS), NOW);
         assert_eq!(format!("{secrets:?}"), "WebhookSecrets([redacted])");
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 const KEY: &str = "bvn";
 
-/// Masks the value of each key `bvn`, in any case and at any depth: the bytes of its strings become `*`, and its digits
-/// `1`. The text must be valid JSON. It stays valid, and keeps its length.
+/// Masks the value of each key `bvn`, in any case and at any depth: the bytes of its strings become `*`, and its
+/// digits `1`. The text must be valid JSON. It stays valid, and keeps its length.
 pub(super) fn bvn(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut masked: Option<Vec<u8>> = None;
