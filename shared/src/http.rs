@@ -1,6 +1,5 @@
 //! The HTTP API: requests, answers and errors.
 
 pub mod problem;
-pub mod redirect_url;
 pub mod request;
 pub mod response;

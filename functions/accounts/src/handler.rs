@@ -9,6 +9,7 @@ use mono_sync::domain::account::{Account, RefreshRule, Status};
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::business_day::BusinessDay;
 use mono_sync::domain::caller::Caller;
+use mono_sync::domain::redirect_url::RedirectOrigins;
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::transaction::Direction;
 use mono_sync::http::problem::Problem;
@@ -30,6 +31,7 @@ pub(crate) struct Accounts {
     pub(crate) mono: Mono,
     /// The claim of the token that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
+    pub(crate) redirect_origins: RedirectOrigins,
 }
 
 /// The default number of items on a page.
@@ -81,7 +83,7 @@ impl Accounts {
             Route::Events => self.events(request, &caller, request_id).await,
             Route::Transactions => self.transactions(request, &caller, request_id).await,
             Route::Reauthorise => {
-                let body = reauthorise::parse(request)?;
+                let body = reauthorise::parse(request, &self.redirect_origins)?;
                 let principal = principal(request);
                 telemetry::audit(request_id, &principal, "reauthorise", &account_id(request)?);
                 let account = self.account(request, &caller, request_id).await?.account;

@@ -25,6 +25,7 @@ async fn main() -> Result<(), Error> {
         transactions: startup.transactions()?,
         mono: startup.mono(MONO_LIMIT)?,
         owner_claim: startup.environment().owner_claim()?,
+        redirect_origins: startup.environment().redirect_origins()?,
     };
     http_api::serve(service_fn(async move |request: Request| accounts.answer(request).await)).await
 }

@@ -7,8 +7,9 @@ use lambda_http::{Body, Request, Response};
 use mono_sync::app::reauthorise::{self, Refusal};
 use mono_sync::domain::account::{Account, Status};
 use mono_sync::domain::caller::Caller;
+use mono_sync::domain::redirect_url::RedirectOrigins;
 use mono_sync::http::problem::Problem;
-use mono_sync::http::{redirect_url, response};
+use mono_sync::http::response;
 use mono_sync::lambda::invocation::Invocation;
 use mono_sync::mono::{Mono, Reauthorisation, ReauthorisationRequest};
 use serde::Serialize;
@@ -28,7 +29,10 @@ struct Answer {
 }
 
 /// Parses the body of the request. It may be empty.
-pub(crate) fn parse(request: &Request) -> Result<ReauthorisationRequest, Problem> {
+pub(crate) fn parse(
+    request: &Request,
+    origins: &RedirectOrigins,
+) -> Result<ReauthorisationRequest, Problem> {
     let body: &[u8] = request.body();
     let mut parsed = ReauthorisationRequest::default();
     if body.is_empty() {
@@ -47,8 +51,9 @@ pub(crate) fn parse(request: &Request) -> Result<ReauthorisationRequest, Problem
         match (name.as_str(), value) {
             ("redirect_url" | "ref", Value::Null) => {}
             ("redirect_url", value) => {
-                let expected = "an https:// URL (http:// for localhost) of at most 2048 characters";
-                let url = value.as_str().and_then(redirect_url::parse);
+                let expected =
+                    "a URL of one of the stack's RedirectOrigins, at most 2048 characters";
+                let url = value.as_str().and_then(|url| origins.parse(url));
                 let url = url.ok_or_else(|| Problem::request_invalid("redirect_url", expected))?;
                 parsed.redirect_url = Some(url.into());
             }
@@ -98,7 +103,8 @@ mod tests {
         if let Some(media_type) = media_type {
             request.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().unwrap());
         }
-        parse(&request).map_err(|problem| match problem {
+        let origins = "https://app.example".parse().unwrap();
+        parse(&request, &origins).map_err(|problem| match problem {
             Problem::RequestInvalid { name, .. } => name.into_owned(),
             other => panic!("{other:?}"),
         })
@@ -119,6 +125,7 @@ mod tests {
             ("{\"novelty\":1}", "body"),
             ("{\"redirect_url\":1}", "redirect_url"),
             ("{\"redirect_url\":\"http://app.example/done\"}", "redirect_url"),
+            ("{\"redirect_url\":\"https://evil.example/done\"}", "redirect_url"),
             ("{\"ref\":\"\"}", "ref"),
             ("{\"ref\":7}", "ref"),
         ] {

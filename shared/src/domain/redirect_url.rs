@@ -1,14 +1,44 @@
 //! The URL that a customer is redirected to after re-authorisation.
 
-use url::Url;
+use std::str::FromStr;
+
+use url::{Origin, Url};
 
 /// The longest URL, in characters.
 const LONGEST: usize = 2048;
 
+/// The origins of the URLs that a caller may name.
+#[derive(Clone, Debug, Default)]
+pub struct RedirectOrigins(Vec<Origin>);
+
+/// A part of the list is not an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of origins, with commas, such as https://app.example")]
+pub struct InvalidOrigins;
+
+impl FromStr for RedirectOrigins {
+    type Err = InvalidOrigins;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigins> {
+        let origin = |text: &str| {
+            let url = parse(text.trim()).filter(|url| url.path() == "/" && url.query().is_none());
+            url.filter(|url| url.fragment().is_none()).map(|url| url.origin()).ok_or(InvalidOrigins)
+        };
+        text.split(',').map(origin).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl RedirectOrigins {
+    /// Parses a URL of one of these origins. `None` for any other URL.
+    pub fn parse(&self, text: &str) -> Option<Url> {
+        parse(text).filter(|url| self.0.contains(&url.origin()))
+    }
+}
+
 /// Parses a URL to which a customer's browser may be redirected: `https` with a host name, or `http` with a loopback
 /// host for local development. `None` for any other URL. Mono gets the parsed URL, so Mono cannot parse it
 /// differently.
-pub fn parse(text: &str) -> Option<Url> {
+fn parse(text: &str) -> Option<Url> {
     // The parser of `url` accepts characters that are not valid in a URL.
     let is_ascii = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
     let (scheme, rest) = text.split_once("://").filter(|_| is_ascii && !text.contains('\\'))?;
@@ -35,6 +65,32 @@ fn is_host_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redirect_url_must_be_of_a_listed_origin() {
+        let origins: RedirectOrigins =
+            "https://app.example, http://localhost:3000/".parse().unwrap();
+        for url in [
+            "https://app.example/done?a=b#c",
+            "https://app.example:443/",
+            "http://localhost:3000/x",
+        ] {
+            assert!(origins.parse(url).is_some(), "{url}");
+        }
+        for url in [
+            "https://app.example.com/",
+            "https://evil.example/https://app.example",
+            "https://app.example:8443/",
+            "http://localhost/",
+            "http://app.example/",
+        ] {
+            assert_eq!(origins.parse(url), None, "{url}");
+        }
+        assert_eq!(RedirectOrigins::default().parse("https://app.example/"), None);
+        for list in ["", "app.example", "https://app.example/done", "https://app.example,", "*"] {
+            assert!(list.parse::<RedirectOrigins>().is_err(), "{list}");
+        }
+    }
 
     #[test]
     fn redirect_url_must_be_https_or_loopback() {

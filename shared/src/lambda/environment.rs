@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::domain::account::{RefreshPolicy, RefreshRule};
+use crate::domain::redirect_url::RedirectOrigins;
 use crate::domain::spending::{Budget, Budgets, Prices};
 use crate::mono::{ApiVersion, BaseUrl};
 
@@ -93,6 +94,20 @@ impl Environment {
     pub fn previous_secret_hours(&self) -> Result<Duration, ConfigError> {
         let hours: u32 = self.number("PREVIOUS_SECRET_HOURS")?;
         Ok(Duration::from_hours(hours.into()))
+    }
+
+    /// `REDIRECT_ORIGINS`: origins with commas between them. Blank: none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for any other value.
+    pub fn redirect_origins(&self) -> Result<RedirectOrigins, ConfigError> {
+        let name = "REDIRECT_ORIGINS";
+        let expected = "origins with commas, such as https://app.example";
+        let Some(origins) = self.optional(name) else {
+            return Ok(RedirectOrigins::default());
+        };
+        origins.parse().map_err(|_| ConfigError::Invalid { name, expected })
     }
 
     /// `IMPORT_HISTORY_DAYS`: the days before today that the first import of transactions covers.

@@ -7,6 +7,7 @@ use lambda_http::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{ApiVersion, JobReport, Reauthorisation, ReauthoriseError, TransactionsError};
 use crate::domain::account::{
@@ -265,8 +266,8 @@ impl Answer {
         let unusable = || ReauthoriseError::Call(CallError::Unusable(self.error()));
         let value = value.filter(|value| !value.is_empty()).ok_or_else(unusable)?.to_owned();
         match version {
-            // The customer is redirected to this URL, so only https is accepted.
-            ApiVersion::V2 if !value.starts_with("https://") => Err(unusable()),
+            // The customer enters bank credentials on this page.
+            ApiVersion::V2 if !is_page_of_mono(&value) => Err(unusable()),
             ApiVersion::V2 => Ok(Reauthorisation::Link { url: value }),
             ApiVersion::V1 => {
                 let expires_at = requested_at + TOKEN_LIFETIME;
@@ -410,6 +411,20 @@ fn is_any(word: &str, words: &[&str]) -> bool {
 fn is_code(text: &str) -> bool {
     let is_code_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(is_code_byte) && disclosable(text) == text
+}
+
+/// Whether a URL is `https` on a host of Mono's. Seen in Mono's documentation are link.mono.co, connect.mono.co and
+/// connect.withmono.com [docs.mono.co].
+fn is_page_of_mono(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else {
+        return false;
+    };
+    let is_of_mono = |host: &str| {
+        ["mono.co", "withmono.com"].iter().any(|domain| {
+            host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
+        })
+    };
+    url.scheme() == "https" && url.username().is_empty() && url.host_str().is_some_and(is_of_mono)
 }
 
 /// Mono's message, safe to pass on to the caller. Every word that may be a key, an account number or a BVN is

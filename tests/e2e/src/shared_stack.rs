@@ -62,6 +62,7 @@ impl World {
             ("MonoDailyBudget", "0"),
             ("ManualDailyBudget", "0"),
             ("MonoApiVersion", &dialect.to_string()),
+            ("RedirectOrigins", "https://app.example"),
         ];
         let stack = Stack::deploy(emulator, &format!("mono-{dialect}"), parameters).await?;
         stack.redeliver_soon().await;

@@ -313,12 +313,22 @@ fn reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
 }
 
 #[test]
-fn reauthorisation_needs_a_link_over_tls_or_a_token() {
+fn reauthorisation_needs_a_link_to_a_page_of_mono_or_a_token() {
     let error = |version, status, body: &str| {
         let answer = answer(status, &[], body);
         answer.of_reauthorisation(version, Timestamp::from_millis(0)).err().unwrap()
     };
-    for url in ["\"http://link.mono.co/A\"", "\"javascript:alert(1)\"", "\"\"", "null", "7"] {
+    for url in [
+        "\"http://link.mono.co/A\"",
+        "\"https://mono.co.example/A\"",
+        "\"https://notmono.co/A\"",
+        "\"https://link.mono.co@app.example/A\"",
+        "\"https://mono@link.mono.co/A\"",
+        "\"javascript:alert(1)\"",
+        "\"\"",
+        "null",
+        "7",
+    ] {
         let body = format!("{{\"data\":{{\"mono_url\":{url}}}}}");
         assert!(matches!(error(V2, 200, &body), ReauthoriseError::Call(CallError::Unusable(_))));
     }

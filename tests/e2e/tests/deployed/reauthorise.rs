@@ -136,6 +136,7 @@ async fn invalid_body_is_400_and_the_detail_names_the_part() {
     let case = Case::linked(Dialect::V2).await;
     for (body, part) in [
         (json!({ "redirect_url": "http://app.example" }), "`redirect_url`"),
+        (json!({ "redirect_url": "https://other.example" }), "`redirect_url`"),
         (json!({ "redirect_url": 7 }), "`redirect_url`"),
         (json!({ "ref": "" }), "`ref`"),
         (json!({ "novelty": 1 }), "`body`"),

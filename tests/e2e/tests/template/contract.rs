@@ -137,6 +137,7 @@ pub(crate) fn defaults() -> Value {
         "JwtReadScope": "accounts:read",
         "JwtSyncScope": "accounts:sync",
         "CorsAllowOrigin": "",
+        "RedirectOrigins": "",
         "RefreshIntervalHours": 24,
         "RefreshPolicy": "interval",
         "RefreshMaximumConcurrency": 2,

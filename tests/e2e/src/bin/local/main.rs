@@ -81,6 +81,7 @@ async fn start(port: Option<u16>) -> Result<Local> {
         ("MonoSecretKey", LOCAL_KEY),
         ("MonoWebhookSecret", LOCAL_SECRET),
         ("MonoApiBaseUrl", &mono.url),
+        ("RedirectOrigins", "https://app.example"),
     ];
     let stack = Stack::deploy(&emulator, "mono-sync", &parameters).await?;
     let webhook = json!({ "url": stack.webhook_url(), "secret": LOCAL_SECRET });

@@ -56,6 +56,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("EVENTS_TABLE", stack.output("EventsTableName")),
             ("EVENT_RETENTION_DAYS", "30"),
             ("PREVIOUS_SECRET_HOURS", "72"),
+            ("REDIRECT_ORIGINS", "https://app.example"),
             ("ACCOUNTS_TABLE", stack.output("AccountsTableName")),
             ("REFRESH_INTERVAL_HOURS", "24"),
             ("OWNER_CLAIM", "none"),
