@@ -60,7 +60,7 @@ impl Ingest {
         if let Some(records) = batch.prepare(self.accounts.get_all(batch.account_ids())).await {
             self.apply_all(&mut batch, &records, &log).await;
         }
-        batch.put_rejected_aside(&self.dead_letters).await;
+        batch.dead_letter_rejected(&self.dead_letters).await;
         Ok((batch.into_response(), log.into_inner()))
     }
 

@@ -221,7 +221,7 @@ impl Refresher {
         let updated = match refreshed.call_error() {
             Some(CallError::RateLimited { retry_after }) => {
                 let until = now + retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
-                accounts.change_breaker(|breaker| breaker.after_wish(until)).await
+                accounts.change_breaker(|breaker| breaker.after_rate_limit(until)).await
             }
             Some(call_error) if call_error.may_affect_all_accounts() => {
                 let failed = |breaker: Breaker| {

@@ -156,12 +156,12 @@ impl Run<'_> {
             let page = self.planner.accounts.scan(segment, position, at).await?;
             self.plan.borrow_mut().scanned += page.scanned;
             self.found.borrow_mut().extend(page.accounts.iter().filter_map(|stored| {
-                let want = stored.account.plan(at, policy)?;
-                if self.is_paused && !is_probe(&want) {
+                let action = stored.account.plan(at, policy)?;
+                if self.is_paused && !is_probe(&action) {
                     return None;
                 }
-                let priority = stored.account.priority(&want);
-                Some(Candidate { priority, want, account: Seen { claim: stored.into(), at } })
+                let priority = stored.account.priority(&action);
+                Some(Candidate { priority, action, account: Seen { claim: stored.into(), at } })
             }));
             position = match page.next {
                 None => return Ok(true),
@@ -181,10 +181,10 @@ impl Run<'_> {
             .await;
         let jobs: Vec<_> = marked.iter().map(|candidate| self.job(&candidate.account)).collect();
         let failed = self.planner.queue.send(&jobs).await;
-        for Candidate { want, account, .. } in marked {
+        for Candidate { action, account, .. } in marked {
             let id = &account.claim.account_id;
             let Some(error) = failed.get(id) else {
-                self.plan.borrow_mut().count(want);
+                self.plan.borrow_mut().count(action);
                 continue;
             };
             error!(account_id = %id, %error, "due account could not be enqueued");
@@ -195,8 +195,8 @@ impl Run<'_> {
         }
     }
 
-    async fn mark(&self, Candidate { want, account, .. }: &Candidate<Seen>) -> bool {
-        let queued_at = Some(account.at).filter(|_| want.is_marked());
+    async fn mark(&self, Candidate { action, account, .. }: &Candidate<Seen>) -> bool {
+        let queued_at = Some(account.at).filter(|_| action.is_marked());
         match self.planner.accounts.mark_queued(&account.claim, queued_at).await {
             Ok(true) => true,
             Ok(false) => {
@@ -223,13 +223,13 @@ impl Run<'_> {
 }
 
 /// Only a call that Mono charges for can be a probe.
-const fn is_probe(want: &RefreshAction) -> bool {
-    matches!(want, RefreshAction::Sync(_) | RefreshAction::Link { .. })
+const fn is_probe(action: &RefreshAction) -> bool {
+    matches!(action, RefreshAction::Sync(_) | RefreshAction::Link { .. })
 }
 
 impl Plan {
-    fn count(&mut self, want: &RefreshAction) {
-        *match want {
+    fn count(&mut self, action: &RefreshAction) {
+        *match action {
             RefreshAction::Sync(CallReason::WeakEvidence) => &mut self.weak_evidence,
             RefreshAction::Sync(_) => &mut self.scheduled,
             RefreshAction::Job { .. } => &mut self.job_follow_up,

@@ -81,7 +81,7 @@ impl Breaker {
     }
 
     /// The breaker after a rate limit of Mono until this time.
-    pub fn after_wish(self, until: Timestamp) -> Self {
+    pub fn after_rate_limit(self, until: Timestamp) -> Self {
         Self { paused_until: self.paused_until.max(Some(until)), ..self }
     }
 }
@@ -139,11 +139,15 @@ mod tests {
 
     #[test]
     fn rate_limit_pauses_without_a_probe() {
-        let limited = Breaker::default().after_wish(at(3));
+        let limited = Breaker::default().after_rate_limit(at(3));
         assert_eq!(limited.admit(at(2)), Admission::PausedUntil(at(3)));
         assert_eq!(limited.admit(at(3)), Admission::Open);
         assert_eq!(limited.after_success(), limited);
-        assert_eq!(limited.after_wish(at(1)), limited, "a rate limit never shortens the pause");
+        assert_eq!(
+            limited.after_rate_limit(at(1)),
+            limited,
+            "a rate limit never shortens the pause"
+        );
     }
 
     #[test]

@@ -141,37 +141,37 @@ impl Problem {
             Self::AccountUnlinked => (
                 StatusCode::GONE,
                 "ACCOUNT_UNLINKED",
-                "The account's link was ended. The customer must link it again.".into(),
+                "The account is unlinked. The customer must link it again.".into(),
             ),
             Self::ReauthorisationRequired { .. } => (
                 StatusCode::CONFLICT,
                 "REAUTHORISATION_REQUIRED",
-                "The bank wants the customer to re-authorise. Send them through `reauthorise`."
+                "The bank requires re-authorisation. Send the customer through `reauthorise`."
                     .into(),
             ),
             Self::SyncCooldown { next_allowed_at, .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "SYNC_COOLDOWN",
                 format!(
-                    "The account was synced a moment ago. The next sync may be at {next_allowed_at}."
+                    "The account was synced a moment ago. The next sync is allowed at {next_allowed_at}."
                 ),
             ),
             Self::BudgetExhausted { next_allowed_at } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "BUDGET_EXHAUSTED",
                 format!(
-                    "What may be spent at Mono in a day is spent. The next sync may be at {next_allowed_at}."
+                    "The daily budget for Mono is spent. The next sync is allowed at {next_allowed_at}."
                 ),
             ),
             Self::SyncFailed(_) => (
                 StatusCode::BAD_GATEWAY,
                 "SYNC_FAILED",
-                "Mono could not do it: see `mono_code` and `mono_message`.".into(),
+                "Mono failed: see `mono_code` and `mono_message`.".into(),
             ),
             Self::MonoTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "MONO_TIMEOUT",
-                "Mono did not answer in time. What it does nevertheless shows in the account."
+                "Mono did not answer in time. If it completes the request, the account shows the result."
                     .into(),
             ),
             Self::MonoUnavailable { .. } => (

@@ -152,7 +152,7 @@ impl<T> Batch<T> {
 
     /// Moves unprocessable messages unchanged to the dead-letter queue, with the reason. A message that cannot be
     /// moved is delivered again. This runs after the work, so that the work need not wait.
-    pub async fn put_rejected_aside(&mut self, dead_letters: &DeadLetterQueue) {
+    pub async fn dead_letter_rejected(&mut self, dead_letters: &DeadLetterQueue) {
         let rejected = take(&mut self.rejected);
         let invocation = &self.invocation;
         let failures = stream::iter(rejected)

@@ -77,7 +77,7 @@ impl Meter {
         info!(%account_id, call, reason, naira, purse, budget_used, "call to Mono");
         if !is_charged
             && entry.price > Naira(0)
-            && let Err(error) = self.ledger.give_back(entry).await
+            && let Err(error) = self.ledger.release(entry).await
         {
             warn!(%account_id, %error, "budget reservation of an uncharged call could not be released");
         }

@@ -124,7 +124,7 @@ fn every_own_object_is_closed_and_has_only_required_fields(contract: &Contract) 
             || schema["unevaluatedProperties"] == false
             // The schema that the other problems extend.
             || name == "Problem";
-        let request = name == "ReauthorisationWish";
+        let request = name == "ReauthorisationRequest";
         let optional = entries(&schema["properties"]).filter(|(property, _)| {
             let constant =
                 !schema["allOf"].is_null() && ["status", "code", "detail"].contains(property);
@@ -190,8 +190,8 @@ rules! {
         "/paths/~1webhooks~1mono/post/requestBody/content/application~1json/examples" => json!({ "none": { "value": "text" } }),
     }
     every_schema_is_a_json_schema {
-        "/components/schemas/ReauthorisationWish/type" => json!("thing"),
-        "/components/schemas/ReauthorisationWish/properties/ref/pattern" => json!("("),
+        "/components/schemas/ReauthorisationRequest/type" => json!("thing"),
+        "/components/schemas/ReauthorisationRequest/properties/ref/pattern" => json!("("),
     }
     every_component_is_used_and_every_reference_exists {
         "/components/schemas/Newcomer" => json!({}),

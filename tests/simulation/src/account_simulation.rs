@@ -314,7 +314,7 @@ impl<'a> AccountSimulation<'a> {
             }
             SyncOutcome::Processing { .. }
             | SyncOutcome::NoResult(CallError::TimedOut | CallError::Unavailable) => {}
-            _ => till.borrow_mut().give_back(prices.of(CallKind::Realtime)),
+            _ => till.borrow_mut().release(prices.of(CallKind::Realtime)),
         }
     }
 
@@ -335,7 +335,7 @@ impl<'a> AccountSimulation<'a> {
     }
 
     fn work(&mut self, now: Timestamp, planned_at: Timestamp, report: &mut Report) {
-        match self.account.still_wanted(planned_at, now, self.world.policy) {
+        match self.account.remaining_action(planned_at, now, self.world.policy) {
             Some(RefreshAction::Sync(reason)) => {
                 if !self.pay(|prices| prices.of(CallKind::Realtime), now) {
                     self.account.refresh_queued_at = None;
@@ -385,7 +385,7 @@ impl<'a> AccountSimulation<'a> {
                 self.record(self.account.apply(&check), report);
             }
             // Imports are not simulated.
-            Some(RefreshAction::Import(_)) | None => report.unwanted += 1,
+            Some(RefreshAction::Import(_)) | None => report.up_to_date += 1,
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Report {
     /// Messages of the planner.
     pub queued: u64,
     /// Messages that arrived for accounts that were up to date.
-    pub unwanted: u64,
+    pub up_to_date: u64,
     /// Polls of jobs.
     pub followed: u64,
     /// Checks of links.
@@ -69,7 +69,7 @@ impl Report {
             accounts: 0,
             days: length.as_secs() / 86_400,
             queued: 0,
-            unwanted: 0,
+            up_to_date: 0,
             followed: 0,
             checked: 0,
             webhooks: 0,
@@ -126,7 +126,7 @@ impl Report {
     pub fn plus(mut self, other: Self) -> Self {
         self.accounts += other.accounts;
         self.queued += other.queued;
-        self.unwanted += other.unwanted;
+        self.up_to_date += other.up_to_date;
         self.followed += other.followed;
         self.checked += other.checked;
         self.webhooks += other.webhooks;
@@ -252,7 +252,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "| messages a day for accounts that were up to date | {:.0} |",
-            a_day(self.unwanted)
+            a_day(self.up_to_date)
         )?;
         let (first, later) = (self.peak(0), self.peak(14));
         writeln!(f, "| most paid calls in a minute; after a fortnight | {first}; {later} |")?;

@@ -69,7 +69,7 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
         for (number, simulation) in simulations.iter_mut().enumerate() {
             simulation.advance(plan_at, &mut report);
             if let Some((action, priority)) = simulation.action(plan_at) {
-                due.extend([Candidate { priority, want: action, account: number }]);
+                due.extend([Candidate { priority, action, account: number }]);
             }
         }
         let (rest, prices) = {
@@ -77,7 +77,7 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
             (till.rest(plan_at), till.prices)
         };
         let (chosen, _) = due.choose(rest, &prices);
-        for Candidate { want: action, account, .. } in chosen {
+        for Candidate { action, account, .. } in chosen {
             simulations[account].queue(plan_at, &action, &mut report);
         }
     }

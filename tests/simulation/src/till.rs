@@ -63,7 +63,7 @@ impl Till {
     }
 
     /// Releases a price that Mono did not charge.
-    pub fn give_back(&mut self, price: Naira) {
+    pub fn release(&mut self, price: Naira) {
         self.today = self.today.saturating_sub(price);
         self.total = self.total.saturating_sub(price);
     }

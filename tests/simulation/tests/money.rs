@@ -76,9 +76,9 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
         // The maximum that the planner queues in a run. It is less than the number of due accounts.
         let mut due = Shortlist::new(36_000);
         due.extend(accounts.iter().enumerate().filter_map(|(number, (_, account))| {
-            let want = account.plan(now, policy)?;
-            let priority = account.priority(&want);
-            Some(Candidate { priority, want, account: number })
+            let action = account.plan(now, policy)?;
+            let priority = account.priority(&action);
+            Some(Candidate { priority, action, account: number })
         }));
         assert!(due.seen() >= 99_000);
         let (chosen, is_short) = due.choose(till.rest(now), &prices);

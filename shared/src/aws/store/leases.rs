@@ -91,7 +91,7 @@ impl AccountStore {
             if account.is_unknown() {
                 return (Change::Keep, Decision::Nothing);
             }
-            match account.still_wanted(planned_at, now, self.policy) {
+            match account.remaining_action(planned_at, now, self.policy) {
                 Some(RefreshAction::Sync(reason)) => {
                     if let Ok(begun) = account.begin_sync(lease, self.policy.cooldown) {
                         return (Change::Put(Box::new(begun)), Decision::Sync(reason));

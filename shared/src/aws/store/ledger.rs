@@ -100,7 +100,7 @@ impl Ledger {
     /// # Errors
     ///
     /// [`StoreError`]: the price stays reserved.
-    pub async fn give_back(&self, entry: Entry) -> Result<(), StoreError> {
+    pub async fn release(&self, entry: Entry) -> Result<(), StoreError> {
         let price = AttributeValue::N(format!("-{}", entry.price));
         let update = self
             .client

@@ -59,7 +59,7 @@ impl RefreshAction {
 #[derive(Clone, Debug)]
 pub struct Candidate<T> {
     pub priority: Priority,
-    pub want: RefreshAction,
+    pub action: RefreshAction,
     pub account: T,
 }
 
@@ -90,9 +90,10 @@ impl<T> Shortlist<T> {
         self.candidates.sort_by_key(|candidate| candidate.priority);
         let mut reserved = Naira(0);
         self.candidates.retain(|candidate| {
-            let total = reserved + candidate.want.price(prices);
+            let total = reserved + candidate.action.price(prices);
             // The first sync may start even if its listing has to wait for more budget.
-            let is_first = reserved == Naira(0) && matches!(candidate.want, RefreshAction::Sync(_));
+            let is_first =
+                reserved == Naira(0) && matches!(candidate.action, RefreshAction::Sync(_));
             let required = if is_first { prices.of(CallKind::Realtime) } else { total };
             let is_affordable = budget.is_none_or(|budget| required <= budget);
             if is_affordable {

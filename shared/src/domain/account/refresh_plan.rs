@@ -63,7 +63,7 @@ impl Account {
 
     /// The action that is still needed of a plan made at `planned_at`. `None` if a sync was attempted after the plan:
     /// by another caller, or by a crashed delivery of the same message.
-    pub fn still_wanted(
+    pub fn remaining_action(
         &self,
         planned_at: Timestamp,
         now: Timestamp,

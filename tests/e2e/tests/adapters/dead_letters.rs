@@ -106,7 +106,7 @@ async fn unprocessable_message_is_moved_whole_with_its_reason_and_receipt_time()
     let url = queue().await;
     let text = "{\"event\":\"mono.events.reauthorisation_required\",\"data\":{}}";
     let mut batch = rejected(text, "2026-01-27T21:00:38.856Z");
-    batch.put_rejected_aside(&DeadLetterQueue::new(client(), &url)).await;
+    batch.dead_letter_rejected(&DeadLetterQueue::new(client(), &url)).await;
     assert_eq!(batch_item_failures(batch), [""; 0], "the message leaves its own queue");
     let letters = messages(&url).await;
     assert_eq!(letters.len(), 1);
@@ -120,7 +120,7 @@ async fn message_that_cannot_be_moved_is_a_batch_item_failure() {
     let (url, tag) = (queue().await, unique("stuck"));
     fail("SendMessage", &tag, &[Failure::ServerError; 3]);
     let mut batch = rejected(&tag, "2026-01-27T21:00:38.856Z");
-    batch.put_rejected_aside(&DeadLetterQueue::new(client(), &url)).await;
+    batch.dead_letter_rejected(&DeadLetterQueue::new(client(), &url)).await;
     assert_eq!(batch_item_failures(batch), ["m1"]);
     assert!(messages(&url).await.is_empty());
 }

@@ -47,7 +47,7 @@ async fn released_reservation_can_be_reserved_again() {
     let scheduled = entry(CallReason::Scheduled);
     assert_eq!(ledger.reserve(scheduled).await.unwrap(), Some(Naira(100)));
     assert_eq!(ledger.reserve(scheduled).await.unwrap(), None);
-    ledger.give_back(scheduled).await.unwrap();
+    ledger.release(scheduled).await.unwrap();
     assert_eq!(ledger.reserve(scheduled).await.unwrap(), Some(Naira(100)));
 }
 
@@ -77,6 +77,6 @@ async fn release_happens_once_even_if_its_answer_is_lost() {
         ledger.reserve(entry(CallReason::Scheduled)).await.unwrap();
     }
     fail("UpdateItem", &table, &[Failure::AnswerLost]);
-    assert!(ledger.give_back(entry(CallReason::Scheduled)).await.is_err());
+    assert!(ledger.release(entry(CallReason::Scheduled)).await.is_err());
     assert_eq!(spent(&ledger).await, [200, 0]);
 }

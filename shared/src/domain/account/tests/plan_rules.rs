@@ -111,7 +111,7 @@ fn job_that_never_ends_does_not_block_the_next_refresh() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let (planned_at, now) = (at(NEXT_DAY + 60), at(NEXT_DAY + 61));
     assert_eq!(account.plan(planned_at, POLICY), SCHEDULED);
-    assert_eq!(account.still_wanted(planned_at, now, POLICY), SCHEDULED);
+    assert_eq!(account.remaining_action(planned_at, now, POLICY), SCHEDULED);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn end_of_a_job_has_the_effect_of_a_sync_answer() {
 fn planned_refresh_is_dropped_after_an_attempt() {
     let account = record([strong(0, fresh())]);
     let (planned_at, now) = (at(NEXT_DAY), at(NEXT_DAY + 10));
-    let still_planned = |account: &Account| account.still_wanted(planned_at, now, POLICY);
+    let still_planned = |account: &Account| account.remaining_action(planned_at, now, POLICY);
     assert_eq!(still_planned(&account), SCHEDULED);
     assert_eq!(
         still_planned(&account.apply(&strong(NEXT_DAY + 1, fresh()))),
@@ -195,7 +195,10 @@ fn deferred_import_is_planned_at_its_time() {
         begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part: None }).unwrap();
     assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
     assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
-    assert_eq!(deferred.still_wanted(at(60), at(61), POLICY), Some(RefreshAction::Import(pull)));
+    assert_eq!(
+        deferred.remaining_action(at(60), at(61), POLICY),
+        Some(RefreshAction::Import(pull))
+    );
     let again = deferred.begin_import(lease, None, at(61)).unwrap();
     assert_eq!(planned(&again, 61), None);
 }
@@ -228,7 +231,7 @@ fn pull_of_an_imported_job_is_not_imported_again() {
 fn candidates() -> Vec<Candidate<&'static str>> {
     let candidate = |name, account: Account, action: RefreshAction| Candidate {
         priority: account.priority(&action),
-        want: action,
+        action,
         account: name,
     };
     let sync = || RefreshAction::Sync(CallReason::Scheduled);
@@ -335,6 +338,6 @@ fn hidden_pull_soon_after_an_import_counts_as_the_imported_job() {
 #[test]
 fn first_sync_is_chosen_without_budget_for_its_listing() {
     let mut syncs = candidates();
-    syncs.retain(|candidate| matches!(candidate.want, RefreshAction::Sync(_)));
+    syncs.retain(|candidate| matches!(candidate.action, RefreshAction::Sync(_)));
     assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));
 }
