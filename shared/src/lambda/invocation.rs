@@ -33,15 +33,6 @@ impl Invocation {
         let left = ends_at.since(now).saturating_sub(MARGIN);
         Self { request_id, deadline: Instant::now() + left, ends_at }
     }
-
-    /// The same invocation, but with an end after this time at the latest.
-    pub fn at_most(&self, time: Duration) -> Self {
-        Self {
-            request_id: self.request_id.clone(),
-            deadline: self.deadline.min(Instant::now() + time),
-            ends_at: self.ends_at.min(Timestamp::now() + time),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -56,17 +47,6 @@ mod tests {
     async fn deadline_is_a_second_before_the_end() {
         let left = left(Timestamp::now() + Duration::from_secs(30));
         assert!(left > Duration::from_secs(28) && left <= Duration::from_secs(29));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn part_of_an_invocation_ends_no_later_than_the_whole() {
-        let end = Timestamp::now() + Duration::from_secs(30);
-        let invocation = Invocation::new(String::new(), end.millis());
-        let part = invocation.at_most(Duration::from_secs(10));
-        assert_eq!(part.deadline - Instant::now(), Duration::from_secs(10));
-        assert!(part.ends_at < end - Duration::from_secs(19));
-        let whole = invocation.at_most(Duration::from_mins(1));
-        assert_eq!((whole.deadline, whole.ends_at), (invocation.deadline, invocation.ends_at));
     }
 
     #[tokio::test(start_paused = true)]
