@@ -31,7 +31,7 @@ watch: $(BUILT) ## Run cargo lambda watch against an embedded AWS, for `cargo la
 
 .PHONY: test
 test: check-api $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked --no-fail-fast
 
 .PHONY: check
 check: lint ## Run format check, lints, unit and property tests: about one minute after the first build

@@ -1,4 +1,4 @@
-//! The shared code of the functions of mono-sync. Each module uses only the modules above it in this list:
+//! The shared code of the functions of mono-sync. Each of these modules uses only the modules listed above it:
 //!
 //! - [`domain`]: the rules. They are pure: no AWS, no I/O, no clock.
 //! - [`aws`]: DynamoDB, SQS and Secrets Manager.

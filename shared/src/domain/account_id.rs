@@ -18,7 +18,6 @@ pub struct AccountId(String);
 pub struct InvalidAccountId;
 
 impl AccountId {
-    /// The unchanged id.
     pub fn as_str(&self) -> &str {
         &self.0
     }

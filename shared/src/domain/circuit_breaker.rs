@@ -27,7 +27,7 @@ pub enum Admission {
     PausedUntil(Timestamp),
 }
 
-/// The number of consecutive failures that opens the breaker. One account alone causes fewer.
+/// The number of consecutive failures that opens the breaker. A single account causes fewer.
 const MAX_FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
 const MAX_PAUSE: Duration = Duration::from_hours(1);
@@ -74,7 +74,7 @@ impl Breaker {
         Self { paused_until: Some(now + pause), pause: Some(pause), ..self }
     }
 
-    /// The breaker after any other response: closed. A pause by a rate limit of Mono stays.
+    /// The breaker after any other response. It is closed, but a pause that a rate limit of Mono set stays.
     pub fn after_success(self) -> Self {
         let rate_limited_until = self.paused_until.filter(|_| self.pause.is_none());
         Self { paused_until: rate_limited_until, ..Self::default() }

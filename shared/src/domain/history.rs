@@ -1,8 +1,8 @@
 //! The history of an account: one entry for each delivery of a webhook event, with its effect.
 //!
-//! An entry is written before the record. After a crash, a redelivery therefore writes its entry again, and neither
-//! entry is lost. The effect is a part of an entry's key. A redelivery without effect therefore never replaces the
-//! entry of the delivery that was applied.
+//! An entry is written before the record. After a crash between the two writes, the message is delivered again, and
+//! both are written. No entry is therefore lost. The effect is a part of an entry's key. A redelivery without effect
+//! therefore never replaces the entry of the delivery that was applied.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,16 +59,18 @@ pub struct Position {
 pub struct InvalidPosition;
 
 impl Entry {
-    /// The entry of an event that was applied or had no effect. `None` for a redelivery that a register recognises.
+    /// The entry of an event that was applied or had no effect. `None` for a redelivery whose order key a register
+    /// holds.
     pub fn of_step(event: &Event, step: &Step) -> Option<Self> {
         let effect = if step.changed() { Effect::Applied } else { Effect::NoChange };
-        let known = event.order().is_some_and(|order| step.before.registers.hold(order));
-        let redelivered = effect == Effect::NoChange && known;
+        let is_held = event.order().is_some_and(|order| step.before.registers.hold(order));
+        let is_redelivery = effect == Effect::NoChange && is_held;
         let status = |account: &Account| {
             let known = account.registers != Registers::default() || account.lease.is_some();
             known.then(|| account.status_since(event.received_at).status)
         };
-        (!redelivered).then(|| Self::new(event, effect, status(&step.before), status(&step.after)))
+        (!is_redelivery)
+            .then(|| Self::new(event, effect, status(&step.before), status(&step.after)))
     }
 
     /// The entry of an event whose kind changes no record.
@@ -130,7 +132,7 @@ impl Position {
         (self.received_at, self.event) == (other.received_at, other.event)
     }
 
-    /// A text that sorts before every position received at most `age` before `now`.
+    /// A text that sorts before the position of every event received at most `age` before `now`.
     pub fn earliest(now: Timestamp, age: Duration) -> String {
         format!("{:015}", (now - age).millis())
     }

@@ -4,16 +4,16 @@ use std::str::FromStr;
 
 use url::{Origin, Url};
 
-/// The longest URL, in characters.
-const LONGEST: usize = 2048;
+/// The maximum length of a URL in characters.
+const MAX_LENGTH: usize = 2048;
 
-/// The origins of the URLs that a caller may name.
+/// The origins to which a caller may redirect customers.
 #[derive(Clone, Debug, Default)]
 pub struct RedirectOrigins(Vec<Origin>);
 
 /// A part of the list is not an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a list of origins, with commas, such as https://app.example")]
+#[error("not a comma-separated list of origins, such as https://app.example")]
 pub struct InvalidOrigins;
 
 impl FromStr for RedirectOrigins {
@@ -36,11 +36,11 @@ impl RedirectOrigins {
 }
 
 /// Parses a URL to which a customer's browser may be redirected: `https` with a host name, or `http` with a loopback
-/// host for local development. `None` for any other URL. Mono gets the parsed URL, so Mono cannot parse it
+/// host for local development. `None` for any other URL. Mono receives the parsed URL, so Mono cannot parse it
 /// differently.
 fn parse(text: &str) -> Option<Url> {
     // The parser of `url` accepts characters that are not valid in a URL.
-    let is_ascii = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_ascii = text.len() <= MAX_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
     let (scheme, rest) = text.split_once("://").filter(|_| is_ascii && !text.contains('\\'))?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirect_url_must_be_of_a_listed_origin() {
+    fn redirect_url_is_accepted_only_if_its_origin_is_listed() {
         let origins: RedirectOrigins =
             "https://app.example, http://localhost:3000/".parse().unwrap();
         for url in [
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn redirect_url_must_be_https_or_loopback() {
+    fn redirect_url_is_accepted_only_with_https_or_a_loopback_host() {
         for url in [
             "https://app.example/done?a=b#c",
             "http://localhost:3000/done",

@@ -3,8 +3,8 @@
 //! Mono charges its customers per call, in naira (pay-as-you-go prices: mono.co/pricing and
 //! docs.mono.co/docs/pay-as-you-go as of April 2026; other plans differ). The price is reserved in the day's item
 //! before the call. The reservation is released if Mono's response shows that Mono charged nothing. The reserved sum
-//! is therefore never less than the spent sum. After a crash between the two steps, the reservation stays, and the
-//! day spends less.
+//! is therefore never less than the spent sum. After a crash between the two steps, the reservation stays, and less
+//! of the day's budget can be spent.
 
 use std::fmt;
 use std::iter::Sum;
@@ -69,7 +69,7 @@ pub enum CallKind {
 }
 
 impl CallKind {
-    /// Its word in the log, the metrics and the day's item.
+    /// The word in the log, the metrics and the day's item.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Details => "details",
@@ -97,7 +97,7 @@ pub enum CallReason {
 }
 
 impl CallReason {
-    /// Its word in the log, the metrics and the day's item.
+    /// The word in the log, the metrics and the day's item.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Manual => "manual",
@@ -141,7 +141,7 @@ impl Purse {
 /// Mono's prices of calls, in naira.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prices {
-    /// The link of a bank account by a customer. No call of this system has this price.
+    /// A customer's link of a bank account. No call of this system has this price.
     pub link: Naira,
     /// A plain read of an account.
     pub details: Naira,
@@ -210,7 +210,7 @@ impl FromStr for Prices {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget(pub Option<Naira>);
 
-/// Whether a price fits into the rest of a budget.
+/// Whether a price fits into the remaining budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     /// The price always fits.
@@ -236,7 +236,7 @@ impl Budget {
         }
     }
 
-    /// The rest of the budget. `None` means no limit.
+    /// The remaining budget. `None` means no limit.
     pub fn rest(self, spent: Naira) -> Option<Naira> {
         self.0.map(|budget| budget.saturating_sub(spent))
     }
@@ -282,8 +282,9 @@ mod tests {
         let default = Prices::default();
         let changed = Prices { realtime: Naira(10), transactions_page: Naira(0), ..default };
         assert_eq!(prices, changed);
-        let of = [CallKind::Details, CallKind::TransactionsPage, CallKind::Realtime, CallKind::Job];
-        assert_eq!(of.map(|kind| default.of(kind).0), [100, 150, 100, 0]);
+        let kinds =
+            [CallKind::Details, CallKind::TransactionsPage, CallKind::Realtime, CallKind::Job];
+        assert_eq!(kinds.map(|kind| default.of(kind).0), [100, 150, 100, 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One transaction of an account, as Mono lists it.
 //!
 //! Statements about Mono in this file are from docs.mono.co (api/bank-data/transactions; docs/transactions-1 for v1)
-//! as of April 2026. That a balance can be `null` was seen only in the code of Mono's users.
+//! as of April 2026. A `null` balance was seen only in the code of Mono's users.
 
 mod page;
 mod view;
@@ -36,8 +36,8 @@ pub struct Transaction {
     pub narration: Option<String>,
     /// The category that Mono assigns.
     pub category: Option<String>,
-    /// The fields that this version does not know, or that have an unknown form. A JSON object in which each value is
-    /// unchanged.
+    /// The fields that this version does not know, or that have an unknown form. It is a JSON object in which each
+    /// value is unchanged.
     pub unknown: Option<String>,
 }
 

@@ -25,7 +25,7 @@ const STEP: u32 = 1 << 10;
 /// `stored` and `fetched` may contain rows shortly before and after the window. A row whose date moved across an end
 /// of the window is then recognised by its id, and does not become two rows. `fetched` is in Mono's order, newest row
 /// first. This order decides between rows of one date. `unreadable` holds the ids of listed rows that could not be
-/// read. These rows are not gone.
+/// read. These rows are not treated as gone.
 ///
 /// After the changes, the window contains exactly the fetched rows. Rows outside the window change only if they moved
 /// into the window or out of it.
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_get_new_sequences_if_there_is_no_room_between_two() {
+    fn rows_get_new_sequences_if_there_is_no_room_between_two_rows() {
         assert_eq!(sequences(&[Some(7), None, Some(8)]), [STEP, 2 * STEP, 3 * STEP]);
         assert_eq!(sequences(&[Some(7), None, Some(9)]), [7, 8, 9]);
         assert_eq!(sequences(&[None, Some(1)]), [STEP, 2 * STEP]);
@@ -301,7 +301,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn changes_make_the_stored_window_equal_the_fetched_one(
+        fn changes_make_the_stored_window_equal_the_fetched_window(
             stored in stored(),
             fetched in fetched(),
         ) {
@@ -328,11 +328,11 @@ mod tests {
         fn second_diff_is_empty(
             stored in stored(),
             fetched in fetched(),
-            nothing_gone in any::<bool>(),
+            is_incomplete in any::<bool>(),
         ) {
             let changes = |stored: &[_]| {
                 let changes = compare(&window(), stored, &fetched);
-                if nothing_gone { Changes { gone: Vec::new(), ..changes } } else { changes }
+                if is_incomplete { Changes { gone: Vec::new(), ..changes } } else { changes }
             };
             let second = changes(&apply(&stored, &changes(&stored)));
             prop_assert_eq!(second, Changes::default());

@@ -4,12 +4,14 @@ use crate::domain::account::{Gap, GapReason, MOST_GAPS};
 use crate::domain::business_day::Days;
 use crate::domain::timestamp::Timestamp;
 
-/// Records the outcome of comparing these days. With a reason, the days become a gap. Without one, they are no longer
-/// in a gap. A gap that is recorded again keeps its `since`, because the exponential back-off depends on its age.
+/// Records the outcome of comparing these days. With a reason, the days become a gap. Without a reason, the days are
+/// no longer in a gap. A gap that is recorded again keeps its `since`, because the exponential back-off depends on
+/// its age.
 pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, reason: Option<GapReason>, now: Timestamp) {
-    let (seen, rest): (Vec<_>, Vec<_>) = gaps.drain(..).partition(|gap| overlap(&gap.days(), days));
+    let (touched, rest): (Vec<_>, Vec<_>) =
+        gaps.drain(..).partition(|gap| overlap(&gap.days(), days));
     *gaps = rest;
-    gaps.extend(seen.iter().flat_map(|gap| {
+    gaps.extend(touched.iter().flat_map(|gap| {
         without(&gap.days(), days).map(|left| Gap {
             first: *left.start(),
             last: *left.end(),
@@ -17,7 +19,7 @@ pub(crate) fn note(gaps: &mut Vec<Gap>, days: &Days, reason: Option<GapReason>, 
         })
     }));
     if let Some(reason) = reason {
-        let since = seen.iter().map(|gap| gap.since).min().unwrap_or(now);
+        let since = touched.iter().map(|gap| gap.since).min().unwrap_or(now);
         gaps.push(Gap { first: *days.start(), last: *days.end(), since, tried: now, reason });
     }
     gaps.sort();

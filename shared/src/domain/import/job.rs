@@ -27,7 +27,7 @@ pub struct ImportJob {
 }
 
 /// The maximum number of messages that follow the first. This is over 16 hours of imports of two minutes each, or two
-/// hours of waiting for another import. The template turns off Lambda's own limit of about 16.
+/// hours of waiting for another import. The template turns off Lambda's own limit of about 16 messages.
 const MAX_FOLLOWING: u32 = 500;
 
 /// The state of an import that ran out of time.

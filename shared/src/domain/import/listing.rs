@@ -20,7 +20,7 @@ pub(crate) struct Listing {
     /// The total on the first page.
     total: Option<u64>,
     /// Whether a later page had a different total.
-    total_moved: bool,
+    total_changed: bool,
     /// Whether a page repeated a row of another page. A different row may then be missing from all pages.
     repeated: bool,
     /// The number of pages without a new row and without unreadable rows.
@@ -29,8 +29,8 @@ pub(crate) struct Listing {
     unreadable_pages: u32,
 }
 
-/// The maximum numbers of [`Listing::stale_pages`] and [`Listing::unreadable_pages`]. Mono may announce pages without
-/// end.
+/// The maximum numbers of [`Listing::stale_pages`] and [`Listing::unreadable_pages`]. Mono may announce an endless
+/// number of pages.
 const MAX_STALE: u32 = 3;
 const MAX_UNREADABLE: u32 = 50;
 
@@ -42,7 +42,7 @@ impl Listing {
         if self.pages == 0 {
             self.total = page.total;
         } else if listed > 0 {
-            self.total_moved |= page.total != self.total;
+            self.total_changed |= page.total != self.total;
         }
         self.pages += 1;
         self.listed += listed as u64;
@@ -58,20 +58,20 @@ impl Listing {
         }
         self.rows.extend(page.rows);
         self.unreadable_ids.extend(page.unreadable.into_iter().flatten());
-        let goes_on = self.stale_pages < MAX_STALE && self.unreadable_pages < MAX_UNREADABLE;
+        let may_continue = self.stale_pages < MAX_STALE && self.unreadable_pages < MAX_UNREADABLE;
         let lacks_rows = self.total.is_some_and(|total| self.listed < total);
-        listed > 0 && goes_on && (page.has_next || lacks_rows)
+        listed > 0 && may_continue && (page.has_next || lacks_rows)
     }
 
     /// Whether the listing is complete: no row changed between two pages, and the number of listed rows equals the
     /// total. Duplicates and unreadable rows count.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.total_moved && !self.repeated && self.total == Some(self.listed)
+        !self.total_changed && !self.repeated && self.total == Some(self.listed)
     }
 
     /// Whether the rows changed between two pages. A second listing may then be complete.
     pub(crate) fn is_disturbed(&self) -> bool {
-        self.total_moved || self.repeated
+        self.total_changed || self.repeated
     }
 
     /// Whether the pages ended with fewer rows than the total, although the rows did not change.

@@ -33,21 +33,21 @@ pub(crate) struct Plan {
     /// The days to import.
     pub(crate) rest: RemainingRange,
     /// The ranges to compare with one unpaged response each. They cover the history window without the days that Mono
-    /// does not serve. Empty if this import does not look back.
+    /// does not serve. Empty if this import compares only `rest`.
     pub(crate) look_back: Vec<Days>,
-    /// The ranges of a look back, even if this import does not look back. Empty before the first import.
+    /// The ranges that `look_back` has in an import that compares the window. Empty before the first import.
     pub(crate) window: Vec<Days>,
     /// The known gaps in the history window.
     pub(crate) gaps: Vec<Gap>,
 }
 
 impl Plan {
-    /// The range runs from [`OVERLAP`] days before the newest stored row, or from the start of the history window if
-    /// no row is stored, up to today. Gaps that are due are added. Gaps that Mono does not serve and that are not
-    /// due are removed.
+    /// The range begins [`OVERLAP`] days before the newest stored row. If no row is stored, the range begins at the
+    /// start of the history window. The range ends today. Gaps that are due are added. Gaps that Mono does not serve
+    /// are removed if they are not due.
     ///
-    /// The first import of a day that asks Mono also compares the last [`MAX_DAYS`] days of the window, because banks
-    /// deliver rows months late. So does an import with a due gap before the range.
+    /// The first import of a day that sends a request to Mono also compares the last [`MAX_DAYS`] days of the window,
+    /// because banks deliver rows months late. An import with a due gap before the range does the same.
     pub(crate) fn of(account: &Account, history: u32, now: Timestamp) -> Self {
         let today = BusinessDay::of(now);
         let window = window(history, today);

@@ -1,4 +1,4 @@
-//! The page of transactions in the response to a sync. It costs nothing more, and can replace a listing.
+//! The page of transactions in the response to a sync. It has no extra cost, and can replace a listing.
 
 use std::collections::HashSet;
 

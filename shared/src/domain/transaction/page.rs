@@ -17,8 +17,8 @@ pub struct TransactionPage {
     pub has_next: bool,
 }
 
-/// The page of transactions in the response to a sync (v2). It costs nothing more. Mono does not document which rows
-/// it has, and how many.
+/// The page of transactions in the response to a sync (v2). It has no extra cost. Mono does not document which rows
+/// the page has, or how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncedPage {
     /// The unchanged JSON list of rows.

@@ -27,7 +27,7 @@ pub struct Event {
     pub occurred_at: Timestamp,
     /// The time at which the webhook arrived.
     pub received_at: Timestamp,
-    /// Distinguishes events of the same time. It is the same on every retry.
+    /// Distinguishes events with the same time. It is the same on every retry of Mono.
     pub key: ShortHash,
     /// The original lengths in bytes of the texts that were truncated.
     pub cut: Vec<usize>,
@@ -50,7 +50,7 @@ pub struct EventIdentity {
     /// The event's name without `mono.events.` or `mono.`. Only ASCII letters, digits and `._-` are kept, at most 64
     /// characters. Empty if the event has no name.
     pub kind: String,
-    /// Mono's `event_id`, filtered in the same way. It is the same on every retry. Many events have none.
+    /// Mono's `event_id`, filtered in the same way. It is the same on every retry of Mono. Many events have none.
     pub event_id: Option<String>,
 }
 
@@ -113,8 +113,8 @@ impl UnprocessableEvent {
 ///
 /// # Errors
 ///
-/// [`UnprocessableEvent`]: the event can never be applied. The error's text contains only the event's name from the
-/// body.
+/// [`UnprocessableEvent`]: the event can never be applied. Of the body, the error's text contains only the event's
+/// name.
 pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEvent> {
     let value: Value = serde_json::from_str(body).map_err(|error| UnprocessableEvent::NotJson {
         line: error.line(),
@@ -240,8 +240,8 @@ fn details(account: &Map<String, Value>) -> Option<Details> {
 }
 
 /// The text that should be the account id. Almost every event has it in a different place. The first place with a
-/// text is used, even if that text is not a valid id. Another place is a guess, and could change another customer's
-/// record.
+/// text is used, even if that text is not a valid id. Any other place would be a guess, and could change another
+/// customer's record.
 fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
     if let Value::String(id) = data {
         return filled(id);
@@ -265,8 +265,8 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
 /// The account id in an event of a kind that this version does not read. Only `data.account` is used, because events
 /// of other products have other ids in `data.id`.
 fn account_of_unread_kind<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
-    let ours = name.starts_with("mono.events.") || name.starts_with("mono.accounts.");
-    let account = data.get("account").filter(|_| ours)?;
+    let is_bank_data = name.starts_with("mono.events.") || name.starts_with("mono.accounts.");
+    let account = data.get("account").filter(|_| is_bank_data)?;
     match account {
         Value::String(id) => filled(id),
         Value::Object(account) => text(account, &["_id", "id"]),

@@ -14,7 +14,8 @@ use crate::domain::timestamp::Timestamp;
 /// The headers that may carry the secret.
 pub const SECRET_HEADERS: [&str; 2] = ["mono-webhook-secret", "mono-web-secret"];
 
-/// A shorter value is not a secret. So `unset`, the default of the template's parameter, matches nothing.
+/// The minimum length of a secret in bytes. `unset`, the default of the template's parameter, is shorter, so it
+/// matches nothing.
 const MIN_LENGTH: usize = 16;
 
 /// A body that is not authenticated yet. Only [`WebhookSecrets::verify`] gives access to its bytes.
@@ -24,8 +25,8 @@ pub struct UnverifiedBody<'a>(&'a [u8]);
 /// A body that was sent with an accepted secret. Only [`WebhookSecrets::verify`] creates it.
 pub struct VerifiedBody<'a>(&'a [u8]);
 
-/// The secrets that are accepted at present. Only their digests are held. They cannot leak a secret, and all have the
-/// same length.
+/// The secrets that are accepted at present. Only their digests are held: a digest cannot leak a secret, and all
+/// digests have the same length.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct WebhookSecrets {
     current: Option<[u8; 32]>,
@@ -39,7 +40,7 @@ pub struct WebhookSecrets {
 pub struct InvalidSecret;
 
 impl<'a> UnverifiedBody<'a> {
-    /// Wraps bytes from outside.
+    /// Wraps the bytes of a request's body.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -91,7 +92,7 @@ impl WebhookSecrets {
     }
 }
 
-/// Removes a line end that was pasted with the secret. No header can contain a line end.
+/// Trims white space, such as a line end that was pasted with the secret. No header can contain a line end.
 fn digest_of_secret(value: Option<&str>) -> Option<[u8; 32]> {
     let value = value?.trim();
     (value.len() >= MIN_LENGTH).then(|| Sha256::digest(value).into())
@@ -165,7 +166,7 @@ mod tests {
         let secrets = WebhookSecrets::new(Some(CURRENT)).with_previous(Some("unset"), end);
         assert!(!accepts(&secrets, &["unset"], NOW), "an unset previous secret matches nothing");
         let closed = WebhookSecrets::new(Some("unset")).with_previous(Some(PREVIOUS), end);
-        assert!(!accepts(&closed, &[PREVIOUS], NOW), "nor does the secret before `unset`");
+        assert!(!accepts(&closed, &[PREVIOUS], NOW), "without a current secret, no value matches");
     }
 
     #[test]

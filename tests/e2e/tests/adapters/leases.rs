@@ -114,7 +114,8 @@ async fn lease_is_not_held_if_its_write_failed() {
     fail("PutItem", id.as_str(), &[Failure::ServerError; 3]);
     let now = Timestamp::now();
     let failed = store.begin_sync(&id, &Caller::Trusted, now, now + LEASE).await;
-    assert!(matches!(failed, Err(StoreError::Unavailable(_))));
+    let error = failed.err();
+    assert!(matches!(error, Some(StoreError::Unavailable(_))), "{error:?}");
     assert!(begin(&store, &id).await.is_ok());
 }
 

@@ -1,4 +1,5 @@
-//! Masks the BVN in a JSON text. Every other byte stays as it is, so this works on the text and not on parsed values.
+//! Masks the BVN in a JSON text. This module works on the text, and not on parsed values, so every other byte stays
+//! unchanged.
 
 use std::borrow::Cow;
 
@@ -9,33 +10,33 @@ const KEY: &str = "bvn";
 pub(super) fn bvn(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut masked: Option<Vec<u8>> = None;
-    // The depth at which the value of a key `bvn` began, while it lasts.
-    let (mut depth, mut within): (usize, Option<usize>) = (0, None);
+    // `bvn_depth` is the depth at which the value of a key `bvn` began. `None` outside such a value.
+    let (mut depth, mut bvn_depth): (usize, Option<usize>) = (0, None);
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => {
                 let end = end_of_string(bytes, at);
                 if !is_key(bytes, end) {
-                    if within.is_some() {
+                    if bvn_depth.is_some() {
                         let masked = masked.get_or_insert_with(|| bytes.to_vec());
                         masked[at + 1..end - 1].fill(b'*');
                     }
-                } else if within.is_none() && is_bvn(&text[at..end]) {
-                    within = Some(depth);
+                } else if bvn_depth.is_none() && is_bvn(&text[at..end]) {
+                    bvn_depth = Some(depth);
                 }
                 at = end;
                 continue;
             }
-            b'0'..=b'9' if within.is_some() => {
+            b'0'..=b'9' if bvn_depth.is_some() => {
                 masked.get_or_insert_with(|| bytes.to_vec())[at] = b'1';
             }
             b'{' | b'[' => depth += 1,
             b'}' | b']' => {
                 depth = depth.saturating_sub(1);
-                within = within.filter(|begun| depth >= *begun);
+                bvn_depth = bvn_depth.filter(|start| depth >= *start);
             }
-            b',' => within = within.filter(|begun| depth > *begun),
+            b',' => bvn_depth = bvn_depth.filter(|start| depth > *start),
             _ => {}
         }
         at += 1;
@@ -44,9 +45,9 @@ pub(super) fn bvn(text: &str) -> Cow<'_, str> {
     masked.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// The position after the string that begins here.
-fn end_of_string(bytes: &[u8], begin: usize) -> usize {
-    let mut at = begin + 1;
+/// The position after the string that starts at `start`.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => return at + 1,
@@ -57,15 +58,15 @@ fn end_of_string(bytes: &[u8], begin: usize) -> usize {
     bytes.len()
 }
 
-/// Whether the string that ends here is a key.
+/// Whether the string that ends at `end` is a key.
 fn is_key(bytes: &[u8], end: usize) -> bool {
     bytes[end..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
 }
 
-/// Whether a string, with its quotation marks, reads `bvn`. Any of its characters may be an escape.
+/// Whether a string, with its quotation marks, is the key `bvn`. Any of its characters may be an escape.
 fn is_bvn(string: &str) -> bool {
-    let longest = KEY.len() * r"\u0062".len() + 2;
-    string.len() <= longest
+    let max_length = KEY.len() * r"\u0062".len() + 2;
+    string.len() <= max_length
         && serde_json::from_str::<String>(string).is_ok_and(|key| key.eq_ignore_ascii_case(KEY))
 }
 
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bvn_is_masked_and_every_other_byte_stays() {
+    fn bvn_is_masked_and_every_other_byte_is_unchanged() {
         for (text, masked) in [
             (r#"{"bvn":"22212345678"}"#, r#"{"bvn":"***********"}"#),
             (r#"{ "BVN" : 22212345678 , "a" : 1 }"#, r#"{ "BVN" : 11111111111 , "a" : 1 }"#),

@@ -173,13 +173,13 @@ fn event_without_an_account_id_is_unprocessable() {
 fn invalid_account_id_is_unprocessable_even_if_another_place_has_an_id() {
     let data = json!({ "account": { "_id": "not an id!" }, "id": ID });
     let body = json!({ "event": "mono.events.reauthorisation_required", "data": data });
-    let refused = read_json(&body).unwrap_err();
-    assert!(matches!(refused, UnprocessableEvent::UnusableAccount(_)));
-    assert!(!refused.to_string().contains("not an id"), "the error does not quote the invalid id");
+    let error = read_json(&body).unwrap_err();
+    assert!(matches!(error, UnprocessableEvent::UnusableAccount(_)));
+    assert!(!error.to_string().contains("not an id"), "the error does not quote the invalid id");
 }
 
 #[test]
-fn event_kind_that_changes_no_record_is_nothing() {
+fn event_of_a_kind_that_changes_no_record_is_nothing() {
     let kinds = [
         "mono.events.account_synced",
         "mono.events.account_income",
