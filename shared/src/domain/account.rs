@@ -1,9 +1,9 @@
 //! The account record: the state of one linked bank account, and how a fact changes it.
 //!
-//! A record is made of *registers*. A fact replaces a register whole or leaves it alone. A register keeps the value
-//! with the greatest [`OrderKey`] that it has seen, and is never cleared. So the same facts end in the same record,
-//! in any order and with any number of repeats. A fact that changes nothing in an old version of the record changes
-//! nothing in a later version. A stale read is therefore harmless.
+//! A record consists of *registers*. A fact replaces a whole register or leaves it unchanged. A register keeps the
+//! value with the greatest [`OrderKey`] that it has received, and is never cleared. The same facts therefore produce
+//! the same record, in any order and with any number of repeats. A fact that changes nothing in an old version of the
+//! record changes nothing in a later version. A stale read is therefore harmless.
 
 mod fact;
 mod import_lease;
@@ -48,11 +48,11 @@ pub struct Account {
     pub id: AccountId,
     /// The state that the facts have written.
     pub registers: Registers,
-    /// Set while this system runs a sync. It is a lock: no fact writes it.
+    /// Set while this system runs a sync. The lease is a lock: no fact writes it.
     pub lease: Option<Lease>,
     /// This system starts no sync before this time. Written with the lease.
     pub cooldown_until: Option<Timestamp>,
-    /// Set while an import of transactions runs. It is a lock: no fact writes it.
+    /// Set while an import of transactions runs. The lease is a lock: no fact writes it.
     pub import: Option<ImportLease>,
     /// When the automatic refresh queued the account. Cleared when a sync ends.
     pub refresh_queued_at: Option<Timestamp>,
@@ -60,8 +60,8 @@ pub struct Account {
     pub refresh: Option<RefreshRule>,
     /// The last read of the account that was [recorded](Account::is_read_noted).
     pub read_at: Option<Timestamp>,
-    /// Set while a due import waits: for the budget of the next day, or until Mono accepts the key and the payment
-    /// again.
+    /// Set while a due import waits for one of two reasons: today's budget is used up, or Mono refuses the key or the
+    /// payment. The time of the next request.
     pub import_deferred_until: Option<Timestamp>,
 }
 
@@ -101,17 +101,17 @@ pub struct Registers {
     pub linked: Option<Mark>,
     /// A webhook reported that the account was unlinked.
     pub unlinked: Recent<()>,
-    /// Mono answered a plain read with: there is no such account.
+    /// A plain read at Mono found no such account.
     pub gone: Option<Mark>,
-    /// Mono answered a sync with: there is no such account.
+    /// A sync at Mono found no such account.
     pub not_found: Option<Mark>,
     /// The newest unlinking that a plain read at Mono has contradicted. Holds the order key of that unlinking.
     pub confirmed_linked: Option<Mark>,
-    /// When the link was last checked, with any outcome.
+    /// When the link was last checked. Any outcome counts.
     pub link_checked: Option<Timestamp>,
     pub customer: Option<Register<String>>,
-    /// The fintech's own reference, which names the owner. The newest reference of an `account_connected` wins.
-    /// Without one, the earliest reference wins. So a re-authorisation never changes it.
+    /// The fintech's own reference, which names the owner. The newest reference of an `account_connected` wins. If
+    /// there is none, the earliest reference wins. So a re-authorisation never changes the owner.
     pub reference: Option<Register<String>>,
     /// The bank requires re-authorisation.
     pub reauth_required: Option<Mark>,
@@ -123,13 +123,13 @@ pub struct Registers {
     pub synced_balance: Recent<MinorUnits>,
     /// A confirmed pull that did not cover the transactions.
     pub synced_others: Recent<()>,
-    /// A pull that brought new transactions, as Mono reported. The pull may have failed otherwise.
+    /// The newest pull for which Mono reported new transactions. The pull itself may have failed.
     pub transactions: Option<Mark>,
     /// The newest pull whose transactions are in the table, and the state of the import.
     pub imported: Option<Register<ImportState>>,
     /// Whether Mono has ever held transactions of the account. Never reset to `false`.
     pub has_transactions: bool,
-    /// The first and the last time that Mono held the balance but no transactions.
+    /// The first and the last time at which Mono held the balance but no transactions.
     pub without_transactions: Option<(Timestamp, Timestamp)>,
     /// The data that Mono holds of the account.
     pub availability: Option<Register<Availability>>,
@@ -137,7 +137,7 @@ pub struct Registers {
     pub pull: Option<Register<Pull>>,
     /// The holder, the account number and the bank.
     pub details: Option<Register<Details>>,
-    /// A balance that no confirmed pull covers. It is probably from Mono's cache.
+    /// A balance that no confirmed pull covers. It probably comes from Mono's cache.
     pub cached_balance: Recent<MinorUnits>,
     /// The newest job at Mono.
     pub job: Option<Register<Job>>,
@@ -159,9 +159,8 @@ pub struct Registers {
 /// A value and the order key of the fact that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Register<T> {
-    /// The order key of the fact.
     pub order: OrderKey,
-    /// The value. It decides between facts with equal order keys.
+    /// If the order keys are equal, the greater value wins.
     pub value: T,
 }
 
@@ -215,7 +214,7 @@ impl Account {
         }
     }
 
-    /// Applies the facts in turn. Returns one step for each fact.
+    /// Applies the facts one after another. Returns one step for each fact.
     pub fn fold(&self, facts: &[&Fact]) -> Vec<Step> {
         let mut before = self.clone();
         let step = |fact: &&Fact| {
@@ -268,8 +267,8 @@ impl Registers {
 }
 
 impl Fact {
-    /// Whether the fact writes any register. Such a fact creates the record of an unknown account. Any other fact is
-    /// acknowledged and dropped.
+    /// Whether the fact writes any register. A fact that does so creates the record of an unknown account. Any other
+    /// fact is acknowledged and dropped.
     pub fn writes_a_register(&self) -> bool {
         let blank = Registers::default();
         blank.apply(self) != blank
@@ -313,8 +312,8 @@ impl Registers {
     }
 }
 
-/// Applies one fact and notes whether it wrote to any register. A write that loses against a newer value counts too.
-/// Otherwise the record would depend on the order of arrival.
+/// Applies one fact and records whether the fact wrote to any register. A write that loses against a newer value
+/// counts too. Otherwise the record would depend on the order of arrival.
 struct Writer {
     registers: Registers,
     wrote: bool,
@@ -427,7 +426,7 @@ impl Writer {
             }
             Some(DataStatus::Settled(data_status)) => {
                 self.registers.has_transactions |= update.shows_transactions();
-                // A weak event (timed by its receipt) may be a redelivery of an event that was counted already.
+                // A weak event (timed by its receipt) may be a redelivery of an event that already counted.
                 if update.shows_only_the_balance() && order.time_source == TimeSource::Event {
                     let (first, last) =
                         self.registers.without_transactions.unwrap_or((order.at, order.at));
@@ -501,8 +500,8 @@ impl Writer {
                 self.pull(order, sync_status, None, job_id.as_ref());
             }
             SyncOutcome::Failed { error, job_id } => {
-                // A sync request holds little besides the account id. So HTTP 400 without a job can only mean that
-                // the account is wrong.
+                // A sync request holds little besides the account id. So HTTP 400 without a job means that Mono
+                // rejects the account.
                 if error.code == "HTTP_400" && job_id.is_none() {
                     self.mark(|r| &mut r.not_found, order);
                 }

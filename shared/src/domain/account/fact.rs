@@ -72,14 +72,14 @@ pub struct LinkCheck {
     pub found: LinkState,
 }
 
-/// The link state that a plain read of an account shows. Mono does not document its answer for an unlinked account.
+/// The link state that a plain read of the account shows. Mono does not document its answer for an unlinked account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
     /// Mono returned the account.
     Linked,
     /// Mono does not know the account.
     Gone,
-    /// The answer shows neither, or there was no answer.
+    /// The answer is inconclusive, or Mono did not answer.
     Unknown,
 }
 
@@ -126,9 +126,8 @@ pub struct Import {
 /// A webhook event about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// The order key of the event.
     pub order: OrderKey,
-    /// `meta.ref`: the fintech's own reference, as it gave it to Mono when linking.
+    /// `meta.ref`: the fintech's own reference, which it sent to Mono when it linked the account.
     pub reference: Option<String>,
     pub body: EventBody,
 }
@@ -189,9 +188,9 @@ pub enum SentBalance {
 }
 
 impl Update {
-    /// Whether the update proves that Mono has fresh data from the bank. It does if `data_status` is `AVAILABLE` or
-    /// `PARTIAL` and `sync_status` is absent or successful. `AVAILABLE` with a failed sync is Mono's stale cache and
-    /// proves nothing.
+    /// Whether the update proves that Mono has fresh data from the bank. For this, `data_status` must be `AVAILABLE`
+    /// or `PARTIAL`, and `sync_status` must be absent or successful. `AVAILABLE` with a failed sync comes from Mono's
+    /// stale cache and proves nothing.
     pub fn is_confirmed_pull(&self) -> bool {
         let available = matches!(
             self.data_status,
@@ -200,7 +199,7 @@ impl Update {
         available && matches!(self.sync_status, None | Some(SyncStatus::Successful))
     }
 
-    /// Whether the pull brought new transactions. An event that no sync caused has no `has_new_data`, so there may be
+    /// Whether the pull brought new transactions. An event that no sync caused has no `has_new_data`, so it may bring
     /// new transactions. An event with a `sync_status` omits `has_new_data` exactly if there is no new data
     /// [docs.mono.co/docs/financial-data/realtime-data]. Even a failed sync can have retrieved transactions.
     pub fn brought_transactions(&self) -> bool {
@@ -213,7 +212,7 @@ impl Update {
     }
 
     /// Whether a confirmed pull with this content covers the transactions. Mono sends `retrieved_data` since
-    /// September 2025. Before, each pull covered all data.
+    /// September 2025. Before that, each pull covered all data.
     pub fn covers_transactions(&self) -> bool {
         self.retrieved_data.is_none() || self.lists("transactions")
     }
@@ -230,7 +229,7 @@ impl Update {
     }
 
     /// Whether the update shows that Mono holds the balance but no transactions. A domiciliary account never has
-    /// more. Any other account can be so while its bank has a problem.
+    /// more. Any other account can be in this state while its bank has a problem.
     pub fn shows_only_the_balance(&self) -> bool {
         let one_part = matches!(
             self.data_status,
@@ -279,7 +278,7 @@ impl SettledStatus {
         }
     }
 
-    /// Whether there is no data, for a reason that is not the bank's.
+    /// Whether there is no data and the bank is not the cause.
     pub const fn is_failure(&self) -> bool {
         matches!(self, Self::Failed | Self::Other(_))
     }
@@ -347,13 +346,13 @@ pub struct Job {
 pub enum JobState {
     /// `processing`, or `RUNNING`.
     Running,
-    /// The first fetch of data after a link. Mono reports only that it runs.
+    /// The first fetch of data after a link. Mono reports only its start.
     Linking,
     /// `finished`, or `SUCCESSFUL` according to Mono's changelog.
     Finished,
     /// `failed`.
     Failed,
-    /// `REAUTHORISATION_REQUIRED`: the bank asks for authentication again [Mono's changelog of September 2024].
+    /// `REAUTHORISATION_REQUIRED`: the bank requires re-authorisation [Mono's changelog of September 2024].
     ReauthorisationRequired,
     /// A value that this version does not know, stored unchanged.
     Other(String),
@@ -399,7 +398,7 @@ pub struct Details {
     pub account_number: Option<String>,
     /// The bank's own name for the type of account (`Tier 3 Savings Account`).
     pub kind: Option<String>,
-    /// ISO 4217 if it can be derived (`Naira` is `NGN`). Otherwise stored unchanged.
+    /// The ISO 4217 code if it can be derived (`Naira` is `NGN`). Any other value is stored unchanged.
     pub currency: Option<String>,
     pub institution: Option<Institution>,
 }
@@ -408,7 +407,7 @@ pub struct Details {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Institution {
     pub name: Option<String>,
-    /// The bank code (`058`). It is text, because leading zeros count.
+    /// The bank code (`058`). It is text, because leading zeros are significant.
     pub bank_code: Option<String>,
     /// `PERSONAL_BANKING` or `BUSINESS_BANKING`.
     #[serde(rename = "type")]
@@ -416,8 +415,8 @@ pub struct Institution {
 }
 
 impl Webhook {
-    /// Creates the fact and its order key. `event_key` distinguishes the event from other events. See
-    /// [`occurred_at`](Self::occurred_at) for the time.
+    /// Creates the fact and its order key. `event_key` distinguishes the event from other events.
+    /// [`occurred_at`](Self::occurred_at) describes the time.
     pub fn new(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,
@@ -431,8 +430,8 @@ impl Webhook {
         Self { order, reference, body }
     }
 
-    /// When an event happened. This is Mono's `timestamp`, unless it is absent or ahead of the receipt by more than
-    /// [`CLOCK_SKEW`](Self::CLOCK_SKEW). Then it is the time of receipt.
+    /// When an event happened: Mono's `timestamp`. If the `timestamp` is absent, or ahead of the receipt by more than
+    /// [`CLOCK_SKEW`](Self::CLOCK_SKEW), the time of receipt counts.
     pub fn occurred_at(
         timestamp: Option<Timestamp>,
         received_at: Timestamp,

@@ -5,12 +5,12 @@ use sha2::{Digest, Sha256};
 use crate::domain::timestamp::Timestamp;
 
 /// The position of a fact among all facts about an account. The order is total and depends only on the facts. So any
-/// order of arrival ends in the same record.
+/// order of arrival produces the same record.
 ///
 /// The fields are compared from first to last. Stored as eleven bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderKey {
-    /// When the fact happened, or when it was received if that is not known.
+    /// When the fact happened. If this is unknown, when the fact was received.
     pub at: Timestamp,
     /// Decides between facts of the same millisecond.
     pub rank: Rank,
@@ -20,8 +20,8 @@ pub struct OrderKey {
     pub time_source: TimeSource,
 }
 
-/// Decides which of two facts of the same millisecond counts as later. Bad news wins over good news, because an error
-/// in that direction costs less.
+/// Decides which of two facts of the same millisecond counts as later. A negative fact wins over a positive fact,
+/// because an error in that direction costs less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named after the fact that has it")]
 pub enum Rank {
@@ -52,7 +52,6 @@ pub enum TimeSource {
 pub struct ShortHash([u8; 4]);
 
 impl ShortHash {
-    /// Hashes a text.
     pub fn of(text: &str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         Self([digest[0], digest[1], digest[2], digest[3]])
@@ -77,14 +76,14 @@ impl ShortHash {
         (hash.to_hex() == text).then_some(hash)
     }
 
-    /// The hash as a number from 0 (inclusive) to 1 (exclusive).
+    /// Maps the hash to a number from 0 (inclusive) to 1 (exclusive).
     pub fn fraction(self) -> f64 {
         f64::from(u32::from_be_bytes(self.0)) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
 impl OrderKey {
-    /// Six bytes of milliseconds (big-endian), one byte of rank and time source, four bytes of hash.
+    /// The stored form: six bytes of milliseconds (big-endian), one byte of rank and time source, four bytes of hash.
     pub fn to_bytes(self) -> [u8; 11] {
         let mut bytes = [0; 11];
         bytes[..6].copy_from_slice(&self.at.to_bytes());

@@ -6,7 +6,7 @@ use super::{Account, RefreshAction, Status};
 use crate::domain::spending::{CallKind, Naira, Prices};
 use crate::domain::timestamp::Timestamp;
 
-/// Lower values come first.
+/// The rank of an action among all actions. Lower values come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Priority {
     urgency: Urgency,
@@ -18,7 +18,7 @@ pub struct Priority {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
-    /// Mono has fetched the rows from the bank, and only the listing is missing.
+    /// Mono has fetched the rows from the bank. Only the listing is missing.
     Import,
     /// The link of the account is in doubt.
     Link,
@@ -28,7 +28,7 @@ enum Urgency {
 }
 
 impl Account {
-    /// The priority of this action of the account.
+    /// The priority of this action for the account.
     pub fn priority(&self, action: &RefreshAction) -> Priority {
         let is_reauthorised =
             || self.status_without_sync().status == Status::ReauthorisationPending;
@@ -72,7 +72,7 @@ pub struct Shortlist<T> {
 }
 
 impl<T> Shortlist<T> {
-    /// An empty shortlist that selects at most `limit` candidates. It holds at most twice as many in memory.
+    /// An empty shortlist that selects at most `limit` candidates. It keeps at most twice as many in memory.
     pub const fn new(limit: usize) -> Self {
         Self { limit, candidates: Vec::new(), seen: 0 }
     }

@@ -1,4 +1,4 @@
-//! The account record as the API shows it.
+//! The account record in the form that the API returns.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::domain::account_id::AccountId;
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
-/// One account in an answer. Times are RFC 3339 in UTC. Money is in integer minor units. Unknown values are `null`.
+/// One account in an API answer. Times are RFC 3339 in UTC. Money is in integer minor units. Unknown values are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the fields are the API's, and named as everywhere")]
 pub struct AccountView<'a> {
@@ -40,13 +40,13 @@ pub struct AccountView<'a> {
 }
 
 impl Account {
-    /// The account as the API shows it at the time `now`.
+    /// The account in the form that the API returns at the time `now`.
     pub fn view(&self, now: Timestamp, policy: RefreshPolicy) -> AccountView<'_> {
         let registers = &self.registers;
         let current = self.status_since(now);
         let details = registers.details.as_ref().map(|details| &details.value);
         let availability = registers.availability.as_ref().map(|held| &held.value);
-        // `PROCESSING` is shown while a job runs. The settled value stays in the record.
+        // The API shows `PROCESSING` while a job runs. The settled value stays in the record.
         let data_status = self
             .running_job(now)
             .map(|_| "PROCESSING")
@@ -80,7 +80,7 @@ impl Account {
         }
     }
 
-    /// In minor units. A balance whose time is not trusted counts only if there is no other balance.
+    /// The newest balance, in minor units. A balance whose time is not trusted counts only if there is no other balance.
     fn balance(&self) -> Option<MinorUnits> {
         let registers = &self.registers;
         let held = || registers.synced_balance.held().chain(registers.cached_balance.held());
