@@ -63,7 +63,7 @@ mod floors {
     }
 
     #[test]
-    fn floors_use_only_lower_floors() {
+    fn module_uses_only_lower_modules() {
         for (height, floor) in FLOORS.iter().enumerate() {
             for (path, text) in sources(floor) {
                 for higher in &FLOORS[height + 1..] {

@@ -60,8 +60,8 @@ pub struct Account {
     pub refresh: Option<RefreshRule>,
     /// The last read of the account that was [recorded](Account::is_read_noted).
     pub read_at: Option<Timestamp>,
-    /// Set while a due import waits for one of two reasons: today's budget is used up, or Mono refuses the key or the
-    /// payment. The time of the next request.
+    /// When a deferred import is requested again. Set while a due import waits: for the budget of the next day, until
+    /// Mono accepts the key and the payment again, or until calls to Mono resume after an outage.
     pub import_deferred_until: Option<Timestamp>,
 }
 

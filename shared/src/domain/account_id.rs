@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn real_ids_and_ids_of_monos_samples_are_accepted() {
+    fn real_ids_and_sample_ids_are_accepted() {
         for text in ["697926f050b9c321c1451dda", "66f3caafc2d35bca", "a", "A-b_9", &"x".repeat(64)]
         {
             assert_eq!(text.parse::<AccountId>().unwrap().as_str(), text);

@@ -148,13 +148,13 @@ macro_rules! rules {
             use super::*;
 
             #[test]
-            fn holds() {
+            fn document_follows_the_rule() {
                 let contract = Contract::of_project().expect("a contract");
                 assert_eq!($rule(contract), Vec::<String>::new());
             }
 
             #[test]
-            fn can_fail() {
+            fn each_listed_change_breaks_the_rule() {
                 for (pointer, value) in [$(($pointer, $value)),+] {
                     let contract = Contract::new(document_with(pointer, value));
                     let contract = contract.expect("a document that can be loaded");

@@ -783,12 +783,12 @@ macro_rules! rules {
             use super::*;
 
             #[test]
-            fn holds() {
+            fn document_follows_the_rule() {
                 assert_eq!($rule(&Template::load()), Vec::<String>::new());
             }
 
             #[test]
-            fn can_fail() {
+            fn each_listed_change_breaks_the_rule() {
                 for (pointer, value) in [$(($pointer, $value)),+] {
                     let template = Template::load().with(pointer, value);
                     assert!(!$rule(&template).is_empty(), "the rule accepts the change at {pointer}");

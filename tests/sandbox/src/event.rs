@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn every_body_names_its_event_and_the_dispute_inside_data() {
+    fn event_name_is_at_the_top_or_for_disputes_in_data() {
         for event in Event::samples() {
             let envelope = match event.kind() {
                 Kind::TransactionDispute => &event.body()["data"],

@@ -320,8 +320,8 @@ impl<'a> AccountSimulation<'a> {
 
     fn complete_customer_step(&mut self, now: Timestamp) {
         let (notice, if_lost) = match self.customer.take() {
-            Some(Truth::Unlinked) => (Notice::Connected, Hindrance::UntoldLink),
-            _ => (Notice::Reauthorized, Hindrance::Untold),
+            Some(Truth::Unlinked) => (Notice::Connected, Hindrance::LinkWebhooksLost),
+            _ => (Notice::Reauthorized, Hindrance::WebhooksLost),
         };
         let is_delivered = self.send(now, Event::Notice { notice, sent_at: now });
         let data_at = now + Duration::from_secs(self.rng.u64(5..300));

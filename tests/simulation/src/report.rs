@@ -18,9 +18,9 @@ pub enum Hindrance {
     /// The bank or Mono was down, or the bank required re-authorisation. This is over.
     Over,
     /// The customer re-authorised, and both webhooks about it were lost.
-    Untold,
+    WebhooksLost,
     /// The customer linked the account again, and both webhooks about it were lost.
-    UntoldLink,
+    LinkWebhooksLost,
 }
 
 /// The results of any number of accounts.
@@ -237,8 +237,8 @@ impl fmt::Display for Report {
                 Hindrance::None,
             ),
             ("with outages, or a wait for the customer, in between", Hindrance::Over),
-            ("a recovery that no webhook reported", Hindrance::Untold),
-            ("a new link that no webhook reported", Hindrance::UntoldLink),
+            ("a recovery that no webhook reported", Hindrance::WebhooksLost),
+            ("a new link that no webhook reported", Hindrance::LinkWebhooksLost),
         ] {
             writeln!(f, "| {name} | {:.1} h |", hours(self.worst(hindrance)))?;
         }

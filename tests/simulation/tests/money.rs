@@ -22,7 +22,7 @@ fn simulated(rule: RefreshRule, budget: Budget, read_a_day: f64) -> Outcome {
 }
 
 #[test]
-fn each_rule_costs_less_than_the_one_before() {
+fn on_read_and_weekly_cost_less_than_daily() {
     let daily = simulated(RefreshRule::Interval, Budget(None), 0.5);
     let half_read = simulated(RefreshRule::OnRead, Budget(None), 0.5);
     let tenth_read = simulated(RefreshRule::OnRead, Budget(None), 0.1);

@@ -33,7 +33,7 @@ fn frequent_crashes_leave_no_account_stuck_and_cost_no_more() {
         let p99 = report.age(0.99);
         assert!(p99 < 72 * HOUR, "p99 {p99:?}\n{report}");
         assert!(report.worst(Hindrance::None) < 8 * DAY, "the oldest\n{report}");
-        for hindrance in [Hindrance::Untold, Hindrance::UntoldLink] {
+        for hindrance in [Hindrance::WebhooksLost, Hindrance::LinkWebhooksLost] {
             let worst = report.worst(hindrance);
             assert!((HOUR..20 * DAY).contains(&worst), "{hindrance:?}\n{report}");
         }

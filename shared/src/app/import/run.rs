@@ -52,7 +52,7 @@ pub(super) struct Run<'a> {
     /// Mono has served at least one slice, to this message or to an earlier message of the chain.
     pub(super) is_served: bool,
     /// Some days cannot be listed. Then no margin is requested around a slice.
-    pub(super) is_troubled: bool,
+    pub(super) has_unserved_days: bool,
     /// Earlier messages of the chain, as in [`ImportJob::follows`].
     follows: u32,
     pub(super) deadline: Instant,
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
             mono,
             leased,
             stats: ImportStats::default(),
-            is_troubled: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
+            has_unserved_days: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
             gaps,
             notes,
             total_of_sync: job.page.as_ref().map(|page| page.total),
@@ -274,7 +274,7 @@ impl Run<'_> {
                     continue;
                 }
                 Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {
-                    self.is_troubled = true;
+                    self.has_unserved_days = true;
                     match rest.smaller(u64::MAX) {
                         Some(single_day) => *rest = single_day,
                         None => *rest = self.leave_out(&days, error, rest)?,

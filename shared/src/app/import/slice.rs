@@ -63,7 +63,7 @@ impl Run<'_> {
         };
         let totals = (before, page.total);
         if !listed.unreadable.is_empty()
-            || !sync_page::shows_all_news(&listed.rows, totals, days, &stored)
+            || !sync_page::shows_all_new_rows(&listed.rows, totals, days, &stored)
         {
             return Ok(false);
         }
@@ -124,7 +124,7 @@ impl Run<'_> {
         let importer = self.importer;
         let _room = importer.room(room, self.deadline).await?;
         let is_single_day = days.start() == days.end();
-        let reach = if self.is_troubled || is_single_day {
+        let reach = if self.has_unserved_days || is_single_day {
             days.clone()
         } else {
             with_margins(days, importer.history, self.today)

@@ -1,8 +1,8 @@
 //! When an import of transactions is due, and which message runs it.
 //!
 //! Only one import of an account runs at a time. Two concurrent imports would overwrite each other's rows with stale
-//! data. So an import takes a lease. A second import gets a refusal, which says whether the running import covers its
-//! pull.
+//! data. So an import takes a lease. A second import is refused, and the refusal states whether the running import
+//! covers its pull.
 
 use super::refresh_schedule::LONGEST_BACKOFF;
 use super::{Account, Fact, Import, OrderKey, SettledStatus, ShortHash, Status};
@@ -16,14 +16,14 @@ pub struct ImportState {
     pub through: Option<Timestamp>,
     /// Days that have to be imported again. At most [`MOST_GAPS`], sorted and without duplicates.
     pub gaps: Vec<Gap>,
-    /// Notes that save pages in the next import.
+    /// Notes that reduce the number of requests of the next import.
     pub notes: ImportNotes,
 }
 
-/// What an import learnt from Mono's answers, so that the next import makes no unnecessary request.
+/// Information from Mono's answers to an import. It saves the next import unnecessary requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImportNotes {
-    /// The number of rows at Mono, from the newest sync whose answer contained it.
+    /// The number of rows at Mono, from the newest sync whose answer contained this number.
     pub total: Option<u32>,
     /// The day of the last attempt to compare the whole history window, even if the attempt failed.
     pub looked_back_on: Option<BusinessDay>,
@@ -44,7 +44,7 @@ pub struct Gap {
     pub last: BusinessDay,
     /// When the gap was found.
     pub since: Timestamp,
-    /// When the days were last tried again.
+    /// When an import last tried these days.
     pub tried: Timestamp,
     pub reason: GapReason,
 }
@@ -54,7 +54,7 @@ pub struct Gap {
 pub enum GapReason {
     /// Mono's answer was incomplete, had unreadable rows, or was possibly not the whole statement.
     NotWhole,
-    /// The answer lacked more than half of the stored rows. They are deleted if a later import confirms it.
+    /// The answer lacked more than half of the stored rows. If a later import confirms this, the rows are deleted.
     MostRowsGone,
     /// Mono did not return rows for these days.
     NotServed,
@@ -68,7 +68,7 @@ impl Gap {
         self.first..=self.last
     }
 
-    /// Whether the days are due for another import. The next import tries them again. Later attempts follow with
+    /// Whether the days are due for another import. The first retry is the next import. Later retries follow with
     /// exponential back-off up to one week.
     pub fn is_due(&self, now: Timestamp) -> bool {
         now >= self.tried + self.tried.since(self.since).min(LONGEST_BACKOFF)
@@ -116,22 +116,22 @@ pub enum ImportRefusal {
 }
 
 impl Account {
-    /// The pull whose transactions are to be imported, if it is newer than the last import. A pull without new
-    /// transactions counts in two cases: if no import was made yet, because Mono may hold an older history, and if a
-    /// gap is due.
+    /// The pull whose transactions are to be imported, if the pull is newer than the last import. A pull without new
+    /// transactions counts in two cases. Either there was no import yet, and Mono may hold an older history. Or a gap
+    /// is due.
     pub fn import_due(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let new = registers.transactions.as_ref().map(|new| new.order);
         let covered = registers.synced_transactions.newest().map(|covered| covered.order);
-        let looks_again = registers.imported.as_ref().is_none_or(|imported| {
+        let retries_without_new_data = registers.imported.as_ref().is_none_or(|imported| {
             let gaps = &imported.value.gaps;
             covered.is_some_and(|covered| gaps.iter().any(|gap| gap.is_due(covered.at)))
         });
-        let pulled = new.max(covered.filter(|_| looks_again));
+        let pulled = new.max(covered.filter(|_| retries_without_new_data));
         pulled.filter(|pulled| Some(*pulled) > self.imported() && !self.is_of_imported_job(*pulled))
     }
 
-    /// The hash of Mono's job that made this pull. Known only for the newest pull.
+    /// The hash of Mono's job that made this pull. `None` unless this is the newest pull and its job is known.
     pub fn job_of_pull(&self, pull: OrderKey) -> Option<ShortHash> {
         let newest = self.registers.pull.as_ref().filter(|newest| newest.order == pull)?;
         newest.value.job_id.as_deref().map(ShortHash::of)
@@ -177,7 +177,7 @@ impl Account {
         }
         let held = self.import.filter(|held| now < held.until);
         if let Some(held) = held.filter(|held| Some(held.holder) != continued_from) {
-            // A redelivery of the holder's own message must not be reported as covered by itself.
+            // A redelivery of the holder's own message must not count as covered by the holder's lease.
             let is_covered = held.holder != lease.holder && held.pull >= lease.pull;
             return Err(if is_covered { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
@@ -185,7 +185,7 @@ impl Account {
     }
 
     /// Ends an import: applies the completed work or defers the import, and releases the lease if `holder` still
-    /// holds it. `None` if the record was deleted in the meantime. The import must not create it again.
+    /// holds it. `None` if the record was deleted in the meantime: the import must not create the record again.
     pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd) -> Option<Self> {
         if self.is_unknown() {
             return None;
@@ -208,9 +208,9 @@ impl Account {
         *self == Self::new(self.id.clone())
     }
 
-    /// Whether Mono currently serves all the transactions that it ever had of the account. This is so if the last
-    /// sync was confirmed, it brought transactions, and no sync runs. Otherwise, rows that are missing in an answer
-    /// may be missing only for now.
+    /// Whether Mono currently serves all the transactions that it ever had of the account. Three conditions must
+    /// hold: the last sync was confirmed, it brought transactions, and no sync runs. Otherwise, rows may be missing
+    /// in an answer only temporarily.
     pub fn has_whole_statement(&self, now: Timestamp) -> bool {
         let registers = &self.registers;
         let fresh = matches!(self.status_since(now).status, Status::Healthy | Status::Partial);

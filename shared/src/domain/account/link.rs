@@ -1,9 +1,9 @@
-//! Whether an account is linked, ended or in doubt.
+//! The state of an account's link: linked, ended or in doubt.
 //!
-//! An unlinking webhook can arrive late, and a leaked secret allows a forged one. So an unlinking takes effect
-//! at once, and a plain read of the account at Mono, which Mono may charge, verifies it. Mono's answer holds
-//! until a newer fact contradicts it. Mono does not document its answer for an unlinked account, so an answer
-//! that shows the account holds only until the next sync.
+//! An unlinking webhook can arrive late. A leaked secret also allows a forged webhook. So an unlinking takes effect
+//! immediately, and a plain read of the account at Mono verifies it. Mono may charge for this read. Mono's answer is
+//! valid until a newer fact contradicts it. Mono does not document its answer for an unlinked account. So an answer
+//! that returns the account is valid only until the next sync.
 
 use super::refresh_schedule::{LONGEST_BACKOFF, SHORTEST_BACKOFF};
 use super::{Account, Mark, OrderKey, TimeSource};
@@ -67,7 +67,7 @@ impl Account {
         }
         match linked.filter(|linked| *linked > ending) {
             None => Link::InDoubt { since: ending.at, ended_at: Some(ending.at) },
-            // A redelivery can have brought it from before the unlinking.
+            // This link event may be a redelivery from before the unlinking.
             Some(linked)
                 if linked.time_source == TimeSource::Receipt && !self.is_proven_since(ending) =>
             {
@@ -79,8 +79,8 @@ impl Account {
         }
     }
 
-    /// When Mono itself answered that there is no such account. If earlier syncs succeeded after the unlinking, or no
-    /// webhook reported an unlinking, such an answer to a sync is only a failure.
+    /// When Mono itself answered that there is no such account. Such an answer to a sync is only a failure in two
+    /// cases: an earlier sync succeeded after the unlinking, or no webhook reported an unlinking.
     fn ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let unlinked = registers.unlinked.newest()?.order;
@@ -95,11 +95,11 @@ impl Account {
 
     /// The unlinking to verify, and when the link is to be checked.
     ///
-    /// A link in doubt is checked at once. After an inconclusive check, the next one follows with exponential
-    /// back-off from one hour to one week. An ended link is checked after a week, then after twice as long each
-    /// time, because the webhooks of a new link may be lost. Mono's price list covers only answers with data, so
-    /// a 404 is assumed to be free. If Mono showed the account after the unlinking, its answer proves nothing,
-    /// and an ended link is not checked again.
+    /// A link in doubt is checked immediately. After an inconclusive check, the next check follows with exponential
+    /// back-off from one hour to one week. An ended link is checked after a week, then after twice as long each time,
+    /// because the webhooks of a new link may be lost. Mono's price list covers only answers with data, so a 404 is
+    /// assumed to be free. If Mono returned the account after the unlinking, its answer proves nothing. Then an ended
+    /// link is not checked again.
     pub fn link_check_due(&self) -> Option<(OrderKey, Timestamp)> {
         let registers = &self.registers;
         let unlinked = registers.unlinked.newest()?.order;
@@ -129,7 +129,7 @@ impl Account {
     }
 
     /// Whether the fact with this order key is about the current link. A fact that is older than the last unlinking
-    /// is not. A weak unlinking that Mono contradicted does not count.
+    /// is about a former link. A weak unlinking that Mono contradicted does not count.
     pub(super) fn is_of_this_link(&self, order: OrderKey) -> bool {
         Some(order) > self.former_link_ended()
     }

@@ -1,4 +1,4 @@
-//! A register that keeps its values from before a weak fact.
+//! A register that also keeps the values that a weak fact hides.
 
 use super::Register;
 use super::order::{OrderKey, TimeSource};
@@ -26,7 +26,7 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T: Clone + Ord> Recent<T> {
-    /// Adds a value. Keeps it if it is one of the three.
+    /// Adds a value. Keeps the value if it is one of the three maxima.
     pub fn put(&mut self, candidate: Register<T>) {
         if candidate.order.time_source == TimeSource::Event {
             self.strong = self.strong.take().max(Some(candidate));
@@ -44,7 +44,7 @@ impl<T: Clone + Ord> Recent<T> {
 }
 
 impl<T> Recent<T> {
-    /// All values, in no order.
+    /// All values, in no particular order.
     pub fn held(&self) -> impl Iterator<Item = &Register<T>> {
         [&self.strong, &self.weak, &self.weak_before].into_iter().flatten()
     }

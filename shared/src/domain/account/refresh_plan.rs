@@ -11,7 +11,7 @@ use crate::domain::timestamp::Timestamp;
 pub enum RefreshAction {
     /// A sync, which Mono charges when it brings new data.
     Sync(CallReason),
-    /// A poll of a job at Mono, because no webhook has reported its end.
+    /// A poll of a job at Mono, because no webhook has reported the end of the job.
     Job {
         /// Mono's id of the job.
         id: String,
@@ -26,8 +26,8 @@ pub enum RefreshAction {
 }
 
 impl RefreshAction {
-    /// Whether the action marks the account as queued. Only a sync does. The other actions need no mark, because
-    /// their result ends them. A mark could block the next sync.
+    /// Whether the action marks the account as queued. Only a sync does. Another action needs no mark, because its
+    /// result shows that it is done. A mark of another action could block the next sync.
     pub const fn is_marked(&self) -> bool {
         matches!(self, Self::Sync(_))
     }
@@ -37,13 +37,13 @@ impl RefreshAction {
 const JOB_WEBHOOK_WAIT: Duration = Duration::from_mins(6);
 /// The interval between plans.
 const PLAN_INTERVAL: Duration = Duration::from_hours(1);
-/// How long a job is polled: by two plans, because a message can be lost.
+/// How long a job is polled. Two plans poll it, because a message can be lost.
 const JOB_POLL_PERIOD: Duration = Duration::from_hours(2);
 
 impl Account {
-    /// The action to queue for the account at this time. For one due time, a sync is queued only once in about one
-    /// refresh interval. If its message is lost, the sync is queued again after that. Each plan queues the actions
-    /// that are not [marked](RefreshAction::is_marked).
+    /// The action to queue for the account at this time. For one due time, a sync is queued at most once per refresh
+    /// interval (approximately). If the message of the sync is lost, the sync is queued again after that interval.
+    /// An action that is not [marked](RefreshAction::is_marked) is queued by each plan while it is due.
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<RefreshAction> {
         if let Some(import) = self.deferred_import(now) {
             return Some(import);
@@ -56,13 +56,13 @@ impl Account {
         }
         let (action, due) = self.due(now, policy)?;
         let queued = self.refresh_queued_at.filter(|queued| action.is_marked() && *queued >= due);
-        // The time at which a plan reads an account varies by some minutes.
+        // The time at which a plan reads an account varies by a few minutes.
         let queue_again_at = |queued| queued + interval - PLAN_INTERVAL / 2;
         queued.is_none_or(|queued| queue_again_at(queued) <= now).then_some(action)
     }
 
-    /// The action that is still needed of a plan made at `planned_at`. `None` if a sync was attempted after the plan:
-    /// by another caller, or by a crashed delivery of the same message.
+    /// The action of a plan from `planned_at` that is still due. `None` if a sync was attempted after the plan, by
+    /// another caller or by a crashed delivery of the same message.
     pub fn remaining_action(
         &self,
         planned_at: Timestamp,
@@ -83,15 +83,15 @@ impl Account {
         self.due(now, policy).filter(|_| !attempted).map(|(action, _)| action)
     }
 
-    /// Whether this system began a sync after this time, with any outcome.
+    /// Whether this system began a sync after this time. Any outcome counts.
     pub fn is_attempted_since(&self, at: Timestamp) -> bool {
         let attempt = self.registers.attempt.as_ref().map(|attempt| attempt.order.at);
         let leased = self.lease.map(|lease| lease.started_at);
         attempt.max(leased).is_some_and(|attempted| attempted > at)
     }
 
-    /// Removes the queued mark of this plan, unless a sync was attempted after the plan. Then the mark stays, so that
-    /// a sync that crashes is not paid for once an hour.
+    /// Removes the queued mark of this plan. The mark stays if a sync was attempted after the plan. Otherwise a sync
+    /// that crashes would be paid for once an hour.
     pub fn unqueued(&self, planned_at: Timestamp) -> Self {
         let is_attempted = self.is_attempted_since(planned_at);
         let kept = self.refresh_queued_at.filter(|queued| *queued != planned_at || is_attempted);
@@ -112,7 +112,7 @@ impl Account {
         self.import_due().map(RefreshAction::Import)
     }
 
-    /// The action that is due, and since when. `None` while a pull runs or the cooldown lasts.
+    /// The action that is due, and its due time. `None` while a pull runs or the cooldown lasts.
     fn due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<(RefreshAction, Timestamp)> {
         let cooling_down = self.cooldown_until.is_some_and(|until| now < until);
         if cooling_down || self.is_syncing(now) {
@@ -149,7 +149,7 @@ impl Account {
             .then(|| (id.clone(), poll_from))
     }
 
-    /// The earliest time at which a [plan](Self::plan) can have an action for the account, if no fact arrives before.
+    /// The earliest time at which a [plan](Self::plan) can have an action for the account, if no new fact arrives.
     pub fn nothing_planned_before(&self, policy: RefreshPolicy) -> Option<Timestamp> {
         let interval = policy.interval?;
         let job = self.job_to_follow(Timestamp::from_millis(u64::MAX));

@@ -1,4 +1,4 @@
-//! When an account is to be refreshed next, if no fact arrives before.
+//! When an account is to be refreshed next, if no new fact arrives.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub(super) const SHORTEST_BACKOFF: Duration = HOUR;
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
 impl Account {
-    /// When the next refresh is due. `None` means never. It depends on the status without
+    /// When the next refresh is due. `None` means never. The result depends on the status without
     /// [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
     ///
     /// Below, "attempt" means this system's newest sync whose outcome Mono reported or may still report.
@@ -123,7 +123,7 @@ impl Account {
     }
 
     /// Whether a read at this time is recorded. Under [`OnRead`](RefreshRule::OnRead), the first read after the last
-    /// sync is recorded, and then one read per interval. Under other rules, none is.
+    /// sync is recorded, and then one read per interval. Under other rules, no read is recorded.
     pub fn is_read_noted(&self, now: Timestamp, policy: RefreshPolicy) -> bool {
         let interval = policy.interval.filter(|_| self.refresh_rule(policy) == RefreshRule::OnRead);
         interval.is_some_and(|interval| {
@@ -133,7 +133,7 @@ impl Account {
         })
     }
 
-    /// Whether only a connected event is known of the account. A one-time payment sends only such an event
+    /// Whether the account has only a connected event. A one-time payment sends only such an event
     /// [docs.mono.co, one-time payments].
     pub fn is_payment_only(&self) -> bool {
         let connected = Registers { linked: None, last_event: None, ..self.registers.clone() };
@@ -158,29 +158,32 @@ impl Account {
         }
     }
 
-    /// The time of a weak fact that one sync has to verify, because a redelivery may have arrived up to two days
-    /// late. Two kinds of facts need it: a failure or a requirement of re-authorisation that only weak facts report,
-    /// and a weak confirmed pull that is newer than an unresolved requirement of re-authorisation. `None` after a
-    /// later attempt, or if an attempt reported the same failure.
+    /// The time of a weak fact that one sync has to verify. A weak fact may be a redelivery that arrived up to 48
+    /// hours late. Two kinds of weak facts need a verification:
+    ///
+    /// - a failure or a requirement of re-authorisation that only weak facts report
+    /// - a confirmed pull that is newer than an unresolved requirement of re-authorisation
+    ///
+    /// `None` after a later attempt, or if an attempt reported the same failure.
     pub(super) fn weak_fact_to_verify(&self) -> Option<Timestamp> {
-        let (bad, word) = match self.status_without_sync().status {
+        let (negative, outcome) = match self.status_without_sync().status {
             Status::ReauthorisationRequired => {
                 (self.unresolved_reauth().into_iter().collect(), "reauthorisation_required")
             }
             Status::Failed => (self.failures().collect::<Vec<_>>(), "failed"),
             _ => return None,
         };
-        let all_weak = bad.iter().all(|order| order.time_source == TimeSource::Receipt);
+        let all_weak = negative.iter().all(|order| order.time_source == TimeSource::Receipt);
         let attempt = self.registers.attempt.as_ref();
-        let is_reported = attempt.is_some_and(|attempt| attempt.value.outcome == word);
-        let bad = bad.into_iter().max().filter(|_| all_weak && !is_reported);
-        let good = self.confirmed_pulls().filter(|order| !self.is_trusted(*order)).max();
-        let at = bad.max(good).map(|order| order.at)?;
+        let is_reported = attempt.is_some_and(|attempt| attempt.value.outcome == outcome);
+        let negative = negative.into_iter().max().filter(|_| all_weak && !is_reported);
+        let weak_pull = self.confirmed_pulls().filter(|order| !self.is_trusted(*order)).max();
+        let at = negative.max(weak_pull).map(|order| order.at)?;
         (self.attempted_at() < Some(at)).then_some(at)
     }
 
-    /// Exponential back-off: each failed attempt doubles the time since the account last worked, was re-authorised or
-    /// was linked. If the account ever worked, an attempt without a result does not count as a failure.
+    /// Exponential back-off: each failed attempt doubles the time since the last confirmed pull, re-authorisation or
+    /// link. If the account has ever worked, an attempt without a result does not count as a failure.
     fn backed_off(&self, interval: Duration, cooldown: Duration) -> Timestamp {
         let first_seen = self.known_since();
         let Some(attempt) = self.attempted_at() else {
@@ -197,7 +200,7 @@ impl Account {
             }
     }
 
-    /// Whether a fact reported the outcome of a pull at or after this time.
+    /// Whether a fact at or after this time reported the outcome of a pull.
     fn is_answered(&self, attempt: Timestamp) -> bool {
         let pull = self.registers.pull.as_ref().map(|pull| pull.order);
         pull.max(self.failures().max()).is_some_and(|reported| reported.at >= attempt)

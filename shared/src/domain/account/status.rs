@@ -1,4 +1,4 @@
-//! The status of an account. It is always derived from the registers. A stored status is only a copy.
+//! The status of an account. The status is always derived from the registers. A stored status is only a copy.
 
 use std::time::Duration;
 
@@ -136,7 +136,8 @@ impl Account {
         self.unresolved_reauth().map(|order| order.at)
     }
 
-    /// The lease of a running sync of this system. The sync releases it at its end. Otherwise it expires.
+    /// The lease of a running sync of this system. The sync releases the lease at its end. After a crash, the lease
+    /// expires.
     pub fn held_lease(&self, now: Timestamp) -> Option<Lease> {
         self.lease.filter(|lease| now < lease.until)
     }
@@ -175,8 +176,9 @@ impl Account {
         synced.newest_that(|order| self.is_trusted(order)).map(|synced| synced.order.at)
     }
 
-    /// Whether the account seems to have a balance but no transactions. Mono held the balance and no transactions at
-    /// two times that are at least a day apart, and has never held transactions.
+    /// Whether the account seems to have a balance but no transactions. This needs two times, at least a day apart,
+    /// at which Mono held the balance and no transactions. Mono must also never have held transactions of the
+    /// account.
     pub fn is_balance_only(&self) -> bool {
         const APART: Duration = Duration::from_hours(24);
         let without = self.registers.without_transactions;
@@ -273,7 +275,7 @@ impl Account {
         self.confirmed_pulls().filter(|order| self.is_trusted(*order)).max()
     }
 
-    /// All confirmed pulls: of any data, and with a trusted time or not.
+    /// All confirmed pulls of any data. The time of a pull may be untrusted.
     pub(super) fn confirmed_pulls(&self) -> impl Iterator<Item = OrderKey> {
         let registers = &self.registers;
         let marks = registers.synced_transactions.held().chain(registers.synced_others.held());

@@ -1,4 +1,4 @@
-//! The fact of a sync that this system made: one call to Mono and its outcome.
+//! The fact that this system requested a sync: one call to Mono and its outcome.
 
 use std::time::Duration;
 
@@ -49,16 +49,12 @@ pub enum SyncOutcome {
     },
     /// Mono reported that the sync failed.
     Failed {
-        /// The reason, in Mono's words.
         error: ProviderError,
         /// Mono's job, if the answer named it.
         job_id: Option<String>,
     },
     /// Mono does not know the account.
-    NotFound {
-        /// The reason, in Mono's words.
-        error: ProviderError,
-    },
+    NotFound { error: ProviderError },
     /// The call gave no information about the account.
     NoResult(CallError),
 }
@@ -87,7 +83,7 @@ pub enum CallError {
     Refused(ProviderError),
     /// Mono limited the rate (429) and started nothing.
     RateLimited {
-        /// How long Mono asks to wait, if it says so.
+        /// The wait that Mono asks for, if the answer states one.
         retry_after: Option<Duration>,
     },
     /// The connection never opened. Mono started nothing.
@@ -101,7 +97,7 @@ pub enum CallError {
     Unmetered,
 }
 
-/// The reason of a failure, in Mono's words.
+/// The reason for a failure, as Mono reports it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProviderError {
     /// Mono's code (`SYNC_ERROR`). If Mono sent none: `JOB_FAILED`, `UNREADABLE_ANSWER`, `ANSWER_TOO_LARGE`, or
@@ -148,8 +144,7 @@ impl SyncOutcome {
         !matches!(self, Self::NoResult(CallError::BudgetExhausted { .. } | CallError::Unmetered))
     }
 
-    /// Whether the outcome is known, or a webhook may still report it. A sync without an outcome is retried
-    /// soon.
+    /// Whether the outcome is known or a webhook may still report it. Otherwise, the sync is retried soon.
     pub const fn may_be_reported(&self) -> bool {
         self.reached_mono() && !matches!(self, Self::NoResult(CallError::Unavailable))
     }
@@ -198,19 +193,19 @@ impl ProviderError {
     /// Removes the parts of the holder's name from Mono's message.
     pub fn without_name_of(self, account: &Account) -> Self {
         // Combining marks after a letter are part of the word.
-        let letter = |character: char| {
+        let is_letter = |character: char| {
             character.is_alphanumeric() || ('\u{300}'..='\u{36f}').contains(&character)
         };
         let details = account.registers.details.as_ref();
         let name = details.and_then(|details| details.value.name.as_deref()).unwrap_or_default();
         let name = name.to_lowercase();
-        let name: Vec<_> = name.split(|c| !letter(c)).filter(|part| part.len() > 2).collect();
+        let name: Vec<_> = name.split(|c| !is_letter(c)).filter(|part| part.len() > 2).collect();
         let without_name = |message: String| {
-            let words = message.split_inclusive(|character| !letter(character));
+            let words = message.split_inclusive(|character| !is_letter(character));
             let words = words.map(|word| {
-                let text = word.trim_end_matches(|character| !letter(character));
-                let of_name = name.contains(&text.to_lowercase().as_str());
-                if of_name { word.replacen(text, "…", 1) } else { word.to_owned() }
+                let text = word.trim_end_matches(|character| !is_letter(character));
+                let is_part_of_name = name.contains(&text.to_lowercase().as_str());
+                if is_part_of_name { word.replacen(text, "…", 1) } else { word.to_owned() }
             });
             words.collect()
         };

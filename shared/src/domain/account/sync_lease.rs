@@ -1,4 +1,4 @@
-//! When an account may be synced, and the record after a sync.
+//! The rules for starting a sync of an account and for ending it.
 //!
 //! Mono charges for a sync. So only one sync of an account runs at a time, and the next one waits for the cooldown.
 //! The lease and the cooldown are written together, before the call to Mono.
@@ -11,7 +11,7 @@ use crate::domain::timestamp::Timestamp;
 /// Why an account is not synced at this time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncRefusal {
-    /// There is no such account for the caller.
+    /// For this caller, the account does not exist.
     NotVisible,
     /// The account is unlinked, or its link is in doubt.
     Unlinked {
@@ -70,8 +70,8 @@ impl Account {
         })
     }
 
-    /// The refusal if the link has ended or is in doubt. If a check is due, it names the unlinking to verify before a
-    /// paid call.
+    /// The refusal if the link has ended or is in doubt. If a check is due, the refusal names the unlinking to verify
+    /// before a paid call.
     pub fn unlinking(&self, now: Timestamp) -> Option<SyncRefusal> {
         let link = self.link();
         let check = self.link_check_due().filter(|(_, due)| *due <= now);
@@ -79,12 +79,12 @@ impl Account {
         (link != Link::Linked).then_some(SyncRefusal::Unlinked { to_check })
     }
 
-    /// Ends the sync of this lease and applies its outcome. If the account still holds this lease, it is released and
-    /// the queued mark is cleared, so that the next refresh is planned again. If Mono started nothing and charged
-    /// nothing, the cooldown is cleared too.
+    /// Ends the sync of this lease and applies its outcome. If the account still holds this lease, the lease is
+    /// released. The queued mark is also cleared, so that the next refresh can be planned. If Mono started nothing
+    /// and charged nothing, the cooldown is cleared too.
     ///
-    /// `None` if the record is to be deleted. This is so if Mono does not know the account and no other fact reports
-    /// it, or if Mono started nothing and there was no record before.
+    /// `None` if the record is to be deleted. There are two such cases. Either Mono does not know the account and no
+    /// other fact mentions it. Or Mono started nothing and there was no record before.
     pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
         let is_holder = self.lease == Some(lease);
         let is_empty = match attempt.outcome {
@@ -92,7 +92,7 @@ impl Account {
             _ => !attempt.outcome.reached_mono() && self.registers == Registers::default(),
         };
         if is_empty {
-            // Another caller owns what remains, such as its lease and cooldown.
+            // Another caller owns the rest of the record, such as the lease and the cooldown.
             return (!is_holder && *self != Self::new(self.id.clone())).then(|| self.clone());
         }
         // If Mono was not called, there is no fact to apply.
@@ -116,8 +116,8 @@ impl Account {
         self.registers.hold_only_attempts()
     }
 
-    /// The data that a sync refreshes by default: the transactions. For a [balance-only](Self::is_balance_only)
-    /// account, it is the balance, and the transactions only once a week.
+    /// The data that a sync refreshes by default: the transactions. A sync of a
+    /// [balance-only](Self::is_balance_only) account refreshes the balance, and the transactions once a week.
     pub fn data_to_sync(&self, now: Timestamp) -> SyncData {
         const REQUEST_INTERVAL: Duration = Duration::from_hours(7 * 24);
         let requested =

@@ -1,4 +1,4 @@
-//! Tests of the rules of the record, and property tests of its laws.
+//! Tests of the rules of the account record, and property tests of its laws.
 
 mod import_rules;
 mod laws;
@@ -33,12 +33,12 @@ fn at(minutes: u32) -> Timestamp {
     Timestamp::parse_rfc3339("2026-01-27T00:00:00Z").unwrap() + minutes * MINUTE
 }
 
-/// An event with a time of its own.
+/// An event whose time is its own timestamp.
 fn strong(minutes: u32, body: EventBody) -> Fact {
     Fact::Webhook(Webhook::new(Some(at(minutes)), at(minutes), &format!("{body:?}"), None, body))
 }
 
-/// An event with only the time of its receipt.
+/// An event whose time is only the time of its receipt.
 fn weak(minutes: u32, body: EventBody) -> Fact {
     Fact::Webhook(Webhook::new(None, at(minutes), &format!("{body:?}"), None, body))
 }

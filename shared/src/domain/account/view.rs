@@ -7,7 +7,8 @@ use crate::domain::account_id::AccountId;
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
-/// One account in an API answer. Times are RFC 3339 in UTC. Money is in integer minor units. Unknown values are `null`.
+/// One account in an API answer. Times are RFC 3339 in UTC. Money is in integer minor units. Unknown values are
+/// `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the fields are the API's, and named as everywhere")]
 pub struct AccountView<'a> {
@@ -80,7 +81,8 @@ impl Account {
         }
     }
 
-    /// The newest balance, in minor units. A balance whose time is not trusted counts only if there is no other balance.
+    /// The newest balance, in minor units. A balance whose time is not trusted counts only if there is no other
+    /// balance.
     fn balance(&self) -> Option<MinorUnits> {
         let registers = &self.registers;
         let held = || registers.synced_balance.held().chain(registers.cached_balance.held());

@@ -72,7 +72,7 @@ fn event_older_than_the_record_has_no_effect() {
 }
 
 #[test]
-fn redelivery_whose_order_key_is_in_a_register_has_no_entry() {
+fn recognised_duplicate_has_no_entry() {
     let event = updated(30);
     let (account, entries) = folded(&blank(), &[&event, &event]);
     assert!(entries[0].is_some() && entries[1].is_none());

@@ -83,7 +83,7 @@ mod tests {
     const NOT_WHOLE: Option<GapReason> = Some(GapReason::NotWhole);
 
     #[test]
-    fn compared_days_without_a_reason_leave_the_gap() {
+    fn compared_days_are_removed_from_the_gap() {
         let days = |gaps: Vec<Gap>| gaps.iter().map(Gap::days).collect::<Vec<_>>();
         assert_eq!(days(noted(&[(1, 9, NOT_WHOLE, 1), (1, 9, None, 2)])), []);
         let rest = noted(&[(1, 9, NOT_WHOLE, 1), (4, 6, None, 2)]);

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn too_large_total_costs_one_more_page() {
+    fn total_above_the_rows_requests_one_more_page() {
         let mut listing = Listing::default();
         assert!(listing.add(page(0..12, Some(12_000), false)), "rows may be missing");
         assert!(!listing.add(page([], Some(12_000), false)), "an empty page ends the listing");

@@ -33,7 +33,7 @@ pub(crate) fn span(page: &[Transaction], days: &Days) -> Days {
 /// - Every row stored for `days` is on the page.
 ///
 /// `stored` are the stored rows of the page's [`span`]. The order of the page does not matter.
-pub(crate) fn shows_all_news(
+pub(crate) fn shows_all_new_rows(
     page: &[Transaction],
     totals: (u32, u32),
     days: &Days,
@@ -73,9 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn page_shows_all_news_if_the_total_grew_by_its_new_rows() {
-        let shows =
-            |before, now| shows_all_news(&rows(5..=12), (before, now), &days(6, 12), &rows(5..=10));
+    fn page_shows_all_new_rows_if_the_total_grew_by_its_new_rows() {
+        let shows = |before, now| {
+            shows_all_new_rows(&rows(5..=12), (before, now), &days(6, 12), &rows(5..=10))
+        };
         assert!(shows(278, 280), "two rows are new");
         assert!(!shows(278, 281), "a new row is not on the page");
         assert!(!shows(278, 279), "a row has vanished");
@@ -83,22 +84,22 @@ mod tests {
 
     #[test]
     fn page_without_a_new_row_does_not_show_all_news() {
-        assert!(!shows_all_news(&rows(5..=10), (278, 278), &days(6, 12), &rows(5..=10)));
+        assert!(!shows_all_new_rows(&rows(5..=10), (278, 278), &days(6, 12), &rows(5..=10)));
     }
 
     #[test]
     fn page_that_lacks_a_recent_stored_row_does_not_show_all_news() {
         let page = rows(8..=12);
-        assert!(!shows_all_news(&page, (278, 279), &days(6, 12), &rows(6..=11)));
-        assert!(shows_all_news(&page, (278, 279), &days(8, 12), &rows(6..=11)));
+        assert!(!shows_all_new_rows(&page, (278, 279), &days(6, 12), &rows(6..=11)));
+        assert!(shows_all_new_rows(&page, (278, 279), &days(8, 12), &rows(6..=11)));
     }
 
     #[test]
-    fn page_shows_all_news_in_any_order() {
+    fn page_shows_all_new_rows_in_any_order() {
         let mut page = rows(5..=12);
         page.reverse();
         page.swap(1, 5);
-        assert!(shows_all_news(&page, (278, 280), &days(6, 12), &rows(5..=10)));
+        assert!(shows_all_new_rows(&page, (278, 280), &days(6, 12), &rows(5..=10)));
         assert_eq!(span(&page, &days(6, 12)), days(5, 12));
     }
 }

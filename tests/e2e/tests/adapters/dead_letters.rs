@@ -63,7 +63,7 @@ fn batch_item_failures(batch: Batch<()>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn webhook_is_queued_unchanged_with_its_receipt_time() {
+async fn accepted_webhook_is_enqueued_with_its_receipt_time() {
     let url = queue().await;
     let received_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38.856Z").unwrap();
     let text = "{ \"event\":\"x\",\n\t\"odd\" : \"\\u0000 é 😀\" }";

@@ -52,7 +52,7 @@ async fn released_reservation_can_be_reserved_again() {
 }
 
 #[tokio::test]
-async fn each_purse_and_each_day_has_its_own_budget() {
+async fn budgets_are_separate_by_purse_and_day() {
     let (ledger, _) = ledger(100, 100).await;
     let tomorrow = Entry { day: day() + 1, ..entry(CallReason::Manual) };
     for entry in [entry(CallReason::Scheduled), entry(CallReason::Manual), tomorrow] {

@@ -147,7 +147,7 @@ async fn balance_call_returns_the_balance() {
 }
 
 #[tokio::test]
-async fn job_can_be_requested() {
+async fn job_poll_reports_a_running_job_and_none_for_an_unknown_id() {
     let world = World::new(ApiVersion::V2).await;
     world.plan(Plan { pace: Pace::NeverEnding, ..Plan::default() });
     let SyncOutcome::Processing { job_id: Some(job_id) } = world.sync().await else { panic!() };
@@ -205,7 +205,7 @@ async fn key_is_read_once_an_hour() {
 }
 
 #[tokio::test]
-async fn session_needs_a_key() {
+async fn session_fails_with_a_blank_or_missing_key() {
     let blank = unique("key");
     secrets().create_secret().name(&blank).secret_string(" ").send().await.unwrap();
     for secret in [blank, unique("missing")] {

@@ -205,7 +205,7 @@ async fn scan_of_ten_thousand_accounts_is_one_eventually_consistent_request_per_
 
 /// Tests only that the mark is stored. The domain tests cover when an account is due.
 #[tokio::test]
-async fn mark_round_trips() {
+async fn queued_mark_is_stored_and_read_back() {
     let store = store("scan-read").await;
     let id = put(&store, "read", 1).await;
     let seen = store.get(&id).await.unwrap().unwrap();

@@ -117,8 +117,7 @@ async fn previous_secret_ends_72_hours_after_the_rotation() {
 }
 
 #[tokio::test]
-async fn previous_secret_is_refused_by_a_warm_instance_within_five_minutes_with_previous_secret_hours_0()
- {
+async fn previous_secret_hours_0_rejects_the_previous_secret_within_five_minutes() {
     let secret = Secret::new("the older secret").await.without_previous();
     let start = Timestamp::now();
     assert_eq!(secret.presented("the older secret", start).await, Accepted);
@@ -129,7 +128,7 @@ async fn previous_secret_is_refused_by_a_warm_instance_within_five_minutes_with_
 }
 
 #[tokio::test]
-async fn secret_before_unset_is_refused_by_a_warm_instance_within_five_minutes_and_stays_refused() {
+async fn secret_before_unset_is_rejected_within_five_minutes_and_after_rotation() {
     let secret = Secret::new("the older secret").await;
     let start = Timestamp::now();
     assert_eq!(secret.presented("the older secret", start).await, Accepted);

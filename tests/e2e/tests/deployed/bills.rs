@@ -129,7 +129,7 @@ async fn listing_of_120_new_rows_costs_one_page_unless_mono_limits_the_page_size
 }
 
 #[tokio::test]
-async fn total_reveals_a_backdated_row_outside_the_page() {
+async fn changed_total_triggers_a_listing_that_finds_a_backdated_row() {
     let (case, before) = Case::billed(Dialect::V2, history(400, SERVINGS[0])).await;
     let mono = &case.world.mono;
     let mut row = mono.draft_transaction(&case.id).unwrap();

@@ -37,8 +37,7 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn event_without_an_account_is_dead_lettered_with_its_bvn_masked_and_other_events_are_applied()
- {
+async fn dead_letter_masks_the_bvn_and_spares_other_events() {
     let (first, last, tag) = (account_id(), account_id(), account_id());
     let nameless = json!({
         "event": "mono.events.reauthorisation_required",

@@ -65,7 +65,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn history_of_an_unseen_account_is_imported_by_the_first_webhook_or_sync_without_new_data() {
+async fn first_pull_without_new_data_imports_the_history() {
     for by_sync in [false, true] {
         let case = Case::unseen_with_history(Dialect::V2, 10);
         if by_sync {

@@ -583,7 +583,7 @@ async fn sync_without_a_signature_is_403_without_a_call() {
 }
 
 #[tokio::test]
-async fn slow_sync_succeeds() {
+async fn sync_of_six_seconds_shows_syncing_and_succeeds() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
         case.plan(Plan { delay_millis: 6000, ..Plan::default() });

@@ -63,7 +63,7 @@ async fn duplicate_row_is_stored_once_and_does_not_block_removals() {
 }
 
 #[tokio::test]
-async fn total_of_another_period_costs_at_most_three_reads() {
+async fn wrong_total_costs_at_most_three_page_reads() {
     let case = Case::imported(Dialect::V2, history(12)).await;
     let mono = &case.world.mono;
     let all_time = [1, 2, 3].map(|page| (page, PageFault::OtherTotal(12_000)));

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn row_made_first_is_the_first_of_the_selection() {
+    fn make_first_puts_the_row_first_in_its_selection() {
         let now = OffsetDateTime::now_utc();
         let week_ago = today() - Duration::WEEK;
         let selections = [

@@ -34,7 +34,7 @@ fn import_is_due_if_a_pull_with_transactions_is_newer_than_the_last_import() {
     assert_eq!(view.transactions_imported_at, Some(at(10)));
     assert_eq!(view.transactions_through, Some(at(1)));
     let older = done.apply(&strong(9, fresh()));
-    assert_eq!(older.import_due(), None, "the late pull was there when Mono was called");
+    assert_eq!(older.import_due(), None, "the late pull is older than the imported pull");
     let newer = done.apply(&strong(11, fresh()));
     assert_eq!(newer.import_due(), Some(pulled(&newer)));
 }
@@ -62,17 +62,21 @@ fn second_import_is_refused_while_the_first_holds_the_lease() {
         "the first import covers the pull"
     );
     let later = pulled(&begun.apply(&strong(12, fresh())));
-    assert_eq!(second(2, later, 12), Err(ImportRefusal::Busy), "the first import may be too early");
+    assert_eq!(
+        second(2, later, 12),
+        Err(ImportRefusal::Busy),
+        "the first import may have started too early"
+    );
     assert_eq!(
         second(1, pull, 12),
         Err(ImportRefusal::Busy),
-        "a redelivery is not covered by itself"
+        "a redelivery is not covered by its own lease"
     );
     assert!(second(2, pull, 13).is_ok(), "the first lease has expired");
 }
 
 #[test]
-fn lease_passes_only_to_the_continuing_message() {
+fn import_lease_passes_only_to_the_continuing_message() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
@@ -85,7 +89,7 @@ fn lease_passes_only_to_the_continuing_message() {
 }
 
 #[test]
-fn end_of_an_import_keeps_the_lease_of_another_message() {
+fn end_of_an_import_does_not_release_the_lease_of_another_message() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
@@ -94,7 +98,7 @@ fn end_of_an_import_keeps_the_lease_of_another_message() {
     assert_eq!(
         begun.end_import([1; 8], &ImportEnd::GivenUp).unwrap(),
         account,
-        "the import is due as before"
+        "the import stays due"
     );
     let other = begun.end_import([2; 8], &ImportEnd::Done(done(pull))).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
@@ -125,11 +129,11 @@ fn statement_is_whole_only_if_the_last_sync_confirmed_it() {
     assert!(whole(vec![strong(1, retrieved("AVAILABLE", &all))]));
     assert!(whole(vec![strong(1, retrieved("PARTIAL", &["transactions"]))]));
     let imported = Fact::Import(done(pulled(&record([attempt(1, success())]))));
-    assert!(whole(vec![attempt(1, success()), imported]), "rows were imported");
+    assert!(whole(vec![attempt(1, success()), imported]), "the import stored rows");
     assert!(whole(vec![strong(1, updated("FAILED", None)), strong(2, fresh())]));
 
     assert!(!whole(vec![]));
-    assert!(!whole(vec![attempt(1, success())]), "no row was ever imported");
+    assert!(!whole(vec![attempt(1, success())]), "no import ever stored a row");
     assert!(!whole(vec![strong(1, connected())]));
     assert!(!whole(vec![strong(1, retrieved("PARTIAL", &["balance"]))]));
     assert!(!whole(vec![strong(1, retrieved("AVAILABLE", &["balance"]))]));
@@ -139,7 +143,10 @@ fn statement_is_whole_only_if_the_last_sync_confirmed_it() {
     assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::ReauthorisationRequired)]));
     assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::Reauthorized)]));
     assert!(!whole(vec![strong(1, fresh()), strong(2, EventBody::Unlinked)]));
-    assert!(!whole(vec![strong(1, fresh()), strong(99, updated("PROCESSING", None))]), "fetching");
+    assert!(
+        !whole(vec![strong(1, fresh()), strong(99, updated("PROCESSING", None))]),
+        "Mono is still fetching data"
+    );
     assert!(!whole(vec![strong(1, updated("FAILED", None)), attempt(2, success())]));
 }
 
@@ -154,8 +161,8 @@ fn incomplete_statement_is_not_whole_until_a_complete_sync_succeeds() {
         let account = record([strong(1, fresh()), incomplete(outcome), strong(4, fresh())]);
         assert!(account.import_due().is_some());
         assert!(!account.has_whole_statement(at(100)));
-        for inconclusive in [rate_limited(), timeout(), failure()] {
-            let late = [attempt(10, inconclusive), strong(20, fresh())];
+        for unsuccessful in [rate_limited(), timeout(), failure()] {
+            let late = [attempt(10, unsuccessful), strong(20, fresh())];
             let late = late.iter().fold(account.clone(), |account, fact| account.apply(fact));
             assert!(
                 !late.has_whole_statement(at(100)),
@@ -183,10 +190,10 @@ fn first_confirmed_pull_makes_an_import_due_even_without_new_data() {
     let by_webhook = record([strong(10, nothing_new())]);
     let by_sync = record([attempt(10, successful(SyncData::Transactions))]);
     for account in [by_webhook, by_sync] {
-        let due = account.import_due().expect("Mono may hold a history");
+        let due = account.import_due().expect("an import is due, because Mono may hold a history");
         let done = account.apply(&Fact::Import(done(due)));
         let next = done.apply(&strong(20, nothing_new()));
-        assert_eq!(next.import_due(), None, "later pulls report new data");
+        assert_eq!(next.import_due(), None, "a later pull reports new data explicitly");
     }
     let balance_only = record([balance_attempt(10, successful(SyncData::Balance))]);
     assert_eq!(balance_only.import_due(), None);
@@ -211,7 +218,10 @@ fn failed_sync_with_new_transactions_makes_an_import_due_and_stays_failed() {
     let account = held.apply(&strong(10, failed(Some(true), &parts)));
     assert_eq!(account.import_due().map(|due| due.at), Some(at(10)));
     assert_eq!(account.status_since(at(11)).status, Status::Failed);
-    assert!(!account.has_whole_statement(at(11)), "no row is deleted");
+    assert!(
+        !account.has_whole_statement(at(11)),
+        "rows that are missing in an answer are not deleted"
+    );
     for nothing in
         [failed(None, &parts), failed(Some(false), &parts), failed(Some(true), &["balance"])]
     {
@@ -228,7 +238,7 @@ fn due_gap_makes_an_import_due_at_the_next_pull() {
     let state =
         ImportState { through: Some(at(0)), gaps: vec![gap], notes: ImportNotes::default() };
     let held = first.apply(&Fact::Import(Import { pull: pulled(&first), state }));
-    assert_eq!(held.import_due(), None, "without a new pull there is nothing to import");
+    assert_eq!(held.import_due(), None, "no import is due without a new pull");
     assert_eq!(held.apply(&strong(119, nothing_new())).import_due(), None);
     assert!(held.apply(&strong(120, nothing_new())).import_due().is_some());
 }

@@ -1,4 +1,5 @@
-//! Laws that hold for any facts: the record does not depend on the order of arrival, on repeats or on stale reads.
+//! Property tests that hold for any facts: the record does not depend on the order of arrival, repeats or stale
+//! reads.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -197,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn facts_in_any_order_with_repeats_end_in_the_same_record((facts, redelivery) in facts_and_a_redelivery()) {
+    fn facts_in_any_order_with_repeats_produce_the_same_record((facts, redelivery) in facts_and_a_redelivery()) {
         prop_assert_eq!(record(facts), record(redelivery));
     }
 
@@ -273,14 +274,14 @@ proptest! {
             }
         }
         let unfinished = workers.into_iter().flatten().flat_map(|(_, batch)| batch);
-        let rest = queue.into_iter().chain(unfinished);
-        let end = rest.fold(history.last().unwrap().clone(), |account, fact| account.apply(&fact));
+        let remaining = queue.into_iter().chain(unfinished);
+        let end = remaining.fold(history.last().unwrap().clone(), |account, fact| account.apply(&fact));
         prop_assert_eq!(end, record(facts));
     }
 
-    /// A webhook before, during or after the answer to a sync leads to the same record.
+    /// A webhook before or after the answer to a sync produces the same record.
     #[test]
-    fn sync_and_webhooks_in_any_order_end_in_the_same_record(
+    fn sync_and_webhooks_in_any_order_produce_the_same_record(
         (facts, redelivery) in facts_and_a_redelivery(),
         sync in sync_attempt(),
         places in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
@@ -305,7 +306,7 @@ proptest! {
     }
 
     #[test]
-    fn account_is_syncing_no_longer_than_its_job_or_lease(
+    fn account_is_syncing_at_most_as_long_as_its_job_or_lease(
         facts in facts(),
         lease_minutes in proptest::option::of(1..60_u32),
     ) {

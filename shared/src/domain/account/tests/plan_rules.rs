@@ -9,7 +9,7 @@ fn queued(account: &Account, minute: u32) -> Account {
     Account { refresh_queued_at: Some(at(minute)), ..account.clone() }
 }
 
-/// A time in minutes at which the account is certainly overdue.
+/// A time in minutes at which an account that was synced at minute 0 is overdue.
 const NEXT_DAY: u32 = 24 * 60 + 1;
 const DAY_MINUTES: u32 = 24 * 60;
 
@@ -54,7 +54,11 @@ fn account_is_queued_once_per_due_time_and_again_after_an_interval() {
     assert_eq!(planned(&queued, NEXT_DAY + 23 * 60), None);
     assert_eq!(planned(&queued, NEXT_DAY + 24 * 60 - 20), SCHEDULED, "the message was lost");
     let synced = queued.apply(&attempt(NEXT_DAY + 5, success()));
-    assert_eq!(planned(&synced, 2 * NEXT_DAY), SCHEDULED, "a later due time is queued separately");
+    assert_eq!(
+        planned(&synced, 2 * NEXT_DAY),
+        SCHEDULED,
+        "the account is queued again for the next due time"
+    );
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn weak_failure_is_planned_with_reason_weak_evidence() {
     let account = record([strong(0, fresh()), weak(10, EventBody::SyncFailed)]);
     assert_eq!(planned(&account, 11), Some(RefreshAction::Sync(CallReason::WeakEvidence)));
     let settled = account.apply(&attempt(12, failure()));
-    assert_eq!(planned(&settled, 20), None, "one sync with any outcome settles the doubt");
+    assert_eq!(planned(&settled, 20), None, "one sync settles the doubt, even if it fails");
 }
 
 #[test]
@@ -101,9 +105,9 @@ fn job_without_a_reported_end_is_polled_by_two_hourly_plans() {
     assert_eq!(planned(&job_finished, 16), poll, "the update that should follow was lost");
     let failed = account.apply(&strong(12, job("j", "failed")));
     assert_eq!(planned(&failed, 17), None, "the failure was reported");
-    let nameless =
+    let without_id =
         record([strong(0, fresh()), attempt(10, SyncOutcome::Processing { job_id: None })]);
-    assert_eq!(planned(&nameless, 16), None);
+    assert_eq!(planned(&without_id, 16), None);
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn job_that_never_ends_does_not_block_the_next_refresh() {
 }
 
 #[test]
-fn late_report_of_an_earlier_job_is_not_polled() {
+fn earlier_job_is_not_polled_after_a_late_report_of_its_end() {
     let failed = updated("AVAILABLE", Some("FAILED"));
     let account = record([strong(0, fresh()), attempt(10, processing("j2")), strong(12, failed)]);
     let late = account.apply(&weak(30, job("j1", "finished")));
@@ -156,7 +160,11 @@ fn end_of_a_job_has_the_effect_of_a_sync_answer() {
     let required = ended(SyncOutcome::ReauthorisationRequired { job_id: job_id() });
     assert_eq!(required.status_since(at(21)).status, Status::ReauthorisationRequired);
     for account in [synced, failed, required] {
-        assert_eq!(account.registers.attempt.unwrap().order.at, at(10), "the answer is no attempt");
+        assert_eq!(
+            account.registers.attempt.unwrap().order.at,
+            at(10),
+            "the answer does not count as an attempt"
+        );
         assert_eq!(account.registers.last_billable_attempt.unwrap().order.at, at(10));
     }
 }
@@ -173,7 +181,7 @@ fn planned_refresh_is_dropped_after_an_attempt() {
         "the account is fresh"
     );
     let limited = account.apply(&attempt(NEXT_DAY + 1, rate_limited()));
-    assert_eq!(still_planned(&limited), None, "an attempt that Mono did not start counts");
+    assert_eq!(still_planned(&limited), None, "an attempt counts even if Mono started nothing");
     assert_eq!(
         planned(&limited, NEXT_DAY + 60),
         SCHEDULED,
@@ -181,7 +189,11 @@ fn planned_refresh_is_dropped_after_an_attempt() {
     );
     let (started_at, until) = (at(NEXT_DAY + 1), at(NEXT_DAY + 2));
     let crashed = Account { lease: Some(Lease { started_at, until, token: [1; 8] }), ..account };
-    assert_eq!(still_planned(&crashed), None, "a crashed delivery with an expired lease counts");
+    assert_eq!(
+        still_planned(&crashed),
+        None,
+        "a crashed delivery counts even if its lease has expired"
+    );
     assert_eq!(planned(&crashed, NEXT_DAY + 60), SCHEDULED);
 }
 
@@ -204,7 +216,7 @@ fn deferred_import_is_planned_at_its_time() {
 }
 
 #[test]
-fn pull_of_an_imported_job_is_not_imported_again() {
+fn second_pull_of_an_imported_job_makes_no_import_due() {
     let update_of_job = |minute, id: &str| {
         let update = Update {
             data_status: Some(DataStatus::from_word("AVAILABLE")),
@@ -275,13 +287,13 @@ fn priority_is_import_link_reauthorised_most_recently_read_then_oldest() {
         let each_five_times = expected.iter().flat_map(|name| [*name; 5]);
         assert!(
             names.into_iter().eq(each_five_times.take(limit)),
-            "the order of offers does not matter"
+            "the order of the candidates does not matter"
         );
     }
 }
 
 #[test]
-fn unaffordable_action_is_left_out_and_free_action_never_is() {
+fn unaffordable_action_is_left_out_and_free_action_is_kept() {
     let named = |budget| {
         let (names, left_out) = chosen(candidates(), 8, Some(budget));
         assert!(left_out);
@@ -297,7 +309,7 @@ fn unaffordable_action_is_left_out_and_free_action_never_is() {
 }
 
 #[test]
-fn partly_done_deferred_import_keeps_its_rows_and_stays_due() {
+fn partial_deferred_import_keeps_its_rows_and_stays_due() {
     let account = record([strong(10, fresh())]);
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(20) };
@@ -312,12 +324,12 @@ fn partly_done_deferred_import_keeps_its_rows_and_stays_due() {
     assert_eq!(
         deferred.plan(at(60), off),
         Some(RefreshAction::Import(pull)),
-        "also without an automatic refresh"
+        "a deferred import is planned even without an automatic refresh"
     );
 }
 
 #[test]
-fn hidden_pull_soon_after_an_import_counts_as_the_imported_job() {
+fn older_pull_soon_after_an_import_counts_as_a_pull_of_the_imported_job() {
     let account = record([strong(0, fresh())]);
     let pull = account.import_due().unwrap();
     let job = Some(ShortHash::of("j"));
@@ -330,9 +342,9 @@ fn hidden_pull_soon_after_an_import_counts_as_the_imported_job() {
         ..Update::default()
     };
     let newest = strong(DAY_MINUTES, EventBody::Updated(Box::new(nothing_new)));
-    let hidden = |minute| imported.apply(&strong(minute, fresh())).apply(&newest).import_due();
-    assert_eq!(hidden(5), None);
-    assert!(hidden(45).is_some(), "too late for the same job");
+    let due = |minute| imported.apply(&strong(minute, fresh())).apply(&newest).import_due();
+    assert_eq!(due(5), None);
+    assert!(due(45).is_some(), "the pull is too late for the same job");
 }
 
 #[test]

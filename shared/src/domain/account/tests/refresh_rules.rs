@@ -32,23 +32,23 @@ fn running_job_does_not_change_the_next_refresh() {
 }
 
 #[test]
-fn unlinking_is_checked_at_once_and_then_with_back_off() {
+fn unlinking_is_checked_immediately_and_then_with_exponential_back_off() {
     for unlinked in [strong(0, EventBody::Unlinked), weak(0, EventBody::Unlinked)] {
         let account = record([strong(0, connected()), unlinked]);
         assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
         let gone = |account: &Account, days: u32| {
             account.apply(&link_check(account, days * DAY_MINUTES, LinkState::Gone))
         };
-        let at_once = gone(&account, 0);
-        assert_eq!(at_once.next_refresh_at(POLICY), Some(at(0) + 7 * DAY));
-        let again = gone(&at_once, 7);
+        let checked = gone(&account, 0);
+        assert_eq!(checked.next_refresh_at(POLICY), Some(at(0) + 7 * DAY));
+        let again = gone(&checked, 7);
         assert_eq!(again.next_refresh_at(POLICY), Some(at(0) + 14 * DAY));
         assert_eq!(gone(&again, 14).next_refresh_at(POLICY), Some(at(0) + 28 * DAY));
     }
 }
 
 #[test]
-fn inconclusive_check_of_an_ended_link_backs_off() {
+fn inconclusive_check_of_an_ended_link_is_repeated_with_exponential_back_off() {
     let unlinked = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
     let gone = unlinked.apply(&link_check(&unlinked, 0, LinkState::Gone));
     let week = 7 * DAY_MINUTES;
@@ -59,7 +59,7 @@ fn inconclusive_check_of_an_ended_link_backs_off() {
 }
 
 #[test]
-fn ended_account_that_mono_had_returned_is_not_checked_again() {
+fn ended_link_is_not_checked_again_if_mono_returned_the_account_after_the_unlinking() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let shown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
     let error = mono_error();
@@ -82,7 +82,7 @@ fn later_link_event_does_not_restart_the_back_off() {
 }
 
 #[test]
-fn inconclusive_link_check_is_repeated_with_exponential_back_off() {
+fn inconclusive_check_of_a_link_in_doubt_is_repeated_with_exponential_back_off() {
     let account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let checked = |minutes: &[u32]| {
         let check = |account: Account, minutes: &u32| {
@@ -104,8 +104,8 @@ fn ended_link_is_checked_again_after_a_pull_or_reauthorisation() {
     for body in [fresh(), EventBody::Reauthorized] {
         assert_eq!(gone.apply(&strong(9, body)).next_refresh_at(POLICY), Some(at(9)));
     }
-    let beside = gone.apply(&strong(9, EventBody::SyncFailed));
-    assert_eq!(beside.next_refresh_at(POLICY), gone.next_refresh_at(POLICY));
+    let sync_failed = gone.apply(&strong(9, EventBody::SyncFailed));
+    assert_eq!(sync_failed.next_refresh_at(POLICY), gone.next_refresh_at(POLICY));
 }
 
 #[test]
@@ -174,10 +174,10 @@ fn system_error_is_retried_with_exponential_back_off() {
 }
 
 #[test]
-fn weak_failure_or_requirement_is_verified_at_once() {
+fn weak_failure_or_requirement_is_verified_immediately() {
     for body in [EventBody::ReauthorisationRequired, EventBody::SyncFailed, job("j", "failed")] {
         assert_eq!(next([strong(1, fresh()), weak(9, body.clone())]), Some(at(9)));
-        assert_eq!(next([weak(9, body)]), Some(at(9)), "also without any pull");
+        assert_eq!(next([weak(9, body)]), Some(at(9)), "the result is the same without any pull");
     }
 }
 
@@ -199,14 +199,14 @@ fn weak_requirement_is_verified_by_one_later_attempt() {
 #[test]
 fn weak_fact_that_an_attempt_reported_is_not_verified() {
     let requirement = SyncOutcome::ReauthorisationRequired { job_id: None };
-    let echo = weak(7, EventBody::ReauthorisationRequired);
-    assert_eq!(next([strong(1, fresh()), attempt(5, requirement), echo]), Some(at(7) + 7 * DAY));
+    let webhook = weak(7, EventBody::ReauthorisationRequired);
+    assert_eq!(next([strong(1, fresh()), attempt(5, requirement), webhook]), Some(at(7) + 7 * DAY));
     let failed = [strong(0, fresh()), attempt(70, failure()), weak(72, EventBody::SyncFailed)];
     assert_eq!(next(failed), Some(at(140)), "the back-off is the same as without the webhook");
 }
 
 #[test]
-fn weak_pull_that_contradicts_a_requirement_is_verified_once_and_at_once() {
+fn weak_pull_that_contradicts_a_requirement_is_verified_immediately_and_only_once() {
     let facts =
         [strong(1, fresh()), strong(60, EventBody::ReauthorisationRequired), weak(80, fresh())];
     assert_eq!(next(facts.clone()), Some(at(80)));
@@ -225,7 +225,7 @@ fn weak_failure_with_a_strong_failure_is_not_verified() {
 }
 
 #[test]
-fn weak_failure_older_than_the_last_pull_does_not_count() {
+fn weak_failure_older_than_the_last_pull_does_not_change_the_next_refresh() {
     assert_eq!(
         next([strong(9, fresh()), weak(5, EventBody::SyncFailed)]),
         next([strong(9, fresh())])
@@ -261,7 +261,7 @@ fn healthy_account_is_refreshed_one_interval_minus_jitter_after_its_pull() {
 }
 
 #[test]
-fn healthy_account_counts_from_an_attempt_newer_than_its_pull() {
+fn healthy_account_is_refreshed_one_interval_minus_jitter_after_an_attempt_newer_than_its_pull() {
     let next = next([strong(1, fresh()), attempt(60, timeout())]).unwrap();
     assert!(jitter().contains(&(at(60) + DAY).since(next)));
 }
@@ -305,7 +305,7 @@ fn account_without_a_pull_backs_off_by_the_time_since_first_seen() {
 }
 
 #[test]
-fn backoff_is_at_least_an_hour_and_at_most_seven_days() {
+fn back_off_is_at_least_an_hour_and_at_most_seven_days() {
     let facts = [strong(0, fresh()), strong(1, updated("UNAVAILABLE", None))];
     let attempted_at = |start| facts.clone().into_iter().chain([attempt(start, failure())]);
     assert_eq!(next(attempted_at(2)), Some(at(2) + HOUR));
@@ -322,8 +322,8 @@ fn attempt_without_a_result_does_not_count_as_a_failure() {
     for outcome in [outcome, by_job] {
         assert_eq!(next(attempted_at(3 * DAY_MINUTES).chain([outcome])), Some(at(6 * DAY_MINUTES)));
     }
-    let never_filled = [strong(0, linked()), attempt(3 * DAY_MINUTES, timeout())];
-    assert_eq!(next(never_filled), Some(at(6 * DAY_MINUTES)), "the account has never worked");
+    let never_synced = [strong(0, linked()), attempt(3 * DAY_MINUTES, timeout())];
+    assert_eq!(next(never_synced), Some(at(6 * DAY_MINUTES)), "the account has never worked");
 }
 
 #[test]
@@ -336,8 +336,8 @@ fn reauthorisation_or_new_link_restarts_the_back_off() {
         vec![strong(recovered_at, EventBody::Unlinked), strong(recovered_at + 1, linked())];
     for recovered in [reauthorised, relinked] {
         let recovered = facts.clone().into_iter().chain(recovered).collect::<Vec<_>>();
-        let an_hour_later = Some(at(8 * DAY_MINUTES) + HOUR);
-        assert_eq!(next(recovered.clone()), an_hour_later, "not eight days later");
+        let one_hour_later = Some(at(8 * DAY_MINUTES) + HOUR);
+        assert_eq!(next(recovered.clone()), one_hour_later, "the wait is one hour, not eight days");
         let again = recovered.into_iter().chain([attempt(9 * DAY_MINUTES, failure())]);
         assert_eq!(next(again), Some(at(2 * 9 * DAY_MINUTES - recovered_at)));
     }
@@ -377,8 +377,12 @@ fn account_rule_overrides_the_stack_rule() {
     }
     assert_eq!(hours(RefreshRule::Off), None);
     let off = RefreshPolicy { interval: None, ..POLICY };
-    let own = Account { refresh: Some(RefreshRule::Daily), ..account.clone() };
-    assert_eq!(own.next_refresh_at(off), None, "a stack without an interval refreshes no account");
+    let with_own_rule = Account { refresh: Some(RefreshRule::Daily), ..account.clone() };
+    assert_eq!(
+        with_own_rule.next_refresh_at(off),
+        None,
+        "a stack without an interval refreshes no account"
+    );
     let weekly = RefreshPolicy { rule: RefreshRule::Weekly, ..POLICY };
     assert_eq!(account.next_refresh_at(weekly), under(&account, RefreshRule::Weekly));
 }
@@ -390,7 +394,11 @@ fn on_read_account_is_due_after_a_read_newer_than_its_last_sync() {
     assert_eq!(under(&account, RefreshRule::OnRead), None);
     assert_eq!(under(&read(9), RefreshRule::OnRead), None, "the sync is newer than the read");
     let due = under(&account, RefreshRule::Interval);
-    assert_eq!(under(&read(11), RefreshRule::OnRead), due, "due at the interval, not earlier");
+    assert_eq!(
+        under(&read(11), RefreshRule::OnRead),
+        due,
+        "the account is due at the interval, not earlier"
+    );
     let failed = read(11).apply(&attempt(DAY_MINUTES, failure()));
     assert!(
         under(&failed, RefreshRule::OnRead).is_some(),
@@ -410,7 +418,7 @@ fn read_is_recorded_only_under_on_read_and_once_per_interval() {
     let on_read = Some(RefreshRule::OnRead);
     assert!(!recorded(None, None, 11) && !recorded(Some(RefreshRule::Daily), None, 11));
     assert!(recorded(on_read, None, 11));
-    assert!(recorded(on_read, Some(9), 11), "first read since the last sync");
+    assert!(recorded(on_read, Some(9), 11), "the first read since the last sync is recorded");
     assert!(!recorded(on_read, Some(11), 12));
     assert!(recorded(on_read, Some(11), 11 + DAY_MINUTES));
 }

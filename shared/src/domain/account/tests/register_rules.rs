@@ -28,7 +28,7 @@ fn event_without_a_balance_keeps_the_last_balance() {
 }
 
 #[test]
-fn details_are_replaced_whole() {
+fn details_are_replaced_as_a_whole() {
     let details = |number: &str, kind: Option<&str>| {
         let details = Details {
             account_number: Some(number.to_owned()),
@@ -72,7 +72,7 @@ fn earliest_reference_wins_without_a_link() {
 }
 
 #[test]
-fn newer_link_names_the_owner() {
+fn reference_of_the_newer_link_wins() {
     let facts = [with_reference(9, "new", connected()), with_reference(5, "old", connected())];
     assert_eq!(reference(facts).as_deref(), Some("new"));
 }
@@ -90,7 +90,7 @@ fn first_seen_is_the_earliest_fact_and_last_event_the_latest_webhook() {
 }
 
 #[test]
-fn fact_older_than_every_register_counts_for_first_seen() {
+fn oldest_fact_sets_first_seen() {
     let account = record([strong(5, balance_of(5)), strong(2, balance_of(2))]);
     assert_eq!(account.registers.first_seen, Some(at(2)));
 }
@@ -109,20 +109,20 @@ fn newest_attempt_and_newest_billable_attempt_are_separate() {
 }
 
 #[test]
-fn attempt_counts_from_its_start_and_its_outcome_from_its_end() {
+fn attempt_has_the_start_time_and_outcome_has_the_end_time() {
     let account = record([attempt(5, success())]);
     assert_eq!(account.view(at(9), POLICY).last_sync_attempt_at, Some(at(5)));
     assert_eq!(account.last_synced_at(), Some(at(6)));
 }
 
 #[test]
-fn failed_sync_keeps_the_error_code_of_mono() {
+fn failed_sync_keeps_monos_error_code() {
     let pull = record([attempt(5, failure())]).registers.pull.unwrap().value;
     assert_eq!(pull.error.unwrap().code, "SYNC_ERROR");
 }
 
 #[test]
-fn sync_in_progress_is_a_job() {
+fn processing_sync_is_stored_as_a_job() {
     let processing = SyncOutcome::Processing { job_id: Some("j".to_owned()) };
     let account = record([attempt(5, processing)]);
     assert_eq!(account.status_since(at(7)).status, Status::Syncing);
@@ -161,9 +161,9 @@ fn timestamp_far_ahead_of_the_receipt_is_ignored() {
         let order = Webhook::new(Some(at(10) + ahead), at(10), "e", None, connected()).order;
         (order.at, order.time_source)
     };
-    let half_a_minute = Duration::from_secs(30);
-    assert_eq!(event(half_a_minute), (at(10) + half_a_minute, TimeSource::Event));
-    assert_eq!(event(half_a_minute + Duration::from_millis(1)), (at(10), TimeSource::Receipt));
+    let allowed = Duration::from_secs(30);
+    assert_eq!(event(allowed), (at(10) + allowed, TimeSource::Event));
+    assert_eq!(event(allowed + Duration::from_millis(1)), (at(10), TimeSource::Receipt));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn unknown_values_are_detected() {
 }
 
 #[test]
-fn balance_and_transactions_are_synced_by_the_pulls_that_cover_them() {
+fn balance_and_transactions_have_the_time_of_the_newest_pull_that_covers_each() {
     let account = record([
         strong(1, retrieved("AVAILABLE", &["identity", "balance", "transactions"])),
         strong(5, retrieved("AVAILABLE", &["identity", "balance"])),
@@ -220,6 +220,6 @@ fn two_newest_weak_values_of_different_events_are_kept() {
     };
     let retried = vec![balance(1, 100), balance(5, 50), balance(40, 100), balance(41, 100)];
     assert_eq!(held(retried), (None, Some(100), Some(50)));
-    let beside_a_strong_one = vec![balance(1, 7), strong(3, balance_of(8)), balance(2, 9)];
-    assert_eq!(held(beside_a_strong_one), (Some(8), Some(9), Some(7)));
+    let with_a_strong_value = vec![balance(1, 7), strong(3, balance_of(8)), balance(2, 9)];
+    assert_eq!(held(with_a_strong_value), (Some(8), Some(9), Some(7)));
 }

@@ -4,7 +4,7 @@ use Status::{
     ReauthorisationRequired, Syncing, Unlinked,
 };
 
-/// Long after all facts: no job runs any more.
+/// A time long after all facts, when no job runs.
 fn later() -> Timestamp {
     at(100_000)
 }
@@ -88,8 +88,8 @@ fn late_requirement_does_not_override_a_newer_pull_or_reauthorisation() {
 
 #[test]
 fn requirement_wins_in_the_same_millisecond_except_over_an_unlinking() {
-    let same = [strong(5, fresh()), strong(5, EventBody::Reauthorized), attempt(4, success())];
-    let required = same.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
+    let same_time = [strong(5, fresh()), strong(5, EventBody::Reauthorized), attempt(4, success())];
+    let required = same_time.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
     assert_status(required.clone(), ReauthorisationRequired, 5);
     assert_status(required.chain([strong(5, EventBody::Unlinked)]), Unlinked, 5);
 }
@@ -219,7 +219,7 @@ fn failure_newer_than_the_last_pull_is_failed() {
 }
 
 #[test]
-fn failed_counts_from_the_newest_failure() {
+fn failed_status_starts_at_the_newest_failure() {
     let facts = [
         strong(1, fresh()),
         strong(5, updated("FAILED", Some("FAILED"))),
@@ -229,7 +229,7 @@ fn failed_counts_from_the_newest_failure() {
 }
 
 #[test]
-fn available_with_a_failed_sync_is_no_confirmed_pull() {
+fn available_with_a_failed_sync_is_not_a_confirmed_pull() {
     for sync_status in ["FAILED", "REAUTHORISATION_REQUIRED", "PROCESSING", "whatever"] {
         let account = record([strong(5, updated("AVAILABLE", Some(sync_status)))]);
         assert_eq!(account.confirmed(), None, "{sync_status}");
@@ -247,14 +247,14 @@ fn confirmed_pull_needs_available_or_partial_and_a_successful_or_absent_sync_sta
         {
             let account = record([strong(1, updated(data_status, sync_status))]);
             let confirmed = account.confirmed().is_some();
-            let good = matches!(data_status, "AVAILABLE" | "available" | "PARTIAL");
-            assert_eq!(confirmed, good && sync_status != Some("FAILED"));
+            let has_data = matches!(data_status, "AVAILABLE" | "available" | "PARTIAL");
+            assert_eq!(confirmed, has_data && sync_status != Some("FAILED"));
         }
     }
 }
 
 #[test]
-fn pull_without_a_sync_status_is_no_failure() {
+fn pull_without_a_sync_status_is_not_a_failure() {
     assert_status([strong(1, fresh()), strong(5, updated("AVAILABLE", None))], Healthy, 5);
 }
 
@@ -306,7 +306,7 @@ fn reauthorisation_required_at_is_shown_until_a_pull_or_reauthorisation() {
 }
 
 #[test]
-fn link_event_after_its_data_is_neither_syncing_nor_pending() {
+fn link_event_after_its_data_keeps_the_status() {
     let link = || strong(12, EventBody::Connected { customer_id: None, processing: true });
     for data in [fresh(), updated("UNAVAILABLE", None), updated("FAILED", None)] {
         let expected = record([strong(11, data.clone())]).status_since(at(13));
@@ -334,14 +334,14 @@ fn second_link_event_after_a_relink_keeps_earlier_facts() {
 }
 
 #[test]
-fn refuted_weak_unlinking_keeps_earlier_facts() {
-    let refuted = |facts: Vec<Fact>| {
+fn contradicted_weak_unlinking_keeps_earlier_facts() {
+    let contradicted = |facts: Vec<Fact>| {
         let account = record(facts);
         let account = account.apply(&link_check(&account, 160, LinkState::Linked));
         account.status_since(at(161))
     };
     let linked = || vec![strong(100, connected()), weak(101, EventBody::Unlinked)];
-    let updated = refuted([linked(), vec![strong(105, fresh())]].concat());
+    let updated = contradicted([linked(), vec![strong(105, fresh())]].concat());
     assert_eq!(updated, StatusSince { status: Healthy, at: at(105) });
     let requirement = strong(100, EventBody::ReauthorisationRequired);
     let required = record([linked(), vec![requirement]].concat());
@@ -351,7 +351,7 @@ fn refuted_weak_unlinking_keeps_earlier_facts() {
 }
 
 #[test]
-fn former_unlinking_counts_when_a_later_weak_unlinking_is_refuted() {
+fn former_unlinking_counts_when_a_later_weak_unlinking_is_contradicted() {
     let facts = [
         strong(40, EventBody::ReauthorisationRequired),
         strong(50, EventBody::Unlinked),
@@ -359,16 +359,16 @@ fn former_unlinking_counts_when_a_later_weak_unlinking_is_refuted() {
         weak(101, EventBody::Unlinked),
     ];
     let account = record(facts);
-    let refuted = account.apply(&link_check(&account, 160, LinkState::Linked));
+    let contradicted = account.apply(&link_check(&account, 160, LinkState::Linked));
     assert_eq!(
-        refuted.status_since(at(161)).status,
+        contradicted.status_since(at(161)).status,
         Pending,
         "the requirement belongs to the former link"
     );
 }
 
 #[test]
-fn unlinking_is_in_doubt_until_mono_has_answered() {
+fn unlinked_account_is_in_doubt_until_mono_answers_a_link_check() {
     let unlinked_account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     assert_eq!(unlinked_account.status_since(later()), StatusSince { status: Unlinked, at: at(5) });
     let gone = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Gone));
@@ -382,7 +382,7 @@ fn unlinking_is_in_doubt_until_mono_has_answered() {
 }
 
 #[test]
-fn account_that_mono_returns_but_does_not_sync_is_unlinked() {
+fn sync_not_found_after_a_positive_link_check_ends_the_link() {
     let unlinked_account = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
     let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
@@ -395,7 +395,7 @@ fn account_that_mono_returns_but_does_not_sync_is_unlinked() {
 }
 
 #[test]
-fn bad_request_for_a_sync_ends_a_link_that_mono_had_confirmed() {
+fn bad_request_for_a_sync_ends_a_link_that_mono_confirmed_after_an_unlinking() {
     let unlinked_account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
     let error = ProviderError { code: "HTTP_400".to_owned(), message: None };
@@ -448,7 +448,11 @@ fn weak_pull_after_a_requirement_does_not_resolve_the_requirement() {
     let synced = (view.last_synced_at, view.balance_synced_at);
     assert_eq!(synced, (Some(at(60)), Some(at(60))));
     let settled = retried.apply(&attempt(41 * 60, success()));
-    assert_eq!(settled.status_since(later()).status, Healthy, "one sync settles the doubt");
+    assert_eq!(
+        settled.status_since(later()).status,
+        Healthy,
+        "a successful sync settles the doubt"
+    );
     let reauthorised = strong(26 * 60, EventBody::Reauthorized);
     assert_eq!(
         retried.apply(&reauthorised).status_since(later()).status,

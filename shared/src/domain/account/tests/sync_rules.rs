@@ -29,7 +29,7 @@ fn sync_takes_a_lease_and_a_cooldown_together() {
     assert_eq!(begun.lease, Some(lease(10, 1)));
     assert_eq!(begun.cooldown_until, Some(at(15)));
     let again = begun.begin_sync(lease(11, 2), Duration::ZERO);
-    assert_eq!(again, Err(SyncRefusal::Running { job_id: None }), "the second caller waits");
+    assert_eq!(again, Err(SyncRefusal::Running { job_id: None }), "the second caller is refused");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn unlinked_account_is_not_synced_and_is_checked_if_in_doubt() {
     let gone = unlinked.apply(&link_check(&unlinked, 9, LinkState::Gone));
     assert!(!refused(&gone, 10));
     let unknown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Unknown));
-    assert!(!refused(&unknown, 10), "no second check at once");
+    assert!(!refused(&unknown, 10), "the next check is not due yet");
     assert!(refused(&unknown, 9 + 60));
     let linked = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
     assert!(begin(&linked, 10).is_ok());
@@ -105,7 +105,7 @@ fn cooldown_is_cleared_only_if_mono_started_nothing() {
 }
 
 #[test]
-fn not_found_deletes_an_unknown_account() {
+fn unknown_account_is_deleted_after_not_found_or_if_mono_started_nothing() {
     let begun = begin(&Account::new(id()), 10).unwrap();
     for outcome in [not_found(), rate_limited(), SyncOutcome::NoResult(CallError::NotConnected)] {
         assert_eq!(end(&begun, 10, outcome), None);
@@ -125,24 +125,24 @@ fn not_found_for_a_known_account_is_failed() {
 
 #[test]
 fn not_found_deletes_a_record_that_holds_only_sync_attempts() {
-    let tried = end(&begin(&Account::new(id()), 10).unwrap(), 10, timeout()).unwrap();
-    let begun = begin(&tried, 20).unwrap();
+    let attempted = end(&begin(&Account::new(id()), 10).unwrap(), 10, timeout()).unwrap();
+    let begun = begin(&attempted, 20).unwrap();
     assert_eq!(end(&begun, 20, not_found()), None, "a mistyped id leaves no trace");
     let limited = end(&begun, 20, rate_limited()).unwrap();
     assert_eq!(
-        limited.registers.last_billable_attempt, tried.registers.last_billable_attempt,
+        limited.registers.last_billable_attempt, attempted.registers.last_billable_attempt,
         "the earlier attempt is kept"
     );
 }
 
 #[test]
-fn end_of_a_sync_keeps_the_lease_of_another_caller() {
+fn end_of_a_sync_does_not_release_the_lease_of_another_caller() {
     for account in [Account::new(id()), record([strong(1, fresh())])] {
-        let others = account.begin_sync(lease(10, 2), POLICY.cooldown).unwrap();
+        let held = account.begin_sync(lease(10, 2), POLICY.cooldown).unwrap();
         for outcome in [not_found(), rate_limited(), success(), timeout()] {
-            let ended = end(&others, 10, outcome.clone()).unwrap();
-            assert_eq!(ended.lease, others.lease, "{outcome:?}");
-            assert_eq!(ended.cooldown_until, others.cooldown_until, "{outcome:?}");
+            let ended = end(&held, 10, outcome.clone()).unwrap();
+            assert_eq!(ended.lease, held.lease, "{outcome:?}");
+            assert_eq!(ended.cooldown_until, held.cooldown_until, "{outcome:?}");
         }
     }
 }
@@ -157,7 +157,7 @@ fn repeated_begin_with_the_same_lease_succeeds_after_an_event() {
 /// Several callers begin syncs and end them or crash, in any order, while events arrive. Mono never gets two
 /// concurrent syncs or a sync within a cooldown. Without a cooldown, only the lease blocks a sync.
 #[test]
-fn concurrent_callers_never_sync_at_once_or_within_the_cooldown() {
+fn concurrent_callers_never_run_two_syncs_or_a_sync_within_the_cooldown() {
     use std::collections::BTreeMap;
 
     use proptest::collection::vec;
@@ -196,8 +196,8 @@ fn concurrent_callers_never_sync_at_once_or_within_the_cooldown() {
                 Act::Begin(caller) if !running.contains_key(&caller) => {
                     let lease = lease(minute, caller);
                     if let Ok(begun) = stored.begin_sync(lease, cooldown) {
-                        let others = running.values().filter(|other| at(minute) < other.until);
-                        prop_assert_eq!(others.count(), 0, "two concurrent syncs");
+                        let concurrent = running.values().filter(|other| at(minute) < other.until);
+                        prop_assert_eq!(concurrent.count(), 0, "two concurrent syncs");
                         prop_assert!(at(minute) >= blocked_until, "sync within the cooldown");
                         blocked_until = at(minute) + cooldown;
                         running.insert(caller, lease);
@@ -220,7 +220,7 @@ fn concurrent_callers_never_sync_at_once_or_within_the_cooldown() {
                         account = stored.end_sync(lease, &attempt);
                     }
                 }
-                // The lease holds until it expires.
+                // After a crash, the lease stays until it expires.
                 Act::Crash(caller) => {
                     let lease = running.remove(&caller).filter(|lease| stored.lease == Some(*lease));
                     blocked_until = lease.map_or(blocked_until, |lease| blocked_until.max(lease.until));
@@ -233,7 +233,7 @@ fn concurrent_callers_never_sync_at_once_or_within_the_cooldown() {
 }
 
 #[test]
-fn event_during_the_call_keeps_the_record() {
+fn not_found_keeps_a_record_that_an_event_wrote_during_the_call() {
     let begun = begin(&Account::new(id()), 10).unwrap().apply(&strong(10, connected()));
     assert!(end(&begun, 10, not_found()).is_some());
 }
@@ -242,7 +242,11 @@ fn event_during_the_call_keeps_the_record() {
 fn record_of_a_first_sync_is_pending_since_its_lease() {
     let begun = begin(&Account::new(id()), 10).unwrap();
     let pending = StatusSince { status: Status::Pending, at: at(10) };
-    assert_eq!(begun.status_since(at(12)), pending, "also after a crash and an expired lease");
+    assert_eq!(
+        begun.status_since(at(12)),
+        pending,
+        "the lease of a crashed sync still counts after its expiry"
+    );
     assert_eq!(begun.next_refresh_at(POLICY), Some(at(15)));
 }
 
@@ -280,16 +284,19 @@ fn account_that_ever_had_transactions_is_not_balance_only() {
         assert!(!account.apply(&shown).is_balance_only());
     }
     let successful = account.apply(&attempt(3 * DAY_MINUTES, success()));
-    assert!(successful.is_balance_only(), "a confirmed sync alone shows no transactions");
+    assert!(
+        successful.is_balance_only(),
+        "a confirmed sync alone does not prove that Mono holds transactions"
+    );
     let pull = successful.import_due().unwrap();
     let state =
         ImportState { through: Some(at(1)), gaps: Vec::new(), notes: ImportNotes::default() };
     let rows = successful.apply(&Fact::Import(Import { pull, state }));
-    assert!(!rows.is_balance_only(), "a row shows transactions");
+    assert!(!rows.is_balance_only(), "an imported row proves that Mono holds transactions");
 }
 
 #[test]
-fn balance_sync_brings_no_transactions_to_import() {
+fn balance_sync_does_not_report_new_transactions() {
     let brought = |data| {
         let outcome =
             SyncOutcome::Successful { has_new_data: true, data, balance: None, job_id: None };
@@ -300,7 +307,7 @@ fn balance_sync_brings_no_transactions_to_import() {
 }
 
 #[test]
-fn name_of_the_holder_is_removed_from_the_message_of_mono() {
+fn name_of_the_holder_is_removed_from_monos_message() {
     let redacted = |name: &str, message: &str| {
         let details = Details { name: Some(name.to_owned()), ..Details::default() };
         let update = Update { details: Some(details), ..Update::default() };
@@ -318,7 +325,7 @@ fn name_of_the_holder_is_removed_from_the_message_of_mono() {
 }
 
 #[test]
-fn attention_carries_the_age_of_the_data() {
+fn attention_holds_the_time_of_the_last_sync() {
     let attention = |facts: Vec<Fact>| record(facts).attention();
     assert_eq!(attention(vec![strong(1, fresh())]), None);
     assert_eq!(attention(vec![strong(1, connected())]), None);
@@ -335,5 +342,9 @@ fn attention_carries_the_age_of_the_data() {
         assert_eq!(attention(vec![strong(5, body)]), never);
     }
     let syncing = [strong(1, EventBody::SyncFailed), strong(5, job("j", "processing"))];
-    assert_eq!(attention(syncing.into()).unwrap().status, Status::Failed, "syncing does not count");
+    assert_eq!(
+        attention(syncing.into()).unwrap().status,
+        Status::Failed,
+        "a running sync does not hide the failure"
+    );
 }

@@ -179,7 +179,7 @@ fn invalid_account_id_is_unprocessable_even_if_another_place_has_an_id() {
 }
 
 #[test]
-fn event_of_a_kind_that_changes_no_record_is_nothing() {
+fn event_of_a_kind_that_changes_no_record_is_ignored() {
     let kinds = [
         "mono.events.account_synced",
         "mono.events.account_income",
@@ -228,7 +228,7 @@ fn update_without_content_is_nothing_even_without_an_account() {
 }
 
 #[test]
-fn job_without_a_status_is_nothing() {
+fn job_without_a_status_is_ignored() {
     let body =
         json!({ "event": "mono.accounts.jobs.update", "data": { "account": ID, "id": "job" } });
     let named = Some(ID.parse().unwrap());
@@ -236,7 +236,7 @@ fn job_without_a_status_is_nothing() {
 }
 
 #[test]
-fn account_of_an_unread_event_kind_comes_only_from_the_account_field() {
+fn ignored_event_takes_its_account_id_only_from_the_account_field() {
     for (data, named) in [
         (json!({ "account": ID, "income": 1 }), Some(ID)),
         (json!({ "account": { "id": ID } }), Some(ID)),
