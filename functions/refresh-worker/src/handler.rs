@@ -22,8 +22,8 @@ pub(crate) async fn refresh(
         let (request_id, account_id) = (&invocation.request_id, &delivery.job.account_id);
         match refresher.refresh(delivery, &invocation).await {
             Ok(refreshed) => log(request_id, account_id, &refreshed),
-            // Mono may have charged the sync, so the sync is not repeated. Mono's webhook brings the outcome, or the
-            // next plan queues the account again.
+            // Mono may have charged the sync, so the sync is not repeated. Mono's webhook brings the outcome. Otherwise
+            // the account is planned again after an interval.
             Err(RefreshError::Sync(error @ SyncError::Unrecorded { .. })) => {
                 error!(request_id, %account_id, %error, "sync outcome could not be recorded");
             }

@@ -1,5 +1,5 @@
-//! Verifies a webhook and enqueues it. Every authentic webhook is enqueued unchanged, so that no event of an unknown
-//! form is lost.
+//! Verifies a webhook, masks a BVN in its body and enqueues it. An event of an unknown kind is enqueued too, so that none
+//! is lost.
 
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::request::RequestContext;

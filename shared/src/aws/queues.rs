@@ -48,7 +48,7 @@ impl WebhookQueue {
         Self { client, url: url.into() }
     }
 
-    /// Enqueues a webhook body unchanged, with its time of receipt. Returns SQS's message id.
+    /// Enqueues an accepted webhook body, with its time of receipt. Returns SQS's message id.
     ///
     /// # Errors
     ///

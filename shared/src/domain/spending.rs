@@ -90,7 +90,7 @@ pub enum CallReason {
     Scheduled,
     /// The status depends on a webhook without a time, which must be verified.
     WeakEvidence,
-    /// A webhook has reported that the account was unlinked.
+    /// The link is in doubt or has ended, and is checked.
     LinkCheck,
     /// New transactions must be listed.
     Import,

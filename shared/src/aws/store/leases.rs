@@ -60,9 +60,8 @@ impl AccountStore {
         Ok(begun.map(|lease| leased(stored, lease)))
     }
 
-    /// Decides whether a planned refresh still needs an action, and takes the lease if the action is a sync. If no
-    /// action is needed and no sync was attempted since the plan, this call removes the queued mark of that plan. The
-    /// next planning run then evaluates the account again. One consistent read, and at most one write.
+    /// Begins a refresh that was planned at a time, as [`Account::begin_refresh`] decides. One consistent read, and at
+    /// most one write.
     ///
     /// # Errors
     ///
@@ -74,41 +73,21 @@ impl AccountStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<RefreshStart, StoreError> {
-        enum Decision {
-            Sync(CallReason),
-            Other(Box<Account>, RefreshAction),
-            Nothing,
-        }
         let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
         let Some(seen) = self.get_newest(id).await? else {
             return Ok(RefreshStart::Nothing);
         };
         let decide = |account: &Account| {
-            // If the response to the write was lost, the record already holds the lease of this call.
-            if account.lease == Some(lease) {
-                return (Change::Keep, Decision::Sync(account.reason_to_refresh()));
-            }
-            if account.is_unknown() {
-                return (Change::Keep, Decision::Nothing);
-            }
-            match account.remaining_action(planned_at, now, self.policy) {
-                Some(RefreshAction::Sync(reason)) => {
-                    if let Ok(begun) = account.begin_sync(lease, self.policy.cooldown) {
-                        return (Change::Put(Box::new(begun)), Decision::Sync(reason));
-                    }
-                }
-                Some(other) => {
-                    return (Change::Keep, Decision::Other(Box::new(account.clone()), other));
-                }
-                None => {}
-            }
-            (Change::Put(Box::new(account.unqueued(planned_at))), Decision::Nothing)
+            let (next, action) = account.begin_refresh(planned_at, lease, self.policy);
+            (next.map_or(Change::Keep, |next| Change::Put(Box::new(next))), action)
         };
-        let (stored, decision) = Box::pin(self.change(id, Some(seen), decide)).await?;
-        Ok(match decision {
-            Decision::Sync(reason) => RefreshStart::Sync(Box::new(leased(stored, lease)), reason),
-            Decision::Other(account, action) => RefreshStart::Other(account, action),
-            Decision::Nothing => RefreshStart::Nothing,
+        let (stored, action) = Box::pin(self.change(id, Some(seen), decide)).await?;
+        Ok(match (action, stored) {
+            (Some(RefreshAction::Sync(reason)), stored) => {
+                RefreshStart::Sync(Box::new(leased(stored, lease)), reason)
+            }
+            (Some(action), Some(stored)) => RefreshStart::Other(Box::new(stored.account), action),
+            _ => RefreshStart::Nothing,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Link, OrderKey, RefreshPolicy};
+use super::{Account, Lease, Link, OrderKey, RefreshPolicy};
 use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 
@@ -90,8 +90,36 @@ impl Account {
         attempt.max(leased).is_some_and(|attempted| attempted > at)
     }
 
-    /// Removes the queued mark of this plan. The mark stays if a sync was attempted after the plan. Otherwise a sync
-    /// that crashes would be paid for once an hour.
+    /// The next step of a refresh that was planned at a time, and the record to write for it. A sync takes the lease. If
+    /// no action is needed and no sync was attempted since the plan, the queued mark of the plan is removed, so that the
+    /// next plan evaluates the account again.
+    pub fn begin_refresh(
+        &self,
+        planned_at: Timestamp,
+        lease: Lease,
+        policy: RefreshPolicy,
+    ) -> (Option<Self>, Option<RefreshAction>) {
+        // The response to the write was lost, and this is the record that it wrote.
+        if self.lease == Some(lease) {
+            return (None, Some(RefreshAction::Sync(self.reason_to_refresh())));
+        }
+        if self.is_unknown() {
+            return (None, None);
+        }
+        match self.remaining_action(planned_at, lease.started_at, policy) {
+            Some(action @ RefreshAction::Sync(_)) => {
+                if let Ok(begun) = self.begin_sync(lease, policy.cooldown) {
+                    return (Some(begun), Some(action));
+                }
+            }
+            Some(action) => return (None, Some(action)),
+            None => {}
+        }
+        (Some(self.unqueued(planned_at)), None)
+    }
+
+    /// Removes the queued mark of this plan. The mark stays if a sync was attempted after the plan. Otherwise each
+    /// plan would pay for a sync that always crashes.
     pub fn unqueued(&self, planned_at: Timestamp) -> Self {
         let is_attempted = self.is_attempted_since(planned_at);
         let kept = self.refresh_queued_at.filter(|queued| *queued != planned_at || is_attempted);

@@ -47,6 +47,29 @@ fn account_that_is_unlinked_cooling_down_or_syncing_is_not_planned() {
 }
 
 #[test]
+fn planned_sync_takes_the_lease_and_its_own_lease_is_recognised() {
+    let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
+    let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
+    let (begun, action) = account.begin_refresh(at(NEXT_DAY), lease, POLICY);
+    let begun = begun.unwrap();
+    assert_eq!((begun.lease, action.clone()), (Some(lease), SCHEDULED));
+    assert_eq!(begun.begin_refresh(at(NEXT_DAY), lease, POLICY), (None, action));
+    let other = Lease { token: [2; 8], ..lease };
+    let (unchanged, action) = begun.begin_refresh(at(NEXT_DAY), other, POLICY);
+    assert_eq!((unchanged, action), (Some(begun), None), "another delivery does nothing");
+}
+
+#[test]
+fn planned_refresh_of_a_fresh_account_removes_the_mark_and_needs_no_action() {
+    let account = queued(&record([strong(0, fresh())]), NEXT_DAY).apply(&strong(NEXT_DAY, fresh()));
+    let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
+    let (next, action) = account.begin_refresh(at(NEXT_DAY), lease, POLICY);
+    assert_eq!((next.unwrap().refresh_queued_at, action), (None, None));
+    let unknown = Account::new(account.id.clone());
+    assert_eq!(unknown.begin_refresh(at(NEXT_DAY), lease, POLICY), (None, None));
+}
+
+#[test]
 fn account_is_queued_once_per_due_time_and_again_after_an_interval() {
     let account = record([strong(0, fresh())]);
     let queued = queued(&account, NEXT_DAY);
