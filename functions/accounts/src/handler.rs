@@ -245,6 +245,6 @@ fn refresh_rule(request: &Request) -> Result<Option<RefreshRule>, Problem> {
 
 fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {
     let account_id = account_id.map(AccountId::as_str);
-    error!(request_id, account_id, %error, "data could not be read");
+    error!(request_id, account_id, %error, "account data is unavailable");
     Problem::StoreUnavailable
 }

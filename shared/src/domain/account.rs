@@ -7,10 +7,10 @@
 
 mod fact;
 mod import_lease;
+mod layered_register;
 mod link;
-mod order;
+mod order_key;
 mod priority;
-mod recent;
 mod refresh_plan;
 mod refresh_schedule;
 mod status;
@@ -27,10 +27,10 @@ pub use fact::{
 pub use import_lease::{
     Gap, GapReason, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
 };
+pub use layered_register::LayeredRegister;
 pub use link::Link;
-pub use order::{OrderKey, Rank, ShortHash, TimeSource};
+pub use order_key::{OrderKey, Rank, ShortHash, TimeSource};
 pub use priority::{Candidate, Priority, Shortlist};
-pub use recent::Recent;
 pub use refresh_plan::RefreshAction;
 pub use refresh_schedule::{RefreshPolicy, RefreshRule};
 pub use status::{Attention, Status, StatusSince};
@@ -100,7 +100,7 @@ pub struct Registers {
     /// The account was linked.
     pub linked: Option<Mark>,
     /// A webhook reported that the account was unlinked.
-    pub unlinked: Recent<()>,
+    pub unlinked: LayeredRegister<()>,
     /// A plain read at Mono found no such account.
     pub gone: Option<Mark>,
     /// A sync at Mono found no such account.
@@ -118,11 +118,11 @@ pub struct Registers {
     /// The customer has re-authorised.
     pub reauthorised: Option<Mark>,
     /// A confirmed pull (Mono had fresh data from the bank) that covered the transactions.
-    pub synced_transactions: Recent<()>,
+    pub synced_transactions: LayeredRegister<()>,
     /// The balance of a confirmed pull, in minor units of the currency in `details`.
-    pub synced_balance: Recent<MinorUnits>,
+    pub synced_balance: LayeredRegister<MinorUnits>,
     /// A confirmed pull that did not cover the transactions.
-    pub synced_others: Recent<()>,
+    pub synced_others: LayeredRegister<()>,
     /// The newest pull for which Mono reported new transactions. The pull itself may have failed.
     pub transactions: Option<Mark>,
     /// The newest pull whose transactions are in the table, and the state of the import.
@@ -138,7 +138,7 @@ pub struct Registers {
     /// The holder, the account number and the bank.
     pub details: Option<Register<Details>>,
     /// A balance that no confirmed pull covers. It probably comes from Mono's cache.
-    pub cached_balance: Recent<MinorUnits>,
+    pub cached_balance: LayeredRegister<MinorUnits>,
     /// The newest job at Mono.
     pub job: Option<Register<Job>>,
     /// The newest sync of this system, at its start time.
@@ -237,10 +237,10 @@ impl Registers {
         fn order_key<T>(register: Option<&Register<T>>) -> Option<OrderKey> {
             register.map(|register| register.order)
         }
-        fn order_keys<T>(recent: &Recent<T>) -> impl Iterator<Item = OrderKey> {
-            recent.held().map(|held| held.order)
+        fn order_keys<T>(register: &LayeredRegister<T>) -> impl Iterator<Item = OrderKey> {
+            register.held().map(|held| held.order)
         }
-        let recent = order_keys(&self.unlinked)
+        let layered = order_keys(&self.unlinked)
             .chain(order_keys(&self.synced_transactions))
             .chain(order_keys(&self.synced_balance))
             .chain(order_keys(&self.synced_others))
@@ -262,7 +262,7 @@ impl Registers {
             order_key(self.last_billable_balance_attempt.as_ref()),
             order_key(self.incomplete.as_ref()),
         ];
-        single.contains(&Some(order)) || recent.into_iter().any(|held| held == order)
+        single.contains(&Some(order)) || layered.into_iter().any(|held| held == order)
     }
 }
 
@@ -338,9 +338,9 @@ impl Writer {
         self.put(slot, order, ());
     }
 
-    fn recent<T: Clone + Ord>(
+    fn put_layered<T: Clone + Ord>(
         &mut self,
-        slot: impl FnOnce(&mut Registers) -> &mut Recent<T>,
+        slot: impl FnOnce(&mut Registers) -> &mut LayeredRegister<T>,
         order: OrderKey,
         value: T,
     ) {
@@ -382,7 +382,7 @@ impl Writer {
             EventBody::Updated(update) => self.update(order, update),
             EventBody::ReauthorisationRequired => self.mark(|r| &mut r.reauth_required, order),
             EventBody::Reauthorized => self.mark(|r| &mut r.reauthorised, order),
-            EventBody::Unlinked => self.recent(|r| &mut r.unlinked, order, ()),
+            EventBody::Unlinked => self.put_layered(|r| &mut r.unlinked, order, ()),
             EventBody::Job(job) => {
                 self.put(|r| &mut r.job, order, job.clone());
                 if job.state == JobState::ReauthorisationRequired {
@@ -401,17 +401,17 @@ impl Writer {
         let has_balance = is_confirmed && update.covers_balance();
         match update.balance {
             SentBalance::Amount(balance) if has_balance => {
-                self.recent(|r| &mut r.synced_balance, order, balance);
+                self.put_layered(|r| &mut r.synced_balance, order, balance);
             }
             SentBalance::Amount(balance) => {
-                self.recent(|r| &mut r.cached_balance, order, balance);
+                self.put_layered(|r| &mut r.cached_balance, order, balance);
             }
             SentBalance::Missing | SentBalance::Unreadable => {}
         }
         if is_confirmed && update.covers_transactions() {
-            self.recent(|r| &mut r.synced_transactions, order, ());
+            self.put_layered(|r| &mut r.synced_transactions, order, ());
         } else if is_confirmed {
-            self.recent(|r| &mut r.synced_others, order, ());
+            self.put_layered(|r| &mut r.synced_others, order, ());
         }
         if update.brought_transactions() {
             self.mark(|r| &mut r.transactions, order);
@@ -478,15 +478,15 @@ impl Writer {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 match data {
                     SyncData::Transactions => {
-                        self.recent(|r| &mut r.synced_transactions, order, ());
+                        self.put_layered(|r| &mut r.synced_transactions, order, ());
                         if *has_new_data {
                             self.mark(|r| &mut r.transactions, order);
                         }
                     }
-                    SyncData::Balance => self.recent(|r| &mut r.synced_others, order, ()),
+                    SyncData::Balance => self.put_layered(|r| &mut r.synced_others, order, ()),
                 }
                 if let Some(balance) = balance {
-                    self.recent(|r| &mut r.synced_balance, order, *balance);
+                    self.put_layered(|r| &mut r.synced_balance, order, *balance);
                 }
                 self.pull(order, Some(SyncStatus::Successful), None, job_id.as_ref());
             }

@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 use super::AttentionPosition;
 use crate::domain::account::{
     Account, Attempted, Attention, Availability, DataStatus, Details, Gap, GapReason, ImportLease,
-    ImportNotes, ImportState, Institution, Job, JobState, Lease, Mark, OrderKey, ProviderError,
-    Pull, Recent, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status, SyncStatus,
+    ImportNotes, ImportState, Institution, Job, JobState, LayeredRegister, Lease, Mark, OrderKey,
+    ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status,
+    SyncStatus,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::BusinessDay;
@@ -182,15 +183,15 @@ impl Writer {
         self.time("last_event_at", registers.last_event);
     }
 
-    fn recent(&mut self, names: [&str; 3], recent: &Recent<()>) {
-        let Recent { strong, weak, weak_before } = recent;
+    fn recent(&mut self, names: [&str; 3], recent: &LayeredRegister<()>) {
+        let LayeredRegister { strong, weak, weak_before } = recent;
         for (name, mark) in names.into_iter().zip([strong, weak, weak_before]) {
             self.order(name, mark.as_ref());
         }
     }
 
-    fn balance(&mut self, names: [&str; 3], recent: &Recent<MinorUnits>) {
-        let Recent { strong, weak, weak_before } = recent;
+    fn balance(&mut self, names: [&str; 3], recent: &LayeredRegister<MinorUnits>) {
+        let LayeredRegister { strong, weak, weak_before } = recent;
         for (name, balance) in names.into_iter().zip([strong, weak, weak_before]) {
             if let Some(balance) = self.order(name, balance.as_ref()) {
                 self.number(name, &balance.0);
@@ -401,19 +402,22 @@ impl Reader {
         })
     }
 
-    fn recent(&mut self, names: [&'static str; 3]) -> Result<Recent<()>, CorruptItem> {
+    fn recent(&mut self, names: [&'static str; 3]) -> Result<LayeredRegister<()>, CorruptItem> {
         let [strong, weak, weak_before] = names;
-        Ok(Recent {
+        Ok(LayeredRegister {
             strong: self.mark(strong)?,
             weak: self.mark(weak)?,
             weak_before: self.mark(weak_before)?,
         })
     }
 
-    fn balance(&mut self, names: [&'static str; 3]) -> Result<Recent<MinorUnits>, CorruptItem> {
+    fn balance(
+        &mut self,
+        names: [&'static str; 3],
+    ) -> Result<LayeredRegister<MinorUnits>, CorruptItem> {
         let mut balance = |name| self.register(name, |reader| reader.number(name).map(MinorUnits));
         let [strong, weak, weak_before] = names;
-        Ok(Recent {
+        Ok(LayeredRegister {
             strong: balance(strong)?,
             weak: balance(weak)?,
             weak_before: balance(weak_before)?,

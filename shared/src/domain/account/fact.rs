@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::import_lease::ImportState;
-use super::order::{OrderKey, Rank, ShortHash, TimeSource};
+use super::order_key::{OrderKey, Rank, ShortHash, TimeSource};
 use super::sync_attempt::{SyncAttempt, SyncOutcome};
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;

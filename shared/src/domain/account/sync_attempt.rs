@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Account;
-use super::order::{OrderKey, Rank, ShortHash, TimeSource};
+use super::order_key::{OrderKey, Rank, ShortHash, TimeSource};
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 

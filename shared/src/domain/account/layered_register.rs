@@ -1,7 +1,7 @@
 //! A register that also keeps the values that a weak fact hides.
 
 use super::Register;
-use super::order::{OrderKey, TimeSource};
+use super::order_key::{OrderKey, TimeSource};
 
 /// The newest strong value, and the two newest weak values of different events.
 ///
@@ -10,7 +10,7 @@ use super::order::{OrderKey, TimeSource};
 ///
 /// All three are maxima, so they do not depend on the order of arrival or on repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recent<T> {
+pub struct LayeredRegister<T> {
     /// The newest value with the time of its event.
     pub strong: Option<Register<T>>,
     /// The newest value with only the time of its receipt.
@@ -19,13 +19,13 @@ pub struct Recent<T> {
     pub weak_before: Option<Register<T>>,
 }
 
-impl<T> Default for Recent<T> {
+impl<T> Default for LayeredRegister<T> {
     fn default() -> Self {
         Self { strong: None, weak: None, weak_before: None }
     }
 }
 
-impl<T: Clone + Ord> Recent<T> {
+impl<T: Clone + Ord> LayeredRegister<T> {
     /// Adds a value. Keeps the value if it is one of the three maxima.
     pub fn put(&mut self, candidate: Register<T>) {
         if candidate.order.time_source == TimeSource::Event {
@@ -43,7 +43,7 @@ impl<T: Clone + Ord> Recent<T> {
     }
 }
 
-impl<T> Recent<T> {
+impl<T> LayeredRegister<T> {
     /// All values, in no particular order.
     pub fn held(&self) -> impl Iterator<Item = &Register<T>> {
         [&self.strong, &self.weak, &self.weak_before].into_iter().flatten()
