@@ -7,14 +7,17 @@
 
 mod attention;
 mod batch_write;
+mod breaker;
 mod events;
 mod item;
 mod leases;
 mod ledger;
-mod refresh;
+mod planning;
+mod refresh_rule;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod update;
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
@@ -31,7 +34,7 @@ pub use events::EventStore;
 pub use item::{CorruptItem, Stored};
 pub use leases::{LeaseResult, Leased, RefreshStart};
 pub use ledger::{Entry, Ledger};
-pub use refresh::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
+pub use planning::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 
 use crate::aws::sdk::AwsError;
