@@ -244,6 +244,10 @@ async fn account_whose_recovery_webhook_was_lost_is_synced_after_seven_days() {
 async fn concurrent_planners_queue_an_account_once() {
     let refresh = Exclusive::acquire().await;
     let cases = [refresh.overdue().await, refresh.overdue().await, refresh.overdue().await];
+    // A write by the first import would leave an account to the next hour.
+    for case in &cases {
+        case.until_imported().await;
+    }
     tokio::join!(refresh.plan(), refresh.plan(), refresh.plan());
     for case in cases {
         assert_eq!(case.times_queued(), 1);
