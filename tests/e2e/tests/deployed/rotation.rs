@@ -35,29 +35,29 @@ async fn stack_without_a_secret_refuses_every_webhook_and_rotation_needs_no_rede
         );
         sleep(Duration::from_secs(1)).await;
     }
-    for secret in ["unset", "", "the first secret"] {
+    for secret in ["unset", "", "the-first-secret"] {
         assert_eq!(status(&stack, secret).await, 401, "{secret}");
     }
 
-    let parameters = &[KEY, ("MonoWebhookSecret", "the first secret")];
+    let parameters = &[KEY, ("MonoWebhookSecret", "the-first-secret")];
     let stack = aside(Stack::deploy(&local().emulator, "rotation", parameters)).unwrap();
-    accepted(&stack, "the first secret").await;
+    accepted(&stack, "the-first-secret").await;
     assert_eq!(status(&stack, "unset").await, 401);
 
     let secrets = Client::new(&stack.sdk());
     let rotate = secrets.put_secret_value().secret_id(stack.resource("WebhookSecret"));
-    rotate.secret_string("the newer secret").send().await.unwrap();
-    accepted(&stack, "the newer secret").await;
+    rotate.secret_string("the-newer-secret").send().await.unwrap();
+    accepted(&stack, "the-newer-secret").await;
     // Mono may still retry with it.
-    accepted(&stack, "the first secret").await;
-    assert_eq!(status(&stack, "another secret").await, 401);
+    accepted(&stack, "the-first-secret").await;
+    assert_eq!(status(&stack, "another-secret-1").await, 401);
 
     // As the runbook does it when the secret has leaked.
     let parameters =
-        &[KEY, ("MonoWebhookSecret", "the final secret"), ("PreviousSecretHours", "0")];
+        &[KEY, ("MonoWebhookSecret", "the-final-secret"), ("PreviousSecretHours", "0")];
     let stack = aside(Stack::deploy(&local().emulator, "rotation", parameters)).unwrap();
-    accepted(&stack, "the final secret").await;
-    for old in ["the newer secret", "the first secret", "unset"] {
+    accepted(&stack, "the-final-secret").await;
+    for old in ["the-newer-secret", "the-first-secret", "unset"] {
         assert_eq!(status(&stack, old).await, 401, "{old}");
     }
 }
