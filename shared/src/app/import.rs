@@ -7,6 +7,7 @@
 mod fetch;
 mod run;
 mod slice;
+mod state;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
-use self::run::{Interruption, Run};
+use self::state::{Interruption, Run};
 use crate::aws::queues::{ImportQueue, SendError};
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, Leased, StoreError, TransactionStore};

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::run::{Interruption, Run};
+use super::state::{Interruption, Run};
 use super::{ImportError, MOST_OF_A_DAY, WRITING_TIME};
 use crate::domain::business_day::Days;
 use crate::domain::import::listing::Listing;

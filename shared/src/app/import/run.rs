@@ -6,19 +6,18 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::slice::Slice;
-use super::{ImportError, ImportStats, Imported, Importer};
-use crate::aws::store::{Leased, StoreError};
+use super::state::{Interruption, Run};
+use super::{ImportError, Imported};
+use crate::aws::store::StoreError;
 use crate::domain::account::{
-    Account, Answer, CallError, Fact, Gap, GapReason, Import, ImportEnd, ImportLease, ImportNotes,
-    ImportState, OrderKey, SyncOutcome,
+    Answer, CallError, Fact, GapReason, Import, ImportEnd, ImportNotes, ImportState, OrderKey,
+    SyncOutcome,
 };
-use crate::domain::account_id::AccountId;
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::import::range::MOST_ROWS;
-use crate::domain::import::{Continuation, ImportJob, RemainingRange, gaps};
+use crate::domain::import::{Continuation, ImportJob, RemainingRange};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::SyncedPage;
-use crate::mono::Session;
 use crate::random;
 
 /// With less time left, no further slice starts.
@@ -31,76 +30,6 @@ const TOO_LONG: Duration = Duration::from_hours(1);
 const REFUSED: Duration = Duration::from_hours(1);
 /// After this many consecutive days that Mono does not serve, the import skips the remaining range.
 const MOST_NOT_SERVED: u32 = 5;
-
-pub(super) struct Run<'a> {
-    pub(super) importer: &'a Importer,
-    pub(super) mono: &'a Session<'a>,
-    pub(super) leased: Leased<ImportLease>,
-    pub(super) stats: ImportStats,
-    /// Days that later imports must read again.
-    pub(super) gaps: Vec<Gap>,
-    pub(super) notes: ImportNotes,
-    /// The number of all rows that Mono holds, if the answer of the sync had a total.
-    pub(super) total_of_sync: Option<u32>,
-    pub(super) today: BusinessDay,
-    /// The last total that made a slice too large.
-    pub(super) same_total: Option<u64>,
-    /// Mono's totals do not count the requested days.
-    pub(super) total_misleads: bool,
-    /// Consecutive days that Mono did not serve.
-    not_served: u32,
-    /// Mono has served at least one slice, to this message or to an earlier message of the chain.
-    pub(super) is_served: bool,
-    /// Some days cannot be listed. Then no margin is requested around a slice.
-    pub(super) has_unserved_days: bool,
-    /// Earlier messages of the chain, as in [`ImportJob::follows`].
-    follows: u32,
-    pub(super) deadline: Instant,
-}
-
-/// Why an import stops before its end.
-pub(super) enum Interruption {
-    OutOfTime,
-    Gone,
-    ReauthorisationRequired,
-    Failed(ImportError),
-}
-
-impl<E: Into<ImportError>> From<E> for Interruption {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl<'a> Run<'a> {
-    pub(super) fn new(
-        importer: &'a Importer,
-        mono: &'a Session<'a>,
-        leased: Leased<ImportLease>,
-        job: &ImportJob,
-        gaps: Vec<Gap>,
-        notes: ImportNotes,
-        deadline: Instant,
-    ) -> Self {
-        Self {
-            importer,
-            mono,
-            leased,
-            stats: ImportStats::default(),
-            has_unserved_days: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
-            gaps,
-            notes,
-            total_of_sync: job.page.as_ref().map(|page| page.total),
-            today: BusinessDay::of(Timestamp::now()),
-            same_total: None,
-            total_misleads: false,
-            not_served: 0,
-            is_served: job.continuation.as_ref().is_some_and(|continuation| continuation.is_served),
-            follows: job.follows,
-            deadline,
-        }
-    }
-}
 
 impl Run<'_> {
     /// Imports the range. Then it writes the record or queues a message for the remaining range.
@@ -228,14 +157,6 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn account(&self) -> &Account {
-        &self.leased.stored.account
-    }
-
-    pub(super) fn id(&self) -> &AccountId {
-        &self.account().id
-    }
-
     /// Lists the look-back windows, and imports the remaining range slice by slice. Returns whether the range is
     /// finished.
     async fn import(
@@ -309,9 +230,5 @@ impl Run<'_> {
             self.note(days, Some(GapReason::NotServed));
         }
         Ok(left_out.iter().fold(rest.after(MOST_ROWS), |rest, days| rest.but(days)))
-    }
-
-    pub(super) fn note(&mut self, days: &Days, reason: Option<GapReason>) {
-        gaps::note(&mut self.gaps, days, reason, Timestamp::now());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::fetch::Fetch;
-use super::run::{Interruption, Run};
+use super::state::{Interruption, Run};
 use super::{ImportError, MOST_OF_A_DAY, ROOM};
 use crate::aws::store::StoreError;
 use crate::domain::account::GapReason;
