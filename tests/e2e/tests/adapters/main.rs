@@ -18,7 +18,8 @@ use e2e::shared_stack::local;
 /// A name that no other test of this program uses.
 fn unique(prefix: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+    // Of one length, so that no name is contained in another: faults are matched by text.
+    format!("{prefix}-{:06}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Makes the next requests fail that have this operation and contain this text: one request for each
