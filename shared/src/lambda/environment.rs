@@ -102,12 +102,10 @@ impl Environment {
     ///
     /// [`ConfigError`] for any other value.
     pub fn redirect_origins(&self) -> Result<RedirectOrigins, ConfigError> {
-        let name = "REDIRECT_ORIGINS";
-        let expected = "origins with commas, such as https://app.example";
-        let Some(origins) = self.optional(name) else {
-            return Ok(RedirectOrigins::default());
-        };
-        origins.parse().map_err(|_| ConfigError::Invalid { name, expected })
+        self.parsed_or_default(
+            "REDIRECT_ORIGINS",
+            "origins with commas, such as https://app.example",
+        )
     }
 
     /// `IMPORT_HISTORY_DAYS`: the days before today that the first import of transactions covers.
@@ -143,12 +141,10 @@ impl Environment {
     ///
     /// [`ConfigError`] for any other value.
     pub fn mono_prices(&self) -> Result<Prices, ConfigError> {
-        let name = "MONO_PRICES";
-        let expected = "kind=naira pairs with commas, such as realtime=100,details=100";
-        let Some(prices) = self.optional(name) else {
-            return Ok(Prices::default());
-        };
-        prices.parse().map_err(|_| ConfigError::Invalid { name, expected })
+        self.parsed_or_default(
+            "MONO_PRICES",
+            "kind=naira pairs with commas, such as realtime=100,details=100",
+        )
     }
 
     /// `MONO_DAILY_BUDGET` and `MANUAL_DAILY_BUDGET`, in naira. 0: unlimited.
@@ -160,6 +156,17 @@ impl Environment {
         let automatic = Budget::new(self.number("MONO_DAILY_BUDGET")?);
         let manual = Budget::new(self.number("MANUAL_DAILY_BUDGET")?);
         Ok(Budgets { automatic, manual })
+    }
+
+    fn parsed_or_default<T: FromStr + Default>(
+        &self,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<T, ConfigError> {
+        let Some(value) = self.optional(name) else {
+            return Ok(T::default());
+        };
+        value.parse().map_err(|_| ConfigError::Invalid { name, expected })
     }
 
     fn number<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError> {

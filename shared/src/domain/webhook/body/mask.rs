@@ -41,8 +41,10 @@ pub(super) fn bvn(text: &str) -> Cow<'_, str> {
         }
         at += 1;
     }
-    let masked = masked.and_then(|masked| String::from_utf8(masked).ok());
-    masked.map_or(Cow::Borrowed(text), Cow::Owned)
+    // Whole strings are masked, so the text stays UTF-8. Never fall back to the text with the BVN.
+    masked.map_or(Cow::Borrowed(text), |masked| {
+        Cow::Owned(String::from_utf8_lossy(&masked).into_owned())
+    })
 }
 
 /// The position after the string that starts at `start`.
