@@ -74,7 +74,15 @@ impl Exclusive {
 
     /// A healthy account that is one hour overdue.
     async fn overdue(&self) -> Case {
-        self.account_with(Kind::AccountUpdatedBySync, DAY + HOUR).await
+        self.synced(DAY + HOUR).await
+    }
+
+    /// A healthy account whose last sync was `ago`. Its first import is done, because a write by the import would leave
+    /// the account to the next plan, and its message would meet a fault that is meant for the planner.
+    async fn synced(&self, ago: Duration) -> Case {
+        let case = self.account_with(Kind::AccountUpdatedBySync, ago).await;
+        case.until_imported().await;
+        case
     }
 
     /// Invokes the planner with the event of the schedule.
@@ -244,10 +252,6 @@ async fn account_whose_recovery_webhook_was_lost_is_synced_after_seven_days() {
 async fn concurrent_planners_queue_an_account_once() {
     let refresh = Exclusive::acquire().await;
     let cases = [refresh.overdue().await, refresh.overdue().await, refresh.overdue().await];
-    // A write by the first import would leave an account to the next hour.
-    for case in &cases {
-        case.until_imported().await;
-    }
     tokio::join!(refresh.plan(), refresh.plan(), refresh.plan());
     for case in cases {
         assert_eq!(case.times_queued(), 1);
@@ -272,7 +276,7 @@ async fn planner_crash_before_the_mark_leaves_the_account_to_the_next_plan() {
 #[tokio::test]
 async fn mark_of_a_crashed_planner_expires_after_an_interval() {
     let refresh = Exclusive::acquire().await;
-    let case = refresh.account_with(Kind::AccountUpdatedBySync, 3 * DAY).await;
+    let case = refresh.synced(3 * DAY).await;
     let before = case.shown().await;
     fail("SendMessageBatch", &case.id, &[Failure::Crash]);
     let died = refresh.world.stack.plan_refresh().await.unwrap();
