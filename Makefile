@@ -13,7 +13,7 @@ LOCAL := .aws-sam/local
 BUILT := $(LOCAL)/template.yaml
 
 # The end-to-end tests mostly wait for queues, so more tests run concurrently than there are cores.
-TEST_THREADS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+TEST_THREADS := $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 
 .PHONY: help
 help: ## List the commands
