@@ -6,3 +6,4 @@ pub mod reauthorise;
 pub mod refresh;
 pub mod refresh_planner;
 pub mod sync;
+mod verification;

@@ -24,9 +24,7 @@ pub use key::{KeyCache, MonoKey};
 pub use meter::Meter;
 
 use crate::aws::secrets::SecretUnavailable;
-use crate::domain::account::{
-    CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome,
-};
+use crate::domain::account::{CallError, JobState, ProviderError, Reading, SyncData, SyncOutcome};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
 use crate::domain::spending::{CallKind, CallReason};
@@ -264,18 +262,17 @@ impl Session<'_> {
         Ok(self.read(purpose, &path, deadline).await?.of_job())
     }
 
-    /// Whether the account is still linked, by a plain read of the account. Mono charges the read as account details
-    /// if the response contains them.
+    /// Reads the account, without a sync. Mono charges the read as account details if the response contains them.
     ///
     /// # Errors
     ///
-    /// [`CallError`]: the link state is unknown.
-    pub async fn link_state(
+    /// [`CallError`]: the read shows nothing about the account.
+    pub async fn account(
         &self,
         id: &AccountId,
         reason: CallReason,
         deadline: Instant,
-    ) -> Result<LinkState, CallError> {
+    ) -> Result<Reading, CallError> {
         let path = match self.mono.version {
             ApiVersion::V1 => format!("/accounts/{id}"),
             ApiVersion::V2 => format!("/v2/accounts/{id}"),

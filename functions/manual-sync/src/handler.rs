@@ -53,7 +53,6 @@ impl ManualSync {
             }
             Synced::Refused(account, refusal) => self.refused(&account, refusal),
             Synced::NotVisible => Err(Problem::AccountNotFound),
-            Synced::Unchecked(call_error) => Err(Problem::of_call_error(call_error, RETRY_AFTER)),
         }
     }
 
@@ -85,7 +84,7 @@ impl ManualSync {
 
     fn refused(&self, account: &Account, refusal: SyncRefusal) -> Result<Response<Body>, Problem> {
         match refusal {
-            SyncRefusal::Unlinked { .. } => Err(Problem::AccountUnlinked),
+            SyncRefusal::Unlinked => Err(Problem::AccountUnlinked),
             SyncRefusal::NotVisible => Err(Problem::AccountNotFound),
             SyncRefusal::Running { job_id } => {
                 Ok(self.processing(job_id.as_deref(), Some(account)))
@@ -125,13 +124,12 @@ fn options(request: &Request, caller: Caller) -> Result<SyncOptions, Problem> {
 fn log(request_id: &str, account_id: &AccountId, synced: &Result<Synced, SyncError>) {
     let (outcome, error) = match synced {
         Ok(Synced::Done { outcome, .. }) => (outcome.as_str(), outcome.error()),
-        Ok(Synced::Refused(_, SyncRefusal::Unlinked { .. })) => ("unlinked", None),
+        Ok(Synced::Refused(_, SyncRefusal::Unlinked)) => ("unlinked", None),
         Ok(Synced::Refused(_, SyncRefusal::Running { .. })) => ("running", None),
         Ok(Synced::Refused(_, SyncRefusal::CoolingDown { .. })) => ("cooling_down", None),
         Ok(Synced::NotVisible | Synced::Refused(_, SyncRefusal::NotVisible)) => {
             ("not_visible", None)
         }
-        Ok(Synced::Unchecked(_)) => ("unchecked", None),
         Err(error) => {
             return error!(request_id, %account_id, %error, "sync failed");
         }

@@ -15,6 +15,7 @@ async fn main() -> Result<(), Error> {
         accounts: startup.accounts()?,
         events: startup.events()?,
         imports: startup.import_queue()?,
+        refreshes: startup.refresh_queue()?,
         dead_letters: startup.webhook_dead_letters()?,
     };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| handler::process(ingest, event).await))

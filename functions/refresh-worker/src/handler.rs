@@ -42,7 +42,7 @@ fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
             let outcome = outcome.as_ref().map_or("not_over", SyncOutcome::as_str);
             (outcome, Some("job_follow_up"))
         }
-        Refreshed::Checked => ("checked", Some("link_check")),
+        Refreshed::Verified => ("verified", Some("verification")),
         Refreshed::Unanswered(error) => (error.as_str(), Some("unanswered")),
         Refreshed::ImportQueued => ("import", None),
         Refreshed::UpToDate => ("up_to_date", None),

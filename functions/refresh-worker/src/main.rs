@@ -22,7 +22,8 @@ async fn main() -> Result<(), Error> {
         mono: startup.mono(MONO_LIMIT)?,
         imports: startup.import_queue()?,
     };
-    let refresher = &Refresher { syncer, queue: startup.refresh_queue()? };
+    let (queue, events) = (startup.refresh_queue()?, startup.events()?);
+    let refresher = &Refresher { syncer, queue, events };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
         handler::refresh(refresher, event).await
     }))

@@ -1,8 +1,8 @@
 //! Applies the webhooks of a batch. It reads each event alone and all records together, and computes the changes.
-//! Then it writes the histories, requests the imports, and writes the records.
+//! Then it writes the histories, requests the imports and the verifications, and writes the records.
 //!
-//! Histories and imports precede the records. After a crash in between, the batch is delivered again and writes the
-//! same entries. An import that is no longer due ends at once.
+//! Histories and requests precede the records. After a crash in between, the batch is delivered again and writes the
+//! same entries. A request that is no longer due ends at once.
 
 mod account_batch;
 mod summary;
@@ -15,7 +15,7 @@ use tracing::error;
 
 pub use summary::Summary;
 
-use crate::aws::queues::{self, DeadLetterQueue, ImportQueue, SendError};
+use crate::aws::queues::{self, DeadLetterQueue, ImportQueue, JobQueue, SendError};
 use crate::aws::store::{AccountStore, EventStore, StoreError, Stored};
 use crate::domain::account::Step;
 use crate::domain::account_id::AccountId;
@@ -30,6 +30,7 @@ pub struct Ingest {
     /// `None` if no histories are kept.
     pub events: Option<EventStore>,
     pub imports: ImportQueue,
+    pub refreshes: JobQueue,
     pub dead_letters: DeadLetterQueue,
 }
 
@@ -38,8 +39,8 @@ pub struct Ingest {
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("import request could not be enqueued: {0}")]
-    Import(#[from] SendError),
+    #[error("request for the account could not be enqueued: {0}")]
+    Request(#[from] SendError),
 }
 
 type Batches = HashMap<AccountId, Result<AccountBatch, Failure>>;
@@ -130,7 +131,7 @@ impl Ingest {
             .await;
     }
 
-    /// Writes the histories and requests the imports of all accounts together. A failure replaces the batch of its
+    /// Writes the histories and sends the requests of all accounts together. A failure replaces the batch of its
     /// account.
     async fn write_ahead(&self, mut batches: Batches) -> Batches {
         let previews = || batches.iter().filter_map(|(id, batch)| Some((id, batch.as_ref().ok()?)));
@@ -144,10 +145,16 @@ impl Ingest {
                 None => HashMap::new(),
             }
         };
-        let (unwritten, unsent) =
-            tokio::join!(write, self.imports.send(&imports, ImportQueue::DELAY));
+        let verifications: Vec<_> =
+            previews().filter_map(|(_, batch)| batch.verification.clone()).collect();
+        let (unwritten, unsent, unasked) = tokio::join!(
+            write,
+            self.imports.send(&imports, ImportQueue::DELAY),
+            self.refreshes.send(&verifications)
+        );
         batches.extend(unwritten.into_iter().map(|(id, error)| (id, Err(error.into()))));
-        batches.extend(unsent.into_iter().map(|(id, error)| (id, Err(error.into()))));
+        let unsent = unsent.into_iter().chain(unasked);
+        batches.extend(unsent.map(|(id, error)| (id, Err(error.into()))));
         batches
     }
 

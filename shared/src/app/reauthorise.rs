@@ -72,7 +72,7 @@ fn with_own_reference(
     request: ReauthorisationRequest,
     caller: &Caller,
 ) -> Result<ReauthorisationRequest, Refusal> {
-    let own = account.registers.reference.as_ref().map(|held| held.value.clone());
+    let own = account.owner().map(str::to_owned);
     let is_foreign = request.reference.is_some() && request.reference != own;
     if is_foreign && *caller != Caller::Trusted {
         return Err(Refusal::ForeignReference);

@@ -1,4 +1,4 @@
-//! One planned refresh. It syncs the account, polls a job, checks the link or queues an import, if that is still due.
+//! One refresh of an account. It verifies or syncs the account, polls a job or queues an import, if that is still due.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use crate::app::sync::{LEASE_MARGIN, RECORDING_TIME, SyncError, Syncer, begin_by, in_time};
 use crate::aws::queues::{ImportQueue, JobQueue};
-use crate::aws::store::{RefreshStart, StoreError};
+use crate::aws::store::{EventStore, RefreshStart, StoreError};
 use crate::domain::account::{Answer, CallError, Fact, RefreshAction, SyncOutcome};
 use crate::domain::account_id::AccountId;
 use crate::domain::circuit_breaker::{Admission, Breaker};
@@ -23,6 +23,8 @@ use crate::random;
 pub struct Refresher {
     pub syncer: Syncer,
     pub queue: JobQueue,
+    /// `None` if no histories are kept.
+    pub events: Option<EventStore>,
 }
 
 /// The result of a planned refresh.
@@ -32,9 +34,9 @@ pub enum Refreshed {
     Synced(SyncOutcome),
     /// A poll of a job, with the outcome of its sync. `None`: the job still runs, or Mono's answer is inconclusive.
     Followed(Option<SyncOutcome>),
-    /// A check of the link.
-    Checked,
-    /// A poll or a check failed. The next plan repeats it.
+    /// A plain read that verified the account.
+    Verified,
+    /// A poll or a plain read failed. The next plan repeats it.
     Unanswered(CallError),
     /// A deferred import is queued again.
     ImportQueued,
@@ -59,7 +61,7 @@ impl Refreshed {
     pub const fn is_answered(&self) -> bool {
         match self {
             Self::Synced(outcome) => !matches!(outcome, SyncOutcome::NoResult(_)),
-            Self::Checked => true,
+            Self::Verified => true,
             Self::Followed(_)
             | Self::Unanswered(_)
             | Self::ImportQueued
@@ -88,8 +90,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(3);
 const SPREAD: Duration = Duration::from_secs(10);
 /// After this many deliveries SQS moves a message to the dead-letter queue.
 const LAST_TIME: u32 = 5;
-/// How long a poll of a job may take. No user waits for it.
-const POLL_TIME: Duration = Duration::from_secs(20);
+/// How long a poll of a job, or a plain read of an account, may take. No user waits for it.
+const READ_TIME: Duration = Duration::from_secs(20);
 
 impl Refresher {
     /// Runs one refresh job, unless refreshing is paused.
@@ -132,15 +134,12 @@ impl Refresher {
                 Ok(Refreshed::Synced(outcome))
             }
             RefreshStart::Other(account, RefreshAction::Job { id: job_id }) => {
-                let at = account.followed_since().unwrap_or(*planned_at);
+                let at = account.followed_since().unwrap_or(now);
                 Box::pin(self.poll_job(id, job_id, at, &mono, by)).await
             }
-            RefreshStart::Other(_, RefreshAction::Link { ending }) => {
-                let reason = CallReason::LinkCheck;
-                Ok(match self.syncer.check_link(id, ending, &mono, by, reason).await? {
-                    Ok(_) => Refreshed::Checked,
-                    Err(error) => Refreshed::Unanswered(error),
-                })
+            RefreshStart::Other(_, RefreshAction::Verify { ending }) => {
+                let by = by.min(Instant::now() + READ_TIME);
+                Box::pin(self.verify(id, ending, now, &mono, by)).await
             }
             RefreshStart::Other(_, RefreshAction::Import(pull)) => {
                 let job = ImportJob::new(id.clone(), pull);
@@ -165,7 +164,7 @@ impl Refresher {
         mono: &Session<'_>,
         by: Instant,
     ) -> Result<Refreshed, SyncError> {
-        let poll_by = by.min(Instant::now() + POLL_TIME);
+        let poll_by = by.min(Instant::now() + READ_TIME);
         let report = match mono.job(id, &job_id, CallReason::Scheduled, poll_by).await {
             Ok(report) => report,
             Err(error) => return Ok(Refreshed::Unanswered(error)),
@@ -204,7 +203,9 @@ impl Refresher {
     ) -> Result<Refreshed, RefreshError> {
         let RefreshJob { account_id, planned_at } = &delivery.job;
         if delivery.times >= LAST_TIME {
-            self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+            if let Some(planned_at) = planned_at {
+                self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+            }
             return Ok(Refreshed::Paused);
         }
         let wait = until.since(Timestamp::now()) + random::jittered(SPREAD);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::aws::queues::{Job, JobQueue};
 use crate::aws::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
-use crate::domain::account::{Candidate, RefreshAction, Shortlist};
+use crate::domain::account::{Candidate, Choice, RefreshAction, Shortlist};
 use crate::domain::business_day::BusinessDay;
 use crate::domain::refresh_job::RefreshJob;
 use crate::domain::spending::{CallReason, Naira, Prices, Purse};
@@ -31,7 +31,7 @@ pub struct Plan {
     scheduled: u64,
     weak_evidence: u64,
     job_follow_up: u64,
-    link_check: u64,
+    verification: u64,
     import: u64,
     /// Due, but left to a later run: the remaining budget is too small, or the circuit breaker is open.
     left_out: u64,
@@ -97,7 +97,14 @@ impl Planner {
         }
         let found = run.found.replace(Shortlist::new(0));
         let (seen, rest) = (found.seen(), self.rest().await?);
-        let (chosen, is_short) = found.choose(rest, &self.prices);
+        let Choice { chosen, is_short, unproven_left_out } = found.choose(rest, &self.prices);
+        if unproven_left_out > 0 {
+            let code = "UNPROVEN_ACCOUNTS_WAIT";
+            warn!(
+                code,
+                unproven_left_out, "accounts that only webhooks have named wait for a later plan"
+            );
+        }
         let left_out = (seen - chosen.len()) as u64;
         if is_short && rest.is_some_and(|rest| rest < self.prices.realtime) {
             let code = "BUDGET_EXHAUSTED";
@@ -216,7 +223,7 @@ impl Run<'_> {
     fn job(&self, Seen { claim, at }: &Seen) -> Job {
         let number = self.queued.replace(self.queued.get() + 1);
         let account_id = claim.account_id.clone();
-        let body = RefreshJob { account_id: account_id.clone(), planned_at: *at }.to_body();
+        let body = RefreshJob { account_id: account_id.clone(), planned_at: Some(*at) }.to_body();
         let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
         Job { account_id, body, delay }
     }
@@ -224,7 +231,7 @@ impl Run<'_> {
 
 /// Only a call that Mono charges for can be a probe.
 const fn is_probe(action: &RefreshAction) -> bool {
-    matches!(action, RefreshAction::Sync(_) | RefreshAction::Link { .. })
+    matches!(action, RefreshAction::Sync(_) | RefreshAction::Verify { .. })
 }
 
 impl Plan {
@@ -233,7 +240,7 @@ impl Plan {
             RefreshAction::Sync(CallReason::WeakEvidence) => &mut self.weak_evidence,
             RefreshAction::Sync(_) => &mut self.scheduled,
             RefreshAction::Job { .. } => &mut self.job_follow_up,
-            RefreshAction::Link { .. } => &mut self.link_check,
+            RefreshAction::Verify { .. } => &mut self.verification,
             RefreshAction::Import(_) => &mut self.import,
         } += 1;
     }

@@ -11,10 +11,9 @@ use tracing::error;
 
 use crate::aws::queues::{ImportQueue, SendError};
 use crate::aws::secrets::SecretUnavailable;
-use crate::aws::store::{AccountStore, LeaseResult, Leased, StoreError};
+use crate::aws::store::{AccountStore, Leased, StoreError};
 use crate::domain::account::{
-    Account, CallError, Fact, Lease, LinkCheck, LinkState, OrderKey, SyncAttempt, SyncData,
-    SyncOutcome, SyncRefusal,
+    Account, Fact, Lease, SyncAttempt, SyncData, SyncOutcome, SyncRefusal,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::caller::Caller;
@@ -53,8 +52,6 @@ pub enum Synced {
     Refused(Box<Account>, SyncRefusal),
     /// The caller may not see this account, or it does not exist.
     NotVisible,
-    /// The call that checks the link failed.
-    Unchecked(CallError),
 }
 
 /// Why a sync was not made, or why its outcome was not recorded.
@@ -79,8 +76,6 @@ pub(super) const RECORDING_TIME: Duration = Duration::from_secs(4);
 const REQUEST_TIME: Duration = Duration::from_secs(1);
 /// With less time for Mono, no sync starts. It would be paid for, and its answer would be lost.
 const LEAST_TIME_FOR_MONO: Duration = Duration::from_secs(10);
-/// How long a check of the link may take.
-const CHECK_TIME: Duration = Duration::from_secs(5);
 /// The time between the end of the invocation and the end of its lease.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_mins(1);
 
@@ -98,17 +93,9 @@ impl Syncer {
     ) -> Result<Synced, SyncError> {
         let begin_by = begin_by(invocation);
         let mono = in_time(begin_by, self.mono.session(Timestamp::now())).await?;
-        let mut begun = self.begin(id, options, invocation).await?;
-        if let Err((account, SyncRefusal::Unlinked { to_check: Some(ending) })) = begun {
-            let checked = self.check_link(id, ending, &mono, begin_by, CallReason::Manual).await?;
-            match checked {
-                // An inconclusive check is no reason to sync an unlinked account.
-                Ok(_) | Err(CallError::Unusable(_) | CallError::Refused(_)) => {}
-                Err(error) => return Ok(Synced::Unchecked(error.without_name_of(&account))),
-            }
-            begun = self.begin(id, options, invocation).await?;
-        }
-        let leased = match begun {
+        let lease_until = invocation.ends_at + LEASE_MARGIN;
+        let begun = self.accounts.begin_sync(id, &options.caller, Timestamp::now(), lease_until);
+        let leased = match in_time(begin_by, begun).await? {
             Ok(leased) => leased,
             Err((_, SyncRefusal::NotVisible)) => return Ok(Synced::NotVisible),
             Err((account, refusal)) => return Ok(Synced::Refused(account, refusal)),
@@ -125,17 +112,6 @@ impl Syncer {
             return Ok(Synced::NotVisible);
         }
         Ok(Synced::Done { outcome, account: account.map(Box::new) })
-    }
-
-    async fn begin(
-        &self,
-        id: &AccountId,
-        options: &SyncOptions,
-        invocation: &Invocation,
-    ) -> Result<LeaseResult<Lease, SyncRefusal>, SyncError> {
-        let lease_until = invocation.ends_at + LEASE_MARGIN;
-        let begun = self.accounts.begin_sync(id, &options.caller, Timestamp::now(), lease_until);
-        in_time(begin_by(invocation), begun).await
     }
 
     /// Calls Mono under a lease, and records the outcome. Returns the outcome and the account afterwards. The account
@@ -190,35 +166,6 @@ impl Syncer {
         if let Some(error) = error {
             error!(account_id = %account.id, %error, "import request could not be enqueued");
         }
-    }
-
-    /// Reads the account at Mono to check whether it is still linked, and records the answer. An inconclusive answer
-    /// is recorded too, so that the next check waits. A failed call is recorded only for a planned check: a user may
-    /// retry at once.
-    pub(super) async fn check_link(
-        &self,
-        id: &AccountId,
-        ending: OrderKey,
-        mono: &Session<'_>,
-        by: Instant,
-        reason: CallReason,
-    ) -> Result<Result<LinkState, CallError>, SyncError> {
-        let at = Timestamp::now();
-        let is_planned = reason == CallReason::LinkCheck;
-        let answered = mono.link_state(id, reason, by.min(Instant::now() + CHECK_TIME)).await;
-        let is_answered =
-            matches!(answered, Ok(_) | Err(CallError::Unusable(_) | CallError::Refused(_)));
-        let is_called =
-            !matches!(answered, Err(CallError::BudgetExhausted { .. } | CallError::Unmetered));
-        if !is_called || (!is_answered && !is_planned) {
-            return Ok(answered);
-        }
-        let found = *answered.as_ref().unwrap_or(&LinkState::Unknown);
-        let fact = Fact::LinkCheck(LinkCheck { at, ending, found });
-        let by = by + REQUEST_TIME;
-        let seen = in_time(by, self.accounts.get(id)).await?;
-        in_time(by, self.accounts.apply(id, seen, &[&fact])).await?;
-        Ok(answered)
     }
 }
 

@@ -38,7 +38,7 @@ pub use planning::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 
 use crate::aws::sdk::AwsError;
-use crate::domain::account::{Account, Fact, RefreshPolicy, Step};
+use crate::domain::account::{Account, Fact, RefreshPolicy, Step, Verification};
 use crate::domain::account_id::AccountId;
 use crate::random;
 use item::{ACCOUNT_ID, Item, VERSION};
@@ -160,6 +160,26 @@ impl AccountStore {
             (Change::Put(Box::new(next)), steps)
         };
         Ok(Box::pin(self.change(id, seen, folded)).await?.1)
+    }
+
+    /// Records Mono's answer to a plain read, as [`Account::end_verification`] decides. `seen` is the record from an
+    /// earlier read. One write if there is no conflict. A deleted record stays deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the answer is not recorded, and a later plan reads the account again.
+    pub async fn end_verification(
+        &self,
+        id: &AccountId,
+        seen: Stored,
+        verification: &Verification,
+    ) -> Result<(), StoreError> {
+        let end = |account: &Account| match account.end_verification(verification.clone()) {
+            _ if account.is_unknown() => (Change::Keep, ()),
+            Some(after) => (Change::Put(Box::new(after)), ()),
+            None => (Change::Remove, ()),
+        };
+        Box::pin(self.change(id, Some(seen), end)).await.map(drop)
     }
 
     /// Changes a record as `decide` says, and returns the stored record. After a conflict, `decide` runs again on the

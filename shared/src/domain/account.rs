@@ -6,6 +6,7 @@
 //! record changes nothing in a later version. A stale read is therefore harmless.
 
 mod fact;
+mod identity;
 mod import_lease;
 mod layered_register;
 mod link;
@@ -18,19 +19,22 @@ mod sync_attempt;
 mod sync_lease;
 #[cfg(test)]
 pub(crate) mod tests;
+
+mod verification;
 mod view;
 
 pub use fact::{
-    Answer, DataStatus, Details, EventBody, Fact, Import, Institution, Job, JobState, LinkCheck,
-    LinkState, SentBalance, SettledStatus, SyncStatus, Update, Webhook,
+    Answer, DataStatus, Details, EventBody, Fact, Import, Institution, Job, JobState, Reading,
+    Reported, SentBalance, SettledStatus, SyncStatus, Update, Verification, Webhook,
 };
+pub use identity::{Claim, Held, Identity, Proof, Trusted};
 pub use import_lease::{
     Gap, GapReason, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
 };
 pub use layered_register::LayeredRegister;
 pub use link::Link;
 pub use order_key::{OrderKey, Rank, ShortHash, TimeSource};
-pub use priority::{Candidate, Priority, Shortlist};
+pub use priority::{Candidate, Choice, Priority, Shortlist};
 pub use refresh_plan::RefreshAction;
 pub use refresh_schedule::{RefreshPolicy, RefreshRule};
 pub use status::{Attention, Status, StatusSince};
@@ -73,6 +77,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether the account has another owner than before.
+    pub fn changes_the_owner(&self) -> bool {
+        self.before.owner().is_some() && self.before.owner() != self.after.owner()
+    }
+
     /// Whether the fact changed the record. A change of `first_seen` or `last_event` alone does not count.
     pub fn changed(&self) -> bool {
         let facts = |account: &Account| {
@@ -99,7 +108,7 @@ pub struct Lease {
 pub struct Registers {
     /// The account was linked.
     pub linked: Option<Mark>,
-    /// A webhook reported that the account was unlinked.
+    /// A webhook reported that the account was unlinked. It counts when Mono has confirmed it.
     pub unlinked: LayeredRegister<()>,
     /// A plain read at Mono found no such account.
     pub gone: Option<Mark>,
@@ -109,10 +118,11 @@ pub struct Registers {
     pub confirmed_linked: Option<Mark>,
     /// When the link was last checked. Any outcome counts.
     pub link_checked: Option<Timestamp>,
-    pub customer: Option<Register<String>>,
-    /// The fintech's own reference, which names the owner. The newest reference of an `account_connected` wins. If
-    /// there is none, the earliest reference wins. So a re-authorisation never changes the owner.
-    pub reference: Option<Register<String>>,
+    /// The owner, the holder, the number and the bank.
+    pub identity: Identity,
+    /// Whether Mono has ever answered a call about the account. Otherwise only webhooks have named it. Never reset to
+    /// `false`.
+    pub is_proven: bool,
     /// The bank requires re-authorisation.
     pub reauth_required: Option<Mark>,
     /// The customer has re-authorised.
@@ -135,8 +145,7 @@ pub struct Registers {
     pub availability: Option<Register<Availability>>,
     /// The outcome of the newest pull.
     pub pull: Option<Register<Pull>>,
-    /// The holder, the account number and the bank.
-    pub details: Option<Register<Details>>,
+    pub account_type: Option<Register<AccountType>>,
     /// A balance that no confirmed pull covers. It probably comes from Mono's cache.
     pub cached_balance: LayeredRegister<MinorUnits>,
     /// The newest job at Mono.
@@ -166,6 +175,15 @@ pub struct Register<T> {
 
 /// A register that holds only an order key.
 pub type Mark = Register<()>;
+
+/// The type of an account, as the newest webhook or read has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountType {
+    /// The bank's own name for the type of account (`Tier 3 Savings Account`).
+    pub kind: Option<String>,
+    /// The ISO 4217 code if it can be derived (`Naira` is `NGN`). Any other value is stored unchanged.
+    pub currency: Option<String>,
+}
 
 /// A summary of one sync of this system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -248,14 +266,12 @@ impl Registers {
         let single = [
             order_key(self.linked.as_ref()),
             order_key(self.not_found.as_ref()),
-            order_key(self.customer.as_ref()),
-            order_key(self.reference.as_ref()),
             order_key(self.reauth_required.as_ref()),
             order_key(self.reauthorised.as_ref()),
             order_key(self.transactions.as_ref()),
             order_key(self.availability.as_ref()),
             order_key(self.pull.as_ref()),
-            order_key(self.details.as_ref()),
+            order_key(self.account_type.as_ref()),
             order_key(self.job.as_ref()),
             order_key(self.attempt.as_ref()),
             order_key(self.last_billable_attempt.as_ref()),
@@ -287,9 +303,9 @@ impl Registers {
                 writer.attempt(attempt);
                 (attempt.started_at, false)
             }
-            Fact::LinkCheck(check) => {
-                writer.link_check(*check);
-                (check.at, false)
+            Fact::Verification(verification) => {
+                writer.verification(verification);
+                (verification.at, false)
             }
             Fact::Answer(answer) => {
                 writer.outcome(answer.order(), &answer.outcome);
@@ -297,6 +313,7 @@ impl Registers {
             }
             Fact::Import(Import { pull, state }) => {
                 writer.registers.has_transactions |= state.through.is_some();
+                writer.registers.is_proven = true;
                 writer.put(|r| &mut r.imported, *pull, state.clone());
                 (pull.at, false)
             }
@@ -355,31 +372,48 @@ impl Writer {
         *held = Some(at).max(*held);
     }
 
-    fn link_check(&mut self, check: LinkCheck) {
-        self.time(|r| &mut r.link_checked, check.at);
-        match check.found {
-            LinkState::Linked => self.mark(|r| &mut r.confirmed_linked, check.ending),
-            LinkState::Gone => self.mark(|r| &mut r.gone, check.order()),
-            LinkState::Unknown => {}
+    fn verification(&mut self, verification: &Verification) {
+        let Verification { at, ending, found } = verification;
+        self.time(|r| &mut r.link_checked, *at);
+        match found {
+            Reading::Linked(reported) => {
+                self.registers.is_proven = true;
+                if let Some(ending) = ending {
+                    self.mark(|r| &mut r.confirmed_linked, *ending);
+                }
+                self.registers.identity.verify(*at, reported);
+                if let Some(details) = &reported.details {
+                    self.put(|r| &mut r.account_type, verification.order(), details.account_type());
+                }
+                if let Some(balance) = reported.balance {
+                    self.put_layered(|r| &mut r.cached_balance, verification.order(), balance);
+                }
+            }
+            Reading::Gone => {
+                self.mark(|r| &mut r.gone, verification.order());
+                self.time(|r| &mut r.identity.read_at, *at);
+            }
+            Reading::Unknown => {}
         }
     }
 
     fn webhook(&mut self, webhook: &Webhook) {
-        let order = webhook.order;
+        let Webhook { order, received_at, .. } = *webhook;
         if let Some(reference) = &webhook.reference {
-            self.reference(order, reference);
+            self.wrote = true;
+            self.registers.identity.reference.claim(received_at, order.at, reference);
         }
         match &webhook.body {
             EventBody::Connected { customer_id, processing } => {
                 self.mark(|r| &mut r.linked, order);
                 if let Some(customer_id) = customer_id {
-                    self.put(|r| &mut r.customer, order, customer_id.clone());
+                    self.registers.identity.customer.claim(received_at, order.at, customer_id);
                 }
                 if *processing {
                     self.put(|r| &mut r.job, order, Job { id: None, state: JobState::Linking });
                 }
             }
-            EventBody::Updated(update) => self.update(order, update),
+            EventBody::Updated(update) => self.update(order, received_at, update),
             EventBody::ReauthorisationRequired => self.mark(|r| &mut r.reauth_required, order),
             EventBody::Reauthorized => self.mark(|r| &mut r.reauthorised, order),
             EventBody::Unlinked => self.put_layered(|r| &mut r.unlinked, order, ()),
@@ -396,7 +430,7 @@ impl Writer {
         }
     }
 
-    fn update(&mut self, order: OrderKey, update: &Update) {
+    fn update(&mut self, order: OrderKey, received_at: Timestamp, update: &Update) {
         let is_confirmed = update.is_confirmed_pull();
         let has_balance = is_confirmed && update.covers_balance();
         match update.balance {
@@ -448,7 +482,8 @@ impl Writer {
             self.pull(order, sync_status, None, update.job_id.as_ref());
         }
         if let Some(details) = &update.details {
-            self.put(|r| &mut r.details, order, details.clone());
+            self.registers.identity.claim_details(received_at, order.at, details);
+            self.put(|r| &mut r.account_type, order, details.account_type());
         }
     }
 
@@ -474,6 +509,7 @@ impl Writer {
 
     /// Writes the outcome of a sync, from its own answer or from its job.
     fn outcome(&mut self, order: OrderKey, outcome: &SyncOutcome) {
+        self.registers.is_proven |= outcome.proves_the_account();
         match outcome {
             SyncOutcome::Successful { has_new_data, data, balance, job_id } => {
                 match data {
@@ -500,9 +536,7 @@ impl Writer {
                 self.pull(order, sync_status, None, job_id.as_ref());
             }
             SyncOutcome::Failed { error, job_id } => {
-                // A sync request holds little besides the account id. So HTTP 400 without a job means that Mono
-                // rejects the account.
-                if error.code == "HTTP_400" && job_id.is_none() {
+                if outcome.denies_the_account() {
                     self.mark(|r| &mut r.not_found, order);
                 }
                 let sync_status = Some(SyncStatus::Failed);
@@ -525,21 +559,5 @@ impl Writer {
     ) {
         let pull = Pull { sync_status, error: error.cloned(), job_id: job_id.cloned() };
         self.put(|r| &mut r.pull, order, pull);
-    }
-
-    fn reference(&mut self, order: OrderKey, reference: &str) {
-        self.wrote = true;
-        let held = &mut self.registers.reference;
-        let candidate = Register { order, value: reference.to_owned() };
-        let wins = held.as_ref().is_none_or(|held| {
-            match (candidate.order.rank == Rank::Connected, held.order.rank == Rank::Connected) {
-                (true, true) => candidate > *held,
-                (false, false) => candidate < *held,
-                (connected, _) => connected,
-            }
-        });
-        if wins {
-            *held = Some(candidate);
-        }
     }
 }

@@ -16,9 +16,7 @@ impl Caller {
     pub fn may_see(&self, account: &Account) -> bool {
         match self {
             Self::Trusted => true,
-            Self::Owner(owner) => {
-                account.registers.reference.as_ref().is_some_and(|held| held.value == *owner)
-            }
+            Self::Owner(owner) => account.owner() == Some(owner),
         }
     }
 }

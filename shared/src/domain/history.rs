@@ -1,4 +1,5 @@
-//! The history of an account: one entry for each delivery of a webhook event, with its effect.
+//! The history of an account: one entry for each delivery of a webhook event, with its effect, and one for each change
+//! of the owner.
 //!
 //! An entry is written before the record. After a crash between the two writes, the message is delivered again, and
 //! both are written. No entry is therefore lost. The effect is a part of an entry's key. A redelivery without effect
@@ -77,6 +78,23 @@ impl Entry {
     pub fn of_ignored(event: &Event, account: &Account) -> Self {
         let status = Some(account.status_since(event.received_at).status);
         Self::new(event, Effect::Ignored, status, status)
+    }
+
+    /// The entry of a verification at this time that changed the owner of the account.
+    pub fn of_owner_change(at: Timestamp, step: &Step) -> Self {
+        const KIND: &str = "owner_changed";
+        let status = |account: &Account| Some(account.status_since(at).status);
+        let effect = Effect::Applied;
+        Self {
+            position: Position { received_at: at, event: ShortHash::of(KIND), effect },
+            kind: KIND.to_owned(),
+            event_id: None,
+            occurred_at: at,
+            received_at: at,
+            effect,
+            status_before: status(&step.before),
+            status_after: status(&step.after),
+        }
     }
 
     fn new(

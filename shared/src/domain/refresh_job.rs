@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 
-/// A request to refresh an account, made by a planning run. The worker decides again which action is due, if any.
+/// A request to refresh an account. The worker decides again which action is due, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshJob {
     pub account_id: AccountId,
-    /// The time of the planning run.
-    pub planned_at: Timestamp,
+    /// The time of the planning run. `None`: a webhook requires a verification of the account, and nothing else.
+    pub planned_at: Option<Timestamp>,
 }
 
 /// The message is not a refresh job.
@@ -33,7 +33,10 @@ impl RefreshJob {
         let body: Value = serde_json::from_str(body).map_err(|_| UnreadableJob)?;
         let read = || {
             let account_id = body["account_id"].as_str()?.parse().ok()?;
-            let planned_at = Timestamp::parse_rfc3339(body["planned_at"].as_str()?)?;
+            let planned_at = match &body["planned_at"] {
+                Value::Null => None,
+                planned_at => Some(Timestamp::parse_rfc3339(planned_at.as_str()?)?),
+            };
             Some(Self { account_id, planned_at })
         };
         read().ok_or(UnreadableJob)
@@ -46,10 +49,11 @@ mod tests {
 
     #[test]
     fn job_is_read_back_and_other_text_is_rejected() {
-        let planned_at = Timestamp::from_millis(1_767_603_601_000);
-        let job = RefreshJob { account_id: "a".parse().unwrap(), planned_at };
-        assert_eq!(RefreshJob::read(&job.to_body()), Ok(job));
-        for body in ["", "{}", r#"{"account_id":"a"}"#, r#"{"account_id":"a b","planned_at":""}"#] {
+        for planned_at in [None, Some(Timestamp::from_millis(1_767_603_601_000))] {
+            let job = RefreshJob { account_id: "a".parse().unwrap(), planned_at };
+            assert_eq!(RefreshJob::read(&job.to_body()), Ok(job));
+        }
+        for body in ["", "{}", r#"{"account_id":"a","planned_at":""}"#, r#"{"account_id":"a b"}"#] {
             assert_eq!(RefreshJob::read(body), Err(UnreadableJob), "{body}");
         }
     }

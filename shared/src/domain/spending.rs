@@ -90,8 +90,8 @@ pub enum CallReason {
     Scheduled,
     /// The status depends on a webhook without a time, which must be verified.
     WeakEvidence,
-    /// The link is in doubt or has ended, and is checked.
-    LinkCheck,
+    /// The link or the identity of the account is in doubt.
+    Verification,
     /// New transactions must be listed.
     Import,
 }
@@ -103,7 +103,7 @@ impl CallReason {
             Self::Manual => "manual",
             Self::Scheduled => "scheduled",
             Self::WeakEvidence => "weak_evidence",
-            Self::LinkCheck => "link_check",
+            Self::Verification => "verification",
             Self::Import => "import",
         }
     }
@@ -112,7 +112,7 @@ impl CallReason {
     pub const fn purse(self) -> Purse {
         match self {
             Self::Manual => Purse::Manual,
-            Self::Scheduled | Self::WeakEvidence | Self::LinkCheck | Self::Import => {
+            Self::Scheduled | Self::WeakEvidence | Self::Verification | Self::Import => {
                 Purse::Automatic
             }
         }
@@ -259,6 +259,15 @@ pub struct Budgets {
 impl Budgets {
     /// No limit for either purse.
     pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
+
+    /// The part of the spent sum up to which a call of this kind and reason fits, if the whole sum may be `max`.
+    /// Webhooks cause verifications, and can be forged. So verifications leave half of the budget to the refresh.
+    pub fn share(&self, reason: CallReason, max: Naira) -> Naira {
+        match reason {
+            CallReason::Verification => Naira(max.0 / 2),
+            _ => max,
+        }
+    }
 
     /// The budget of a purse.
     pub const fn of(&self, purse: Purse) -> Budget {

@@ -11,11 +11,12 @@ use url::Url;
 
 use super::{ApiVersion, JobReport, Reauthorisation, ReauthoriseError, TransactionsError};
 use crate::domain::account::{
-    CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome, SyncStatus,
+    CallError, JobState, ProviderError, Reading, Reported, SyncData, SyncOutcome, SyncStatus,
 };
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{SyncedPage, TransactionPage};
+use crate::domain::webhook::event;
 
 /// A response from Mono. It must not be printed, because it may contain bank data.
 #[derive(Clone)]
@@ -173,24 +174,39 @@ impl Answer {
         Some(JobReport { state: JobState::from_word(word), data })
     }
 
-    /// Whether the account is still linked. Mono does not document its response for an unlinked account. A 400 counts
-    /// as gone, because only the account can be wrong in this plain request.
-    pub(super) fn of_account(&self) -> Result<LinkState, CallError> {
+    /// The account in the response to a plain read. Mono does not document its response for an unlinked account. A 400
+    /// counts as gone, because only the account can be wrong in this plain request.
+    pub(super) fn of_account(&self) -> Result<Reading, CallError> {
         if self.requires_reauth() {
-            return Ok(LinkState::Linked);
+            return Ok(Reading::Linked(Box::default()));
         }
         if self.denies_the_account()
             || (self.status == StatusCode::BAD_REQUEST && self.body.is_some())
         {
-            return Ok(LinkState::Gone);
+            return Ok(Reading::Gone);
         }
         if let Some(call_error) = self.call_error() {
             return Err(call_error);
         }
         if self.status.is_success() && !self.says("status", "failed") && self.shows_the_account() {
-            return Ok(LinkState::Linked);
+            return Ok(Reading::Linked(Box::new(self.reported())));
         }
         Err(CallError::Unusable(self.error()))
+    }
+
+    /// v2 has the account below `data`, v1 at the top. The API of 2023 has the account's fields in `data` itself.
+    fn reported(&self) -> Reported {
+        let mut answer = self.body.clone().unwrap_or_default();
+        answer.iter_mut().for_each(|(name, value)| event::shorten(name, value, &mut Vec::new()));
+        let data = answer.get("data").and_then(Value::as_object).unwrap_or(&answer);
+        let object = |name| data.get(name).and_then(Value::as_object);
+        let account = object("account").unwrap_or(data);
+        Reported {
+            reference: object("meta").and_then(|meta| event::owned(meta, &["ref"])),
+            customer_id: object("customer").and_then(|customer| event::owned(customer, &["id"])),
+            details: event::details(account),
+            balance: account.get("balance").and_then(MinorUnits::from_json),
+        }
     }
 
     /// A page of transactions, in v1 or v2.

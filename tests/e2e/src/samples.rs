@@ -97,7 +97,7 @@ pub fn all() -> BTreeMap<String, Value> {
 pub fn refresh_job(account_id: &str, planned_at: &str) -> RefreshJob {
     RefreshJob {
         account_id: account_id.parse().expect("an account id"),
-        planned_at: Timestamp::parse_rfc3339(planned_at).expect("a time"),
+        planned_at: Some(Timestamp::parse_rfc3339(planned_at).expect("a time")),
     }
 }
 

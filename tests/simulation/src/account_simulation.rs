@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use mono_sync::domain::account::{
-    Account, Answer as MonoAnswer, CallError, DataStatus, EventBody, Fact, Lease, LinkCheck,
-    LinkState, Priority, ProviderError, RefreshAction, SyncAttempt, SyncData, SyncOutcome, Update,
-    Webhook,
+    Account, Answer as MonoAnswer, CallError, DataStatus, EventBody, Fact, Lease, Priority,
+    ProviderError, Reading, RefreshAction, SyncAttempt, SyncData, SyncOutcome, Update,
+    Verification, Webhook,
 };
 use mono_sync::domain::spending::{CallKind, Naira, Prices};
 use mono_sync::domain::timestamp::Timestamp;
@@ -59,7 +59,8 @@ struct MonoJob {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// A message of the planner arrives.
-    Work { planned_at: Timestamp },
+    /// `None`: a verification that a webhook requires.
+    Work { planned_at: Option<Timestamp> },
     /// A job at Mono ends, and Mono sends its webhooks.
     Found { job_id: String, truth: Truth },
     /// A webhook about a job arrives: the first or the second of the two.
@@ -99,6 +100,8 @@ impl Notice {
 
 const HOUR: u64 = 3_600_000;
 const DAY: Duration = Duration::from_hours(24);
+/// The time from a webhook to the verification that it requires.
+const VERIFICATION_DELAY: Duration = Duration::from_secs(3);
 /// The time after which SQS delivers the message of a crashed worker again.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -195,7 +198,7 @@ impl<'a> AccountSimulation<'a> {
             return;
         }
         let delay = Duration::from_millis(self.rng.u64(1_000..900_000));
-        self.schedule(now + delay, Event::Work { planned_at: now });
+        self.schedule(now + delay, Event::Work { planned_at: Some(now) });
     }
 
     fn handle(&mut self, now: Timestamp, event: Event, report: &mut Report) {
@@ -334,7 +337,7 @@ impl<'a> AccountSimulation<'a> {
         self.schedule_customer_event(now);
     }
 
-    fn work(&mut self, now: Timestamp, planned_at: Timestamp, report: &mut Report) {
+    fn work(&mut self, now: Timestamp, planned_at: Option<Timestamp>, report: &mut Report) {
         match self.account.remaining_action(planned_at, now, self.world.policy) {
             Some(RefreshAction::Sync(reason)) => {
                 if !self.pay(|prices| prices.of(CallKind::Realtime), now) {
@@ -371,18 +374,23 @@ impl<'a> AccountSimulation<'a> {
                 report.followed += 1;
                 self.follow(now, &id, report);
             }
-            Some(RefreshAction::Link { ending }) => {
+            Some(RefreshAction::Verify { ending }) => {
+                let at = now;
+                let begun = Verification { at, ending, found: Reading::Unknown };
+                self.record(self.account.apply(&Fact::Verification(begun)), report);
                 if !self.pay(|prices| prices.of(CallKind::Details), now) {
                     return;
                 }
                 report.checked += 1;
                 let found = match (self.world.outage(now), self.customer) {
-                    (Some(_), _) => LinkState::Unknown,
-                    (None, Some(Truth::Unlinked)) => LinkState::Gone,
-                    (None, _) => LinkState::Linked,
+                    (Some(_), _) => return,
+                    (None, Some(Truth::Unlinked)) => Reading::Gone,
+                    (None, _) => Reading::Linked(Box::default()),
                 };
-                let check = Fact::LinkCheck(LinkCheck { at: now, ending, found });
-                self.record(self.account.apply(&check), report);
+                let verification = Verification { at, ending, found };
+                if let Some(verified) = self.account.end_verification(verification) {
+                    self.record(verified, report);
+                }
             }
             // Imports are not simulated.
             Some(RefreshAction::Import(_)) | None => report.up_to_date += 1,
@@ -508,7 +516,11 @@ impl<'a> AccountSimulation<'a> {
         report.webhooks += 1;
         let sent_at = sent_at.filter(|_| self.world.network.timed);
         let webhook = Webhook::new(sent_at, now, key, None, body);
-        self.record(self.account.apply(&Fact::Webhook(webhook)), report);
+        let after = self.account.apply(&Fact::Webhook(webhook));
+        if let Some(due) = after.earlier_verification(Some(&self.account)) {
+            self.schedule(due.max(now) + VERIFICATION_DELAY, Event::Work { planned_at: None });
+        }
+        self.record(after, report);
     }
 
     /// Writes the record if it has changed.

@@ -76,7 +76,7 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
             let mut till = till.borrow_mut();
             (till.rest(plan_at), till.prices)
         };
-        let (chosen, _) = due.choose(rest, &prices);
+        let chosen = due.choose(rest, &prices).chosen;
         for Candidate { action, account, .. } in chosen {
             simulations[account].queue(plan_at, &action, &mut report);
         }

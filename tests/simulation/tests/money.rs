@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mono_sync::domain::account::{
-    Account, Candidate, DataStatus, EventBody, Fact, RefreshPolicy, RefreshRule, Shortlist, Update,
-    Webhook,
+    Account, Candidate, Choice, DataStatus, EventBody, Fact, RefreshPolicy, RefreshRule, Shortlist,
+    Update, Webhook,
 };
 use mono_sync::domain::spending::{Budget, Naira};
 use mono_sync::domain::timestamp::Timestamp;
@@ -81,7 +81,7 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
             Some(Candidate { priority, action, account: number })
         }));
         assert!(due.seen() >= 99_000);
-        let (chosen, is_short) = due.choose(till.rest(now), &prices);
+        let Choice { chosen, is_short, .. } = due.choose(till.rest(now), &prices);
         assert!(is_short);
         for Candidate { account: number, .. } in chosen {
             assert!(till.pay(prices.realtime, now), "a planned refresh can be paid");

@@ -120,8 +120,10 @@ impl Run<'_> {
         let page = self.mono.transactions(self.id(), days, part, by).await;
         page.map_err(|error| match error {
             TransactionsError::ReauthorisationRequired => Interruption::ReauthorisationRequired,
-            // A linked account may still exist. With a wrong key, Mono can give the same answer.
-            TransactionsError::NotFound if !self.account().is_unlinked() => {
+            // An account that Mono has known may still exist. With a wrong key, Mono can give the same answer.
+            TransactionsError::NotFound
+                if self.account().registers.is_proven && !self.account().is_unlinked() =>
+            {
                 Interruption::Failed(ImportError::NotFound)
             }
             TransactionsError::NotFound => Interruption::Gone,

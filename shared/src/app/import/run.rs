@@ -11,7 +11,7 @@ use super::{ImportError, Imported};
 use crate::aws::store::StoreError;
 use crate::domain::account::{
     Answer, CallError, Fact, GapReason, Import, ImportEnd, ImportNotes, ImportState, OrderKey,
-    SyncOutcome,
+    ProviderError, SyncOutcome,
 };
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::import::range::MOST_ROWS;
@@ -62,7 +62,7 @@ impl Run<'_> {
                 warn!(account_id = %self.id(), %error, "import continues later after a failure");
                 return self.continue_later(rest, random::jittered(RETRY_DELAY)).await;
             }
-            Err(Interruption::Gone) => Ok(Imported::Gone),
+            Err(Interruption::Gone) => self.record_gone().await,
             Err(Interruption::ReauthorisationRequired) => self.record_reauth_required().await,
             Err(Interruption::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
                 Some(smaller) => return self.continue_later(smaller, Duration::ZERO).await,
@@ -80,6 +80,18 @@ impl Run<'_> {
         let fact = Fact::Answer(Answer { at: Timestamp::now(), outcome });
         self.importer.accounts.apply(self.id(), Some(self.leased.stored.clone()), &[&fact]).await?;
         Ok(Imported::ReauthorisationRequired)
+    }
+
+    /// Records that Mono denies an account that only webhooks have named, so that no further call is paid for it.
+    async fn record_gone(&self) -> Result<Imported, ImportError> {
+        if !self.account().registers.is_proven {
+            let error = ProviderError { code: "HTTP_404".to_owned(), message: None };
+            let outcome = SyncOutcome::NotFound { error };
+            let fact = Fact::Answer(Answer { at: Timestamp::now(), outcome });
+            let seen = self.leased.stored.clone();
+            self.importer.accounts.apply(self.id(), Some(seen), &[&fact]).await?;
+        }
+        Ok(Imported::Gone)
     }
 
     /// Writes the finished part and the time of the next attempt into the record. At that time, the planner requests

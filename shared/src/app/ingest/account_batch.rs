@@ -1,10 +1,15 @@
 //! The changes by the events of one account. They are computed once, before the first write.
 
+use std::time::Duration;
+
+use crate::aws::queues::{ImportQueue, Job};
 use crate::aws::store::Stored;
 use crate::domain::account::{Account, Fact, Step};
 use crate::domain::account_id::AccountId;
 use crate::domain::history::{Entry, Position};
 use crate::domain::import::ImportJob;
+use crate::domain::refresh_job::RefreshJob;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::event::{Event, Interpretation};
 use crate::lambda::sqs_batch::Work;
 
@@ -17,6 +22,8 @@ pub(super) struct AccountBatch {
     pub(super) entries: Vec<Entry>,
     /// The import that is due after these steps.
     pub(super) import: Option<ImportJob>,
+    /// The verification that these steps require.
+    pub(super) verification: Option<Job>,
     events: usize,
 }
 
@@ -27,7 +34,10 @@ impl AccountBatch {
         let steps = known.unwrap_or(&blank).fold(&facts);
         let entries = entries(known, work, &steps);
         let import = steps.last().and_then(|step| ImportJob::due(&step.after, facts));
-        Self { record, steps, entries, import, events: work.len() }
+        let after = steps.last().map(|step| &step.after);
+        let due = after.and_then(|after| after.earlier_verification(known));
+        let verification = due.map(|due| verification(id, due));
+        Self { record, steps, entries, import, verification, events: work.len() }
     }
 
     /// Whether the changes were computed from these messages. After a panic, the messages of an account are processed
@@ -50,6 +60,14 @@ impl AccountBatch {
         };
         self.entries.iter().map(|entry| entry.position).filter(is_contradicted).collect()
     }
+}
+
+/// The delay gives the write of the record time, as for an import.
+fn verification(id: &AccountId, due: Timestamp) -> Job {
+    let job = RefreshJob { account_id: id.clone(), planned_at: None };
+    let wait = due.since(Timestamp::now()) + ImportQueue::DELAY;
+    let delay = wait.min(Duration::from_mins(15));
+    Job { account_id: id.clone(), body: job.to_body(), delay }
 }
 
 /// An unknown account has no entries for ignored events.

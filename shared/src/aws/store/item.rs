@@ -1,10 +1,13 @@
 //! An account record as a DynamoDB item.
 //!
 //! The value of a register is a top-level attribute with its name in the API, so that an operator can read an item.
-//! The order key of a register takes eleven bytes in the map `order`. This keeps the item of Mono's fullest events
-//! under 1 KiB, so that each write costs one write unit.
+//! The order keys of all registers are one binary attribute, `order`: a tag of one byte and eleven bytes for each. The
+//! proofs of the identity are another, `identity`. This keeps the item of Mono's fullest events under 1 KiB, so that
+//! each write costs one write unit.
 
-use std::collections::HashMap;
+mod identity;
+
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -12,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::AttentionPosition;
 use crate::domain::account::{
-    Account, Attempted, Attention, Availability, DataStatus, Details, Gap, GapReason, ImportLease,
-    ImportNotes, ImportState, Institution, Job, JobState, LayeredRegister, Lease, Mark, OrderKey,
+    Account, AccountType, Attempted, Attention, Availability, DataStatus, Gap, GapReason,
+    ImportLease, ImportNotes, ImportState, Job, JobState, LayeredRegister, Lease, Mark, OrderKey,
     ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status,
     SyncStatus,
 };
@@ -84,7 +87,7 @@ pub struct Stored {
     /// therefore run at the same time during a deployment, and a rollback loses nothing.
     unknown: Item,
     /// Order keys of registers that this version of the system does not know, also written back.
-    unknown_order: Item,
+    unknown_order: Orders,
 }
 
 /// The item is not a valid account record. No write replaces it.
@@ -116,66 +119,90 @@ pub(super) fn account_id(item: &Item) -> Option<AccountId> {
     item.get(ACCOUNT_ID)?.as_s().ok()?.parse().ok()
 }
 
-/// The names in `order` of a register's strong value, its weak value, and its previous weak value.
-const UNLINKED: [&str; 3] = ["unlinked", "unlinked_w", "unlinked_w2"];
-const SYNCED_TRANSACTIONS: [&str; 3] = ["synced", "synced_w", "synced_w2"];
-const SYNCED_OTHERS: [&str; 3] = ["synced_others", "synced_others_w", "synced_others_w2"];
+/// The tag of a register in `order`, and its name in errors.
+#[derive(Clone, Copy)]
+struct Tag(u8, &'static str);
+
+type Orders = BTreeMap<u8, [u8; ORDER_KEY]>;
+
+/// The length of an order key in bytes.
+const ORDER_KEY: usize = 11;
+
+const LINKED: Tag = Tag(1, "linked");
+const GONE: Tag = Tag(2, "gone");
+const NOT_FOUND: Tag = Tag(3, "not_found");
+const CONFIRMED_LINKED: Tag = Tag(4, "confirmed_linked");
+const REAUTH_REQUIRED: Tag = Tag(5, "reauth_required");
+const REAUTHORISED: Tag = Tag(6, "reauthorised");
+const TRANSACTIONS: Tag = Tag(7, "transactions");
+const LAST_BILLABLE_ATTEMPT: Tag = Tag(8, "last_billable_attempt");
+const LAST_BILLABLE_BALANCE_ATTEMPT: Tag = Tag(9, "last_billable_balance_attempt");
+const INCOMPLETE: Tag = Tag(10, "incomplete");
+const IMPORTED: Tag = Tag(11, "imported");
+const AVAILABILITY: Tag = Tag(12, "availability");
+const PULL: Tag = Tag(13, "pull");
+const ACCOUNT_TYPE: Tag = Tag(14, "account_type");
+const JOB: Tag = Tag(15, "job");
+const ATTEMPT: Tag = Tag(16, "attempt");
+/// The tags of a register's strong value, its weak value, and its previous weak value.
+const UNLINKED: [Tag; 3] = [Tag(20, "unlinked"), Tag(21, "unlinked_w"), Tag(22, "unlinked_w2")];
+const SYNCED_TRANSACTIONS: [Tag; 3] =
+    [Tag(23, "synced"), Tag(24, "synced_w"), Tag(25, "synced_w2")];
+const SYNCED_OTHERS: [Tag; 3] =
+    [Tag(26, "synced_others"), Tag(27, "synced_others_w"), Tag(28, "synced_others_w2")];
 /// These names are also the attributes of the values.
-const BALANCE: [&str; 3] = ["balance", "balance_w", "balance_w2"];
-const CACHED_BALANCE: [&str; 3] = ["cached_balance", "cached_balance_w", "cached_balance_w2"];
+const BALANCE: [Tag; 3] = [Tag(29, "balance"), Tag(30, "balance_w"), Tag(31, "balance_w2")];
+const CACHED_BALANCE: [Tag; 3] =
+    [Tag(32, "cached_balance"), Tag(33, "cached_balance_w"), Tag(34, "cached_balance_w2")];
 
 struct Writer {
     item: Item,
-    order: Item,
+    order: Orders,
 }
 
 impl Writer {
     fn registers(&mut self, registers: &Registers) {
-        self.order("linked", registers.linked.as_ref());
-        self.recent(UNLINKED, &registers.unlinked);
-        self.order("gone", registers.gone.as_ref());
-        self.order("not_found", registers.not_found.as_ref());
-        self.order("vouched", registers.confirmed_linked.as_ref());
+        self.order(LINKED, registers.linked.as_ref());
+        self.layered(UNLINKED, &registers.unlinked);
+        self.order(GONE, registers.gone.as_ref());
+        self.order(NOT_FOUND, registers.not_found.as_ref());
+        self.order(CONFIRMED_LINKED, registers.confirmed_linked.as_ref());
         self.time("link_checked_at", registers.link_checked);
-        self.order("demand", registers.reauth_required.as_ref());
-        self.order("reauthorised", registers.reauthorised.as_ref());
-        self.recent(SYNCED_TRANSACTIONS, &registers.synced_transactions);
-        self.recent(SYNCED_OTHERS, &registers.synced_others);
+        self.order(REAUTH_REQUIRED, registers.reauth_required.as_ref());
+        self.order(REAUTHORISED, registers.reauthorised.as_ref());
+        self.layered(SYNCED_TRANSACTIONS, &registers.synced_transactions);
+        self.layered(SYNCED_OTHERS, &registers.synced_others);
         self.balance(BALANCE, &registers.synced_balance);
         self.balance(CACHED_BALANCE, &registers.cached_balance);
-        self.order("transactions", registers.transactions.as_ref());
-        self.order("reached", registers.last_billable_attempt.as_ref());
-        self.order("reached_balance", registers.last_billable_balance_attempt.as_ref());
-        self.order("incomplete", registers.incomplete.as_ref());
+        self.order(TRANSACTIONS, registers.transactions.as_ref());
+        self.order(LAST_BILLABLE_ATTEMPT, registers.last_billable_attempt.as_ref());
+        self.order(LAST_BILLABLE_BALANCE_ATTEMPT, registers.last_billable_balance_attempt.as_ref());
+        self.order(INCOMPLETE, registers.incomplete.as_ref());
         if let Some((first, last)) = registers.without_transactions {
             self.bytes(WITHOUT_TRANSACTIONS, &[&first.to_bytes(), &last.to_bytes()]);
         }
-        if let Some(state) = self.order("imported", registers.imported.as_ref()) {
+        if let Some(state) = self.order(IMPORTED, registers.imported.as_ref()) {
             self.bytes(IMPORTS, &[&state_to_bytes(state)]);
         }
-        if let Some(customer) = self.order("customer", registers.customer.as_ref()) {
-            self.text("customer_id", customer);
-        }
-        if let Some(reference) = self.order("ref", registers.reference.as_ref()) {
-            self.text("ref", reference);
-        }
+        self.identity(&registers.identity, registers.is_proven);
         if registers.has_transactions {
             self.item.insert("has_transactions".to_owned(), AttributeValue::Bool(true));
         }
-        if let Some(availability) = self.order("availability", registers.availability.as_ref()) {
+        if let Some(availability) = self.order(AVAILABILITY, registers.availability.as_ref()) {
             self.availability(availability);
         }
-        if let Some(pull) = self.order("pull", registers.pull.as_ref()) {
+        if let Some(pull) = self.order(PULL, registers.pull.as_ref()) {
             self.pull(pull);
         }
-        if let Some(details) = self.order("details", registers.details.as_ref()) {
-            self.details(details);
+        if let Some(account_type) = self.order(ACCOUNT_TYPE, registers.account_type.as_ref()) {
+            self.optional("type", account_type.kind.as_deref());
+            self.optional("currency", account_type.currency.as_deref());
         }
-        if let Some(job) = self.order("job", registers.job.as_ref()) {
+        if let Some(job) = self.order(JOB, registers.job.as_ref()) {
             self.optional(JOB_ID, job.id.as_deref());
             self.text(JOB_STATE, job.state.as_str());
         }
-        if let Some(attempt) = self.order("attempt", registers.attempt.as_ref()) {
+        if let Some(attempt) = self.order(ATTEMPT, registers.attempt.as_ref()) {
             self.text("attempt_outcome", &attempt.outcome);
             self.optional(ATTEMPT_JOB_ID, attempt.job_id.as_deref());
         }
@@ -183,18 +210,18 @@ impl Writer {
         self.time("last_event_at", registers.last_event);
     }
 
-    fn recent(&mut self, names: [&str; 3], recent: &LayeredRegister<()>) {
-        let LayeredRegister { strong, weak, weak_before } = recent;
-        for (name, mark) in names.into_iter().zip([strong, weak, weak_before]) {
-            self.order(name, mark.as_ref());
+    fn layered(&mut self, tags: [Tag; 3], register: &LayeredRegister<()>) {
+        let LayeredRegister { strong, weak, weak_before } = register;
+        for (tag, mark) in tags.into_iter().zip([strong, weak, weak_before]) {
+            self.order(tag, mark.as_ref());
         }
     }
 
-    fn balance(&mut self, names: [&str; 3], recent: &LayeredRegister<MinorUnits>) {
-        let LayeredRegister { strong, weak, weak_before } = recent;
-        for (name, balance) in names.into_iter().zip([strong, weak, weak_before]) {
-            if let Some(balance) = self.order(name, balance.as_ref()) {
-                self.number(name, &balance.0);
+    fn balance(&mut self, tags: [Tag; 3], register: &LayeredRegister<MinorUnits>) {
+        let LayeredRegister { strong, weak, weak_before } = register;
+        for (tag, balance) in tags.into_iter().zip([strong, weak, weak_before]) {
+            if let Some(balance) = self.order(tag, balance.as_ref()) {
+                self.number(tag.1, &balance.0);
             }
         }
     }
@@ -216,8 +243,8 @@ impl Writer {
             return;
         };
         self.text(ATTENTION, &attention(status, shard(&account.id)));
-        if let Some(reference) = &account.registers.reference {
-            self.item.insert(ATTENTION_OWNER.to_owned(), attention_owner(&reference.value));
+        if let Some(owner) = account.owner() {
+            self.item.insert(ATTENTION_OWNER.to_owned(), attention_owner(owner));
         }
         let place = AttentionPosition { since, account_id: account.id.clone() };
         self.item.insert(ATTENTION_PLACE.to_owned(), place.to_key());
@@ -240,26 +267,9 @@ impl Writer {
         self.optional(PULL_JOB_ID, pull.job_id.as_deref());
     }
 
-    fn details(&mut self, details: &Details) {
-        self.optional("name", details.name.as_deref());
-        self.optional("account_number", details.account_number.as_deref());
-        self.optional("type", details.kind.as_deref());
-        self.optional("currency", details.currency.as_deref());
-        if let Some(institution) = &details.institution {
-            let Institution { name, bank_code, kind } = institution;
-            let fields = [("name", name), ("bank_code", bank_code), ("type", kind)];
-            let fields = fields.into_iter().filter_map(|(field, value)| {
-                Some((field.to_owned(), AttributeValue::S(value.clone()?)))
-            });
-            let fields = AttributeValue::M(fields.collect());
-            self.item.insert("institution".to_owned(), fields);
-        }
-    }
-
-    fn order<'a, T>(&mut self, name: &str, register: Option<&'a Register<T>>) -> Option<&'a T> {
+    fn order<'a, T>(&mut self, tag: Tag, register: Option<&'a Register<T>>) -> Option<&'a T> {
         let register = register?;
-        let bytes = Blob::new(register.order.to_bytes());
-        self.order.insert(name.to_owned(), AttributeValue::B(bytes));
+        self.order.insert(tag.0, register.order.to_bytes());
         Some(&register.value)
     }
 
@@ -316,7 +326,9 @@ impl Stored {
         writer.time(NEXT_REFRESH_AT, account.next_refresh_at(policy));
         writer.attention(account);
         let Writer { mut item, order } = writer;
-        item.insert(ORDER.to_owned(), AttributeValue::M(order));
+        let order: Vec<u8> =
+            order.iter().flat_map(|(tag, key)| [&[*tag], &key[..]].concat()).collect();
+        item.insert(ORDER.to_owned(), AttributeValue::B(Blob::new(order)));
         item
     }
 
@@ -324,11 +336,8 @@ impl Stored {
     ///
     /// [`CorruptItem`] names the first invalid attribute.
     pub fn from_item(item: HashMap<String, AttributeValue>) -> Result<Self, CorruptItem> {
-        let mut reader = Reader { item, order: HashMap::new() };
-        reader.order = match reader.item.remove(ORDER) {
-            Some(AttributeValue::M(order)) => order,
-            _ => return Err(CorruptItem(ORDER)),
-        };
+        let mut reader = Reader { item, order: Orders::new() };
+        reader.order = reader.orders()?;
         let id = reader.required(ACCOUNT_ID)?.parse().map_err(|_| CorruptItem(ACCOUNT_ID))?;
         let version = reader.version()?;
         let account = Account {
@@ -353,47 +362,50 @@ impl Stored {
 
 struct Reader {
     item: Item,
-    order: Item,
+    order: Orders,
 }
 
 impl Reader {
     fn registers(&mut self) -> Result<Registers, CorruptItem> {
+        let (identity, is_proven) = self.identity()?;
         Ok(Registers {
-            linked: self.mark("linked")?,
-            unlinked: self.recent(UNLINKED)?,
-            gone: self.mark("gone")?,
-            not_found: self.mark("not_found")?,
-            confirmed_linked: self.mark("vouched")?,
+            linked: self.mark(LINKED)?,
+            unlinked: self.layered(UNLINKED)?,
+            gone: self.mark(GONE)?,
+            not_found: self.mark(NOT_FOUND)?,
+            confirmed_linked: self.mark(CONFIRMED_LINKED)?,
             link_checked: self.time("link_checked_at")?,
-            reauth_required: self.mark("demand")?,
-            reauthorised: self.mark("reauthorised")?,
-            synced_transactions: self.recent(SYNCED_TRANSACTIONS)?,
-            synced_others: self.recent(SYNCED_OTHERS)?,
+            reauth_required: self.mark(REAUTH_REQUIRED)?,
+            reauthorised: self.mark(REAUTHORISED)?,
+            synced_transactions: self.layered(SYNCED_TRANSACTIONS)?,
+            synced_others: self.layered(SYNCED_OTHERS)?,
             synced_balance: self.balance(BALANCE)?,
             cached_balance: self.balance(CACHED_BALANCE)?,
-            transactions: self.mark("transactions")?,
-            last_billable_attempt: self.mark("reached")?,
-            last_billable_balance_attempt: self.mark("reached_balance")?,
+            transactions: self.mark(TRANSACTIONS)?,
+            last_billable_attempt: self.mark(LAST_BILLABLE_ATTEMPT)?,
+            last_billable_balance_attempt: self.mark(LAST_BILLABLE_BALANCE_ATTEMPT)?,
             without_transactions: self.without_transactions(),
-            incomplete: self.mark("incomplete")?,
-            imported: self.register("imported", |r| {
+            incomplete: self.mark(INCOMPLETE)?,
+            imported: self.register(IMPORTED, |r| {
                 match r.item.remove(IMPORTS) {
                     Some(AttributeValue::B(bytes)) => state(bytes.as_ref()),
                     _ => None,
                 }
                 .ok_or(CorruptItem(IMPORTS))
             })?,
-            customer: self.register("customer", |r| r.required("customer_id"))?,
-            reference: self.register("ref", |r| r.required("ref"))?,
+            identity,
+            is_proven,
             has_transactions: self.flag("has_transactions")?,
-            availability: self.register("availability", Self::availability)?,
-            pull: self.register("pull", Self::pull)?,
-            details: self.register("details", Self::details)?,
-            job: self.register("job", |r| {
+            availability: self.register(AVAILABILITY, Self::availability)?,
+            pull: self.register(PULL, Self::pull)?,
+            account_type: self.register(ACCOUNT_TYPE, |r| {
+                Ok(AccountType { kind: r.text("type")?, currency: r.text("currency")? })
+            })?,
+            job: self.register(JOB, |r| {
                 let state = JobState::from_word(&r.required(JOB_STATE)?);
                 Ok(Job { id: r.text(JOB_ID)?, state })
             })?,
-            attempt: self.register("attempt", |r| {
+            attempt: self.register(ATTEMPT, |r| {
                 let outcome = r.required("attempt_outcome")?;
                 Ok(Attempted { outcome, job_id: r.text(ATTEMPT_JOB_ID)? })
             })?,
@@ -402,8 +414,8 @@ impl Reader {
         })
     }
 
-    fn recent(&mut self, names: [&'static str; 3]) -> Result<LayeredRegister<()>, CorruptItem> {
-        let [strong, weak, weak_before] = names;
+    fn layered(&mut self, tags: [Tag; 3]) -> Result<LayeredRegister<()>, CorruptItem> {
+        let [strong, weak, weak_before] = tags;
         Ok(LayeredRegister {
             strong: self.mark(strong)?,
             weak: self.mark(weak)?,
@@ -411,12 +423,10 @@ impl Reader {
         })
     }
 
-    fn balance(
-        &mut self,
-        names: [&'static str; 3],
-    ) -> Result<LayeredRegister<MinorUnits>, CorruptItem> {
-        let mut balance = |name| self.register(name, |reader| reader.number(name).map(MinorUnits));
-        let [strong, weak, weak_before] = names;
+    fn balance(&mut self, tags: [Tag; 3]) -> Result<LayeredRegister<MinorUnits>, CorruptItem> {
+        let mut balance =
+            |tag: Tag| self.register(tag, |reader| reader.number(tag.1).map(MinorUnits));
+        let [strong, weak, weak_before] = tags;
         Ok(LayeredRegister {
             strong: balance(strong)?,
             weak: balance(weak)?,
@@ -454,30 +464,6 @@ impl Reader {
         })
     }
 
-    fn details(&mut self) -> Result<Details, CorruptItem> {
-        Ok(Details {
-            name: self.text("name")?,
-            account_number: self.text("account_number")?,
-            kind: self.text("type")?,
-            currency: self.text("currency")?,
-            institution: self.institution()?,
-        })
-    }
-
-    fn institution(&mut self) -> Result<Option<Institution>, CorruptItem> {
-        let fields = match self.item.remove("institution") {
-            None => return Ok(None),
-            Some(AttributeValue::M(fields)) => fields,
-            Some(_) => return Err(CorruptItem("institution")),
-        };
-        let mut fields = Self { item: fields, order: HashMap::new() };
-        Ok(Some(Institution {
-            name: fields.text("name")?,
-            bank_code: fields.text("bank_code")?,
-            kind: fields.text("type")?,
-        }))
-    }
-
     /// A value in another format is read as none. It is a lease of another version of the system, and expires.
     fn lease(&mut self) -> Option<Lease> {
         let bytes = self.item.remove(LEASE)?;
@@ -509,22 +495,31 @@ impl Reader {
         .ok_or(CorruptItem(VERSION))
     }
 
-    fn mark(&mut self, name: &'static str) -> Result<Option<Mark>, CorruptItem> {
-        self.register(name, |_| Ok(()))
+    fn orders(&mut self) -> Result<Orders, CorruptItem> {
+        let Some(AttributeValue::B(bytes)) = self.item.remove(ORDER) else {
+            return Err(CorruptItem(ORDER));
+        };
+        let (entries, []) = bytes.as_ref().as_chunks::<{ 1 + ORDER_KEY }>() else {
+            return Err(CorruptItem(ORDER));
+        };
+        let entries = entries.iter().filter_map(|entry| entry.split_first_chunk());
+        Ok(entries.filter_map(|([tag], key)| Some((*tag, key.try_into().ok()?))).collect())
+    }
+
+    fn mark(&mut self, tag: Tag) -> Result<Option<Mark>, CorruptItem> {
+        self.register(tag, |_| Ok(()))
     }
 
     /// A register exists if its order key exists. Its value must then exist too.
     fn register<T>(
         &mut self,
-        name: &'static str,
+        tag: Tag,
         value: impl FnOnce(&mut Self) -> Result<T, CorruptItem>,
     ) -> Result<Option<Register<T>>, CorruptItem> {
-        let order = match self.order.remove(name) {
-            None => return Ok(None),
-            Some(AttributeValue::B(bytes)) => OrderKey::from_bytes(bytes.as_ref()),
-            Some(_) => None,
+        let Some(bytes) = self.order.remove(&tag.0) else {
+            return Ok(None);
         };
-        let order = order.ok_or(CorruptItem(name))?;
+        let order = OrderKey::from_bytes(&bytes).ok_or(CorruptItem(tag.1))?;
         Ok(Some(Register { order, value: value(self)? }))
     }
 

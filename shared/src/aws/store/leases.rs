@@ -60,7 +60,7 @@ impl AccountStore {
         Ok(begun.map(|lease| leased(stored, lease)))
     }
 
-    /// Begins a refresh that was planned at a time, as [`Account::begin_refresh`] decides. One consistent read, and at
+    /// Begins a refresh, as [`Account::begin_refresh`] decides. One consistent read, and at
     /// most one write.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl AccountStore {
     pub async fn begin_refresh(
         &self,
         id: &AccountId,
-        planned_at: Timestamp,
+        planned_at: Option<Timestamp>,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<RefreshStart, StoreError> {

@@ -76,9 +76,16 @@ impl Ledger {
             .return_values(ReturnValue::UpdatedNew);
         let update = match self.budgets.of(purse).room_for(entry.price) {
             Room::Always => update,
-            Room::UpTo(max) => update
-                .condition_expression("attribute_not_exists(#purse) OR #purse <= :max")
-                .expression_attribute_values(":max", naira(max)),
+            Room::UpTo(max) => {
+                let share = self.budgets.share(entry.reason, max);
+                update
+                    .condition_expression(
+                        "(attribute_not_exists(#purse) OR #purse <= :max) \
+                         AND (attribute_not_exists(#naira) OR #naira <= :share)",
+                    )
+                    .expression_attribute_values(":max", naira(max))
+                    .expression_attribute_values(":share", naira(share))
+            }
             Room::Never => return Ok(None),
         };
         match update.send().await {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::AccountType;
 use super::import_lease::ImportState;
 use super::order_key::{OrderKey, Rank, ShortHash, TimeSource};
 use super::sync_attempt::{SyncAttempt, SyncOutcome};
@@ -15,8 +16,8 @@ pub enum Fact {
     Webhook(Webhook),
     /// This system requested a sync of the account.
     Attempt(SyncAttempt),
-    /// This system checked at Mono whether the account is still linked.
-    LinkCheck(LinkCheck),
+    /// This system read the account at Mono.
+    Verification(Verification),
     /// Mono answered another call of this system about the account.
     Answer(Answer),
     /// This system has imported the account's transactions.
@@ -62,30 +63,40 @@ impl Fact {
     }
 }
 
-/// The result of a link check: a plain read of the account at Mono.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkCheck {
+/// The result of a verification: a plain read of the account at Mono.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
     /// When Mono was called.
     pub at: Timestamp,
-    /// The order key of the unlinking that the check verifies.
-    pub ending: OrderKey,
-    pub found: LinkState,
+    /// The order key of the unlinking that the read verifies, if there is one.
+    pub ending: Option<OrderKey>,
+    pub found: Reading,
 }
 
-/// The link state that a plain read of the account shows. Mono does not document its answer for an unlinked account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkState {
-    /// Mono returned the account.
-    Linked,
+/// What a plain read of the account shows. Mono does not document its answer for an unlinked account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Mono knows the account.
+    Linked(Box<Reported>),
     /// Mono does not know the account.
     Gone,
-    /// The answer is inconclusive, or Mono did not answer.
+    /// The answer is inconclusive, or Mono has not answered yet.
     Unknown,
 }
 
-impl LinkCheck {
-    /// The order key of the check.
-    pub fn order(self) -> OrderKey {
+/// What Mono's API reports of an account. Absent if the answer only proves that the account exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// `meta.ref`, in answers since January 2026 [docs.mono.co, changelog].
+    pub reference: Option<String>,
+    pub customer_id: Option<String>,
+    pub details: Option<Details>,
+    pub balance: Option<MinorUnits>,
+}
+
+impl Verification {
+    /// The order key of the verification.
+    pub fn order(&self) -> OrderKey {
         let event = ShortHash::of("link check");
         OrderKey { at: self.at, rank: Rank::Unlinked, time_source: TimeSource::Event, event }
     }
@@ -127,6 +138,8 @@ pub struct Import {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
     pub order: OrderKey,
+    /// When the webhook arrived.
+    pub received_at: Timestamp,
     /// `meta.ref`: the fintech's own reference, which it sent to Mono when it linked the account.
     pub reference: Option<String>,
     pub body: EventBody,
@@ -403,6 +416,13 @@ pub struct Details {
     pub institution: Option<Institution>,
 }
 
+impl Details {
+    /// The part that is not the account's identity.
+    pub(super) fn account_type(&self) -> AccountType {
+        AccountType { kind: self.kind.clone(), currency: self.currency.clone() }
+    }
+}
+
 /// A bank, as Mono names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Institution {
@@ -427,7 +447,7 @@ impl Webhook {
         let (at, time_source) = Self::occurred_at(timestamp, received_at);
         let order =
             OrderKey { at, rank: body.rank(), time_source, event: ShortHash::of(event_key) };
-        Self { order, reference, body }
+        Self { order, received_at, reference, body }
     }
 
     /// When an event happened: Mono's `timestamp`. If the `timestamp` is absent, or ahead of the receipt by more than

@@ -5,7 +5,7 @@
 //! covers its pull.
 
 use super::refresh_schedule::LONGEST_BACKOFF;
-use super::{Account, Fact, Import, OrderKey, SettledStatus, ShortHash, Status};
+use super::{Account, Fact, Import, Link, OrderKey, SettledStatus, ShortHash, Status};
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::timestamp::Timestamp;
 
@@ -172,7 +172,8 @@ impl Account {
         }
         let is_imported =
             self.imported() >= Some(lease.pull) || self.is_of_imported_job(lease.pull);
-        if is_imported && continued_from.is_none() {
+        let is_denied = !self.registers.is_proven && self.denied_at().is_some();
+        if (is_imported || is_denied) && continued_from.is_none() {
             return Err(ImportRefusal::UpToDate);
         }
         let held = self.import.filter(|held| now < held.until);
@@ -208,12 +209,13 @@ impl Account {
         *self == Self::new(self.id.clone())
     }
 
-    /// Whether Mono currently serves all the transactions that it ever had of the account. Three conditions must
-    /// hold: the last sync was confirmed, it brought transactions, and no sync runs. Otherwise, rows may be missing
+    /// Whether Mono currently serves all the transactions that it ever had of the account. Four conditions must
+    /// hold: the last sync was confirmed, it brought transactions, no sync runs, and the link is not in doubt. Otherwise, rows may be missing
     /// in an answer only temporarily.
     pub fn has_whole_statement(&self, now: Timestamp) -> bool {
         let registers = &self.registers;
-        let fresh = matches!(self.status_since(now).status, Status::Healthy | Status::Partial);
+        let fresh = matches!(self.status_since(now).status, Status::Healthy | Status::Partial)
+            && self.link() == Link::Linked;
         let has_transactions = match registers.availability.as_ref().map(|held| &held.value) {
             None => registers.has_transactions,
             Some(held) => {

@@ -1,9 +1,9 @@
-//! The state of an account's link: linked, ended or in doubt.
+//! The state of an account's link: linked, in doubt or ended.
 //!
-//! An unlinking webhook can arrive late. A leaked secret also allows a forged webhook. So an unlinking takes effect
-//! immediately, and a plain read of the account at Mono verifies it. Mono may charge for this read. Mono's answer is
-//! valid until a newer fact contradicts it. Mono does not document its answer for an unlinked account. So an answer
-//! that returns the account is valid only until the next sync.
+//! A leaked secret allows a forged unlinking, and a webhook can arrive late. So an unlinking takes effect only when a
+//! plain read of the account at Mono has confirmed it. Mono's answer is valid until a newer fact contradicts it. Mono
+//! does not document its answer for an unlinked account. So an answer that returns the account is valid only until the
+//! next sync.
 
 use super::refresh_schedule::{LONGEST_BACKOFF, SHORTEST_BACKOFF};
 use super::{Account, Mark, OrderKey, TimeSource};
@@ -18,7 +18,7 @@ pub enum Link {
     InDoubt {
         /// When the doubt began.
         since: Timestamp,
-        /// When the link ended, if it counts as ended until the check.
+        /// When the link ended, if Mono confirmed the end before the doubt.
         ended_at: Option<Timestamp>,
     },
     /// The link has ended, and Mono confirmed it.
@@ -66,14 +66,13 @@ impl Account {
             return Link::Linked;
         }
         match linked.filter(|linked| *linked > ending) {
-            None => Link::InDoubt { since: ending.at, ended_at: Some(ending.at) },
+            None => Link::InDoubt { since: ending.at, ended_at: None },
             // This link event may be a redelivery from before the unlinking.
             Some(linked)
                 if linked.time_source == TimeSource::Receipt && !self.is_proven_since(ending) =>
             {
-                let is_checked = registers.link_checked >= Some(linked.at);
-                let ended_at = is_checked.then_some(ending.at);
-                Link::InDoubt { since: linked.at, ended_at }
+                let ended = ended.filter(|_| registers.link_checked >= Some(linked.at));
+                Link::InDoubt { since: linked.at, ended_at: ended.map(|ended| ended.at) }
             }
             Some(_) => Link::Linked,
         }
@@ -95,28 +94,22 @@ impl Account {
 
     /// The unlinking to verify, and when the link is to be checked.
     ///
-    /// A link in doubt is checked immediately. After an inconclusive check, the next check follows with exponential
-    /// back-off from one hour to one week. An ended link is checked after a week, then after twice as long each time,
-    /// because the webhooks of a new link may be lost. Mono's price list covers only answers with data, so a 404 is
-    /// assumed to be free. If Mono returned the account after the unlinking, its answer proves nothing. Then an ended
-    /// link is not checked again.
-    pub fn link_check_due(&self) -> Option<(OrderKey, Timestamp)> {
+    /// An ended link is checked after a week, then after twice as long each time, because the webhooks of a new link
+    /// may be lost. Mono's price list covers only answers with data, so a 404 is assumed to be free. If Mono returned
+    /// the account after the unlinking, its answer proves nothing. Then an ended link is not checked again.
+    pub(super) fn link_check_due(&self) -> Option<(OrderKey, Timestamp)> {
         let registers = &self.registers;
         let unlinked = registers.unlinked.newest()?.order;
         let ending = self.ended().map_or(unlinked, |ended| ended.max(unlinked));
-        let backed_off = |checked: Timestamp, since| {
-            checked + checked.since(since).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
-        };
         match self.link() {
             Link::Linked => None,
-            Link::InDoubt { since, .. } => {
-                let checked = registers.link_checked.filter(|checked| *checked >= since);
-                Some((ending, checked.map_or(since, |checked| backed_off(checked, since))))
-            }
+            Link::InDoubt { since, .. } => Some((ending, self.read_after(since))),
             Link::Ended { at } => {
                 let due = at + at.since(unlinked.at).max(LONGEST_BACKOFF);
                 let checked = registers.link_checked.filter(|checked| *checked >= due);
-                let due = checked.map_or(due, |checked| backed_off(checked, due));
+                let due = checked.map_or(due, |checked| {
+                    checked + checked.since(due).clamp(SHORTEST_BACKOFF, LONGEST_BACKOFF)
+                });
                 (order_key(registers.confirmed_linked.as_ref()) < Some(unlinked))
                     .then_some((ending, due))
             }
@@ -147,15 +140,18 @@ impl Account {
         self.confirmed_pulls().chain(reauthorised).max()
     }
 
-    /// When the former link ended, if there was one.
+    /// When the former link ended, if there was one. An unlinking that Mono has not confirmed counts once a new link
+    /// follows.
     pub(super) fn former_link_ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let confirmed_linked =
             registers.confirmed_linked.as_ref().map(|confirmed_linked| confirmed_linked.order);
+        let linked = order_key(registers.linked.as_ref());
         let unlinked = registers.unlinked.newest_that(|order| {
             order.time_source == TimeSource::Event || Some(order) > confirmed_linked
         });
-        unlinked.map(|unlinked| unlinked.order).max(self.ended())
+        let unlinked = unlinked.map(|unlinked| unlinked.order);
+        unlinked.filter(|unlinked| linked > Some(*unlinked)).max(self.ended())
     }
 
     fn is_proven_since(&self, ending: OrderKey) -> bool {
@@ -163,6 +159,6 @@ impl Account {
     }
 }
 
-fn order_key(register: Option<&Mark>) -> Option<OrderKey> {
+pub(super) fn order_key(register: Option<&Mark>) -> Option<OrderKey> {
     register.map(|held| held.order)
 }

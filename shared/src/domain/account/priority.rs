@@ -20,11 +20,13 @@ pub struct Priority {
 enum Urgency {
     /// Mono has fetched the rows from the bank. Only the listing is missing.
     Import,
-    /// The link of the account is in doubt.
-    Link,
+    /// The link or the identity of the account is in doubt.
+    Verification,
     /// The customer has re-authorised and waits for the confirmation.
     Reauthorised,
     Due,
+    /// Only webhooks have named the account.
+    Unproven,
 }
 
 impl Account {
@@ -34,7 +36,8 @@ impl Account {
             || self.status_without_sync().status == Status::ReauthorisationPending;
         let urgency = match action {
             RefreshAction::Import(_) => Urgency::Import,
-            RefreshAction::Link { .. } => Urgency::Link,
+            RefreshAction::Verify { .. } => Urgency::Verification,
+            RefreshAction::Sync(_) if !self.registers.is_proven => Urgency::Unproven,
             RefreshAction::Sync(_) if is_reauthorised() => Urgency::Reauthorised,
             RefreshAction::Sync(_) | RefreshAction::Job { .. } => Urgency::Due,
         };
@@ -49,7 +52,7 @@ impl RefreshAction {
         match self {
             Self::Sync(_) => prices.of(CallKind::Realtime) + prices.of(CallKind::TransactionsPage),
             Self::Import(_) => prices.of(CallKind::TransactionsPage),
-            Self::Link { .. } => prices.of(CallKind::Details),
+            Self::Verify { .. } => prices.of(CallKind::Details),
             Self::Job { .. } => prices.of(CallKind::Job),
         }
     }
@@ -62,6 +65,9 @@ pub struct Candidate<T> {
     pub action: RefreshAction,
     pub account: T,
 }
+
+/// The most accounts of a plan that only webhooks have named. Forged webhooks can name any number.
+const MOST_UNPROVEN: usize = 200;
 
 /// Keeps the candidates with the highest priority.
 #[derive(Debug)]
@@ -83,11 +89,17 @@ impl<T> Shortlist<T> {
     }
 
     /// Selects candidates by priority while their maximum price fits into `budget`. `None` means no limit. For the
-    /// first sync, only the price of the sync must fit, not that of its listing. Returns the selected candidates, in
-    /// order, and whether the budget left any out.
-    pub fn choose(mut self, budget: Option<Naira>, prices: &Prices) -> (Vec<Candidate<T>>, bool) {
-        let found = self.candidates.len();
+    /// first sync, only the price of the sync must fit, not that of its listing. Of the accounts that only webhooks
+    /// have named, at most [`MOST_UNPROVEN`] are selected.
+    pub fn choose(mut self, budget: Option<Naira>, prices: &Prices) -> Choice<T> {
         self.candidates.sort_by_key(|candidate| candidate.priority);
+        let is_unproven =
+            |candidate: &Candidate<T>| candidate.priority.urgency == Urgency::Unproven;
+        let unproven = self.candidates.iter().filter(|candidate| is_unproven(candidate)).count();
+        let unproven_left_out = unproven.saturating_sub(MOST_UNPROVEN);
+        // They are the last ones.
+        self.candidates.truncate(self.candidates.len() - unproven_left_out);
+        let found = self.candidates.len();
         let mut reserved = Naira(0);
         self.candidates.retain(|candidate| {
             let total = reserved + candidate.action.price(prices);
@@ -101,10 +113,21 @@ impl<T> Shortlist<T> {
             }
             is_affordable
         });
-        let left_out = self.candidates.len() < found;
+        let is_short = self.candidates.len() < found;
         self.candidates.truncate(self.limit);
-        (self.candidates, left_out)
+        Choice { chosen: self.candidates, is_short, unproven_left_out }
     }
+}
+
+/// The selection of a [`Shortlist`].
+#[derive(Debug)]
+pub struct Choice<T> {
+    /// In the order of priority.
+    pub chosen: Vec<Candidate<T>>,
+    /// Whether the budget left any candidate out.
+    pub is_short: bool,
+    /// How many accounts wait that only webhooks have named.
+    pub unproven_left_out: usize,
 }
 
 impl<T> Extend<Candidate<T>> for Shortlist<T> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Lease, Link, OrderKey, RefreshPolicy};
+use super::{Account, Fact, Lease, OrderKey, Reading, RefreshPolicy, Verification};
 use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 
@@ -16,10 +16,10 @@ pub enum RefreshAction {
         /// Mono's id of the job.
         id: String,
     },
-    /// A link check: a plain read of the account at Mono.
-    Link {
-        /// The unlinking to verify.
-        ending: OrderKey,
+    /// A plain read of the account at Mono, which verifies its link and its identity.
+    Verify {
+        /// The unlinking to verify, if there is one.
+        ending: Option<OrderKey>,
     },
     /// A new request for a deferred import of this pull.
     Import(OrderKey),
@@ -45,8 +45,8 @@ impl Account {
     /// interval (approximately). If the message of the sync is lost, the sync is queued again after that interval.
     /// An action that is not [marked](RefreshAction::is_marked) is queued by each plan while it is due.
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<RefreshAction> {
-        if let Some(import) = self.deferred_import(now) {
-            return Some(import);
+        if let Some(action) = self.deferred_import(now).or_else(|| self.verification(now)) {
+            return Some(action);
         }
         let interval = self.interval(policy).or(policy.interval)?;
         if let Some((id, poll_from)) = self.job_to_follow(now)
@@ -54,21 +54,26 @@ impl Account {
         {
             return Some(RefreshAction::Job { id });
         }
-        let (action, due) = self.due(now, policy)?;
-        let queued = self.refresh_queued_at.filter(|queued| action.is_marked() && *queued >= due);
+        let due = self.sync_due(now, policy)?;
+        let queued = self.refresh_queued_at.filter(|queued| *queued >= due);
         // The time at which a plan reads an account varies by a few minutes.
         let queue_again_at = |queued| queued + interval - PLAN_INTERVAL / 2;
-        queued.is_none_or(|queued| queue_again_at(queued) <= now).then_some(action)
+        let is_planned = queued.is_none_or(|queued| queue_again_at(queued) <= now);
+        is_planned.then(|| RefreshAction::Sync(self.reason_to_refresh()))
     }
 
-    /// The action of a plan from `planned_at` that is still due. `None` if a sync was attempted after the plan, by
-    /// another caller or by a crashed delivery of the same message.
+    /// The action of a plan from `planned_at` that is still due. No sync is due if one was attempted after the plan,
+    /// by another caller or by a crashed delivery of the same message. Without a plan, only a verification is due.
     pub fn remaining_action(
         &self,
-        planned_at: Timestamp,
+        planned_at: Option<Timestamp>,
         now: Timestamp,
         policy: RefreshPolicy,
     ) -> Option<RefreshAction> {
+        if let Some(verification) = self.verification(now) {
+            return Some(verification);
+        }
+        let planned_at = planned_at?;
         if let Some(import) = self.deferred_import(now) {
             return Some(import);
         }
@@ -80,7 +85,8 @@ impl Account {
             return Some(RefreshAction::Job { id });
         }
         let attempted = self.is_attempted_since(planned_at);
-        self.due(now, policy).filter(|_| !attempted).map(|(action, _)| action)
+        let due = self.sync_due(now, policy).filter(|_| !attempted);
+        due.map(|_| RefreshAction::Sync(self.reason_to_refresh()))
     }
 
     /// Whether this system began a sync after this time. Any outcome counts.
@@ -90,12 +96,13 @@ impl Account {
         attempt.max(leased).is_some_and(|attempted| attempted > at)
     }
 
-    /// The next step of a refresh that was planned at a time, and the record to write for it. A sync takes the lease. If
-    /// no action is needed and no sync was attempted since the plan, the queued mark of the plan is removed, so that the
-    /// next plan evaluates the account again.
+    /// The next step of a refresh that was planned at a time, and the record to write for it. A sync takes the lease. A
+    /// verification is recorded before the read, so that concurrent workers make one read. If no action is needed and no
+    /// sync was attempted since the plan, the queued mark of the plan is removed, so that the next plan evaluates the
+    /// account again.
     pub fn begin_refresh(
         &self,
-        planned_at: Timestamp,
+        planned_at: Option<Timestamp>,
         lease: Lease,
         policy: RefreshPolicy,
     ) -> (Option<Self>, Option<RefreshAction>) {
@@ -107,6 +114,11 @@ impl Account {
             return (None, None);
         }
         match self.remaining_action(planned_at, lease.started_at, policy) {
+            Some(action @ RefreshAction::Verify { ending }) => {
+                let (at, found) = (lease.started_at, Reading::Unknown);
+                let begun = Fact::Verification(Verification { at, ending, found });
+                return (Some(self.apply(&begun)), Some(action));
+            }
             Some(action @ RefreshAction::Sync(_)) => {
                 if let Ok(begun) = self.begin_sync(lease, policy.cooldown) {
                     return (Some(begun), Some(action));
@@ -115,7 +127,7 @@ impl Account {
             Some(action) => return (None, Some(action)),
             None => {}
         }
-        (Some(self.unqueued(planned_at)), None)
+        (planned_at.map(|planned_at| self.unqueued(planned_at)), None)
     }
 
     /// Removes the queued mark of this plan. The mark stays if a sync was attempted after the plan. Otherwise each
@@ -140,18 +152,18 @@ impl Account {
         self.import_due().map(RefreshAction::Import)
     }
 
-    /// The action that is due, and its due time. `None` while a pull runs or the cooldown lasts.
-    fn due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<(RefreshAction, Timestamp)> {
+    fn verification(&self, now: Timestamp) -> Option<RefreshAction> {
+        let (ending, _) = self.verification_due().filter(|(_, due)| *due <= now)?;
+        Some(RefreshAction::Verify { ending })
+    }
+
+    /// When the sync that is due became due. `None` while a pull runs or the cooldown lasts.
+    fn sync_due(&self, now: Timestamp, policy: RefreshPolicy) -> Option<Timestamp> {
         let cooling_down = self.cooldown_until.is_some_and(|until| now < until);
         if cooling_down || self.is_syncing(now) {
             return None;
         }
-        let due = self.next_refresh_at(policy).filter(|due| *due <= now)?;
-        let action = match self.link_check_due() {
-            Some((ending, _)) => RefreshAction::Link { ending },
-            None => RefreshAction::Sync(self.reason_to_refresh()),
-        };
-        Some((action, due))
+        self.next_sync_at(policy).filter(|due| *due <= now)
     }
 
     /// When the job of this system's newest sync began. Mono does not report when a job ended. So the end of the job
@@ -179,14 +191,15 @@ impl Account {
 
     /// The earliest time at which a [plan](Self::plan) can have an action for the account, if no new fact arrives.
     pub fn nothing_planned_before(&self, policy: RefreshPolicy) -> Option<Timestamp> {
-        let interval = policy.interval?;
-        let job = self.job_to_follow(Timestamp::from_millis(u64::MAX));
-        let polled = job.map(|(_, poll_from)| poll_from);
-        let due = self.next_refresh_at(policy).map(|due| {
-            let is_sync = self.link() == Link::Linked;
-            let queued = self.refresh_queued_at.filter(|queued| is_sync && *queued >= due);
-            queued.map_or(due, |queued| due.max(queued + interval - PLAN_INTERVAL / 2))
+        let verification = self.verification_due().map(|(_, due)| due);
+        let refresh = policy.interval.into_iter().flat_map(|interval| {
+            let job = self.job_to_follow(Timestamp::from_millis(u64::MAX));
+            let due = self.next_sync_at(policy).map(|due| {
+                let queued = self.refresh_queued_at.filter(|queued| *queued >= due);
+                queued.map_or(due, |queued| due.max(queued + interval - PLAN_INTERVAL / 2))
+            });
+            job.map(|(_, poll_from)| poll_from).into_iter().chain(due)
         });
-        polled.into_iter().chain(due).chain(self.import_deferred_until).min()
+        refresh.chain(verification).chain(self.import_deferred_until).min()
     }
 }

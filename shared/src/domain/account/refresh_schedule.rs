@@ -74,21 +74,23 @@ pub(super) const SHORTEST_BACKOFF: Duration = HOUR;
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(7 * 24);
 
 impl Account {
-    /// When the next refresh is due. `None` means never. The result depends on the status without
-    /// [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
+    /// When the next refresh is due: a read that verifies the account, or a sync. `None` means never. The result
+    /// depends on the status without [`Syncing`](Status::Syncing), so it needs no clock and can be stored.
     ///
     /// Below, "attempt" means this system's newest sync whose outcome Mono reported or may still report.
     pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
-        policy.interval?;
-        let (interval, due) = match self.link() {
-            Link::Ended { .. } | Link::InDoubt { .. } => {
-                return self.link_check_due().map(|(_, due)| due);
-            }
-            Link::Linked => {
-                let interval = self.interval(policy)?;
-                (interval, self.due_at(interval, policy.cooldown))
-            }
-        };
+        let verification = self.verification_due().map(|(_, due)| due);
+        verification.into_iter().chain(self.next_sync_at(policy)).min()
+    }
+
+    /// When the next sync is due. An account that only webhooks have named gets one attempt.
+    pub(super) fn next_sync_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
+        let interval = self.interval(policy).filter(|_| self.link() == Link::Linked)?;
+        let is_tried = self.attempted_at().is_some() || self.denied_at().is_some();
+        if is_tried && !self.registers.is_proven {
+            return None;
+        }
+        let due = self.due_at(interval, policy.cooldown);
         // If Mono refuses the whole system or is down, the attempt says nothing about the account. The account stays
         // due, with exponential back-off.
         let system_error = self.registers.attempt.as_ref().filter(|attempt| {

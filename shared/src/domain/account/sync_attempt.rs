@@ -134,6 +134,21 @@ impl SyncOutcome {
         )
     }
 
+    /// Whether Mono rejects the account. A sync request holds little besides the account id, so HTTP 400 without a job
+    /// means that too.
+    pub fn denies_the_account(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Failed { error, job_id } => error.code == "HTTP_400" && job_id.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether the outcome shows that Mono knows the account.
+    pub fn proves_the_account(&self) -> bool {
+        !matches!(self, Self::NoResult(_)) && !self.denies_the_account()
+    }
+
     /// Whether the sync brought new transactions.
     pub const fn brought_transactions(&self) -> bool {
         matches!(self, Self::Successful { has_new_data: true, data: SyncData::Transactions, .. })
@@ -196,9 +211,8 @@ impl ProviderError {
         let is_letter = |character: char| {
             character.is_alphanumeric() || ('\u{300}'..='\u{36f}').contains(&character)
         };
-        let details = account.registers.details.as_ref();
-        let name = details.and_then(|details| details.value.name.as_deref()).unwrap_or_default();
-        let name = name.to_lowercase();
+        let name = account.registers.identity.name.value().map(|name| name.to_lowercase());
+        let name = name.unwrap_or_default();
         let name: Vec<_> = name.split(|c| !is_letter(c)).filter(|part| part.len() > 2).collect();
         let without_name = |message: String| {
             let words = message.split_inclusive(|character| !is_letter(character));

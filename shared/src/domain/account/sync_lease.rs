@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Fact, Lease, Link, OrderKey, Registers, SyncAttempt, SyncData, SyncOutcome};
+use super::{Account, Fact, Lease, Link, Registers, SyncAttempt, SyncData, SyncOutcome};
 use crate::domain::timestamp::Timestamp;
 
 /// Why an account is not synced at this time.
@@ -13,11 +13,8 @@ use crate::domain::timestamp::Timestamp;
 pub enum SyncRefusal {
     /// For this caller, the account does not exist.
     NotVisible,
-    /// The account is unlinked, or its link is in doubt.
-    Unlinked {
-        /// The unlinking that a plain read of the account has to verify first, if a check is due.
-        to_check: Option<OrderKey>,
-    },
+    /// The account is unlinked, and Mono confirmed it.
+    Unlinked,
     /// A pull is running.
     Running {
         /// Mono's job, if known.
@@ -53,8 +50,8 @@ impl Account {
             return Ok(self.clone());
         }
         let now = lease.started_at;
-        if let Some(unlinked) = self.unlinking(now) {
-            return Err(unlinked);
+        if matches!(self.link(), Link::Ended { .. }) {
+            return Err(SyncRefusal::Unlinked);
         }
         let job = self.running_job(now);
         if job.is_some() || self.held_lease(now).is_some() {
@@ -68,15 +65,6 @@ impl Account {
             cooldown_until: (!cooldown.is_zero()).then(|| now + cooldown),
             ..self.clone()
         })
-    }
-
-    /// The refusal if the link has ended or is in doubt. If a check is due, the refusal names the unlinking to verify
-    /// before a paid call.
-    pub fn unlinking(&self, now: Timestamp) -> Option<SyncRefusal> {
-        let link = self.link();
-        let check = self.link_check_due().filter(|(_, due)| *due <= now);
-        let to_check = check.map(|(ending, _)| ending);
-        (link != Link::Linked).then_some(SyncRefusal::Unlinked { to_check })
     }
 
     /// Ends the sync of this lease and applies its outcome. If the account still holds this lease, the lease is

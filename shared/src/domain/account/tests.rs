@@ -1,5 +1,6 @@
 //! Tests of the rules of the account record, and property tests of its laws.
 
+mod identity_rules;
 mod import_rules;
 mod laws;
 mod plan_rules;
@@ -84,10 +85,15 @@ fn retrieved(data_status: &str, parts: &[&str]) -> EventBody {
     }))
 }
 
-/// A link check of an account whose link is in doubt.
-fn link_check(account: &Account, minutes: u32, found: LinkState) -> Fact {
-    let (ending, _) = account.link_check_due().expect("the link is not in doubt");
-    Fact::LinkCheck(LinkCheck { at: at(minutes), ending, found })
+/// The verification that is due.
+fn verification(account: &Account, minutes: u32, found: Reading) -> Fact {
+    let (ending, _) = account.verification_due().expect("no verification is due");
+    Fact::Verification(Verification { at: at(minutes), ending, found })
+}
+
+/// Mono knows the account, and says nothing about it.
+fn there() -> Reading {
+    Reading::Linked(Box::default())
 }
 
 fn job(id: &str, word: &str) -> EventBody {
@@ -128,10 +134,20 @@ fn rate_limited() -> SyncOutcome {
     SyncOutcome::NoResult(CallError::RateLimited { retry_after: None })
 }
 
+fn not_found() -> SyncOutcome {
+    SyncOutcome::NotFound { error: mono_error() }
+}
+
 fn mono_error() -> ProviderError {
     ProviderError { code: "SYNC_ERROR".to_owned(), message: None }
 }
 
 pub(crate) fn record(facts: impl IntoIterator<Item = Fact>) -> Account {
     facts.into_iter().fold(Account::new(id()), |account, fact| account.apply(&fact))
+}
+
+/// An account that Mono has answered about.
+fn proven(account: Account) -> Account {
+    let registers = Registers { is_proven: true, ..account.registers };
+    Account { registers, ..account }
 }

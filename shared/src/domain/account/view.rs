@@ -24,6 +24,7 @@ pub struct AccountView<'a> {
     pub balance: Option<MinorUnits>,
     pub balance_synced_at: Option<Timestamp>,
     pub institution: Option<&'a Institution>,
+    pub identity_verified_at: Option<Timestamp>,
     pub status: Status,
     pub status_at: Timestamp,
     pub data_status: Option<&'a str>,
@@ -45,7 +46,8 @@ impl Account {
     pub fn view(&self, now: Timestamp, policy: RefreshPolicy) -> AccountView<'_> {
         let registers = &self.registers;
         let current = self.status_since(now);
-        let details = registers.details.as_ref().map(|details| &details.value);
+        let identity = &registers.identity;
+        let account_type = registers.account_type.as_ref().map(|held| &held.value);
         let availability = registers.availability.as_ref().map(|held| &held.value);
         // The API shows `PROCESSING` while a job runs. The settled value stays in the record.
         let data_status = self
@@ -55,15 +57,16 @@ impl Account {
         let sync_status = registers.pull.as_ref().and_then(|pull| pull.value.sync_status.as_ref());
         AccountView {
             account_id: &self.id,
-            customer_id: registers.customer.as_ref().map(|held| held.value.as_str()),
-            reference: registers.reference.as_ref().map(|held| held.value.as_str()),
-            name: details.and_then(|details| details.name.as_deref()),
-            account_number: details.and_then(|details| details.account_number.as_deref()),
-            kind: details.and_then(|details| details.kind.as_deref()),
-            currency: details.and_then(|details| details.currency.as_deref()),
+            customer_id: identity.customer.value().map(String::as_str),
+            reference: self.owner(),
+            name: identity.name.value().map(String::as_str),
+            account_number: identity.account_number.value().map(String::as_str),
+            kind: account_type.and_then(|held| held.kind.as_deref()),
+            currency: account_type.and_then(|held| held.currency.as_deref()),
             balance: self.balance(),
             balance_synced_at: self.balance_synced_at(),
-            institution: details.and_then(|details| details.institution.as_ref()),
+            institution: identity.institution.value(),
+            identity_verified_at: identity.verified_at(),
             status: current.status,
             status_at: current.at,
             data_status,

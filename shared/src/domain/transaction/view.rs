@@ -23,8 +23,8 @@ pub struct TransactionView<'a> {
 impl Transaction {
     /// The view of this row. Only v1 sends a currency with each row. In v2 the account's currency is used.
     pub fn view<'a>(&'a self, account: &'a Account) -> TransactionView<'a> {
-        let details = account.registers.details.as_ref();
-        let currency_of_account = details.and_then(|details| details.value.currency.as_deref());
+        let account_type = account.registers.account_type.as_ref();
+        let currency_of_account = account_type.and_then(|held| held.value.currency.as_deref());
         TransactionView {
             id: &self.position.id,
             date: self.position.date,

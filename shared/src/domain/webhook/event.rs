@@ -221,7 +221,7 @@ fn data_status(meta: &Map<String, Value>) -> Option<DataStatus> {
 
 /// The details of an account. Webhooks use camelCase and `_id`. Mono's REST responses use `snake_case` and `id`.
 /// Mono's samples mix the two.
-fn details(account: &Map<String, Value>) -> Option<Details> {
+pub(crate) fn details(account: &Map<String, Value>) -> Option<Details> {
     let name = owned(account, &["name"]);
     let account_number = owned(account, &["accountNumber", "account_number"]);
     (name.is_some() || account_number.is_some()).then(|| Details {
@@ -280,7 +280,7 @@ fn text<'a>(object: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
 }
 
 /// The first of these fields that contains a text or a number. A reference can be either.
-fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
+pub(crate) fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| match object.get(*name)? {
         Value::String(text) => filled(text).map(str::to_owned),
         Value::Number(number) => Some(number.to_string()),
@@ -295,7 +295,7 @@ const MAX_REFERENCE: usize = 1024;
 const MAX_PARTS: usize = 8;
 
 /// Truncates texts that are too long, and adds their original lengths to `cut`.
-fn shorten(name: &str, value: &mut Value, cut: &mut Vec<usize>) {
+pub(crate) fn shorten(name: &str, value: &mut Value, cut: &mut Vec<usize>) {
     match value {
         Value::String(text) => {
             let max = if name == "ref" { MAX_REFERENCE } else { MAX_TEXT };

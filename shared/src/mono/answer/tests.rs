@@ -272,28 +272,56 @@ fn job_reports_its_state_and_required_reauthorisation() {
 
 #[test]
 fn account_response_is_linked_gone_or_an_error() {
-    let link_state = |status, body| answer(status, &[], body).of_account();
+    let read = |status, body| answer(status, &[], body).of_account();
+    let unnamed = Ok(Reading::Linked(Box::default()));
     for body in ["{\"data\":{}}", "{\"account\":{}}"] {
-        assert_eq!(link_state(200, body), Ok(LinkState::Linked), "{body}");
+        assert_eq!(read(200, body), unnamed, "{body}");
     }
     let reauth_required = r#"{ "code": "REAUTHORISATION_REQUIRED" }"#;
     assert_eq!(
-        link_state(403, reauth_required),
-        Ok(LinkState::Linked),
+        read(403, reauth_required),
+        unnamed,
         "an account that requires re-authorisation is linked"
     );
     for status in [400, 404, 410] {
-        assert_eq!(link_state(status, "{\"status\":\"failed\"}"), Ok(LinkState::Gone), "{status}");
+        assert_eq!(read(status, "{\"status\":\"failed\"}"), Ok(Reading::Gone), "{status}");
     }
-    assert_eq!(link_state(500, "{}"), Err(CallError::Unavailable));
+    assert_eq!(read(500, "{}"), Err(CallError::Unavailable));
     for status in [200, 302, 400, 404, 410] {
-        assert!(matches!(link_state(status, "<html>"), Err(CallError::Unusable(_))), "{status}");
+        assert!(matches!(read(status, "<html>"), Err(CallError::Unusable(_))), "{status}");
     }
     for body in ["{}", "{\"data\":null}", "{\"status\":\"failed\",\"data\":{}}"] {
-        assert!(matches!(link_state(200, body), Err(CallError::Unusable(_))), "{body}");
+        assert!(matches!(read(200, body), Err(CallError::Unusable(_))), "{body}");
     }
     for status in [401, 402, 403] {
-        assert!(matches!(link_state(status, "{}"), Err(CallError::Refused(_))), "{status}");
+        assert!(matches!(read(status, "{}"), Err(CallError::Refused(_))), "{status}");
+    }
+}
+
+#[test]
+fn account_response_names_the_identity_in_all_versions() {
+    let current = json!({ "data": {
+        "account": { "id": "a", "name": "Ada Example", "account_number": "0131883461",
+                     "balance": 700, "institution": { "name": "GTBank", "bank_code": "058" } },
+        "customer": { "id": "c" }, "meta": { "ref": "ours" },
+    } });
+    let v1 = json!({ "meta": { "data_status": "AVAILABLE" }, "account": {
+        "_id": "a", "name": "Ada Example", "accountNumber": "0131883461", "balance": 700,
+        "institution": { "name": "GTBank", "bankCode": "058" } } });
+    let of_2023 = json!({ "data": { "id": "a", "name": "Ada Example", "balance": 700,
+        "account_number": "0131883461", "institution": { "name": "GTBank", "bank_code": "058" } } });
+    for body in [&current, &v1, &of_2023] {
+        let Ok(Reading::Linked(reported)) = answer(200, &[], &body.to_string()).of_account() else {
+            panic!("{body}");
+        };
+        let details = reported.details.unwrap();
+        assert_eq!(details.name.as_deref(), Some("Ada Example"), "{body}");
+        assert_eq!(details.account_number.as_deref(), Some("0131883461"), "{body}");
+        let bank_code = details.institution.and_then(|bank| bank.bank_code);
+        assert_eq!((bank_code.as_deref(), reported.balance), (Some("058"), Some(MinorUnits(700))));
+        let is_current = body == &current;
+        assert_eq!(reported.reference.as_deref(), is_current.then_some("ours"), "{body}");
+        assert_eq!(reported.customer_id.as_deref(), is_current.then_some("c"), "{body}");
     }
 }
 

@@ -7,7 +7,7 @@ use e2e::emulator::free_port;
 use e2e::shared_stack::local;
 use mono_sync::aws::store::Ledger;
 use mono_sync::domain::account::{
-    CallError, JobState, LinkState, ProviderError, SyncData, SyncOutcome,
+    CallError, JobState, ProviderError, Reading, SyncData, SyncOutcome,
 };
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::business_day::BusinessDay;
@@ -83,9 +83,9 @@ impl World {
         session.transactions(&self.id, &(today..=today), Part::All, Instant::now() + LIMIT).await
     }
 
-    async fn link_state(&self) -> Result<LinkState, CallError> {
+    async fn account(&self) -> Result<Reading, CallError> {
         let session = self.mono.session(Timestamp::now()).await.unwrap();
-        session.link_state(&self.id, CallReason::LinkCheck, Instant::now() + LIMIT).await
+        session.account(&self.id, CallReason::Verification, Instant::now() + LIMIT).await
     }
 }
 
@@ -303,14 +303,14 @@ async fn read_is_retried_after_transient_errors_and_begins_no_sync() {
         let id = world.id.as_str();
         let limited = Fault::RateLimited { retry_after: None };
         world.sandbox.plan_free(id, [limited, Fault::ConnectionClosed]).unwrap();
-        assert_eq!(world.link_state().await, Ok(LinkState::Linked));
+        assert!(matches!(world.account().await, Ok(Reading::Linked(_))));
         assert_eq!(world.sandbox.calls().len(), 3);
 
         world.sandbox.plan_free(id, vec![Fault::Status(503); 3]).unwrap();
-        assert_eq!(world.link_state().await, Err(CallError::Unavailable), "retries are limited");
+        assert_eq!(world.account().await, Err(CallError::Unavailable), "retries are limited");
         world.sandbox.plan_free(id, [Fault::Status(401)]).unwrap();
         let calls = world.sandbox.calls().len();
-        assert!(matches!(world.link_state().await, Err(CallError::Refused(_))));
+        assert!(matches!(world.account().await, Err(CallError::Refused(_))));
         assert_eq!(world.sandbox.calls().len(), calls + 1, "a refusal is not retried");
         assert_eq!(world.sandbox.begun_syncs(id), 0);
     }
@@ -320,9 +320,9 @@ async fn read_is_retried_after_transient_errors_and_begins_no_sync() {
 async fn account_unlinked_at_mono_is_gone() {
     for version in BOTH {
         let world = World::new(version).await;
-        assert_eq!(world.link_state().await, Ok(LinkState::Linked));
+        assert!(matches!(world.account().await, Ok(Reading::Linked(_))));
         world.sandbox.unlink(world.id.as_str()).unwrap();
-        assert_eq!(world.link_state().await, Ok(LinkState::Gone));
+        assert_eq!(world.account().await, Ok(Reading::Gone));
     }
 }
 
@@ -386,10 +386,10 @@ async fn ledger_agrees_with_monos_bill() {
             assert_eq!(world.ledger_and_bill().await, (naira, naira), "{version:?}");
         }
         let world = World::new(version).await;
-        world.link_state().await.unwrap();
+        world.account().await.unwrap();
         assert_eq!(world.ledger_and_bill().await, (100, 100));
         world.sandbox.unlink(world.id.as_str()).unwrap();
-        assert_eq!(world.link_state().await, Ok(LinkState::Gone));
+        assert_eq!(world.account().await, Ok(Reading::Gone));
         assert_eq!(world.ledger_and_bill().await, (100, 100), "a 404 costs nothing");
     }
 }
@@ -399,7 +399,7 @@ async fn failed_attempts_of_a_read_cost_nothing() {
     let world = World::new(ApiVersion::V2).await;
     let failures = [Fault::Status(503), Fault::RateLimited { retry_after: None }];
     world.sandbox.plan_free(world.id.as_str(), failures).unwrap();
-    assert_eq!(world.link_state().await, Ok(LinkState::Linked));
+    assert!(matches!(world.account().await, Ok(Reading::Linked(_))));
     assert_eq!(world.ledger_and_bill().await, (100, 100));
 }
 
@@ -432,9 +432,6 @@ async fn mono_is_not_called_when_the_budget_is_exhausted() {
     };
     assert_eq!(until, (BusinessDay::of(Timestamp::now()) + 1).begins_at());
     assert_eq!(world.sandbox.calls().len(), 1);
-    assert_eq!(
-        world.link_state().await,
-        Ok(LinkState::Linked),
-        "a link check is paid from the other purse"
-    );
+    let read = world.account().await;
+    assert!(matches!(read, Ok(Reading::Linked(_))), "a verification is paid from the other purse");
 }

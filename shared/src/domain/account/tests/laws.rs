@@ -128,21 +128,34 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
 
 pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
     vec(
-        prop_oneof![10 => webhook(), 2 => sync_attempt(), 1 => link_check(), 1 => import(), 1 => answer()],
+        prop_oneof![10 => webhook(), 2 => sync_attempt(), 2 => verification(), 1 => import(), 1 => answer()],
         1..12,
     )
 }
 
-/// A check of an unlinking that the record may or may not contain.
-fn link_check() -> impl Strategy<Value = Fact> {
-    let found = select(vec![LinkState::Linked, LinkState::Gone, LinkState::Unknown]);
-    (0..20_u32, 0..20_u32, any::<bool>(), found).prop_map(|(minute, ended, is_weak, found)| {
-        let unlinking = if is_weak { weak } else { strong };
-        let Fact::Webhook(Webhook { order: ending, .. }) = unlinking(ended, EventBody::Unlinked)
-        else {
-            unreachable!()
+/// A verification of an unlinking that the record may or may not contain, and of the identity.
+fn verification() -> impl Strategy<Value = Fact> {
+    let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
+    let name = proptest::option::of(select(vec!["Ada Example", "Bola Example"]));
+    let linked =
+        (reference, name, proptest::option::of(0..3_i64)).prop_map(|(reference, name, balance)| {
+            let details =
+                name.map(|name| Details { name: Some(name.to_owned()), ..Details::default() });
+            let balance = balance.map(MinorUnits);
+            Reading::Linked(Box::new(Reported { reference, customer_id: None, details, balance }))
+        });
+    let found = prop_oneof![2 => linked, 1 => Just(Reading::Gone), 1 => Just(Reading::Unknown)];
+    let ending = proptest::option::of((0..20_u32, any::<bool>()));
+    (0..20_u32, ending, found).prop_map(|(minute, ending, found)| {
+        let order = |(minute, is_weak): (u32, bool)| {
+            let unlinking = if is_weak { weak } else { strong };
+            let Fact::Webhook(Webhook { order, .. }) = unlinking(minute, EventBody::Unlinked)
+            else {
+                unreachable!()
+            };
+            order
         };
-        Fact::LinkCheck(LinkCheck { at: at(minute), ending, found })
+        Fact::Verification(Verification { at: at(minute), ending: ending.map(order), found })
     })
 }
 

@@ -32,7 +32,7 @@ fn overdue_account_is_planned_and_fresh_account_is_not() {
 fn account_that_is_unlinked_cooling_down_or_syncing_is_not_planned() {
     let account = record([strong(0, fresh())]);
     let unlinked = account.apply(&strong(NEXT_DAY - 1, EventBody::Unlinked));
-    let gone = unlinked.apply(&link_check(&unlinked, NEXT_DAY - 1, LinkState::Gone));
+    let gone = unlinked.apply(&verification(&unlinked, NEXT_DAY - 1, Reading::Gone));
     assert_eq!(planned(&gone, NEXT_DAY), None);
     let cooling = Account { cooldown_until: Some(at(NEXT_DAY + 1)), ..account.clone() };
     assert_eq!(planned(&cooling, NEXT_DAY), None);
@@ -50,12 +50,12 @@ fn account_that_is_unlinked_cooling_down_or_syncing_is_not_planned() {
 fn planned_sync_takes_the_lease_and_its_own_lease_is_recognised() {
     let account = queued(&record([strong(0, fresh())]), NEXT_DAY);
     let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
-    let (begun, action) = account.begin_refresh(at(NEXT_DAY), lease, POLICY);
+    let (begun, action) = account.begin_refresh(Some(at(NEXT_DAY)), lease, POLICY);
     let begun = begun.unwrap();
     assert_eq!((begun.lease, action.clone()), (Some(lease), SCHEDULED));
-    assert_eq!(begun.begin_refresh(at(NEXT_DAY), lease, POLICY), (None, action));
+    assert_eq!(begun.begin_refresh(Some(at(NEXT_DAY)), lease, POLICY), (None, action));
     let other = Lease { token: [2; 8], ..lease };
-    let (unchanged, action) = begun.begin_refresh(at(NEXT_DAY), other, POLICY);
+    let (unchanged, action) = begun.begin_refresh(Some(at(NEXT_DAY)), other, POLICY);
     assert_eq!((unchanged, action), (Some(begun), None), "another delivery does nothing");
 }
 
@@ -63,10 +63,10 @@ fn planned_sync_takes_the_lease_and_its_own_lease_is_recognised() {
 fn planned_refresh_of_a_fresh_account_removes_the_mark_and_needs_no_action() {
     let account = queued(&record([strong(0, fresh())]), NEXT_DAY).apply(&strong(NEXT_DAY, fresh()));
     let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
-    let (next, action) = account.begin_refresh(at(NEXT_DAY), lease, POLICY);
+    let (next, action) = account.begin_refresh(Some(at(NEXT_DAY)), lease, POLICY);
     assert_eq!((next.unwrap().refresh_queued_at, action), (None, None));
     let unknown = Account::new(account.id.clone());
-    assert_eq!(unknown.begin_refresh(at(NEXT_DAY), lease, POLICY), (None, None));
+    assert_eq!(unknown.begin_refresh(Some(at(NEXT_DAY)), lease, POLICY), (None, None));
 }
 
 #[test]
@@ -105,13 +105,14 @@ fn weak_failure_is_planned_with_reason_weak_evidence() {
 }
 
 #[test]
-fn link_check_is_planned_without_a_queued_mark() {
-    let account = record([strong(0, fresh()), weak(10, EventBody::Unlinked)]);
-    let Some(action @ RefreshAction::Link { ending }) = planned(&account, 11) else {
-        panic!("no link check was planned")
+fn verification_is_planned_without_a_queued_mark() {
+    let account = proven(record([strong(0, fresh()), weak(10, EventBody::Unlinked)]));
+    let Some(action @ RefreshAction::Verify { ending: Some(ending) }) = planned(&account, 11)
+    else {
+        panic!("no verification was planned")
     };
     assert_eq!((ending.at, action.is_marked()), (at(10), false));
-    let gone = account.apply(&link_check(&account, 12, LinkState::Gone));
+    let gone = account.apply(&verification(&account, 12, Reading::Gone));
     assert_eq!(planned(&gone, 6 * 24 * 60), None);
 }
 
@@ -138,7 +139,7 @@ fn job_that_never_ends_does_not_block_the_next_refresh() {
     let account = record([strong(0, fresh()), attempt(10, processing("j"))]);
     let (planned_at, now) = (at(NEXT_DAY + 60), at(NEXT_DAY + 61));
     assert_eq!(account.plan(planned_at, POLICY), SCHEDULED);
-    assert_eq!(account.remaining_action(planned_at, now, POLICY), SCHEDULED);
+    assert_eq!(account.remaining_action(Some(planned_at), now, POLICY), SCHEDULED);
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn end_of_a_job_has_the_effect_of_a_sync_answer() {
 fn planned_refresh_is_dropped_after_an_attempt() {
     let account = record([strong(0, fresh())]);
     let (planned_at, now) = (at(NEXT_DAY), at(NEXT_DAY + 10));
-    let still_planned = |account: &Account| account.remaining_action(planned_at, now, POLICY);
+    let still_planned = |account: &Account| account.remaining_action(Some(planned_at), now, POLICY);
     assert_eq!(still_planned(&account), SCHEDULED);
     assert_eq!(
         still_planned(&account.apply(&strong(NEXT_DAY + 1, fresh()))),
@@ -231,7 +232,7 @@ fn deferred_import_is_planned_at_its_time() {
     assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
     assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
     assert_eq!(
-        deferred.remaining_action(at(60), at(61), POLICY),
+        deferred.remaining_action(Some(at(60)), at(61), POLICY),
         Some(RefreshAction::Import(pull))
     );
     let again = deferred.begin_import(lease, None, at(61)).unwrap();
@@ -270,11 +271,11 @@ fn candidates() -> Vec<Candidate<&'static str>> {
         account: name,
     };
     let sync = || RefreshAction::Sync(CallReason::Scheduled);
-    let synced = |minute| record([strong(minute, fresh())]);
+    let synced = |minute| proven(record([strong(minute, fresh())]));
     let read = |minute, read_at| Account { read_at: Some(at(read_at)), ..synced(minute) };
     let pull = synced(0).import_due().unwrap();
     let reauthorised = record([strong(5, fresh()), strong(6, EventBody::ReauthorisationRequired)]);
-    let reauthorised = reauthorised.apply(&strong(7, EventBody::Reauthorized));
+    let reauthorised = proven(reauthorised.apply(&strong(7, EventBody::Reauthorized)));
     vec![
         candidate("fresher", synced(2), sync()),
         candidate("oldest", synced(1), sync()),
@@ -282,7 +283,7 @@ fn candidates() -> Vec<Candidate<&'static str>> {
         candidate("read last", read(4, 11), sync()),
         candidate("reauthorised", reauthorised, sync()),
         candidate("import", synced(0), RefreshAction::Import(pull)),
-        candidate("link", synced(0), RefreshAction::Link { ending: pull }),
+        candidate("link", synced(0), RefreshAction::Verify { ending: Some(pull) }),
         candidate("job", synced(9), RefreshAction::Job { id: "j".to_owned() }),
     ]
 }
@@ -295,8 +296,8 @@ fn chosen(
 ) -> (Vec<&'static str>, bool) {
     let mut shortlist = Shortlist::new(limit);
     shortlist.extend(candidates);
-    let (chosen, left_out) = shortlist.choose(budget.map(Naira), &Prices::default());
-    (chosen.iter().map(|candidate| candidate.account).collect(), left_out)
+    let choice = shortlist.choose(budget.map(Naira), &Prices::default());
+    (choice.chosen.iter().map(|candidate| candidate.account).collect(), choice.is_short)
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use super::*;
 use crate::domain::spending::CallReason;
 
+/// The next refresh of an account that Mono knows.
 fn next(facts: impl IntoIterator<Item = Fact>) -> Option<Timestamp> {
-    record(facts).next_refresh_at(POLICY)
+    proven(record(facts)).next_refresh_at(POLICY)
 }
 
 const DAY_MINUTES: u32 = 24 * 60;
@@ -15,11 +16,9 @@ fn jitter() -> std::ops::Range<Duration> {
 #[test]
 fn policy_without_an_interval_refreshes_no_account() {
     let off = RefreshPolicy { interval: None, ..POLICY };
-    for facts in [
-        vec![strong(1, fresh())],
-        vec![weak(1, EventBody::Unlinked)],
-        vec![weak(1, EventBody::SyncFailed)],
-    ] {
+    for facts in
+        [vec![strong(1, fresh())], vec![strong(1, linked())], vec![weak(1, EventBody::SyncFailed)]]
+    {
         assert_eq!(record(facts).next_refresh_at(off), None);
     }
 }
@@ -34,10 +33,10 @@ fn running_job_does_not_change_the_next_refresh() {
 #[test]
 fn unlinking_is_checked_immediately_and_then_with_exponential_back_off() {
     for unlinked in [strong(0, EventBody::Unlinked), weak(0, EventBody::Unlinked)] {
-        let account = record([strong(0, connected()), unlinked]);
+        let account = proven(record([strong(0, connected()), unlinked]));
         assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
         let gone = |account: &Account, days: u32| {
-            account.apply(&link_check(account, days * DAY_MINUTES, LinkState::Gone))
+            account.apply(&verification(account, days * DAY_MINUTES, Reading::Gone))
         };
         let checked = gone(&account, 0);
         assert_eq!(checked.next_refresh_at(POLICY), Some(at(0) + 7 * DAY));
@@ -50,18 +49,18 @@ fn unlinking_is_checked_immediately_and_then_with_exponential_back_off() {
 #[test]
 fn inconclusive_check_of_an_ended_link_is_repeated_with_exponential_back_off() {
     let unlinked = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
-    let gone = unlinked.apply(&link_check(&unlinked, 0, LinkState::Gone));
+    let gone = unlinked.apply(&verification(&unlinked, 0, Reading::Gone));
     let week = 7 * DAY_MINUTES;
-    let unknown = gone.apply(&link_check(&gone, week + 30, LinkState::Unknown));
+    let unknown = gone.apply(&verification(&gone, week + 30, Reading::Unknown));
     assert_eq!(unknown.next_refresh_at(POLICY), Some(at(week + 30) + HOUR));
-    let again = unknown.apply(&link_check(&unknown, week + 300, LinkState::Unknown));
+    let again = unknown.apply(&verification(&unknown, week + 300, Reading::Unknown));
     assert_eq!(again.next_refresh_at(POLICY), Some(at(week + 600)));
 }
 
 #[test]
 fn ended_link_is_not_checked_again_if_mono_returned_the_account_after_the_unlinking() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    let shown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
+    let shown = unlinked.apply(&verification(&unlinked, 9, there()));
     let error = mono_error();
     let gone = shown.apply(&attempt(20, SyncOutcome::NotFound { error }));
     assert_eq!(gone.next_refresh_at(POLICY), None);
@@ -86,7 +85,7 @@ fn inconclusive_check_of_a_link_in_doubt_is_repeated_with_exponential_back_off()
     let account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
     let checked = |minutes: &[u32]| {
         let check = |account: Account, minutes: &u32| {
-            account.apply(&link_check(&account, *minutes, LinkState::Unknown))
+            account.apply(&verification(&account, *minutes, Reading::Unknown))
         };
         minutes.iter().fold(account.clone(), check).next_refresh_at(POLICY)
     };
@@ -94,13 +93,13 @@ fn inconclusive_check_of_a_link_in_doubt_is_repeated_with_exponential_back_off()
     assert_eq!(checked(&[6, 66]), Some(at(66 + 61)));
     assert_eq!(checked(&[6, 66, 205]), Some(at(205 + 200)));
     let month = 30 * DAY_MINUTES;
-    assert_eq!(checked(&[month]), Some(at(month + 7 * DAY_MINUTES)));
+    assert_eq!(checked(&[month]), Some(at(month + DAY_MINUTES)), "a day at most");
 }
 
 #[test]
 fn ended_link_is_checked_again_after_a_pull_or_reauthorisation() {
     let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
+    let gone = unlinked.apply(&verification(&unlinked, 6, Reading::Gone));
     for body in [fresh(), EventBody::Reauthorized] {
         assert_eq!(gone.apply(&strong(9, body)).next_refresh_at(POLICY), Some(at(9)));
     }
@@ -110,12 +109,12 @@ fn ended_link_is_checked_again_after_a_pull_or_reauthorisation() {
 
 #[test]
 fn weak_link_after_an_unlinking_is_checked_before_a_paid_sync() {
-    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    let gone = unlinked.apply(&link_check(&unlinked, 6, LinkState::Gone));
+    let unlinked = proven(record([strong(1, fresh()), strong(5, EventBody::Unlinked)]));
+    let gone = unlinked.apply(&verification(&unlinked, 6, Reading::Gone));
     let late = gone.apply(&weak(40, connected()));
     assert_eq!(late.next_refresh_at(POLICY), Some(at(40)));
-    assert!(matches!(late.plan(at(41), POLICY), Some(RefreshAction::Link { .. })));
-    let settled = late.apply(&link_check(&late, 42, LinkState::Gone));
+    assert!(matches!(late.plan(at(41), POLICY), Some(RefreshAction::Verify { .. })));
+    let settled = late.apply(&verification(&late, 42, Reading::Gone));
     assert_eq!(settled.next_refresh_at(POLICY), Some(at(42) + 7 * DAY));
 }
 

@@ -1,20 +1,5 @@
 use super::*;
 
-fn with_reference(minutes: u32, reference: &str, body: EventBody) -> Fact {
-    let reference = Some(reference.to_owned());
-    Fact::Webhook(Webhook::new(
-        Some(at(minutes)),
-        at(minutes),
-        reference.as_ref().unwrap(),
-        reference.clone(),
-        body,
-    ))
-}
-
-fn reference(facts: impl IntoIterator<Item = Fact>) -> Option<String> {
-    record(facts).registers.reference.map(|held| held.value)
-}
-
 #[test]
 fn late_event_does_not_overwrite_a_newer_event() {
     let account = record([strong(9, balance_of(900)), strong(5, balance_of(500))]);
@@ -25,56 +10,6 @@ fn late_event_does_not_overwrite_a_newer_event() {
 fn event_without_a_balance_keeps_the_last_balance() {
     let account = record([strong(5, balance_of(500)), strong(9, fresh())]);
     assert_eq!(account.view(at(10), POLICY).balance, Some(MinorUnits(500)));
-}
-
-#[test]
-fn details_are_replaced_as_a_whole() {
-    let details = |number: &str, kind: Option<&str>| {
-        let details = Details {
-            account_number: Some(number.to_owned()),
-            kind: kind.map(str::to_owned),
-            ..Details::default()
-        };
-        EventBody::Updated(Box::new(Update { details: Some(details), ..Update::default() }))
-    };
-    let account = record([
-        strong(1, details("0000000001", Some("CURRENT"))),
-        strong(2, details("0000000002", None)),
-    ]);
-    let held = account.registers.details.unwrap().value;
-    assert_eq!((held.account_number.as_deref(), held.kind), (Some("0000000002"), None));
-}
-
-#[test]
-fn details_and_balance_are_replaced_independently() {
-    let named = Details { name: Some("Ada Example".to_owned()), ..Details::default() };
-    let named = EventBody::Updated(Box::new(Update { details: Some(named), ..Update::default() }));
-    let account = record([strong(1, named), strong(2, balance_of(7))]);
-    assert!(account.registers.details.is_some_and(|held| held.order.at == at(1)));
-    assert!(account.registers.cached_balance.newest().is_some_and(|held| held.order.at == at(2)));
-}
-
-#[test]
-fn reference_of_a_link_wins_over_references_of_other_events() {
-    let facts = [
-        with_reference(1, "early", fresh()),
-        with_reference(5, "link", connected()),
-        with_reference(9, "reauthorisation", fresh()),
-    ];
-    assert_eq!(reference(facts).as_deref(), Some("link"));
-}
-
-#[test]
-fn earliest_reference_wins_without_a_link() {
-    let facts =
-        [with_reference(9, "second", fresh()), with_reference(5, "first", EventBody::Reauthorized)];
-    assert_eq!(reference(facts).as_deref(), Some("first"));
-}
-
-#[test]
-fn reference_of_the_newer_link_wins() {
-    let facts = [with_reference(9, "new", connected()), with_reference(5, "old", connected())];
-    assert_eq!(reference(facts).as_deref(), Some("new"));
 }
 
 #[test]

@@ -15,14 +15,19 @@ fn assert_status(facts: impl IntoIterator<Item = Fact>, status: Status, since: u
 }
 
 #[test]
-fn unlinking_newer_than_the_link_is_unlinked() {
-    assert_status([strong(1, connected()), strong(5, EventBody::Unlinked)], Unlinked, 5);
-    assert_status([strong(5, EventBody::Unlinked)], Unlinked, 5);
+fn unlinking_changes_nothing_until_mono_confirms_it() {
+    let facts = [strong(1, connected()), strong(2, fresh()), strong(5, EventBody::Unlinked)];
+    assert_status(facts.clone(), Healthy, 2);
+    assert_status(facts.into_iter().chain([strong(6, fresh())]), Healthy, 6);
+    assert_status([strong(5, EventBody::Unlinked)], Pending, 5);
 }
 
 #[test]
-fn update_after_an_unlinking_does_not_relink_the_account() {
-    assert_status([strong(5, EventBody::Unlinked), strong(6, fresh())], Unlinked, 5);
+fn update_after_a_confirmed_unlinking_does_not_relink_the_account() {
+    let account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let gone = account.apply(&verification(&account, 6, Reading::Gone));
+    let updated = gone.apply(&strong(7, fresh()));
+    assert_eq!(updated.status_since(later()), StatusSince { status: Unlinked, at: at(6) });
 }
 
 #[test]
@@ -87,11 +92,10 @@ fn late_requirement_does_not_override_a_newer_pull_or_reauthorisation() {
 }
 
 #[test]
-fn requirement_wins_in_the_same_millisecond_except_over_an_unlinking() {
+fn requirement_wins_in_the_same_millisecond() {
     let same_time = [strong(5, fresh()), strong(5, EventBody::Reauthorized), attempt(4, success())];
     let required = same_time.into_iter().chain([strong(5, EventBody::ReauthorisationRequired)]);
-    assert_status(required.clone(), ReauthorisationRequired, 5);
-    assert_status(required.chain([strong(5, EventBody::Unlinked)]), Unlinked, 5);
+    assert_status(required, ReauthorisationRequired, 5);
 }
 
 #[test]
@@ -184,11 +188,13 @@ fn syncing_hides_neither_reauthorisation_nor_unlinking() {
     for (body, status) in [
         (EventBody::ReauthorisationRequired, ReauthorisationRequired),
         (EventBody::Reauthorized, ReauthorisationPending),
-        (EventBody::Unlinked, Unlinked),
     ] {
         let account = record([strong(9, body), running.clone()]);
         assert_eq!(account.status_since(at(11)).status, status);
     }
+    let unlinked = record([strong(9, EventBody::Unlinked), running]);
+    let gone = unlinked.apply(&verification(&unlinked, 10, Reading::Gone));
+    assert_eq!(gone.status_since(at(11)).status, Unlinked);
 }
 
 #[test]
@@ -337,7 +343,7 @@ fn second_link_event_after_a_relink_keeps_earlier_facts() {
 fn contradicted_weak_unlinking_keeps_earlier_facts() {
     let contradicted = |facts: Vec<Fact>| {
         let account = record(facts);
-        let account = account.apply(&link_check(&account, 160, LinkState::Linked));
+        let account = account.apply(&verification(&account, 160, there()));
         account.status_since(at(161))
     };
     let linked = || vec![strong(100, connected()), weak(101, EventBody::Unlinked)];
@@ -345,7 +351,7 @@ fn contradicted_weak_unlinking_keeps_earlier_facts() {
     assert_eq!(updated, StatusSince { status: Healthy, at: at(105) });
     let requirement = strong(100, EventBody::ReauthorisationRequired);
     let required = record([linked(), vec![requirement]].concat());
-    let required = required.apply(&link_check(&required, 160, LinkState::Linked));
+    let required = required.apply(&verification(&required, 160, there()));
     assert_eq!(required.status_since(at(161)).status, ReauthorisationRequired);
     assert!(required.attention().is_some());
 }
@@ -359,7 +365,7 @@ fn former_unlinking_counts_when_a_later_weak_unlinking_is_contradicted() {
         weak(101, EventBody::Unlinked),
     ];
     let account = record(facts);
-    let contradicted = account.apply(&link_check(&account, 160, LinkState::Linked));
+    let contradicted = account.apply(&verification(&account, 160, there()));
     assert_eq!(
         contradicted.status_since(at(161)).status,
         Pending,
@@ -368,23 +374,23 @@ fn former_unlinking_counts_when_a_later_weak_unlinking_is_contradicted() {
 }
 
 #[test]
-fn unlinked_account_is_in_doubt_until_mono_answers_a_link_check() {
+fn link_is_in_doubt_until_mono_answers() {
     let unlinked_account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    assert_eq!(unlinked_account.status_since(later()), StatusSince { status: Unlinked, at: at(5) });
-    let gone = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Gone));
+    assert_eq!(unlinked_account.status_since(later()), StatusSince { status: Healthy, at: at(1) });
+    let gone = unlinked_account.apply(&verification(&unlinked_account, 9, Reading::Gone));
     assert_eq!(gone.link(), Link::Ended { at: at(9) });
     assert_eq!(gone.status_since(later()).status, Unlinked);
-    let linked = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
+    let linked = unlinked_account.apply(&verification(&unlinked_account, 9, there()));
     assert_eq!(linked.link(), Link::Linked);
-    assert_eq!(linked.status_since(later()).status, Pending, "all facts belong to the former link");
-    let unknown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Unknown));
-    assert!(matches!(unknown.link(), Link::InDoubt { .. }) && unknown.is_unlinked());
+    assert_eq!(linked.status_since(later()).status, Healthy, "the unlinking never happened");
+    let unknown = unlinked_account.apply(&verification(&unlinked_account, 9, Reading::Unknown));
+    assert!(matches!(unknown.link(), Link::InDoubt { .. }) && !unknown.is_unlinked());
 }
 
 #[test]
 fn sync_not_found_after_a_positive_link_check_ends_the_link() {
     let unlinked_account = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
-    let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
+    let shown = unlinked_account.apply(&verification(&unlinked_account, 9, there()));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
     let gone = shown.apply(&attempt(20, not_found));
     assert_eq!(gone.link(), Link::Ended { at: at(21) });
@@ -397,7 +403,7 @@ fn sync_not_found_after_a_positive_link_check_ends_the_link() {
 #[test]
 fn bad_request_for_a_sync_ends_a_link_that_mono_confirmed_after_an_unlinking() {
     let unlinked_account = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
-    let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
+    let shown = unlinked_account.apply(&verification(&unlinked_account, 9, there()));
     let error = ProviderError { code: "HTTP_400".to_owned(), message: None };
     let refused = SyncOutcome::Failed { error, job_id: None };
     assert_eq!(shown.apply(&attempt(20, refused.clone())).status_since(later()).status, Unlinked);
@@ -408,7 +414,7 @@ fn bad_request_for_a_sync_ends_a_link_that_mono_confirmed_after_an_unlinking() {
 #[test]
 fn not_found_after_a_successful_sync_is_failed_and_not_unlinked() {
     let unlinked_account = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
-    let shown = unlinked_account.apply(&link_check(&unlinked_account, 9, LinkState::Linked));
+    let shown = unlinked_account.apply(&verification(&unlinked_account, 9, there()));
     let not_found = SyncOutcome::NotFound { error: mono_error() };
     let synced = shown.apply(&attempt(20, success())).apply(&attempt(500, not_found));
     assert_eq!(synced.status_since(later()).status, Failed);
@@ -421,11 +427,11 @@ fn weak_link_after_an_unlinking_is_pending_and_in_doubt() {
         record([strong(1, fresh()), strong(5, EventBody::Unlinked), weak(9, connected())]);
     assert_eq!(account.status_since(later()), StatusSince { status: Pending, at: at(9) });
     assert!(matches!(account.link(), Link::InDoubt { ended_at: None, .. }));
-    let gone = account.apply(&link_check(&account, 20, LinkState::Gone));
+    let gone = account.apply(&verification(&account, 20, Reading::Gone));
     assert_eq!(gone.status_since(later()).status, Unlinked);
-    let unknown = account.apply(&link_check(&account, 20, LinkState::Unknown));
-    assert_eq!(unknown.status_since(later()).status, Unlinked, "no fact confirms the link");
-    let linked = account.apply(&link_check(&account, 20, LinkState::Linked));
+    let unknown = account.apply(&verification(&account, 20, Reading::Unknown));
+    assert_eq!(unknown.status_since(later()).status, Pending, "Mono has not confirmed the end");
+    let linked = account.apply(&verification(&account, 20, there()));
     assert_eq!(linked.link(), Link::Linked);
     let synced = account.apply(&strong(10, fresh()));
     assert_eq!(synced.link(), Link::Linked, "fresh data proves the link");

@@ -19,10 +19,6 @@ fn end(account: &Account, start: u32, outcome: SyncOutcome) -> Option<Account> {
     account.end_sync(lease(start, 1), &ended)
 }
 
-fn not_found() -> SyncOutcome {
-    SyncOutcome::NotFound { error: mono_error() }
-}
-
 #[test]
 fn sync_takes_a_lease_and_a_cooldown_together() {
     let begun = begin(&record([strong(1, fresh())]), 10).unwrap();
@@ -65,19 +61,14 @@ fn account_that_requires_reauthorisation_can_be_synced() {
 }
 
 #[test]
-fn unlinked_account_is_not_synced_and_is_checked_if_in_doubt() {
+fn account_is_not_synced_once_mono_has_confirmed_its_unlinking() {
     let unlinked = record([strong(1, fresh()), weak(5, EventBody::Unlinked)]);
-    let refused = |account: &Account, minute| match begin(account, minute) {
-        Err(SyncRefusal::Unlinked { to_check }) => to_check.is_some(),
-        other => panic!("{other:?}"),
-    };
-    assert!(refused(&unlinked, 10));
-    let gone = unlinked.apply(&link_check(&unlinked, 9, LinkState::Gone));
-    assert!(!refused(&gone, 10));
-    let unknown = unlinked.apply(&link_check(&unlinked, 9, LinkState::Unknown));
-    assert!(!refused(&unknown, 10), "the next check is not due yet");
-    assert!(refused(&unknown, 9 + 60));
-    let linked = unlinked.apply(&link_check(&unlinked, 9, LinkState::Linked));
+    assert!(begin(&unlinked, 10).is_ok(), "the sync itself decides");
+    let gone = unlinked.apply(&verification(&unlinked, 9, Reading::Gone));
+    assert_eq!(begin(&gone, 10), Err(SyncRefusal::Unlinked));
+    let unknown = unlinked.apply(&verification(&unlinked, 9, Reading::Unknown));
+    assert!(begin(&unknown, 10).is_ok());
+    let linked = unlinked.apply(&verification(&unlinked, 9, there()));
     assert!(begin(&linked, 10).is_ok());
 }
 

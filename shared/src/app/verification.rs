@@ -1,0 +1,56 @@
+//! A verification: one plain read of the account at Mono, which decides whose account it is and whether it is linked.
+
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::app::refresh::{Refreshed, Refresher};
+use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
+use crate::domain::account::{OrderKey, Step, Verification};
+use crate::domain::account_id::AccountId;
+use crate::domain::history::Entry;
+use crate::domain::spending::CallReason;
+use crate::domain::timestamp::Timestamp;
+use crate::mono::Session;
+
+impl Refresher {
+    /// Reads the account at Mono and records the answer. The read has already been recorded as begun at this time.
+    pub(super) async fn verify(
+        &self,
+        id: &AccountId,
+        ending: Option<OrderKey>,
+        at: Timestamp,
+        mono: &Session<'_>,
+        by: Instant,
+    ) -> Result<Refreshed, SyncError> {
+        let found = match mono.account(id, CallReason::Verification, by).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Refreshed::Unanswered(error)),
+        };
+        let accounts = &self.syncer.accounts;
+        let by = by + RECORDING_TIME;
+        let Some(seen) = in_time(by, accounts.get_newest(id)).await? else {
+            return Ok(Refreshed::Verified);
+        };
+        let verification = Verification { at, ending, found };
+        if let Some(after) = seen.account.end_verification(verification.clone()) {
+            let step = Step { before: seen.account.clone(), after };
+            if step.changes_the_owner() {
+                self.note_new_owner(id, at, &step).await;
+            }
+        }
+        in_time(by, accounts.end_verification(id, seen, &verification)).await?;
+        Ok(Refreshed::Verified)
+    }
+
+    /// The entry precedes the write of the record, so a crash between the two cannot lose it.
+    async fn note_new_owner(&self, id: &AccountId, at: Timestamp, step: &Step) {
+        warn!(account_id = %id, code = "OWNER_CHANGED", "owner of the account changed");
+        let Some(events) = &self.events else {
+            return;
+        };
+        let entry = (id.clone(), Entry::of_owner_change(at, step));
+        if let Some(error) = events.write([entry]).await.into_values().next() {
+            error!(account_id = %id, %error, "change of the owner could not be written to the history");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The identity of an account: its owner, its holder, its number and its bank.
+//!
+//! The webhook secret is one static value, so webhooks can be forged. Mono's answers to this system cannot: they come
+//! over TLS for this system's own key. So the first value that a webhook names is believed. A different value waits
+//! until a plain read of the account has confirmed it.
+
+use std::cmp::Reverse;
+
+use super::{Account, Details, Institution, Reported};
+use crate::domain::timestamp::Timestamp;
+
+/// One value of the identity.
+///
+/// Both parts are maxima, so they do not depend on the order of arrival or on repeats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted<T> {
+    /// The value that counts.
+    pub held: Option<Held<T>>,
+    /// The newest value that a webhook named.
+    pub claim: Option<Claim<T>>,
+}
+
+/// A value and the reason to believe it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held<T> {
+    pub proof: Proof,
+    pub value: T,
+}
+
+/// Why a value is believed. The greater proof wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// The first webhook that named a value was received at this time. The earliest receipt wins.
+    FirstUse(Reverse<Timestamp>),
+    /// Mono answered with the value at this time. The newest answer wins.
+    Verified(Timestamp),
+}
+
+/// A value that a webhook named, and the time of the event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim<T> {
+    pub at: Timestamp,
+    pub value: T,
+}
+
+/// The values whose change Mono must confirm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The fintech's own reference, which names the owner.
+    pub reference: Trusted<String>,
+    /// Mono's id of the customer.
+    pub customer: Trusted<String>,
+    /// The holder's name.
+    pub name: Trusted<String>,
+    pub account_number: Trusted<String>,
+    pub institution: Trusted<Institution>,
+    /// The newest plain read that Mono answered with the account, or with the answer that there is none.
+    pub read_at: Option<Timestamp>,
+}
+
+impl<T> Default for Trusted<T> {
+    fn default() -> Self {
+        Self { held: None, claim: None }
+    }
+}
+
+impl<T: Ord + Clone> Trusted<T> {
+    /// The value that counts.
+    pub fn value(&self) -> Option<&T> {
+        self.held.as_ref().map(|held| &held.value)
+    }
+
+    pub(super) fn claim(&mut self, received_at: Timestamp, at: Timestamp, value: &T) {
+        self.hold(Proof::FirstUse(Reverse(received_at)), value);
+        self.claim = self.claim.take().max(Some(Claim { at, value: value.clone() }));
+    }
+
+    fn hold(&mut self, proof: Proof, value: &T) {
+        self.held = self.held.take().max(Some(Held { proof, value: value.clone() }));
+    }
+
+    /// When a webhook named another value than the one that counts.
+    fn contested_at(&self, is_same: impl Fn(&T, &T) -> bool) -> Option<Timestamp> {
+        let (held, claim) = (self.held.as_ref()?, self.claim.as_ref()?);
+        (!is_same(&held.value, &claim.value)).then_some(claim.at)
+    }
+
+    fn verified_at(&self) -> Option<Timestamp> {
+        match self.held.as_ref()?.proof {
+            Proof::Verified(at) => Some(at),
+            Proof::FirstUse(_) => None,
+        }
+    }
+}
+
+impl Identity {
+    pub(super) fn claim_details(
+        &mut self,
+        received_at: Timestamp,
+        at: Timestamp,
+        details: &Details,
+    ) {
+        if let Some(name) = &details.name {
+            self.name.claim(received_at, at, name);
+        }
+        if let Some(number) = &details.account_number {
+            self.account_number.claim(received_at, at, number);
+        }
+        if let Some(institution) = &details.institution {
+            self.institution.claim(received_at, at, institution);
+        }
+    }
+
+    /// Applies Mono's answer to a plain read at this time.
+    pub(super) fn verify(&mut self, at: Timestamp, reported: &Reported) {
+        let proof = Proof::Verified(at);
+        if let Some(reference) = &reported.reference {
+            self.reference.hold(proof, reference);
+        }
+        if let Some(customer) = &reported.customer_id {
+            self.customer.hold(proof, customer);
+        }
+        let Some(details) = &reported.details else {
+            return;
+        };
+        self.read_at = self.read_at.max(Some(at));
+        if let Some(name) = &details.name {
+            self.name.hold(proof, name);
+        }
+        if let Some(number) = &details.account_number {
+            self.account_number.hold(proof, number);
+        }
+        if let Some(institution) = &details.institution {
+            self.institution.hold(proof, institution);
+        }
+    }
+
+    /// When Mono last confirmed the identity. `None`: only webhooks have named it.
+    pub fn verified_at(&self) -> Option<Timestamp> {
+        [self.reference.verified_at(), self.name.verified_at(), self.account_number.verified_at()]
+            .into_iter()
+            .max()
+            .flatten()
+    }
+
+    /// When a webhook named another identity than the one that counts, if no read has settled it since.
+    pub(super) fn contested_at(&self) -> Option<Timestamp> {
+        let fields = [
+            self.reference.contested_at(PartialEq::eq),
+            self.customer.contested_at(PartialEq::eq),
+            self.name.contested_at(|one, other| words(one) == words(other)),
+            self.account_number.contested_at(|one, other| words(one) == words(other)),
+            self.institution.contested_at(is_same_bank),
+        ];
+        fields.into_iter().flatten().filter(|at| Some(*at) > self.read_at).max()
+    }
+}
+
+/// The words of a text, without case, punctuation and order.
+fn words(text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let words = text.split(|character: char| !character.is_alphanumeric());
+    let mut words: Vec<_> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    words.sort();
+    words
+}
+
+/// Mono names one bank in several ways, so the bank code decides if both have one.
+fn is_same_bank(one: &Institution, other: &Institution) -> bool {
+    if let (Some(one), Some(other)) = (&one.bank_code, &other.bank_code) {
+        return one == other;
+    }
+    match (&one.name, &other.name) {
+        (Some(one), Some(other)) => words(one) == words(other),
+        _ => true,
+    }
+}
+
+impl Account {
+    /// The reference of the account's owner.
+    pub fn owner(&self) -> Option<&str> {
+        self.registers.identity.reference.value().map(String::as_str)
+    }
+
+    /// Mono's answer to a plain read, completed by the owner. If Mono names no owner, the owner stays. Only after an
+    /// unlinking that Mono confirmed does the owner count whom a newer webhook names.
+    pub fn with_owner(&self, reported: Reported) -> Reported {
+        let reference = &self.registers.identity.reference;
+        let gone_at = self.registers.gone.as_ref().map(|gone| gone.order.at);
+        let is_former = reference.held.as_ref().is_some_and(|held| {
+            let (Proof::FirstUse(Reverse(at)) | Proof::Verified(at)) = held.proof;
+            Some(at) < gone_at
+        });
+        let claim = reference.claim.as_ref().filter(|claim| is_former && Some(claim.at) > gone_at);
+        let claimed = claim.map(|claim| claim.value.clone());
+        Reported { reference: reported.reference.or(claimed), ..reported }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_case_spacing_or_order_are_the_same() {
+        assert_eq!(words("Samuel  OLAMIDE, Nomo"), words("nomo samuel olamide"));
+        assert_ne!(words("Samuel Olamide"), words("Samuel"));
+    }
+
+    #[test]
+    fn bank_code_decides_before_the_name() {
+        let bank = |name: &str, code: Option<&str>| Institution {
+            name: Some(name.to_owned()),
+            bank_code: code.map(str::to_owned),
+            kind: None,
+        };
+        let gtbank = bank("GTBank", Some("058"));
+        assert!(is_same_bank(&gtbank, &bank("Guaranty Trust Bank", Some("058"))));
+        assert!(!is_same_bank(&gtbank, &bank("GTBank", Some("011"))));
+        assert!(is_same_bank(&gtbank, &bank("gtbank", None)));
+        assert!(!is_same_bank(&gtbank, &bank("Access Bank", None)));
+        assert!(is_same_bank(&gtbank, &Institution::default()));
+    }
+}

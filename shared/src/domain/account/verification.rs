@@ -1,0 +1,86 @@
+//! When a plain read of an account at Mono is due, and what its answer changes. Such a read has a price.
+
+use std::time::Duration;
+
+use super::link::order_key;
+use super::refresh_schedule::SHORTEST_BACKOFF;
+use super::{Account, Fact, Link, OrderKey, Reading, Verification};
+use crate::domain::timestamp::Timestamp;
+
+/// The shortest time between two reads of one account that webhooks cause.
+const READ_INTERVAL: Duration = Duration::from_mins(1);
+/// The longest time until a doubt is read again.
+const LONGEST_DOUBT: Duration = Duration::from_hours(24);
+/// The time between the two denials that remove a record.
+const DENIAL_INTERVAL: Duration = Duration::from_hours(24);
+
+impl Account {
+    /// When a plain read of the account at Mono is due, and the unlinking that it verifies, if any. There are three
+    /// reasons for a read:
+    ///
+    /// - The link is in doubt.
+    /// - A webhook named another identity than the one that counts.
+    /// - Only webhooks have named the account, and a call about it was made.
+    ///
+    /// A read is due immediately, at most once a minute. After an inconclusive read, the next one follows with
+    /// exponential back-off from one hour to one day.
+    pub fn verification_due(&self) -> Option<(Option<OrderKey>, Timestamp)> {
+        let link = self.link_check_due();
+        let is_ended = matches!(self.link(), Link::Ended { .. });
+        let contested = self.registers.identity.contested_at().filter(|_| !is_ended);
+        let identity = contested.map(|at| self.read_after(at));
+        let due = link.map(|(_, due)| due).into_iter().chain(identity).chain(self.proof_due());
+        Some((link.map(|(ending, _)| ending), due.min()?))
+    }
+
+    /// When a verification is due, if none was due before, or only a later one.
+    pub fn earlier_verification(&self, before: Option<&Self>) -> Option<Timestamp> {
+        let (_, due) = self.verification_due()?;
+        let known = before.and_then(Self::verification_due);
+        known.is_none_or(|(_, known)| due < known).then_some(due)
+    }
+
+    /// When a read for a doubt of this time is due.
+    pub(super) fn read_after(&self, doubt: Timestamp) -> Timestamp {
+        match self.registers.link_checked {
+            None => doubt,
+            Some(checked) if checked >= doubt => {
+                checked + checked.since(doubt).clamp(SHORTEST_BACKOFF, LONGEST_DOUBT)
+            }
+            Some(checked) => doubt.max(checked + READ_INTERVAL),
+        }
+    }
+
+    /// When a read of an account that only webhooks have named is due: a day after Mono denied the account, or an hour
+    /// after a sync without an answer. A second denial removes the record.
+    fn proof_due(&self) -> Option<Timestamp> {
+        let registers = &self.registers;
+        if registers.is_proven || self.is_payment_only() {
+            return None;
+        }
+        let attempted = registers.last_billable_attempt.as_ref().map(|mark| mark.order.at);
+        let due = self.denied_at().map(|at| at + DENIAL_INTERVAL);
+        due.or(attempted.map(|at| at + SHORTEST_BACKOFF)).map(|due| self.read_after(due))
+    }
+
+    /// When Mono last answered that there is no such account.
+    pub(super) fn denied_at(&self) -> Option<Timestamp> {
+        let denial = order_key(self.registers.gone.as_ref());
+        denial.max(order_key(self.registers.not_found.as_ref())).map(|denial| denial.at)
+    }
+
+    /// The record after Mono's answer to a plain read. `None` if the record is to be deleted: only webhooks have named the
+    /// account, and Mono has denied it twice, a day apart.
+    pub fn end_verification(&self, verification: Verification) -> Option<Self> {
+        let Verification { at, found, .. } = &verification;
+        let is_second = self.denied_at().is_some_and(|denied| denied + DENIAL_INTERVAL <= *at);
+        if *found == Reading::Gone && is_second && !self.registers.is_proven {
+            return None;
+        }
+        let found = match verification.found {
+            Reading::Linked(reported) => Reading::Linked(Box::new(self.with_owner(*reported))),
+            other => other,
+        };
+        Some(self.apply(&Fact::Verification(Verification { found, ..verification })))
+    }
+}
