@@ -161,6 +161,7 @@ pub fn read(body: &str, received_at: Timestamp) -> Result<Event, UnprocessableEv
     Ok(event(identity, Interpretation::Fact(account, Box::new(fact))))
 }
 
+const CONNECTED: &str = "mono.events.account_connected";
 const JOB_UPDATE: &str = "mono.accounts.jobs.update";
 
 /// The content of the event, and the fintech's reference if the event has one. `None` if this kind of event changes
@@ -170,7 +171,7 @@ fn event_body(name: &str, data: &Value) -> Option<(EventBody, Option<String>)> {
     let data = data.as_object().unwrap_or(&empty);
     let meta = data.get("meta").and_then(Value::as_object).unwrap_or(&empty);
     let body = match name {
-        "mono.events.account_connected" => EventBody::Connected {
+        CONNECTED => EventBody::Connected {
             customer_id: owned(data, &["customer"]),
             processing: data_status(meta) == Some(DataStatus::Processing),
         },
@@ -256,9 +257,9 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
         }
         _ => {}
     }
-    // In a job, `id` is the job's own id. `account_id` was seen only in third-party code, for unlinked accounts.
-    let places: &[&str] =
-        if name == JOB_UPDATE { &["account_id"] } else { &["id", "_id", "account_id"] };
+    // Only in a link event is `data.id` the account. In a job, it is the job's own id. `account_id` was seen only in
+    // third-party code, for unlinked accounts.
+    let places: &[&str] = if name == CONNECTED { &["id", "_id"] } else { &["account_id"] };
     text(data, places)
 }
 

@@ -152,17 +152,16 @@ async fn failed_sync_and_required_reauthorisation_cost_nothing() {
 }
 
 #[tokio::test]
-async fn relink_after_an_unlink_costs_one_listing() {
+async fn relink_after_an_unlinking_that_mono_refutes_costs_one_read_and_one_listing() {
     let (case, before) = Case::billed(Dialect::V2, history(12, SERVINGS[0])).await;
     let mono = &case.world.mono;
-    let unlinked = mono.event(Kind::AccountUnlinked, &case.id).unwrap();
-    mono.send(&unlinked);
-    case.status("unlinked").await;
+    case.receive(Kind::AccountUnlinked);
+    case.until_verified().await;
     mono.send(&mono.event(Kind::AccountConnected, &case.id).unwrap());
     case.new_rows(1);
     mono.send(&mono.event(Kind::AccountUpdated, &case.id).unwrap());
     case.until_imported().await;
-    assert_eq!(case.settled_bill().await - before, 150);
+    assert_eq!(case.settled_bill().await - before, 100 + 150);
 }
 
 #[tokio::test]

@@ -225,7 +225,7 @@ async fn plan_queues_the_oldest_accounts_within_the_budget_and_the_rest_the_next
     assert_eq!(oldest, [[false; 8].as_slice(), &[true; 4]].concat());
     assert_eq!(world.mono.whole_bill().naira - before, 1_000);
     let plan = world.stack.plan_refresh().await.unwrap();
-    assert_eq!((plan["scheduled"].as_u64(), plan["link_check"].as_u64()), (Some(0), Some(0)));
+    assert_eq!((plan["scheduled"].as_u64(), plan["verification"].as_u64()), (Some(0), Some(0)));
     reset_spending(world).await;
     world.stack.plan_refresh().await.unwrap();
     until_idle(world).await;

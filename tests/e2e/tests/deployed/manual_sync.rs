@@ -69,6 +69,24 @@ impl Case {
         Self { world, id }
     }
 
+    /// Mono sends an event about the account.
+    pub(super) fn receive(&self, kind: Kind) {
+        let mono = &self.world.mono;
+        mono.send(&mono.event(kind, &self.id).unwrap());
+    }
+
+    /// Waits until Mono has confirmed the identity.
+    pub(super) async fn until_verified(&self) {
+        let is_verified = |account: &Value| account["identity_verified_at"].is_string();
+        self.when("the account is verified", is_verified).await;
+    }
+
+    /// The plain reads of the account that reached Mono.
+    pub(super) fn reads(&self) -> usize {
+        let calls = self.world.mono.calls();
+        calls.iter().filter(|call| call.path.ends_with(&self.id)).count()
+    }
+
     pub(super) fn plan(&self, plan: Plan) {
         self.world.mono.plan(&self.id, [plan]).unwrap();
     }
@@ -455,8 +473,6 @@ async fn unlinked_account_is_410_without_a_call() {
         let case = Case::linked(dialect).await;
         case.world.mono.unlink(&case.id).unwrap();
         case.status("unlinked").await;
-        // Mono's unlinked event has no time of its own. The stack checks the link once and stores the result.
-        case.sync().await.expect(410, "ACCOUNT_UNLINKED");
         let calls = case.world.mono.calls().len();
         case.sync().await.expect(410, "ACCOUNT_UNLINKED");
         let more = case.world.mono.calls().split_off(calls);
@@ -469,26 +485,10 @@ async fn unlinked_account_is_410_without_a_call() {
 async fn account_that_mono_still_shows_is_synced_despite_the_unlinked_event() {
     for dialect in BOTH {
         let case = Case::linked(dialect).await;
-        let mono = &case.world.mono;
-        mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
-        case.status("unlinked").await;
+        case.receive(Kind::AccountUnlinked);
+        case.until_verified().await;
         let answer = case.sync().await.expect(200, "SYNC_SUCCESSFUL");
         assert_eq!(answer.body["account"]["status"], "healthy", "{dialect}");
-    }
-}
-
-#[tokio::test]
-async fn sync_is_503_while_the_link_cannot_be_checked() {
-    for dialect in BOTH {
-        let case = Case::linked(dialect).await;
-        let mono = &case.world.mono;
-        mono.send(&mono.event(Kind::AccountUnlinked, &case.id).unwrap());
-        case.status("unlinked").await;
-        mono.plan_free(&case.id, vec![Fault::Status(503); 3]).unwrap();
-        case.sync().await.expect(503, "MONO_UNAVAILABLE");
-        assert_eq!(case.shown().await["status"], "unlinked");
-        assert_eq!(case.sync_calls(), 0);
-        case.sync().await.expect(200, "SYNC_SUCCESSFUL");
     }
 }
 

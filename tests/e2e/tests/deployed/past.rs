@@ -36,19 +36,36 @@ pub(super) fn aged(mut item: Item, by: Duration) -> Item {
             *bytes = Blob::new(moved);
         }
     }
-    if let Some(AttributeValue::M(order)) = item.get_mut("order") {
-        for place in order.values_mut() {
-            let key = OrderKey::from_bytes(place.as_b().unwrap().as_ref()).unwrap();
-            let earlier = OrderKey { at: key.at - by, ..key };
-            *place = AttributeValue::B(Blob::new(earlier.to_bytes()));
-        }
+    for (register, key) in order_keys(&item) {
+        set_order_key(&mut item, register, OrderKey { at: key.at - by, ..key });
     }
     item
 }
 
+/// The bytes of a register in `order`: its number and its order key.
+const ENTRY: usize = 12;
+
+fn order_keys(item: &Item) -> Vec<(u8, OrderKey)> {
+    let bytes = item.get("order").map(|order| order.as_b().unwrap().as_ref()).unwrap_or_default();
+    let entry = |entry: &[u8]| (entry[0], OrderKey::from_bytes(&entry[1..]).unwrap());
+    bytes.chunks(ENTRY).map(entry).collect()
+}
+
+/// Sets the order key of the register with this number.
+pub(super) fn set_order_key(item: &mut Item, register: u8, key: OrderKey) {
+    let others = order_keys(item).into_iter().filter(|(other, _)| *other != register);
+    let keys = others.chain([(register, key)]);
+    let bytes: Vec<u8> =
+        keys.flat_map(|(register, key)| [&[register][..], &key.to_bytes()].concat()).collect();
+    item.insert("order".to_owned(), AttributeValue::B(Blob::new(bytes)));
+}
+
 /// Moves all times of an account's record back by `by`. No function may write the record at the same time.
 pub(super) async fn let_time_pass(world: &World, account_id: &str, by: Duration) {
-    let aged = aged(item(world, account_id).await, by);
-    let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(aged));
+    put(world, aged(item(world, account_id).await, by)).await;
+}
+
+pub(super) async fn put(world: &World, item: Item) {
+    let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(item));
     put.table_name(world.stack.output("AccountsTableName")).send().await.unwrap();
 }

@@ -5,8 +5,6 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::emulator::Emulator;
 use e2e::proxy::Failure;
@@ -20,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::manual_sync::Case;
-use super::{eventually, fail, item, set_number};
+use super::{eventually, fail, item, past, set_number};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -109,38 +107,36 @@ impl Exclusive {
     async fn end_job(&self, case: &Case) {
         let (rank, time_source) = (Rank::Updated, TimeSource::Event);
         let event = ShortHash::of("job");
-        let place = OrderKey { at: Timestamp::now() - HOUR, rank, time_source, event };
-        let update = Client::new(&self.world.stack.sdk())
-            .update_item()
-            .table_name(self.world.stack.output("AccountsTableName"))
-            .key("account_id", AttributeValue::S(case.id.clone()))
-            .update_expression("SET #order.job = :place")
-            .expression_attribute_names("#order", "order")
-            .expression_attribute_values(":place", AttributeValue::B(Blob::new(place.to_bytes())));
-        update.send().await.unwrap();
+        let mut item = item(self.world, &case.id).await;
+        let key = OrderKey { at: Timestamp::now() - HOUR, rank, time_source, event };
+        past::set_order_key(&mut item, JOB, key);
+        past::put(self.world, item).await;
     }
 
     /// Records that a sync of the stack began this job `ago`.
     async fn record_attempt(&self, case: &Case, job_id: &str, ago: Duration) {
         let (rank, time_source) = (Rank::Sync, TimeSource::Event);
         let event = ShortHash::of("attempt");
-        let place = OrderKey { at: Timestamp::now() - ago, rank, time_source, event };
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let update = Client::new(&self.world.stack.sdk())
-            .update_item()
-            .table_name(self.world.stack.output("AccountsTableName"))
-            .key("account_id", text(&case.id))
-            .update_expression(
-                "SET #order.attempt = :place, #order.job = :place, attempt_outcome = :processing, \
-                 attempt_job_id = :id, job_state = :processing, job_id = :id",
-            )
-            .expression_attribute_names("#order", "order")
-            .expression_attribute_values(":place", AttributeValue::B(Blob::new(place.to_bytes())))
-            .expression_attribute_values(":processing", text("processing"))
-            .expression_attribute_values(":id", text(job_id));
-        update.send().await.unwrap();
+        let key = OrderKey { at: Timestamp::now() - ago, rank, time_source, event };
+        let mut item = item(self.world, &case.id).await;
+        for register in [ATTEMPT, JOB] {
+            past::set_order_key(&mut item, register, key);
+        }
+        for (name, text) in [
+            ("attempt_outcome", "processing"),
+            ("attempt_job_id", job_id),
+            ("job_state", "processing"),
+            ("job_id", job_id),
+        ] {
+            item.insert(name.to_owned(), AttributeValue::S(text.to_owned()));
+        }
+        past::put(self.world, item).await;
     }
 }
+
+/// The numbers of registers in the attribute `order`.
+const JOB: u8 = 15;
+const ATTEMPT: u8 = 16;
 
 impl Case {
     /// Sends an event that happened `ago`, and waits until it is applied.
@@ -448,28 +444,12 @@ async fn message_is_delivered_again_only_before_the_paid_call() {
 }
 
 #[tokio::test]
-async fn unlink_without_a_time_is_checked_without_a_sync() {
+async fn unlinking_that_mono_refutes_is_verified_without_a_sync() {
     let refresh = Exclusive::acquire().await;
     let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
-    case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
-    case.status("unlinked").await;
-    refresh.plan().await;
-    // Mono still has the account, so the unlinked event is wrong.
-    case.status("healthy").await;
-    assert_eq!(case.begun_syncs(), 0);
-    case.world.mono.send(&case.world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
-    case.status("unlinked").await;
-    case.world.mono.unlink(&case.id).unwrap();
-    let next_week = (Timestamp::now() + 6 * DAY).to_string();
-    let settled =
-        async || case.shown().await["next_refresh_at"].as_str() > Some(next_week.as_str());
-    eventually("Mono confirms the unlink", async || {
-        // This check may be the second one within the hour, so the test invokes the worker directly.
-        case.refresh(Timestamp::now()).await;
-        settled().await
-    })
-    .await;
-    assert_eq!(case.shown().await["status"], "unlinked");
+    case.receive(Kind::AccountUnlinked);
+    case.until_verified().await;
+    assert_eq!((&case.shown().await["status"], case.begun_syncs()), (&json!("healthy"), 0));
 }
 
 #[tokio::test]
@@ -534,18 +514,18 @@ async fn refresh_blocked_by_another_pull_is_planned_again_within_the_hour() {
 }
 
 #[tokio::test]
-async fn late_link_event_after_an_unlink_is_checked_without_a_paid_call() {
+async fn late_link_event_after_an_unlinking_is_verified_without_a_paid_call() {
     let refresh = Exclusive::acquire().await;
     let case = refresh.account_with(Kind::AccountUpdatedBySync, 2 * HOUR).await;
     case.world.mono.unlink(&case.id).unwrap();
     case.status("unlinked").await;
-    case.sync().await.expect(410, "ACCOUNT_UNLINKED");
+    // One account is read at most once a minute.
+    past::let_time_pass(refresh.world, &case.id, HOUR).await;
+    let reads = case.reads();
     let late = json!({ "event": "mono.events.account_connected", "data": { "id": case.id } });
-    let body = late.to_string();
-    let batch = samples::batch_received_at(&[body], &Timestamp::now().to_string());
+    let batch = samples::batch_received_at(&[late.to_string()], &Timestamp::now().to_string());
     refresh.world.stack.invoke("ProcessorFunction", &batch).await.unwrap();
-    case.status("pending").await;
-    refresh.plan().await;
+    eventually("the link is verified", async || case.reads() > reads).await;
     case.status("unlinked").await;
-    assert_eq!(case.begun_syncs(), 0);
+    assert_eq!((case.reads(), case.begun_syncs(), case.bill()), (reads + 1, 0, 0));
 }

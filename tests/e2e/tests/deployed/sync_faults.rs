@@ -64,29 +64,6 @@ async fn transient_failure_of_any_request_is_retried() {
     }
 }
 
-/// A sync that checks the link first makes these requests: a read that finds the link uncertain, the call to Mono, a
-/// read and a write of Mono's answer, and only then the write of the lease.
-#[tokio::test]
-async fn transient_failure_of_any_request_of_a_sync_with_a_link_check_is_retried() {
-    let world = world(Dialect::V2);
-    for (operation, passed) in [("GetItem", 1), ("GetItem", 2), ("PutItem", 0), ("PutItem", 1)] {
-        let id = world.mono.link(Link::default());
-        eventually("the account is linked", async || shown(&id).await["status"] == "healthy").await;
-        world.mono.send(&world.mono.event(Kind::AccountUnlinked, &id).unwrap());
-        eventually("the account is unlinked", async || shown(&id).await["status"] == "unlinked")
-            .await;
-        world.mono.plan(&id, [Plan { webhooks: Webhooks::Lost, ..Plan::default() }]).unwrap();
-        // The requests above are not counted: `passed` counts the requests of the sync only.
-        let failures: Vec<_> =
-            std::iter::repeat_n(Failure::Pass, passed).chain([Failure::ServerError]).collect();
-        fail(operation, &id, &failures);
-        let (status, body) = sync(&id).await;
-        assert_eq!(status, 200, "{operation} {passed}: {body}");
-        assert_eq!(sync_calls(&id), 1, "{operation} {passed}");
-        assert_eq!(local().proxy.pending_faults(&id), 0);
-    }
-}
-
 #[tokio::test]
 async fn mono_is_not_called_without_a_lease() {
     for (operation, failure) in [

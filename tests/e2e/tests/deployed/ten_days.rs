@@ -89,15 +89,13 @@ async fn ten_daily_plans_charge_only_the_account_with_new_data() {
 }
 
 #[tokio::test]
-async fn relink_after_an_unlink_without_a_time_costs_one_check_and_one_listing() {
+async fn relink_after_an_unlinking_that_mono_refutes_costs_one_read_and_one_listing() {
     let (world, _turn) = daily().await;
     let case = Case::always(world, Refresh::NothingNew).await;
     until_idle(world).await;
     past::let_time_pass(world, &case.id, DAY / 12).await;
-    // The event has no time of its own. It may be late, so the plan checks the link at Mono.
     world.mono.send(&world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
-    case.status("unlinked").await;
-    world.stack.plan_refresh().await.unwrap();
+    case.until_verified().await;
     case.status("healthy").await;
     until_idle(world).await;
     assert_eq!(bills(&[&case]).await, [150 + 100]);
