@@ -19,11 +19,22 @@ pub(crate) const CONSUME: &[&str] = &[
     "sqs:GetQueueAttributes",
 ];
 pub(crate) const SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
+/// On the key of `KmsKeyArn`, for a function that uses no table.
+pub(crate) const KEY: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
+/// The same for a function that uses a table. DynamoDB uses the key on behalf of its caller.
+pub(crate) const TABLE_KEY: &[&str] = &[
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
 pub(crate) const LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
 pub(crate) const TRACE: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
 
-/// The permissions that each function may have at most, apart from those on its own logs and traces:
-/// function, resource, actions.
+/// The permissions that each function may have at most, apart from those on its own logs and traces, and
+/// on the key of `KmsKeyArn`: function, resource, actions.
 pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("webhook", "WebhookQueue", SEND),
     ("webhook", "WebhookSecret", SECRET),
@@ -130,6 +141,7 @@ pub(crate) fn defaults() -> Value {
         "MonoApiBaseUrl": "https://api.withmono.com",
         "MonoApiVersion": "v2",
         "Architecture": "arm64",
+        "KmsKeyArn": "",
         "ApiAuthorization": "AWS_IAM",
         "JwtIssuer": "",
         "JwtAudience": "",
