@@ -213,6 +213,47 @@ fn roles_use_the_key_only_through_the_services_they_call(template: &Template) ->
     found
 }
 
+/// SQS keeps one policy for each queue: a second one would replace the first.
+fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
+    let deny = |sid: &str, condition: Value| {
+        json!({
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sqs:*",
+            "Resource": "*",
+            "Condition": condition,
+        })
+    };
+    let plain_http = json!({ "Bool": { "aws:SecureTransport": "false" } });
+    let other_accounts = json!({
+        "StringNotEquals": { "aws:PrincipalAccount": { "Ref": "AWS::AccountId" } },
+        "Bool": { "aws:PrincipalIsAWSService": "false" },
+    });
+    let shape = json!({
+        "Condition": null,
+        "Properties": {
+            "PolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    deny("DenyPlainHttp", plain_http),
+                    deny("DenyOtherAccounts", other_accounts),
+                ],
+            },
+        },
+    });
+    let mut found = template.differences(template.all(QUEUE_POLICY), &shape);
+    for id in template.all(QUEUE) {
+        let policies = template.each(QUEUE_POLICY);
+        let named = policies.flat_map(|(_, policy)| one_or_many(&policy["Queues"]));
+        let times = named.filter(|queue| queue["Ref"] == id).count();
+        if times != 1 {
+            found.push(format!("{id}: {times} queue policies"));
+        }
+    }
+    found
+}
+
 fn queues_have_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
     let shape = json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": 5 } } });
     let mut found = template.differences(template.source_queues(), &shape);
@@ -964,6 +1005,16 @@ rules! {
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/3/Fn::If/1/Condition/StringEquals/kms:ViaService/1"
             => json!({ "Fn::Sub": "sqs.${AWS::Region}.amazonaws.com" }),
     }
+    each_queue_has_the_queue_policy {
+        "/QueuePolicy/Type" => json!("AWS::SNS::TopicPolicy"),
+        "/QueuePolicy/Condition" => json!("UseJwt"),
+        "/QueuePolicy/Properties/Queues/5" => json!({ "Ref": "WebhookQueue" }),
+        "/QueuePolicy/Properties/Queues/5" => get_att("RefreshDeadLetterQueue"),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/0/Condition/Bool/aws:SecureTransport" => json!("true"),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/0/Principal" => json!({ "Service": "lambda.amazonaws.com" }),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/1/Effect" => json!("Allow"),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/1/Condition" => Value::Null,
+    }
     queues_have_a_dead_letter_queue_after_five_receives {
         "/WebhookQueue/Properties/RedrivePolicy" => Value::Null,
         "/WebhookQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(1000),
@@ -1106,6 +1157,7 @@ fn template_has_a_resource_of_each_tested_type() {
         ROLE,
         LOG_GROUP,
         QUEUE,
+        QUEUE_POLICY,
         TABLE,
         STORED_SECRET,
         ROUTE,

@@ -198,4 +198,6 @@ pub(crate) const FORBIDDEN_TYPES: &[&str] = &[
     "AWS::Lambda::Url",
     "AWS::Serverless::Api",
     "AWS::Serverless::HttpApi",
+    // It would replace the policy of a queue.
+    "AWS::SQS::QueueInlinePolicy",
 ];

@@ -13,6 +13,7 @@ pub(crate) const DASHBOARD: &str = "AWS::CloudWatch::Dashboard";
 pub(crate) const FUNCTION: &str = "AWS::Serverless::Function";
 pub(crate) const LOG_GROUP: &str = "AWS::Logs::LogGroup";
 pub(crate) const QUEUE: &str = "AWS::SQS::Queue";
+pub(crate) const QUEUE_POLICY: &str = "AWS::SQS::QueuePolicy";
 pub(crate) const ROLE: &str = "AWS::IAM::Role";
 pub(crate) const ROUTE: &str = "AWS::ApiGatewayV2::Route";
 pub(crate) const STAGE: &str = "AWS::ApiGatewayV2::Stage";
