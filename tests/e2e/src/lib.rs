@@ -8,6 +8,7 @@ pub mod openapi;
 mod peer;
 pub mod process;
 pub mod proxy;
+mod queue_policy;
 mod roles;
 pub mod samples;
 pub mod shared_stack;

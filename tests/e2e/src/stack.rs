@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use crate::contract_proxy::ContractProxy;
 use crate::emulator::{Emulator, LocalError, OPERATOR, REGION, sdk_config};
 use crate::project;
+use crate::queue_policy::allow_plain_http;
 use crate::roles::allow_batches;
 
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ impl Stack {
         let roles = resources.iter().filter(|(id, _)| id.ends_with("Role"));
         let roles = roles.map(|(id, name)| (id.as_str(), name.as_str()));
         allow_batches(&http, &emulator.endpoint(), operator("iam"), roles).await?;
+        let queues = outputs.iter().filter(|(name, _)| name.ends_with("QueueUrl"));
+        allow_plain_http(&emulator.endpoint(), queues.map(|(_, url)| url.as_str())).await?;
         for (mapping, parameter) in [
             ("ProcessorFunctionWebhookQueue", "ProcessorMaximumConcurrency"),
             ("ImporterFunctionImportQueue", "ImportMaximumConcurrency"),

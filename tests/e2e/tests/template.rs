@@ -15,8 +15,8 @@ mod contract;
 mod document;
 
 use contract::{
-    ALLOWED, FORBIDDEN_TYPES, LOG, OPERATOR_CODES, OUTPUTS, SECRET_PARAMETERS, TRACE, defaults,
-    scopes, tables,
+    ALLOWED, FORBIDDEN_TYPES, KEY, LOG, OPERATOR_CODES, OUTPUTS, SECRET_PARAMETERS, TABLE_KEY,
+    TRACE, defaults, scopes, tables,
 };
 use document::*;
 
@@ -130,7 +130,7 @@ fn functions_have_only_the_permissions_of_the_contract(template: &Template) -> V
             found.push(format!("{id}: {name} is not in the contract"));
         }
         let group = referent(&function["LoggingConfig"]["LogGroup"]).unwrap_or_default();
-        let own = [(name, group, LOG), (name, "*", TRACE)];
+        let own = [(name, group, LOG), (name, "*", TRACE), (name, "KmsKeyArn", TABLE_KEY)];
         let allows = |resource: &str, action: &str| {
             ALLOWED.iter().chain(&own).any(|(function, on, actions)| {
                 *function == name && *on == resource && actions.contains(&action)
@@ -151,9 +151,107 @@ fn functions_have_only_the_permissions_of_the_contract(template: &Template) -> V
     found
 }
 
-fn queues_are_encrypted(template: &Template) -> Vec<String> {
-    let shape = json!({ "Properties": { "SqsManagedSseEnabled": true } });
-    template.differences(template.all(QUEUE), &shape)
+/// Without `KmsKeyArn`, keys of AWS encrypt everything except the topic of the alarms.
+fn key_of_the_parameter_encrypts_all_data(template: &Template) -> Vec<String> {
+    let key = json!({ "Ref": "KmsKeyArn" });
+    let of_tables = json!({ "SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": key });
+    let of_tables = when("HasKmsKey", &of_tables, &json!({ "SSEEnabled": true }));
+    let key = when("HasKmsKey", &key, &no_value());
+    let managed = when("HasKmsKey", &no_value(), &json!(true));
+    let mut found = Vec::new();
+    for (kind, properties) in [
+        (QUEUE, json!({ "KmsMasterKeyId": key, "SqsManagedSseEnabled": managed })),
+        (TABLE, json!({ "SSESpecification": of_tables })),
+        (STORED_SECRET, json!({ "KmsKeyId": key })),
+        (LOG_GROUP, json!({ "KmsKeyId": key })),
+        (TOPIC, json!({ "KmsMasterKeyId": key })),
+    ] {
+        let shape = json!({ "Properties": properties });
+        found.extend(template.differences(template.all(kind), &shape));
+    }
+    let given = json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "KmsKeyArn" }, ""] }] });
+    if template.0["Conditions"]["HasKmsKey"] != given {
+        found.push("HasKmsKey: unexpected condition".to_owned());
+    }
+    found
+}
+
+/// The only statement about keys applies if there is a key. It names the services that the role calls
+/// and that use the key on behalf of their caller.
+fn roles_use_the_key_only_through_the_services_they_call(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for id in template.all(ROLE) {
+        let calls = |prefix: &str| {
+            let mut statements = template.statements(id);
+            statements.any(|statement| {
+                strings(&statement["Action"]).iter().any(|action| action.starts_with(prefix))
+            })
+        };
+        let services = ["dynamodb", "sqs", "secretsmanager"];
+        let services = services.into_iter().filter(|service| calls(&format!("{service}:")));
+        let services: Vec<_> = services
+            .map(
+                |service| json!({ "Fn::Sub": format!("{service}.${{AWS::Region}}.amazonaws.com") }),
+            )
+            .collect();
+        let statement = json!({
+            "Effect": "Allow",
+            "Action": if calls("dynamodb:") { TABLE_KEY } else { KEY },
+            "Resource": { "Ref": "KmsKeyArn" },
+            "Condition": { "StringEquals": { "kms:ViaService": services } },
+        });
+        let expected = when("HasKmsKey", &statement, &no_value());
+        let about_keys = template.statement_entries(id).filter(|entry| {
+            let text = entry.to_string();
+            text.contains("kms:") || text.contains("KmsKeyArn")
+        });
+        let about_keys: Vec<_> = about_keys.collect();
+        if about_keys != [&expected] {
+            found.push(format!("{id}: {about_keys:?} instead of {expected}"));
+        }
+    }
+    found
+}
+
+/// SQS keeps one policy for each queue: a second one would replace the first.
+fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
+    let deny = |sid: &str, condition: Value| {
+        json!({
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sqs:*",
+            "Resource": "*",
+            "Condition": condition,
+        })
+    };
+    let plain_http = json!({ "Bool": { "aws:SecureTransport": "false" } });
+    let other_accounts = json!({
+        "StringNotEquals": { "aws:PrincipalAccount": { "Ref": "AWS::AccountId" } },
+        "Bool": { "aws:PrincipalIsAWSService": "false" },
+    });
+    let shape = json!({
+        "Condition": null,
+        "Properties": {
+            "PolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    deny("DenyPlainHttp", plain_http),
+                    deny("DenyOtherAccounts", other_accounts),
+                ],
+            },
+        },
+    });
+    let mut found = template.differences(template.all(QUEUE_POLICY), &shape);
+    for id in template.all(QUEUE) {
+        let policies = template.each(QUEUE_POLICY);
+        let named = policies.flat_map(|(_, policy)| one_or_many(&policy["Queues"]));
+        let times = named.filter(|queue| queue["Ref"] == id).count();
+        if times != 1 {
+            found.push(format!("{id}: {times} queue policies"));
+        }
+    }
+    found
 }
 
 fn queues_have_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
@@ -220,7 +318,7 @@ fn consumers_report_batch_item_failures(template: &Template) -> Vec<String> {
 }
 
 /// A first deployment that rolls back leaves no table (`RetainExceptOnCreate`).
-fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -> Vec<String> {
+fn tables_are_on_demand_restorable_and_retained(template: &Template) -> Vec<String> {
     let shape = json!({
         "DeletionPolicy": "RetainExceptOnCreate",
         "UpdateReplacePolicy": "Retain",
@@ -230,7 +328,6 @@ fn tables_are_on_demand_encrypted_restorable_and_retained(template: &Template) -
             // the webhook secret, which a first deployment does not have yet.
             "DeletionProtectionEnabled": when("HasWebhookSecret", &json!(true), &json!(false)),
             "PointInTimeRecoverySpecification": { "PointInTimeRecoveryEnabled": true },
-            "SSESpecification": { "SSEEnabled": true },
         },
     });
     let mut found = template.differences(template.all(TABLE), &shape);
@@ -284,7 +381,7 @@ fn secret_parameters_reach_only_secrets_manager(template: &Template) -> Vec<Stri
         for section in ["Conditions", "Outputs", "Resources"] {
             for (place, body) in entries(&template.0[section]) {
                 let mut body = body.clone();
-                if body["Type"] == "AWS::SecretsManager::Secret" {
+                if body["Type"] == STORED_SECRET {
                     body["Properties"]["SecretString"].take();
                 }
                 // A condition on whether the secret is set does not disclose it.
@@ -867,6 +964,9 @@ rules! {
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource/0" => json!({ "Fn::Sub": "${AccountsTable.Arn}/*" }),
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource/0" => json!({ "Fn::Sub": "${AccountsTable.Arn}/index/*" }),
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource/0" => json!({ "Fn::Sub": "${AccountsTable.Arn}/index/NoIndex" }),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Resource" => json!("*"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/2" => json!({ "Effect": "Allow", "Action": "sqs:*" }),
+        "/WebhookRole/Properties/Policies" => when("UseJwt", &json!([{ "PolicyDocument": { "Statement": { "Action": "sqs:*" } } }]), &no_value()),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("sqs:*"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => Value::Null,
     }
@@ -874,11 +974,46 @@ rules! {
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("dynamodb:Scan"),
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!("dynamodb:GetItem"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => get_att("AccountsTable"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Action" => json!("kms:CreateGrant"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Resource" => get_att("WebhookQueue"),
         "/WebhookFunction/Properties/CodeUri" => json!("functions/newcomer"),
     }
-    queues_are_encrypted {
-        "/WebhookQueue/Properties/SqsManagedSseEnabled" => Value::Null,
-        "/WebhookDeadLetterQueue/Properties/SqsManagedSseEnabled" => json!(false),
+    key_of_the_parameter_encrypts_all_data {
+        "/WebhookQueue/Properties/SqsManagedSseEnabled" => json!(true),
+        "/WebhookQueue/Properties/KmsMasterKeyId" => Value::Null,
+        "/WebhookDeadLetterQueue/Properties/SqsManagedSseEnabled/Fn::If/2" => json!(false),
+        "/ImportDeadLetterQueue/Properties/KmsMasterKeyId" => json!({ "Ref": "KmsKeyArn" }),
+        "/EventsTable/Properties/SSESpecification" => json!({ "SSEEnabled": true }),
+        "/AccountsTable/Properties/SSESpecification" => Value::Null,
+        "/AccountsTable/Properties/SSESpecification/Fn::If/2/SSEEnabled" => json!(false),
+        "/MonoKey/Properties/KmsKeyId" => Value::Null,
+        "/AccessLogGroup/Properties/KmsKeyId" => Value::Null,
+        "/ImporterLogGroup/Properties/KmsKeyId/Fn::If/1" => json!("alias/logs"),
+        "/AlarmTopic/Properties/KmsMasterKeyId" => json!("alias/aws/sns"),
+        "//Conditions/HasKmsKey" => Value::Null,
+    }
+    roles_use_the_key_only_through_the_services_they_call {
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2" => no_value(),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/0" => json!("UseJwt"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Condition" => Value::Null,
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Action" => json!(TABLE_KEY),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Resource" => json!("*"),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/2" => json!({ "Action": "kms:Decrypt" }),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!(["secretsmanager:GetSecretValue", "kms:Decrypt"]),
+        "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!("sqs:GetQueueUrl"),
+        "/ImporterRole/Properties/Policies/0/PolicyDocument/Statement/5/Fn::If/1/Action" => json!(KEY),
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/3/Fn::If/1/Condition/StringEquals/kms:ViaService/1"
+            => json!({ "Fn::Sub": "sqs.${AWS::Region}.amazonaws.com" }),
+    }
+    each_queue_has_the_queue_policy {
+        "/QueuePolicy/Type" => json!("AWS::SNS::TopicPolicy"),
+        "/QueuePolicy/Condition" => json!("UseJwt"),
+        "/QueuePolicy/Properties/Queues/5" => json!({ "Ref": "WebhookQueue" }),
+        "/QueuePolicy/Properties/Queues/5" => get_att("RefreshDeadLetterQueue"),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/0/Condition/Bool/aws:SecureTransport" => json!("true"),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/0/Principal" => json!({ "Service": "lambda.amazonaws.com" }),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/1/Effect" => json!("Allow"),
+        "/QueuePolicy/Properties/PolicyDocument/Statement/1/Condition" => Value::Null,
     }
     queues_have_a_dead_letter_queue_after_five_receives {
         "/WebhookQueue/Properties/RedrivePolicy" => Value::Null,
@@ -897,12 +1032,11 @@ rules! {
     consumers_report_batch_item_failures {
         "/ProcessorFunction/Properties/Events/WebhookQueue/Properties/FunctionResponseTypes" => Value::Null,
     }
-    tables_are_on_demand_encrypted_restorable_and_retained {
+    tables_are_on_demand_restorable_and_retained {
         "/AccountsTable/DeletionPolicy" => json!("Delete"),
         "/AccountsTable/DeletionPolicy" => json!("Retain"),
         "/AccountsTable/UpdateReplacePolicy" => Value::Null,
         "/AccountsTable/Properties/BillingMode" => json!("PROVISIONED"),
-        "/AccountsTable/Properties/SSESpecification" => Value::Null,
         "/AccountsTable/Properties/PointInTimeRecoverySpecification" => Value::Null,
         "/EventsTable/Properties/DeletionProtectionEnabled" => Value::Null,
         "//Conditions/HasWebhookSecret" => Value::Null,
@@ -1017,7 +1151,19 @@ rules! {
 fn template_has_a_resource_of_each_tested_type() {
     let template = Template::load();
     for kind in [
-        API, AUTHORIZER, FUNCTION, ROLE, LOG_GROUP, QUEUE, TABLE, ROUTE, STAGE, ALARM, TOPIC,
+        API,
+        AUTHORIZER,
+        FUNCTION,
+        ROLE,
+        LOG_GROUP,
+        QUEUE,
+        QUEUE_POLICY,
+        TABLE,
+        STORED_SECRET,
+        ROUTE,
+        STAGE,
+        ALARM,
+        TOPIC,
         DASHBOARD,
     ] {
         assert!(template.all(kind).next().is_some(), "no {kind}");

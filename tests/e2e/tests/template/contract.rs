@@ -19,11 +19,22 @@ pub(crate) const CONSUME: &[&str] = &[
     "sqs:GetQueueAttributes",
 ];
 pub(crate) const SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
+/// On the key of `KmsKeyArn`, for a function that uses no table.
+pub(crate) const KEY: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
+/// The same for a function that uses a table. DynamoDB uses the key on behalf of its caller.
+pub(crate) const TABLE_KEY: &[&str] = &[
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
 pub(crate) const LOG: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents"];
 pub(crate) const TRACE: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
 
-/// The permissions that each function may have at most, apart from those on its own logs and traces:
-/// function, resource, actions.
+/// The permissions that each function may have at most, apart from those on its own logs and traces, and
+/// on the key of `KmsKeyArn`: function, resource, actions.
 pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("webhook", "WebhookQueue", SEND),
     ("webhook", "WebhookSecret", SECRET),
@@ -31,6 +42,7 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("processor", "AccountsTable", READ),
     ("processor", "AccountsTable", WRITE),
     ("processor", "EventsTable", WRITE),
+    ("processor", "RefreshQueue", SEND),
     ("processor", "ImportQueue", SEND),
     ("processor", "WebhookDeadLetterQueue", SEND),
     ("manual-sync", "AccountsTable", READ),
@@ -59,6 +71,7 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("refresh-worker", "AccountsTable", READ),
     ("refresh-worker", "AccountsTable", WRITE),
     ("refresh-worker", "AccountsTable", DELETE),
+    ("refresh-worker", "EventsTable", WRITE),
     ("refresh-worker", "ImportQueue", SEND),
     ("refresh-worker", "MonoKey", SECRET),
 ];
@@ -83,6 +96,8 @@ pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/refresh-worker", "BUDGET_EXHAUSTED"),
     ("functions/refresh-planner", "BUDGET_EXHAUSTED"),
     ("functions/refresh-planner", "PLAN_INCOMPLETE"),
+    ("functions/refresh-planner", "UNPROVEN_ACCOUNTS_WAIT"),
+    ("functions/refresh-worker", "OWNER_CHANGED"),
 ];
 
 /// The scopes that a token needs for a route with this method.
@@ -130,6 +145,7 @@ pub(crate) fn defaults() -> Value {
         "MonoApiBaseUrl": "https://api.withmono.com",
         "MonoApiVersion": "v2",
         "Architecture": "arm64",
+        "KmsKeyArn": "",
         "ApiAuthorization": "AWS_IAM",
         "JwtIssuer": "",
         "JwtAudience": "",
@@ -186,4 +202,6 @@ pub(crate) const FORBIDDEN_TYPES: &[&str] = &[
     "AWS::Lambda::Url",
     "AWS::Serverless::Api",
     "AWS::Serverless::HttpApi",
+    // It would replace the policy of a queue.
+    "AWS::SQS::QueueInlinePolicy",
 ];

@@ -13,9 +13,11 @@ pub(crate) const DASHBOARD: &str = "AWS::CloudWatch::Dashboard";
 pub(crate) const FUNCTION: &str = "AWS::Serverless::Function";
 pub(crate) const LOG_GROUP: &str = "AWS::Logs::LogGroup";
 pub(crate) const QUEUE: &str = "AWS::SQS::Queue";
+pub(crate) const QUEUE_POLICY: &str = "AWS::SQS::QueuePolicy";
 pub(crate) const ROLE: &str = "AWS::IAM::Role";
 pub(crate) const ROUTE: &str = "AWS::ApiGatewayV2::Route";
 pub(crate) const STAGE: &str = "AWS::ApiGatewayV2::Stage";
+pub(crate) const STORED_SECRET: &str = "AWS::SecretsManager::Secret";
 pub(crate) const TABLE: &str = "AWS::DynamoDB::Table";
 pub(crate) const TOPIC: &str = "AWS::SNS::Topic";
 
@@ -83,18 +85,26 @@ impl Template {
         referent(reference).is_some_and(|id| self.resource(id)["Type"] == kind)
     }
 
+    /// The statements of a role, including those under an `Fn::If`.
     pub(crate) fn statements(&self, role: &str) -> impl Iterator<Item = &Value> {
+        self.statement_entries(role).flat_map(possible)
+    }
+
+    /// The statements of a role as they are written: each may be an `Fn::If`.
+    pub(crate) fn statement_entries(&self, role: &str) -> impl Iterator<Item = &Value> {
         one_or_many(&self.properties(role)["Policies"])
             .into_iter()
+            .flat_map(possible)
             .flat_map(|policy| one_or_many(&policy["PolicyDocument"]["Statement"]))
     }
 
-    /// The resource of a permission: a resource of the template, or one of its indexes in the form
-    /// `Table/index/Name`. None for anything wider and for resources of another stack.
+    /// The resource of a permission: a resource of the template, one of its indexes in the form
+    /// `Table/index/Name`, or the key of `KmsKeyArn`. None for anything wider and for resources of
+    /// another stack.
     pub(crate) fn granted(&self, resource: &Value) -> Option<String> {
         let Some(arn) = resource["Fn::Sub"].as_str() else {
-            let id = referent(resource).filter(|id| self.resource(id).is_object());
-            return id.map(str::to_owned);
+            let known = |id: &&str| *id == "KmsKeyArn" || self.resource(id).is_object();
+            return referent(resource).filter(known).map(str::to_owned);
         };
         let (id, name) = arn.strip_prefix("${")?.split_once(".Arn}/index/")?;
         let index = self.indexes(id).any(|index| index["IndexName"] == name);
@@ -225,6 +235,15 @@ pub(crate) fn referent(value: &Value) -> Option<&str> {
 
 pub(crate) fn when(condition: &str, value: &Value, otherwise: &Value) -> Value {
     json!({ "Fn::If": [condition, value, otherwise] })
+}
+
+/// The values that a value can have: those of both branches of an `Fn::If`, except `AWS::NoValue`.
+fn possible(value: &Value) -> Vec<&Value> {
+    match value["Fn::If"].as_array() {
+        Some(parts) => parts.iter().skip(1).flat_map(one_or_many).flat_map(possible).collect(),
+        None if *value == no_value() => Vec::new(),
+        None => vec![value],
+    }
 }
 
 pub(crate) fn no_value() -> Value {
