@@ -11,7 +11,7 @@ use super::{ImportError, Imported};
 use crate::aws::store::StoreError;
 use crate::domain::account::{
     Answer, CallError, Fact, GapReason, Import, ImportEnd, ImportNotes, ImportState, OrderKey,
-    ProviderError, SyncOutcome,
+    Reading, SyncOutcome, Verification,
 };
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::import::range::MOST_ROWS;
@@ -85,9 +85,8 @@ impl Run<'_> {
     /// Records that Mono denies an account that only webhooks have named, so that no further call is paid for it.
     async fn record_gone(&self) -> Result<Imported, ImportError> {
         if !self.account().registers.is_proven {
-            let error = ProviderError { code: "HTTP_404".to_owned(), message: None };
-            let outcome = SyncOutcome::NotFound { error };
-            let fact = Fact::Answer(Answer { at: Timestamp::now(), outcome });
+            let (at, found) = (Timestamp::now(), Reading::Gone);
+            let fact = Fact::Verification(Verification { at, ending: None, found });
             let seen = self.leased.stored.clone();
             self.importer.accounts.apply(self.id(), Some(seen), &[&fact]).await?;
         }

@@ -22,7 +22,7 @@ async fn history(id: &str, query: &str) -> Answer {
     Answer::of(request.header("authorization", "signed").send().await.unwrap()).await
 }
 
-async fn events(id: &str) -> Vec<Value> {
+pub(super) async fn events(id: &str) -> Vec<Value> {
     let answer = history(id, "?limit=100").await;
     answer.body["events"].as_array().cloned().unwrap_or_default()
 }

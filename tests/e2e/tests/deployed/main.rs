@@ -31,6 +31,7 @@ mod samples;
 mod sync_faults;
 mod ten_days;
 mod transactions;
+mod trust;
 mod volume;
 
 use std::collections::HashMap;

@@ -171,7 +171,7 @@ impl Case {
     }
 
     /// Invokes the worker with a job for this account. Returns the worker's answer.
-    async fn refresh(&self, planned_at: Timestamp) -> Value {
+    pub(super) async fn refresh(&self, planned_at: Timestamp) -> Value {
         self.delivered(planned_at, 1).await
     }
 
