@@ -134,6 +134,8 @@ impl<'a> AccountSimulation<'a> {
             reads: 0.0,
             listed_at: None,
         };
+        // Imports are not simulated. The import of the link has shown that Mono knows the account.
+        simulation.account.registers.is_proven = behaviour != Behaviour::PaymentOnly;
         match behaviour {
             Behaviour::Mfa => simulation.customer = Some(Truth::WantsCustomer),
             _ => simulation.schedule_customer_event(world.start),

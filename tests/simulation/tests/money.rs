@@ -65,7 +65,9 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
         let data_status = Some(DataStatus::from_word("AVAILABLE"));
         let body = EventBody::Updated(Box::new(Update { data_status, ..Update::default() }));
         let update = Webhook::new(Some(at), at, "update", None, body);
-        (age, Account::new(id).apply(&Fact::Webhook(update)))
+        let mut account = Account::new(id).apply(&Fact::Webhook(update));
+        account.registers.is_proven = true;
+        (age, account)
     };
     let mut accounts: Vec<_> = (0..100_000).map(record).collect();
     let mut till = Till::new(Budget::new(100_000));

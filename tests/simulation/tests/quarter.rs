@@ -27,7 +27,7 @@ fn data_stays_fresh_at_any_interval() {
 #[test]
 fn frequent_crashes_leave_no_account_stuck_and_cost_no_more() {
     for timed in [true, false] {
-        let mut world = World::harsh(90, 24, 11);
+        let mut world = World::harsh(90, 24, 12);
         world.network.timed = timed;
         let report = simulate(&world, 2_000);
         let p99 = report.age(0.99);
