@@ -129,7 +129,7 @@ pub struct Registers {
     pub reauthorised: Option<Mark>,
     /// A confirmed pull (Mono had fresh data from the bank) that covered the transactions.
     pub synced_transactions: LayeredRegister<()>,
-    /// The balance of a confirmed pull, in minor units of the currency in `details`.
+    /// The balance of a confirmed pull, in minor units of the currency in `account_type`.
     pub synced_balance: LayeredRegister<MinorUnits>,
     /// A confirmed pull that did not cover the transactions.
     pub synced_others: LayeredRegister<()>,

@@ -260,11 +260,11 @@ impl Budgets {
     /// No limit for either purse.
     pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
 
-    /// The part of the spent sum up to which a call of this kind and reason fits, if the whole sum may be `max`.
-    /// Webhooks cause verifications, and can be forged. So verifications leave half of the budget to the refresh.
-    pub fn share(&self, reason: CallReason, max: Naira) -> Naira {
+    /// The sum of its kind and reason up to which a call of this price fits, if the whole sum may be `max`. Webhooks
+    /// cause verifications, and can be forged. So verifications leave half of the budget to the refresh.
+    pub fn share(reason: CallReason, price: Naira, max: Naira) -> Naira {
         match reason {
-            CallReason::Verification => Naira(max.0 / 2),
+            CallReason::Verification => Naira((max + price).0 / 2).saturating_sub(price),
             _ => max,
         }
     }

@@ -246,7 +246,7 @@ impl fmt::Display for Report {
         for (reason, count) in &self.calls {
             writeln!(f, "| paid calls a day, {} | {:.0} |", reason.as_str(), a_day(*count))?;
         }
-        for (name, count) in [("job_follow_up", self.followed), ("link_check", self.checked)] {
+        for (name, count) in [("job_follow_up", self.followed), ("verification", self.checked)] {
             writeln!(f, "| other calls a day, {name} | {:.0} |", a_day(count))?;
         }
         writeln!(

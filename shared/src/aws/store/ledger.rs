@@ -77,7 +77,7 @@ impl Ledger {
         let update = match self.budgets.of(purse).room_for(entry.price) {
             Room::Always => update,
             Room::UpTo(max) => {
-                let share = self.budgets.share(entry.reason, max);
+                let share = Budgets::share(entry.reason, entry.price, max);
                 update
                     .condition_expression(
                         "(attribute_not_exists(#purse) OR #purse <= :max) \

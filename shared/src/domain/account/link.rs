@@ -62,7 +62,7 @@ impl Account {
             }
         }
         let ending = ended.map_or(unlinked, |ended| ended.max(unlinked));
-        if confirmed_linked >= Some(ending) {
+        if confirmed_linked >= Some(ending) || self.is_synced_since(ending) {
             return Link::Linked;
         }
         match linked.filter(|linked| *linked > ending) {
@@ -152,6 +152,14 @@ impl Account {
         });
         let unlinked = unlinked.map(|unlinked| unlinked.order);
         unlinked.filter(|unlinked| linked > Some(*unlinked)).max(self.ended())
+    }
+
+    /// Whether this system's newest sync began after this fact, and Mono has answered it with success.
+    fn is_synced_since(&self, ending: OrderKey) -> bool {
+        self.registers
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.order > ending && attempt.value.outcome == "successful")
     }
 
     fn is_proven_since(&self, ending: OrderKey) -> bool {

@@ -42,6 +42,21 @@ async fn fifty_concurrent_callers_reserve_no_more_than_the_budget() {
 }
 
 #[tokio::test]
+async fn verifications_leave_half_of_the_budget_to_other_calls() {
+    let (ledger, _) = ledger(1_050, 0).await;
+    let mut reserved = async |reason, callers: usize| {
+        let mut count = 0;
+        for _ in 0..callers {
+            count += usize::from(ledger.reserve(entry(reason)).await.unwrap().is_some());
+        }
+        count
+    };
+    assert_eq!(reserved(CallReason::Verification, 8).await, 5);
+    assert_eq!(reserved(CallReason::Scheduled, 8).await, 5);
+    assert_eq!(spent(&ledger).await, [1_000, 0]);
+}
+
+#[tokio::test]
 async fn released_reservation_can_be_reserved_again() {
     let (ledger, _) = ledger(100, 0).await;
     let scheduled = entry(CallReason::Scheduled);

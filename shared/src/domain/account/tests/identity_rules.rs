@@ -154,3 +154,12 @@ fn import_of_a_denied_account_is_not_repeated() {
     assert_eq!(account.begin_import(lease, None, at(21)), Err(ImportRefusal::UpToDate));
     assert!(proven(account).begin_import(lease, None, at(21)).is_ok());
 }
+
+#[test]
+fn successful_sync_after_an_unlinking_settles_the_doubt() {
+    let doubted = record([strong(0, fresh()), strong(5, EventBody::Unlinked)]);
+    assert_eq!(due(&doubted), Some(at(5)));
+    let synced = doubted.apply(&attempt(10, success()));
+    assert_eq!((synced.link(), due(&synced)), (Link::Linked, None));
+    assert_eq!(due(&doubted.apply(&attempt(2, success()))), Some(at(5)), "the sync was earlier");
+}

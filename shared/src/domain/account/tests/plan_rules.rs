@@ -377,3 +377,21 @@ fn first_sync_is_chosen_without_budget_for_its_listing() {
     syncs.retain(|candidate| matches!(candidate.action, RefreshAction::Sync(_)));
     assert_eq!(chosen(syncs, 8, Some(249)), (vec!["reauthorised"], true));
 }
+
+#[test]
+fn at_most_200_accounts_that_only_webhooks_have_named_are_chosen() {
+    let action = RefreshAction::Sync(CallReason::Scheduled);
+    let candidate = |account: Account| Candidate {
+        priority: account.priority(&action),
+        action: action.clone(),
+        account: account.registers.is_proven,
+    };
+    let invented = record([strong(0, fresh())]);
+    let known = proven(record([strong(9, fresh())]));
+    let mut shortlist = Shortlist::new(1_000);
+    shortlist.extend((0..250).map(|_| candidate(invented.clone())));
+    shortlist.extend((0..3).map(|_| candidate(known.clone())));
+    let Choice { chosen, is_short, unproven_left_out } = shortlist.choose(None, &Prices::default());
+    assert_eq!((chosen.len(), is_short, unproven_left_out), (203, false, 50));
+    assert!(chosen[..3].iter().all(|candidate| candidate.account), "known accounts come first");
+}
