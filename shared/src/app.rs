@@ -1,5 +1,6 @@
 //! The use cases.
 
+pub mod accounts;
 pub mod import;
 pub mod ingest;
 pub mod reauthorise;

@@ -79,6 +79,13 @@ pub struct ReauthorisationRequest {
     pub reference: Option<String>,
 }
 
+impl ReauthorisationRequest {
+    /// Whether the text can be a reference: 1 to 2048 characters.
+    pub fn may_refer_to(text: &str) -> bool {
+        (1..=2048).contains(&text.chars().count())
+    }
+}
+
 /// The link or token with which the front end starts a customer's re-authorisation.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]

@@ -2,9 +2,8 @@
 
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use mono_sync::aws::store::{
-    AccountStore, EventStore, Page, Selection, StoreError, Stored, TransactionStore,
-};
+use mono_sync::app::accounts::AccountReader;
+use mono_sync::aws::store::{EventStore, Page, Selection, StoreError, Stored, TransactionStore};
 use mono_sync::domain::account::{Account, RefreshRule, Status};
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::business_day::BusinessDay;
@@ -19,12 +18,12 @@ use mono_sync::lambda::invocation::Invocation;
 use mono_sync::lambda::telemetry;
 use mono_sync::mono::Mono;
 use serde_json::{Map, Value, json};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use crate::reauthorise;
 
 pub(crate) struct Accounts {
-    pub(crate) store: AccountStore,
+    pub(crate) accounts: AccountReader,
     /// `None`: no history is kept.
     pub(crate) events: Option<EventStore>,
     pub(crate) transactions: TransactionStore,
@@ -100,13 +99,11 @@ impl Accounts {
         request_id: &str,
     ) -> Result<Stored, Problem> {
         let account_id = account_id(request)?;
-        let stored = self.store.get(&account_id).await;
+        let stored = self.accounts.visible(&account_id, caller).await;
         let stored = stored.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
-        stored.filter(|stored| caller.may_see(&stored.account)).ok_or(Problem::AccountNotFound)
+        stored.ok_or(Problem::AccountNotFound)
     }
 
-    /// Reads the account and records the read. Under the rule `on_read`, a recorded read makes the account due. This
-    /// makes at most one write per interval.
     async fn read(
         &self,
         request: &Request,
@@ -114,15 +111,11 @@ impl Accounts {
         request_id: &str,
     ) -> Result<Account, Problem> {
         let stored = self.account(request, caller, request_id).await?;
-        let account = stored.account.clone();
-        Ok(self.store.note_read(stored, Timestamp::now()).await.unwrap_or_else(|error| {
-            warn!(request_id, account_id = %account.id, %error, "account read could not be recorded");
-            account
-        }))
+        Ok(self.accounts.note_read(stored, request_id).await)
     }
 
     fn shown(&self, account: &Account) -> Response<Body> {
-        response::ok(&account.view(Timestamp::now(), self.store.policy()))
+        response::ok(&account.view(Timestamp::now(), self.accounts.store.policy()))
     }
 
     async fn set_refresh(
@@ -134,7 +127,7 @@ impl Accounts {
         let rule = refresh_rule(request)?;
         let stored = self.account(request, caller, request_id).await?;
         let account_id = stored.account.id.clone();
-        let account = self.store.set_refresh(stored, rule).await;
+        let account = self.accounts.store.set_refresh(stored, rule).await;
         let account =
             account.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
         let refresh = rule.map_or("default", RefreshRule::as_str);
@@ -148,16 +141,16 @@ impl Accounts {
         caller: &Caller,
         request_id: &str,
     ) -> Result<Response<Body>, Problem> {
-        let statuses = Status::ALL.into_iter().filter(|status| status.needs_attention());
+        let statuses = Status::all_that_need_attention();
         let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
         let expected =
             "reauthorisation_required, reauthorisation_pending, bank_unavailable or failed";
         let status = choice(request, "status", expected, &statuses)?;
         let limit = limit(request, DEFAULT_LIMIT, MOST)?;
-        let page = self.store.attention(caller, status, limit, cursor(request)?).await;
+        let page = self.accounts.store.attention(caller, status, limit, cursor(request)?).await;
         let page = page.map_err(|error| unavailable(request_id, None, &error))?;
         let now = Timestamp::now();
-        let view = |account| Account::view(account, now, self.store.policy());
+        let view = |account| Account::view(account, now, self.accounts.store.policy());
         Ok(response::ok(&json!({
             "accounts": page.items.iter().map(view).collect::<Vec<_>>(),
             "next_cursor": page.next.map(|next| next.to_string()),
@@ -234,13 +227,8 @@ fn refresh_rule(request: &Request) -> Result<Option<RefreshRule>, Problem> {
         return Err(Problem::request_invalid(other.clone(), "left out: only `refresh` can be set"));
     }
     let word = body.get("refresh").and_then(Value::as_str).unwrap_or_default();
-    if word == "default" {
-        return Ok(None);
-    }
-    // Only a parameter of the stack sets the interval.
-    let rule = RefreshRule::from_word(word).filter(|rule| *rule != RefreshRule::Interval);
     let expected = "default, off, 6h, 12h, 24h, weekly or on_read";
-    rule.map(Some).ok_or_else(|| Problem::request_invalid("refresh", expected))
+    RefreshRule::of_account(word).ok_or_else(|| Problem::request_invalid("refresh", expected))
 }
 
 fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {

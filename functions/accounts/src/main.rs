@@ -7,6 +7,7 @@ mod reauthorise;
 use std::time::Duration;
 
 use lambda_http::{Error, Request, service_fn};
+use mono_sync::app::accounts::AccountReader;
 use mono_sync::aws::sdk::Timeouts;
 use mono_sync::lambda::http_api;
 use mono_sync::lambda::startup::Startup;
@@ -20,7 +21,7 @@ const MONO_LIMIT: Duration = Duration::from_secs(25);
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::SHORT)?;
     let accounts = &Accounts {
-        store: startup.accounts()?,
+        accounts: AccountReader { store: startup.accounts()? },
         events: startup.events()?,
         transactions: startup.transactions()?,
         mono: startup.mono(MONO_LIMIT)?,

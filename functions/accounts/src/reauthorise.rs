@@ -1,7 +1,5 @@
 //! `POST /accounts/{account_id}/reauthorise`: the body of the request, and the answer.
 
-use std::time::Duration;
-
 use lambda_http::http::header;
 use lambda_http::{Body, Request, Response};
 use mono_sync::app::reauthorise::{self, Refusal};
@@ -15,11 +13,6 @@ use mono_sync::mono::{Mono, Reauthorisation, ReauthorisationRequest};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::error;
-
-/// The `Retry-After` of an answer if Mono sends none.
-const RETRY_AFTER: Duration = Duration::from_secs(30);
-/// The longest `ref`, in characters.
-const LONGEST_REFERENCE: usize = 2048;
 
 #[derive(Serialize)]
 struct Answer {
@@ -57,9 +50,7 @@ pub(crate) fn parse(
                 let url = url.ok_or_else(|| Problem::request_invalid("redirect_url", expected))?;
                 parsed.redirect_url = Some(url.into());
             }
-            ("ref", Value::String(text))
-                if (1..=LONGEST_REFERENCE).contains(&text.chars().count()) =>
-            {
+            ("ref", Value::String(text)) if ReauthorisationRequest::may_refer_to(&text) => {
                 parsed.reference = Some(text);
             }
             ("ref", _) => {
@@ -86,7 +77,7 @@ pub(crate) async fn answer(
             Err(Problem::request_invalid("ref", "the account's own, or left out"))
         }
         Err(Refusal::Failed(error)) => Err(Problem::SyncFailed(error)),
-        Err(Refusal::Call(error)) => Err(Problem::of_call_error(error, RETRY_AFTER)),
+        Err(Refusal::Call(error)) => Err(Problem::of_call_error(error, None)),
         Err(Refusal::Key(error)) => {
             error!(invocation.request_id, %error, "Mono key could not be read");
             Err(Problem::StoreUnavailable)

@@ -1,7 +1,5 @@
 //! Makes one sync and answers with its outcome.
 
-use std::time::Duration;
-
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::app::sync::{SyncError, SyncOptions, Synced, Syncer};
 use mono_sync::domain::account::{Account, SyncData, SyncOutcome, SyncRefusal};
@@ -21,9 +19,6 @@ pub(crate) struct ManualSync {
     /// The claim of the token that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
 }
-
-/// The `Retry-After` of an answer if Mono sends none.
-const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl ManualSync {
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
@@ -76,7 +71,7 @@ impl ManualSync {
             SyncOutcome::NotFound { .. } => Err(Problem::AccountNotFound),
             SyncOutcome::NoResult(call_error) => {
                 let until = account.and_then(|account| account.cooldown_until);
-                let wait = until.map_or(RETRY_AFTER, |until| until.since(Timestamp::now()));
+                let wait = until.map(|until| until.since(Timestamp::now()));
                 Err(Problem::of_call_error(call_error, wait))
             }
         }

@@ -2,8 +2,7 @@
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent};
-use mono_sync::app::refresh::{RefreshError, Refreshed, Refresher};
-use mono_sync::app::sync::SyncError;
+use mono_sync::app::refresh::{Refreshed, Refresher};
 use mono_sync::domain::account::SyncOutcome;
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::refresh_job::RefreshJob;
@@ -22,21 +21,19 @@ pub(crate) async fn refresh(
         let (request_id, account_id) = (&invocation.request_id, &delivery.job.account_id);
         match refresher.refresh(delivery, &invocation).await {
             Ok(refreshed) => log(request_id, account_id, &refreshed),
-            // Mono may have charged the sync, so the sync is not repeated. Mono's webhook brings the outcome. Otherwise
-            // the account is planned again after an interval.
-            Err(RefreshError::Sync(error @ SyncError::Unrecorded { .. })) => {
+            Err(error) if error.is_retried() => return Err(error),
+            Err(error) => {
                 error!(request_id, %account_id, %error, "sync outcome could not be recorded");
             }
-            Err(error) => return Err(error),
         }
         Ok(())
     };
     Ok(Batch::handle_jobs(event, invocation.clone(), read, handle).await?)
 }
 
-/// Logs one line. `question` names the call to Mono.
+/// Logs one line. `step` names what the worker did.
 fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
-    let (outcome, question) = match refreshed {
+    let (outcome, step) = match refreshed {
         Refreshed::Synced(outcome) => (outcome.as_str(), Some("sync")),
         Refreshed::Followed(outcome) => {
             let outcome = outcome.as_ref().map_or("not_over", SyncOutcome::as_str);
@@ -53,5 +50,5 @@ fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
         _ => None,
     };
     let mono_code = error.map(|error| &error.code);
-    info!(request_id, %account_id, outcome, mono_code, question, "refresh");
+    info!(request_id, %account_id, outcome, mono_code, step, "refresh");
 }

@@ -71,7 +71,7 @@ impl Refreshed {
     }
 }
 
-/// Why a message is delivered again. Except for [`SyncError::Unrecorded`], no sync was made.
+/// Why a refresh has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     #[error(transparent)]
@@ -80,6 +80,14 @@ pub enum RefreshError {
     Store(#[from] StoreError),
     #[error("refreshing is paused until {0}")]
     Paused(Timestamp),
+}
+
+impl RefreshError {
+    /// Whether the message is delivered again. Mono may have charged a sync whose outcome could not be recorded, so it
+    /// is not repeated. Mono's webhook brings the outcome. Otherwise the account is planned again after an interval.
+    pub const fn is_retried(&self) -> bool {
+        !matches!(self, Self::Sync(SyncError::Unrecorded { .. }))
+    }
 }
 
 /// How long refreshing pauses after a 429 without `Retry-After`.

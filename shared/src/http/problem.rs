@@ -75,6 +75,9 @@ struct Document<'a> {
     members: Value,
 }
 
+/// The `Retry-After` of an answer if nothing else is known.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
 impl Problem {
     pub fn request_invalid(
         name: impl Into<Cow<'static, str>>,
@@ -83,8 +86,9 @@ impl Problem {
         Self::RequestInvalid { name: name.into(), expected: expected.into() }
     }
 
-    /// The problem for a failed call to Mono.
-    pub fn of_call_error(call_error: CallError, retry_after: Duration) -> Self {
+    /// The problem for a failed call to Mono. `wait` is the time until the caller may call again, if it is known.
+    pub fn of_call_error(call_error: CallError, wait: Option<Duration>) -> Self {
+        let retry_after = wait.unwrap_or(RETRY_AFTER);
         match call_error {
             CallError::TimedOut => Self::MonoTimeout,
             CallError::Unusable(error) | CallError::Refused(error) => Self::SyncFailed(error),
@@ -328,7 +332,7 @@ mod tests {
     #[test]
     fn each_call_error_has_its_problem() {
         let minute = Duration::from_mins(1);
-        let problem = |call_error| Problem::of_call_error(call_error, minute);
+        let problem = |call_error| Problem::of_call_error(call_error, Some(minute));
         let unavailable = |retry_after| Problem::MonoUnavailable { retry_after };
         assert_eq!(problem(CallError::TimedOut), Problem::MonoTimeout);
         assert_eq!(problem(CallError::Unusable(error())), Problem::SyncFailed(error()));

@@ -60,6 +60,15 @@ impl RefreshRule {
         }
     }
 
+    /// Parses the rule of one account. `Some(None)` is `default`: the stack's rule. Only a parameter of the stack sets
+    /// [`Interval`](Self::Interval).
+    pub fn of_account(word: &str) -> Option<Option<Self>> {
+        if word == "default" {
+            return Some(None);
+        }
+        Self::from_word(word).filter(|rule| *rule != Self::Interval).map(Some)
+    }
+
     /// Parses the value in parameters, in the API and in the table.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.as_str() == word)

@@ -66,6 +66,11 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
+    /// The statuses that need attention, the most urgent first.
+    pub fn all_that_need_attention() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|status| status.needs_attention())
+    }
+
     /// Whether an account in this status needs attention.
     pub const fn needs_attention(self) -> bool {
         matches!(

@@ -44,7 +44,7 @@ async fn fifty_concurrent_callers_reserve_no_more_than_the_budget() {
 #[tokio::test]
 async fn verifications_leave_half_of_the_budget_to_other_calls() {
     let (ledger, _) = ledger(1_050, 0).await;
-    let mut reserved = async |reason, callers: usize| {
+    let reserved = async |reason, callers: usize| {
         let mut count = 0;
         for _ in 0..callers {
             count += usize::from(ledger.reserve(entry(reason)).await.unwrap().is_some());

@@ -129,6 +129,7 @@ async fn account_has_exactly_the_documented_fields() {
         "account_number",
         "balance",
         "balance_synced_at",
+        "identity_verified_at",
         "currency",
         "customer_id",
         "data_status",

@@ -11,7 +11,7 @@ use sandbox::{Plan, Webhooks};
 
 use super::budget::{deploy_to, spent, until_idle};
 use super::manual_sync::Case;
-use super::past::aged;
+use super::past::{aged, set_proven};
 use super::{Item, item};
 
 const DUE: usize = 100_000;
@@ -49,7 +49,8 @@ async fn plan_refreshes_the_oldest_1_000_of_100_000_due_accounts_within_the_budg
     let deployed = deploy_to(&local.emulator, "big-day", &parameters).await;
     let world: &'static World = Box::leak(Box::new(deployed));
     let template = Case::overdue(world, DAY).await;
-    let record = aged(item(world, &template.id).await, DAY);
+    let mut record = aged(item(world, &template.id).await, DAY);
+    set_proven(&mut record);
     let oldest: Vec<String> = (0..PAID)
         .map(|_| {
             let id = Case::silent(world, 0).id;

@@ -69,3 +69,10 @@ pub(super) async fn put(world: &World, item: Item) {
     let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(item));
     put.table_name(world.stack.output("AccountsTableName")).send().await.unwrap();
 }
+
+/// Marks the account as known at Mono.
+pub(super) fn set_proven(item: &mut Item) {
+    let mut identity = item["identity"].as_b().unwrap().clone().into_inner();
+    identity[0] |= 1;
+    item.insert("identity".to_owned(), AttributeValue::B(Blob::new(identity)));
+}

@@ -133,7 +133,6 @@ async fn ordinary_webhooks_and_syncs_cause_no_read() {
         case.receive(kind);
     }
     case.sync().await.expect(200, "SYNC_SUCCESSFUL");
-    case.world.mono.settled().await;
     sleep(WHILE).await;
     assert_eq!(case.reads(), 0);
     assert_eq!(case.shown().await["identity_verified_at"], Value::Null);

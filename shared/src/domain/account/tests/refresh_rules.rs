@@ -361,6 +361,15 @@ fn under(account: &Account, rule: RefreshRule) -> Option<Timestamp> {
 }
 
 #[test]
+fn rule_of_an_account_is_any_rule_but_the_interval() {
+    assert_eq!(RefreshRule::of_account("default"), Some(None));
+    assert_eq!(RefreshRule::of_account("weekly"), Some(Some(RefreshRule::Weekly)));
+    for word in ["interval", "", "daily", "Off"] {
+        assert_eq!(RefreshRule::of_account(word), None, "{word}");
+    }
+}
+
+#[test]
 fn account_rule_overrides_the_stack_rule() {
     let account = record([strong(0, fresh())]);
     let hours = |rule| under(&account, rule).map(|at_| at_.since(at(0)).as_secs_f64() / 3_600.0);
