@@ -22,7 +22,8 @@ async fn main() -> Result<(), Error> {
         transactions: startup.transactions()?,
         mono: startup.mono(MONO_LIMIT)?,
         queue: startup.import_queue()?,
-        history: startup.environment().import_history_days()?,
+        history_days: startup.environment().import_history_days()?,
+        keeps_unknown_fields: startup.environment().keeps_unknown_fields()?,
         room: Semaphore::new(ROOM),
     };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| {

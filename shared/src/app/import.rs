@@ -26,6 +26,7 @@ use crate::domain::circuit_breaker::Breaker;
 use crate::domain::import::range::Plan;
 use crate::domain::import::{Continuation, ImportJob, sync_page};
 use crate::domain::timestamp::Timestamp;
+use crate::domain::transaction::TransactionPage;
 use crate::lambda::invocation::Invocation;
 use crate::mono::Mono;
 use crate::random;
@@ -37,7 +38,9 @@ pub struct Importer {
     /// The queue of the jobs that continue an import.
     pub queue: ImportQueue,
     /// Days in the history window.
-    pub history: u32,
+    pub history_days: u32,
+    /// Whether fields of rows that this system does not know are stored.
+    pub keeps_unknown_fields: bool,
     /// One permit for each slice that fits in memory, [`ROOM`] in total.
     pub room: Semaphore,
 }
@@ -136,6 +139,13 @@ fn holder(message_id: &str) -> [u8; 8] {
 }
 
 impl Importer {
+    /// The page without what is not stored.
+    fn kept(&self, page: TransactionPage) -> TransactionPage {
+        if self.keeps_unknown_fields { page } else { page.without_unknown_fields() }
+    }
+}
+
+impl Importer {
     /// Runs the job of this message.
     ///
     /// # Errors
@@ -171,7 +181,7 @@ impl Importer {
                 (Plan { rest: rest.clone(), look_back, window, gaps: gaps.clone() }, *notes)
             }
             None => {
-                let plan = Plan::of(&leased.stored.account, self.history, now);
+                let plan = Plan::of(&leased.stored.account, self.history_days, now);
                 (plan, ImportNotes::of(&leased, now))
             }
         };

@@ -305,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn page_without_unknown_fields_keeps_the_known_ones() {
+        let rows = r#"[{ "id": "a", "type": "debit", "amount": 5, "date": "2026-01-27", "novelty": "x" }]"#;
+        let page = TransactionPage::of_rows(rows).unwrap();
+        assert_eq!(page.rows[0].unknown.as_deref(), Some(r#"{"novelty":"x"}"#));
+        let without = page.without_unknown_fields();
+        assert_eq!((without.rows[0].amount, &without.rows[0].unknown), (MinorUnits(5), &None));
+    }
+
+    #[test]
     fn unknown_fields_are_kept_unchanged() {
         let raw = r#"{"rate": 1.10, "big": 123456789012345678901234567890}"#;
         let row = with("metadata", raw).unwrap();

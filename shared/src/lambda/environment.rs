@@ -86,6 +86,16 @@ impl Environment {
         Ok(Duration::from_hours(24 * u64::from(days)))
     }
 
+    /// `KEEP_UNKNOWN_FIELDS`: whether fields of transactions that this system does not know are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing, or neither `true` nor `false`.
+    pub fn keeps_unknown_fields(&self) -> Result<bool, ConfigError> {
+        let (name, expected) = ("KEEP_UNKNOWN_FIELDS", "true or false");
+        self.required(name)?.parse().map_err(|_| ConfigError::Invalid { name, expected })
+    }
+
     /// `PREVIOUS_SECRET_HOURS`: how long the previous webhook secret is accepted after a rotation. 0: not at all.
     ///
     /// # Errors

@@ -118,7 +118,7 @@ impl Run<'_> {
         let by = self.deadline - WRITING_TIME;
         self.stats.pages += 1;
         let page = self.mono.transactions(self.id(), days, part, by).await;
-        page.map_err(|error| match error {
+        page.map(|page| self.importer.kept(page)).map_err(|error| match error {
             TransactionsError::ReauthorisationRequired => Interruption::ReauthorisationRequired,
             // An account that Mono has known may still exist. With a wrong key, Mono can give the same answer.
             TransactionsError::NotFound

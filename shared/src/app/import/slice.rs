@@ -46,14 +46,15 @@ impl Run<'_> {
     ) -> Result<bool, Interruption> {
         let before = sync_page::total_before(self.account(), Timestamp::now());
         self.notes.total = Some(page.total);
-        let Ok(mut listed) = TransactionPage::of_rows(&page.rows) else {
+        let Ok(listed) = TransactionPage::of_rows(&page.rows) else {
             return Ok(false);
         };
+        let mut listed = self.importer.kept(listed);
         let (Some(before), [days]) = (before, &rest.ranges[..]) else {
             return Ok(false);
         };
         let importer = self.importer;
-        let window = window(importer.history, self.today);
+        let window = window(importer.history_days, self.today);
         listed.rows.retain(|row| window.contains(&row.business_day()));
         let span = sync_page::span(&listed.rows, days);
         let _room = importer.room(1, self.deadline).await?;
@@ -127,7 +128,7 @@ impl Run<'_> {
         let reach = if self.has_unserved_days || is_single_day {
             days.clone()
         } else {
-            with_margins(days, importer.history, self.today)
+            with_margins(days, importer.history_days, self.today)
         };
         let most = if room > 1 { MOST_OF_A_DAY } else { MOST_STORED };
         let Some(stored) = importer.transactions.of_days(self.id(), &reach, most).await? else {
@@ -191,7 +192,7 @@ impl Run<'_> {
     /// Notes the total of a listing of the whole history window. If Mono holds older rows too, the total of the next
     /// sync is not comparable, and the import after that sync needs a listing.
     pub(super) fn note_total(&mut self, days: &Days, listing: &Listing) {
-        let window = window(self.importer.history, self.today);
+        let window = window(self.importer.history_days, self.today);
         if self.total_of_sync.is_none() && days.start() <= window.start() {
             self.notes.total = listing.total().and_then(|total| total.try_into().ok());
         }

@@ -44,4 +44,12 @@ impl TransactionPage {
         }
         Ok(page)
     }
+    /// The page without the fields that this version does not know.
+    #[must_use]
+    pub fn without_unknown_fields(mut self) -> Self {
+        for row in &mut self.rows {
+            row.unknown = None;
+        }
+        self
+    }
 }

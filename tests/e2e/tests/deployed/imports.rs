@@ -342,14 +342,13 @@ async fn job_that_is_already_covered_costs_one_read() {
 }
 
 #[tokio::test]
-async fn amounts_are_exact_and_unknown_fields_are_stored() {
+async fn amounts_are_exact_and_unknown_fields_are_not_stored() {
     let case = Case::imported(Dialect::V2, history(0)).await;
     let mono = &case.world.mono;
     let mut row = mono.draft_transaction(&case.id).unwrap();
     row.amount = 9_007_199_254_740_993;
     row.balance = None;
-    let novelty = json!({ "channel": "USSD", "rate": 1.5 });
-    row.extra.insert("metadata".to_owned(), novelty.clone());
+    row.extra.insert("metadata".to_owned(), json!({ "channel": "USSD", "rate": 1.5 }));
     mono.add_transactions(&case.id, [row.clone()]).unwrap();
     case.pull().await;
     let shown = &case.rows().await[0];
@@ -364,7 +363,5 @@ async fn amounts_are_exact_and_unknown_fields_are_stored() {
         .send()
         .await
         .unwrap();
-    let unknown = items.items()[0]["unknown"].as_s().unwrap();
-    let unknown: Value = serde_json::from_str(unknown).unwrap();
-    assert_eq!(unknown, json!({ "metadata": novelty }));
+    assert!(!items.items()[0].contains_key("unknown"));
 }

@@ -165,6 +165,7 @@ pub(crate) fn defaults() -> Value {
         "ManualDailyBudget": 5000,
         "SyncCooldownSeconds": 300,
         "ImportHistoryDays": 365,
+        "KeepUnknownFields": "false",
         "EventRetentionDays": 30,
         "LogRetentionDays": 30,
         "AccessLogRetentionDays": 30,
