@@ -60,4 +60,18 @@ async fn stack_without_a_secret_refuses_every_webhook_and_rotation_needs_no_rede
     for old in ["the-newer-secret", "the-first-secret", "unset"] {
         assert_eq!(status(&stack, old).await, 401, "{old}");
     }
+    let checked = check_of_the_runbook(&stack, "the-newer-secret").await;
+    assert!(checked.contains("401"), "{checked}");
+}
+
+/// The output of the command with which the runbook checks that the old secret is refused.
+async fn check_of_the_runbook(stack: &Stack, old_secret: &str) -> String {
+    let runbook = std::fs::read_to_string(e2e::project().join("docs/runbook.md")).unwrap();
+    let (_, section) = runbook.split_once("### The webhook secret has leaked").unwrap();
+    let command = section.split('`').find(|code| code.starts_with("curl ")).unwrap();
+    let command = command.replace("<old secret>", old_secret);
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", &command]);
+    let output = shell.env("WEBHOOK_URL", stack.webhook_url()).output().await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
