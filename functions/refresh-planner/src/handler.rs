@@ -1,11 +1,11 @@
 //! Runs one plan and logs one line for it.
 
 use lambda_runtime::{Context, Error};
-use mono_sync::app::refresh_planner::{Plan, Planner};
+use mono_sync::app::refresh_planner::{PlanCounts, Planner};
 use mono_sync::lambda::invocation::Invocation;
 use mono_sync::lambda::telemetry;
 
-pub(crate) async fn plan(planner: &Planner, context: &Context) -> Result<Plan, Error> {
+pub(crate) async fn plan(planner: &Planner, context: &Context) -> Result<PlanCounts, Error> {
     let invocation = Invocation::new(context.request_id.clone(), context.deadline);
     let plan = planner.plan(&invocation).await?;
     telemetry::summary(&invocation.request_id, &plan);

@@ -15,7 +15,7 @@ use tracing::error;
 
 pub use summary::Summary;
 
-use crate::aws::queues::{self, DeadLetterQueue, ImportQueue, JobQueue, SendError};
+use crate::aws::queues::{self, AccountQueue, DeadLetterQueue, ImportQueue, SendError};
 use crate::aws::store::{AccountStore, EventStore, StoreError, Stored};
 use crate::domain::account::Step;
 use crate::domain::account_id::AccountId;
@@ -30,7 +30,7 @@ pub struct Ingest {
     /// `None` if no histories are kept.
     pub events: Option<EventStore>,
     pub imports: ImportQueue,
-    pub refreshes: JobQueue,
+    pub refreshes: AccountQueue,
     pub dead_letters: DeadLetterQueue,
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::app::sync::{LEASE_MARGIN, RECORDING_TIME, SyncError, Syncer, begin_by, in_time};
-use crate::aws::queues::{ImportQueue, JobQueue};
+use crate::aws::queues::{AccountQueue, ImportQueue};
 use crate::aws::store::{EventStore, RefreshStart, StoreError};
 use crate::domain::account::{Answer, CallError, Fact, RefreshAction, SyncOutcome};
 use crate::domain::account_id::AccountId;
@@ -22,7 +22,7 @@ use crate::random;
 
 pub struct Refresher {
     pub syncer: Syncer,
-    pub queue: JobQueue,
+    pub queue: AccountQueue,
     /// `None` if no histories are kept.
     pub events: Option<EventStore>,
 }

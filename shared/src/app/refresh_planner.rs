@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::aws::queues::{Job, JobQueue};
+use crate::aws::queues::{AccountQueue, Message};
 use crate::aws::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
 use crate::domain::account::{Candidate, Choice, RefreshAction, Shortlist};
 use crate::domain::business_day::BusinessDay;
 use crate::domain::refresh_job::RefreshJob;
-use crate::domain::spending::{CallReason, Naira, Prices, Purse};
+use crate::domain::spending::{BudgetKind, CallReason, Naira, Prices};
 use crate::domain::timestamp::Timestamp;
 use crate::lambda::invocation::Invocation;
 use futures_util::stream::{self, StreamExt};
@@ -21,12 +21,12 @@ pub struct Planner {
     pub accounts: AccountStore,
     pub ledger: Ledger,
     pub prices: Prices,
-    pub queue: JobQueue,
+    pub queue: AccountQueue,
 }
 
 /// The counts of a run: one line in the log, and the answer of the function.
 #[derive(Clone, Copy, Default, Serialize)]
-pub struct Plan {
+pub struct PlanCounts {
     scanned: u64,
     scheduled: u64,
     weak_evidence: u64,
@@ -67,7 +67,7 @@ struct Seen {
 struct Run<'a> {
     planner: &'a Planner,
     scan_until: Instant,
-    plan: RefCell<Plan>,
+    plan: RefCell<PlanCounts>,
     found: RefCell<Shortlist<Seen>>,
     /// Refreshing is paused because Mono fails for all accounts. This run queues only probes.
     is_paused: bool,
@@ -77,7 +77,7 @@ struct Run<'a> {
 
 impl Planner {
     /// Scans the table once, or as much of it as there is time for.
-    pub async fn plan(&self, invocation: &Invocation) -> Result<Plan, StoreError> {
+    pub async fn plan(&self, invocation: &Invocation) -> Result<PlanCounts, StoreError> {
         let PlanStart { first_segment, breaker } = self.accounts.begin_plan().await?;
         let left = invocation.deadline - Instant::now();
         let is_paused = breaker.pause.is_some();
@@ -114,7 +114,7 @@ impl Planner {
         for candidates in chosen.chunks(BATCH) {
             run.queue(candidates).await;
         }
-        let plan = Plan { unreached: unreached.len(), ..run.plan.into_inner() };
+        let plan = PlanCounts { unreached: unreached.len(), ..run.plan.into_inner() };
         if plan.unreached > 0 {
             let (code, unreached) = ("PLAN_INCOMPLETE", plan.unreached);
             warn!(code, unreached, "plan stopped before all segments were scanned");
@@ -129,7 +129,7 @@ impl Planner {
             return Ok(None);
         }
         let today = BusinessDay::of(Timestamp::now());
-        let spent = self.ledger.spent(today, Purse::Automatic).await?;
+        let spent = self.ledger.spent(today, BudgetKind::Automatic).await?;
         Ok(budget.rest(spent))
     }
 }
@@ -220,12 +220,12 @@ impl Run<'_> {
     }
 
     /// Spreads the accounts of a run over 15 minutes, the longest delay in SQS.
-    fn job(&self, Seen { claim, at }: &Seen) -> Job {
+    fn job(&self, Seen { claim, at }: &Seen) -> Message {
         let number = self.queued.replace(self.queued.get() + 1);
         let account_id = claim.account_id.clone();
         let body = RefreshJob { account_id: account_id.clone(), planned_at: Some(*at) }.to_body();
         let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
-        Job { account_id, body, delay }
+        Message { account_id, body, delay }
     }
 }
 
@@ -234,7 +234,7 @@ const fn is_probe(action: &RefreshAction) -> bool {
     matches!(action, RefreshAction::Sync(_) | RefreshAction::Verify { .. })
 }
 
-impl Plan {
+impl PlanCounts {
     fn count(&mut self, action: &RefreshAction) {
         *match action {
             RefreshAction::Sync(CallReason::WeakEvidence) => &mut self.weak_evidence,

@@ -65,14 +65,14 @@ impl WebhookQueue {
 
 /// A queue of jobs, one per account. SQS delivers a failed job again.
 #[derive(Clone)]
-pub struct JobQueue {
+pub struct AccountQueue {
     client: Client,
     url: String,
 }
 
-/// A message of a [`JobQueue`].
+/// A message of a [`AccountQueue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct Message {
     pub account_id: AccountId,
     pub body: String,
     /// The delay before the first delivery, at most 15 minutes.
@@ -82,13 +82,13 @@ pub struct Job {
 /// The maximum number of messages in one `SendMessageBatch` request.
 const MAX_MESSAGES: usize = 10;
 
-impl JobQueue {
+impl AccountQueue {
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
     /// Enqueues jobs, ten per request. Returns the accounts whose job could not be enqueued, with the error.
-    pub async fn send(&self, jobs: &[Job]) -> HashMap<AccountId, SendError> {
+    pub async fn send(&self, jobs: &[Message]) -> HashMap<AccountId, SendError> {
         let mut failed = HashMap::new();
         for jobs in jobs.chunks(MAX_MESSAGES) {
             match self.send_chunk(jobs).await {
@@ -101,8 +101,8 @@ impl JobQueue {
         failed
     }
 
-    async fn send_chunk(&self, jobs: &[Job]) -> Result<Vec<(AccountId, SendError)>, SendError> {
-        let entry = |(number, job): (usize, &Job)| {
+    async fn send_chunk(&self, jobs: &[Message]) -> Result<Vec<(AccountId, SendError)>, SendError> {
+        let entry = |(number, job): (usize, &Message)| {
             let delay = i32::try_from(job.delay.as_secs()).unwrap_or(i32::MAX);
             let entry = SendMessageBatchRequestEntry::builder().id(number.to_string());
             entry.message_body(&job.body).delay_seconds(delay).build()
@@ -134,7 +134,7 @@ impl JobQueue {
 
 /// The queue of import jobs.
 #[derive(Clone)]
-pub struct ImportQueue(pub JobQueue);
+pub struct ImportQueue(pub AccountQueue);
 
 impl ImportQueue {
     /// The delay of a job. In this time the account record is written, and other pulls of the same minute arrive.
@@ -143,7 +143,7 @@ impl ImportQueue {
     /// Enqueues imports, ten per request, with a delay of at most 15 minutes. Returns the accounts whose import could
     /// not be enqueued, with the error.
     pub async fn send(&self, jobs: &[ImportJob], delay: Duration) -> HashMap<AccountId, SendError> {
-        let job = |job: &ImportJob| Job {
+        let job = |job: &ImportJob| Message {
             account_id: job.account_id.clone(),
             body: job.to_body(),
             delay,

@@ -109,11 +109,11 @@ impl CallReason {
     }
 
     /// The budget that pays for the call.
-    pub const fn purse(self) -> Purse {
+    pub const fn budget_kind(self) -> BudgetKind {
         match self {
-            Self::Manual => Purse::Manual,
+            Self::Manual => BudgetKind::Manual,
             Self::Scheduled | Self::WeakEvidence | Self::Verification | Self::Import => {
-                Purse::Automatic
+                BudgetKind::Automatic
             }
         }
     }
@@ -121,15 +121,15 @@ impl CallReason {
 
 /// The budget to which a call is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purse {
+pub enum BudgetKind {
     /// Calls of the system itself: refreshes, imports and verifications.
     Automatic,
     /// Calls that a person requested.
     Manual,
 }
 
-impl Purse {
-    /// The attribute of the day's item that holds the purse's sum.
+impl BudgetKind {
+    /// The attribute of the day's item that holds the sum of the budget.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Automatic => "automatic",
@@ -247,7 +247,7 @@ impl Budget {
     }
 }
 
-/// The budgets of both purses.
+/// Both budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
     /// `MonoDailyBudget`.
@@ -257,7 +257,7 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// No limit for either purse.
+    /// No limit for either budget.
     pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
 
     /// The sum of its kind and reason up to which a call of this price fits, if the whole sum may be `max`. Webhooks
@@ -269,11 +269,11 @@ impl Budgets {
         }
     }
 
-    /// The budget of a purse.
-    pub const fn of(&self, purse: Purse) -> Budget {
-        match purse {
-            Purse::Automatic => self.automatic,
-            Purse::Manual => self.manual,
+    /// The budget of this kind.
+    pub const fn of(&self, budget: BudgetKind) -> Budget {
+        match budget {
+            BudgetKind::Automatic => self.automatic,
+            BudgetKind::Manual => self.manual,
         }
     }
 }

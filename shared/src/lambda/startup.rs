@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_sqs::Client as Sqs;
 
-use crate::aws::queues::{DeadLetterQueue, ImportQueue, JobQueue, WebhookQueue};
+use crate::aws::queues::{AccountQueue, DeadLetterQueue, ImportQueue, WebhookQueue};
 use crate::aws::sdk::{self, Timeouts};
 use crate::aws::store::{AccountStore, EventStore, Ledger, TransactionStore};
 use crate::aws::webhook_secrets::SecretCache;
@@ -99,12 +99,12 @@ impl Startup {
     /// The queue of imports (`IMPORT_QUEUE_URL`).
     pub fn import_queue(&self) -> Result<ImportQueue> {
         let url = self.environment.required("IMPORT_QUEUE_URL")?;
-        Ok(ImportQueue(JobQueue::new(self.sqs(), url)))
+        Ok(ImportQueue(AccountQueue::new(self.sqs(), url)))
     }
 
     /// The queue of refreshes (`REFRESH_QUEUE_URL`).
-    pub fn refresh_queue(&self) -> Result<JobQueue> {
-        Ok(JobQueue::new(self.sqs(), self.environment.required("REFRESH_QUEUE_URL")?))
+    pub fn refresh_queue(&self) -> Result<AccountQueue> {
+        Ok(AccountQueue::new(self.sqs(), self.environment.required("REFRESH_QUEUE_URL")?))
     }
 
     fn dynamodb(&self) -> DynamoDb {

@@ -48,16 +48,16 @@ impl Meter {
         if entry.price == Naira(0) {
             return Ok(Admitted { purpose, entry, budget_used: None });
         }
-        let purse = reason.purse();
+        let budget = reason.budget_kind();
         match self.ledger.reserve(entry).await {
             Ok(Some(spent)) => {
-                let budget_used = self.ledger.budgets().of(purse).percent(spent);
+                let budget_used = self.ledger.budgets().of(budget).percent(spent);
                 Ok(Admitted { purpose, entry, budget_used })
             }
             Ok(None) => {
-                let (code, purse, call) = ("BUDGET_EXHAUSTED", purse.as_str(), kind.as_str());
+                let (code, budget, call) = ("BUDGET_EXHAUSTED", budget.as_str(), kind.as_str());
                 let reason = reason.as_str();
-                warn!(%account_id, code, purse, call, reason, "call to Mono not made: budget exhausted");
+                warn!(%account_id, code, budget, call, reason, "call to Mono not made: budget exhausted");
                 Err(CallError::BudgetExhausted { until: (day + 1).begins_at() })
             }
             Err(error) => {
@@ -72,9 +72,9 @@ impl Meter {
         let Admitted { purpose: Purpose { kind, reason, account_id }, entry, budget_used } =
             admitted;
         let naira = if is_charged { entry.price } else { Naira(0) };
-        let (call, purse) = (kind.as_str(), reason.purse().as_str());
+        let (call, budget) = (kind.as_str(), reason.budget_kind().as_str());
         let (reason, naira) = (reason.as_str(), naira.0);
-        info!(%account_id, call, reason, naira, purse, budget_used, "call to Mono");
+        info!(%account_id, call, reason, naira, budget, budget_used, "call to Mono");
         if !is_charged
             && entry.price > Naira(0)
             && let Err(error) = self.ledger.release(entry).await

@@ -7,7 +7,7 @@
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
 //! | `POST /control/accounts/{id}/reauthorise` | | |
 //! | `POST /control/accounts/{id}/unlink` | | |
-//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "fate"?}` | sends one event, see [`Kind`] and [`NetworkFate`]; answers `{"number", "body"}` |
+//! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "network_fault"?}` | sends one event, see [`Kind`] and [`NetworkFault`]; answers `{"number", "body"}` |
 //! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | plans the account's next syncs |
 //! | `GET /control/accounts/{id}/transactions` | | the account's transactions, the newest first |
 //! | `GET /control/calls` | | the calls to Mono's API |
@@ -36,7 +36,7 @@ use crate::call::Call;
 use crate::delivery::Delivery;
 use crate::event::Kind;
 use crate::history::Transaction;
-use crate::network::{Network, NetworkFate};
+use crate::network::{Network, NetworkFault};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::scenario::{Mono, Refresh};
@@ -99,7 +99,7 @@ struct EventRequest {
     event: Kind,
     event_id: Option<String>,
     timestamp: Option<String>,
-    fate: Option<NetworkFate>,
+    network_fault: Option<NetworkFault>,
 }
 
 async fn send_event(State(mono): Control, Path(account_id): Path<String>, body: Bytes) -> Answer {
@@ -111,8 +111,8 @@ async fn send_event(State(mono): Control, Path(account_id): Path<String>, body: 
     if let Some(timestamp) = request.timestamp {
         event = event.with_timestamp(&timestamp);
     }
-    let number = match request.fate {
-        Some(fate) => mono.send_with(&event, fate),
+    let number = match request.network_fault {
+        Some(network_fault) => mono.send_with(&event, network_fault),
         None => mono.send(&event),
     };
     Ok(Json(json!({ "number": number, "body": event.body() })))

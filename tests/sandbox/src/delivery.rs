@@ -25,7 +25,7 @@ use self::client::client;
 use self::log::Log;
 use crate::event::{Event, Kind};
 use crate::lock;
-use crate::network::NetworkFate;
+use crate::network::NetworkFault;
 use crate::refusal::Refusal;
 use crate::schedule;
 
@@ -151,18 +151,22 @@ impl WebhookSender {
         lock(&self.tasks).abort_all();
     }
 
-    pub(crate) fn send(self: &Arc<Self>, pending: PendingDelivery, fate: NetworkFate) -> usize {
-        let copies = match fate {
-            NetworkFate::Duplicated(copies) => copies.max(1),
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        pending: PendingDelivery,
+        network_fault: NetworkFault,
+    ) -> usize {
+        let copies = match network_fault {
+            NetworkFault::Duplicated(copies) => copies.max(1),
             _ => 1,
         };
         let (number, entries) = self.log.open(&pending, copies);
-        if fate == NetworkFate::Lost {
+        if network_fault == NetworkFault::Lost {
             self.log.close(entries.start, Outcome::Lost);
         } else if lock(&self.webhook).is_none() {
             entries.for_each(|entry| self.log.close(entry, Outcome::Unaddressed));
         } else {
-            self.dispatch(entries, pending, fate);
+            self.dispatch(entries, pending, network_fault);
         }
         number
     }
@@ -171,9 +175,9 @@ impl WebhookSender {
         self: &Arc<Self>,
         entries: Range<usize>,
         pending: PendingDelivery,
-        fate: NetworkFate,
+        network_fault: NetworkFault,
     ) {
-        let (start, departure) = self.queue(&pending, fate);
+        let (start, departure) = self.queue(&pending, network_fault);
         let pending = Arc::new(pending);
         let mut tasks = lock(&self.tasks);
         for entry in entries {
@@ -186,8 +190,12 @@ impl WebhookSender {
     }
 
     /// The start of a delivery, and the signal for the deliveries that wait for it.
-    fn queue(&self, pending: &PendingDelivery, fate: NetworkFate) -> (Start, Option<Departure>) {
-        if let NetworkFate::Delayed(delay) = fate {
+    fn queue(
+        &self,
+        pending: &PendingDelivery,
+        network_fault: NetworkFault,
+    ) -> (Start, Option<Departure>) {
+        if let NetworkFault::Delayed(delay) = network_fault {
             return (Start::After(delay), None);
         }
         let Some(account_id) = &pending.account_id else {
@@ -195,7 +203,7 @@ impl WebhookSender {
         };
         let mut lanes = lock(&self.lanes);
         let lane = lanes.entry(account_id.clone()).or_default();
-        if fate == NetworkFate::Overtaken {
+        if network_fault == NetworkFault::Overtaken {
             return (Start::BehindNext(lane.next.subscribe()), None);
         }
         let (ahead, departure) = lane.enter();

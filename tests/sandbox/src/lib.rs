@@ -51,7 +51,7 @@ pub use call::{Answer, Call};
 pub use delivery::{Attempt, Delivery, Outcome};
 pub use event::{Dialect, Event, Kind};
 pub use history::{Direction, History, Transaction};
-pub use network::{Network, NetworkFate, Order};
+pub use network::{Network, NetworkFault, Order};
 pub use plan::{Fault, Pace, PageFault, Plan, ReauthSignal, SuccessCode, Webhooks};
 pub use refusal::Refusal;
 pub use scenario::{Mono, Refresh};

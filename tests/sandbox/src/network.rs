@@ -51,28 +51,28 @@ impl Network {
         Ok(self)
     }
 
-    /// Draws the fate of one event. The number of draws is constant, so an event's fate does not depend
+    /// Draws the network_fault of one event. The number of draws is constant, so an event's network_fault does not depend
     /// on the fates of earlier events.
-    fn draw(&self, rng: &mut Rng) -> NetworkFate {
+    fn draw(&self, rng: &mut Rng) -> NetworkFault {
         let [lose, duplicate, delay, how_late, reorder] = std::array::from_fn(|_| rng.f64());
         if lose < self.lose {
-            NetworkFate::Lost
+            NetworkFault::Lost
         } else if duplicate < self.duplicate {
-            NetworkFate::Duplicated(2)
+            NetworkFault::Duplicated(2)
         } else if delay < self.delay {
-            NetworkFate::Delayed(Duration::from_secs_f64(how_late * self.delay_seconds))
+            NetworkFault::Delayed(Duration::from_secs_f64(how_late * self.delay_seconds))
         } else if reorder < self.reorder {
-            NetworkFate::Overtaken
+            NetworkFault::Overtaken
         } else {
-            NetworkFate::Prompt
+            NetworkFault::Prompt
         }
     }
 }
 
-/// The fate of one event.
+/// The network_fault of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NetworkFate {
+pub enum NetworkFault {
     /// The event is sent after the first attempts of all earlier events of the same account.
     Prompt,
     /// The event never arrives and is never retried.
@@ -117,7 +117,7 @@ impl Chance {
         self.network = network;
     }
 
-    pub(crate) fn fate(&mut self) -> NetworkFate {
+    pub(crate) fn network_fault(&mut self) -> NetworkFault {
         self.network.draw(&mut self.rng)
     }
 
@@ -134,10 +134,10 @@ impl Chance {
 mod tests {
     use super::*;
 
-    fn fates(network: Network, seed: u64) -> Vec<NetworkFate> {
+    fn fates(network: Network, seed: u64) -> Vec<NetworkFault> {
         let mut chance = Chance::new(seed);
         chance.set_network(network);
-        (0..200).map(|_| chance.fate()).collect()
+        (0..200).map(|_| chance.network_fault()).collect()
     }
 
     fn unreliable() -> Network {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn good_network_delivers_everything_promptly() {
         let fates = fates(Network::default(), 1);
-        assert!(fates.iter().all(|fate| *fate == NetworkFate::Prompt));
+        assert!(fates.iter().all(|network_fault| *network_fault == NetworkFault::Prompt));
     }
 
     #[test]
@@ -159,12 +159,13 @@ mod tests {
     #[test]
     fn unreliable_network_draws_every_fate() {
         let fates = fates(unreliable(), 1);
-        let delayed = |fate: &NetworkFate| matches!(fate, NetworkFate::Delayed(_));
-        assert!(fates.contains(&NetworkFate::Lost));
-        assert!(fates.contains(&NetworkFate::Duplicated(2)));
+        let delayed =
+            |network_fault: &NetworkFault| matches!(network_fault, NetworkFault::Delayed(_));
+        assert!(fates.contains(&NetworkFault::Lost));
+        assert!(fates.contains(&NetworkFault::Duplicated(2)));
         assert!(fates.iter().any(delayed));
-        assert!(fates.contains(&NetworkFate::Overtaken));
-        assert!(fates.contains(&NetworkFate::Prompt));
+        assert!(fates.contains(&NetworkFault::Overtaken));
+        assert!(fates.contains(&NetworkFault::Prompt));
     }
 
     #[test]

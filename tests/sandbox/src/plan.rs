@@ -122,7 +122,7 @@ pub enum SuccessCode {
     SyncedSuccessful,
 }
 
-/// The fate of a sync's webhooks.
+/// The network_fault of a sync's webhooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Webhooks {

@@ -19,7 +19,7 @@ use crate::event::{Dialect, Event, Kind};
 use crate::id_generator::IdGenerator;
 use crate::job::{Job, JobName, Jobs};
 use crate::lock;
-use crate::network::{Chance, Network, NetworkFate, Order};
+use crate::network::{Chance, Network, NetworkFault, Order};
 use crate::plan::{Plan, Script};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -230,13 +230,13 @@ impl Mono {
 
     /// Sends an event through the network. Returns its number in the log.
     pub fn send(&self, event: &Event) -> usize {
-        let fate = lock(&self.chance).fate();
-        self.send_with(event, fate)
+        let network_fault = lock(&self.chance).network_fault();
+        self.send_with(event, network_fault)
     }
 
-    /// Sends an event with this fate. Returns its number in the log.
-    pub fn send_with(&self, event: &Event, fate: NetworkFate) -> usize {
-        self.webhook_sender.send(PendingDelivery::of(event), fate)
+    /// Sends an event with this network_fault. Returns its number in the log.
+    pub fn send_with(&self, event: &Event, network_fault: NetworkFault) -> usize {
+        self.webhook_sender.send(PendingDelivery::of(event), network_fault)
     }
 
     /// Sends many events through the network. Events of one account arrive in this order.
@@ -258,7 +258,7 @@ impl Mono {
         headers: &[(&str, &str)],
     ) -> Result<usize, Refusal> {
         let pending = PendingDelivery::raw(body.into(), headers)?;
-        Ok(self.webhook_sender.send(pending, NetworkFate::Prompt))
+        Ok(self.webhook_sender.send(pending, NetworkFault::Prompt))
     }
 
     pub fn account(&self, account_id: &str) -> Option<Account> {

@@ -18,7 +18,7 @@ use mono_sync::domain::timestamp::Timestamp;
 
 use crate::behaviour::{Answer, Behaviour, Truth};
 use crate::report::{Hindrance, Report};
-use crate::till::Till;
+use crate::wallet::Wallet;
 use crate::world::World;
 
 /// An account in a world.
@@ -41,8 +41,8 @@ pub struct AccountSimulation<'a> {
     /// The last pull, and the time since then in which the bank worked without requiring
     /// re-authorisation.
     worked: (Timestamp, Duration),
-    /// The till that pays for the calls, if there is a budget.
-    till: Option<Rc<RefCell<Till>>>,
+    /// The wallet that pays for the calls, if there is a budget.
+    wallet: Option<Rc<RefCell<Wallet>>>,
     /// The number of reads per day.
     reads: f64,
     /// The time of the last listing of the complete history.
@@ -130,7 +130,7 @@ impl<'a> AccountSimulation<'a> {
             customer_done: None,
             counted_until: world.start,
             worked: (world.start, Duration::ZERO),
-            till: None,
+            wallet: None,
             reads: 0.0,
             listed_at: None,
         };
@@ -238,9 +238,9 @@ impl<'a> AccountSimulation<'a> {
         }
     }
 
-    /// Pays the calls of the account from a till, and sets its number of reads per day.
-    pub fn paid_from(mut self, till: Rc<RefCell<Till>>, reads: f64) -> Self {
-        (self.till, self.reads) = (Some(till), reads);
+    /// Pays the calls of the account from a wallet, and sets its number of reads per day.
+    pub fn paid_from(mut self, wallet: Rc<RefCell<Wallet>>, reads: f64) -> Self {
+        (self.wallet, self.reads) = (Some(wallet), reads);
         self.schedule_read(self.world.start);
         self
     }
@@ -283,8 +283,8 @@ impl<'a> AccountSimulation<'a> {
     fn read(&mut self, now: Timestamp) {
         let never = matches!(self.behaviour, Behaviour::FailingBank | Behaviour::PaymentOnly);
         let age = now.since(self.last_synced()).as_secs() / 3_600;
-        if let Some(till) = self.till.as_ref().filter(|_| !never && self.customer.is_none()) {
-            till.borrow_mut().read(age);
+        if let Some(wallet) = self.wallet.as_ref().filter(|_| !never && self.customer.is_none()) {
+            wallet.borrow_mut().read(age);
         }
         if self.account.is_read_noted(now, self.world.policy) {
             self.account.read_at = Some(now);
@@ -294,32 +294,32 @@ impl<'a> AccountSimulation<'a> {
 
     /// Pays a call. Returns whether the budget allows it.
     fn pay(&self, price: impl FnOnce(&Prices) -> Naira, now: Timestamp) -> bool {
-        self.till.as_ref().is_none_or(|till| {
-            let mut till = till.borrow_mut();
-            let price = price(&till.prices);
-            till.pay(price, now)
+        self.wallet.as_ref().is_none_or(|wallet| {
+            let mut wallet = wallet.borrow_mut();
+            let price = price(&wallet.prices);
+            wallet.pay(price, now)
         })
     }
 
     /// Settles the costs of a sync. Without new data it costs nothing. With new data, one sync in twenty has
     /// more rows than its own answer shows, and a complete listing is due once a week.
     fn settle(&mut self, attempt: &SyncAttempt) {
-        let Some(till) = self.till.clone() else { return };
-        let prices = till.borrow().prices;
-        till.borrow_mut().syncs += 1;
+        let Some(wallet) = self.wallet.clone() else { return };
+        let prices = wallet.borrow().prices;
+        wallet.borrow_mut().syncs += 1;
         let now = attempt.ended_at;
         match &attempt.outcome {
             SyncOutcome::Successful { has_new_data: true, .. } => {
                 let is_listed = self.listed_at.is_some_and(|at| now.since(at) < 7 * DAY);
                 let page = prices.of(CallKind::TransactionsPage);
-                if (!is_listed || self.rng.u32(..20) == 0) && till.borrow_mut().pay(page, now) {
+                if (!is_listed || self.rng.u32(..20) == 0) && wallet.borrow_mut().pay(page, now) {
                     self.listed_at = Some(now);
-                    till.borrow_mut().pages += 1;
+                    wallet.borrow_mut().pages += 1;
                 }
             }
             SyncOutcome::Processing { .. }
             | SyncOutcome::NoResult(CallError::TimedOut | CallError::Unavailable) => {}
-            _ => till.borrow_mut().release(prices.of(CallKind::Realtime)),
+            _ => wallet.borrow_mut().release(prices.of(CallKind::Realtime)),
         }
     }
 

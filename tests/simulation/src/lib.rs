@@ -9,7 +9,7 @@
 //! | [`account_simulation`] | one account: planner, worker and webhooks, event by event |
 //! | [`report`] | the ages of the data, and the costs |
 //! | [`stack`] | all accounts of a stack, which share one budget |
-//! | [`till`] | the budget and the bill |
+//! | [`wallet`] | the budget and the bill |
 //!
 //! Without a budget, accounts are simulated one after the other, so memory does not depend on their
 //! number. The simulation assumes that Mono and the queue have enough capacity. The peak rate in the
@@ -19,7 +19,7 @@ pub mod account_simulation;
 pub mod behaviour;
 pub mod report;
 pub mod stack;
-pub mod till;
+pub mod wallet;
 pub mod world;
 
 use std::thread;
@@ -28,7 +28,7 @@ pub use account_simulation::AccountSimulation;
 pub use behaviour::Behaviour;
 pub use report::Report;
 pub use stack::{Case, Outcome, simulate_stack};
-pub use till::Till;
+pub use wallet::Wallet;
 pub use world::{Accidents, Network, World};
 
 /// Simulates accounts of a world on all processors. The world's seed determines all random events.

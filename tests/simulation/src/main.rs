@@ -54,7 +54,7 @@ fn print_bills(world: &World, accounts: u64, days: u32) {
         outcome
     };
     let daily = bill("at the interval", RefreshRule::Interval, Budget(None), 0.5);
-    let half = Budget(Some(Naira(daily.till.total.0 / u64::from(days) / 2)));
+    let half = Budget(Some(Naira(daily.wallet.total.0 / u64::from(days) / 2)));
     bill("at the interval, half the budget", RefreshRule::Interval, half, 0.5);
     bill("on_read, 10 % read a day", RefreshRule::OnRead, Budget(None), 0.1);
     bill("on_read, 50 % read a day", RefreshRule::OnRead, Budget(None), 0.5);

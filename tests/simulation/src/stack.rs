@@ -10,7 +10,7 @@ use mono_sync::domain::spending::Budget;
 use crate::account_simulation::AccountSimulation;
 use crate::behaviour::Behaviour;
 use crate::report::Report;
-use crate::till::Till;
+use crate::wallet::Wallet;
 use crate::world::World;
 
 /// The parameters of a simulation.
@@ -27,7 +27,7 @@ pub struct Case {
 /// The result of a simulation.
 #[derive(Debug)]
 pub struct Outcome {
-    pub till: Till,
+    pub wallet: Wallet,
     case: Case,
     days: f64,
 }
@@ -36,32 +36,32 @@ impl Outcome {
     /// The costs of one account in a month of 30 days, in naira.
     #[expect(clippy::cast_precision_loss, reason = "of counts")]
     pub fn naira_a_month(&self) -> f64 {
-        self.till.total.0 as f64 / self.case.accounts as f64 / self.days * 30.0
+        self.wallet.total.0 as f64 / self.case.accounts as f64 / self.days * 30.0
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let age = |share| self.till.age_at_read(share);
+        let age = |share| self.wallet.age_at_read(share);
         write!(
             f,
             "{:.0} naira per account and month; age at read: {} h (p50), {} h (p99); at most {} naira a day",
             self.naira_a_month(),
             age(0.5),
             age(0.99),
-            self.till.most,
+            self.wallet.most,
         )
     }
 }
 
 /// Simulates the world's time, plan by plan.
 pub fn simulate_stack(world: &World, case: Case) -> Outcome {
-    let till = Rc::new(RefCell::new(Till::new(case.budget)));
+    let wallet = Rc::new(RefCell::new(Wallet::new(case.budget)));
     let mut report = Report::new(world);
     let mut simulations: Vec<_> = (0..case.accounts)
         .map(|number| {
             let simulation = AccountSimulation::new(world, number, Behaviour::of(number));
-            simulation.paid_from(Rc::clone(&till), case.read_a_day)
+            simulation.paid_from(Rc::clone(&wallet), case.read_a_day)
         })
         .collect();
     for plan_at in AccountSimulation::plans(world) {
@@ -73,8 +73,8 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
             }
         }
         let (rest, prices) = {
-            let mut till = till.borrow_mut();
-            (till.rest(plan_at), till.prices)
+            let mut wallet = wallet.borrow_mut();
+            (wallet.rest(plan_at), wallet.prices)
         };
         let chosen = due.choose(rest, &prices).chosen;
         for Candidate { action, account, .. } in chosen {
@@ -82,7 +82,8 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
         }
     }
     drop(simulations);
-    let till = Rc::into_inner(till).map(RefCell::into_inner).unwrap_or(Till::new(case.budget));
+    let wallet =
+        Rc::into_inner(wallet).map(RefCell::into_inner).unwrap_or(Wallet::new(case.budget));
     let days = world.end.since(world.start).as_secs_f64() / 86_400.0;
-    Outcome { till, case, days }
+    Outcome { wallet, case, days }
 }

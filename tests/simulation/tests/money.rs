@@ -8,7 +8,7 @@ use mono_sync::domain::account::{
 };
 use mono_sync::domain::spending::{Budget, Naira};
 use mono_sync::domain::timestamp::Timestamp;
-use simulation::{Case, Outcome, Till, World, simulate_stack};
+use simulation::{Case, Outcome, Wallet, World, simulate_stack};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -31,21 +31,21 @@ fn on_read_and_weekly_cost_less_than_daily() {
     assert!(costs[0] < 3_000.0, "{daily}");
     assert!(costs[1] < 0.7 * costs[0] && costs[2] < 0.3 * costs[0], "{half_read}\n{tenth_read}");
     assert!(costs[3] < 0.3 * costs[0], "{weekly}");
-    assert!(daily.till.age_at_read(0.99) <= 48, "{daily}");
-    assert!((150..=200).contains(&weekly.till.age_at_read(0.99)), "{weekly}");
+    assert!(daily.wallet.age_at_read(0.99) <= 48, "{daily}");
+    assert!((150..=200).contains(&weekly.wallet.age_at_read(0.99)), "{weekly}");
 }
 
 #[test]
 fn budget_holds_on_every_day_and_skipped_accounts_are_refreshed_later() {
     let daily = simulated(RefreshRule::Interval, Budget(None), 0.5);
-    let half = Naira(daily.till.total.0 / 90 / 2);
+    let half = Naira(daily.wallet.total.0 / 90 / 2);
     let limited = simulated(RefreshRule::Interval, Budget(Some(half)), 0.5);
-    assert!(limited.till.most <= half, "{limited}");
+    assert!(limited.wallet.most <= half, "{limited}");
     assert!(
-        limited.till.total.0 > daily.till.total.0 * 2 / 5,
+        limited.wallet.total.0 > daily.wallet.total.0 * 2 / 5,
         "most of the budget is spent: {limited}"
     );
-    assert!(limited.till.age_at_read(0.99) <= 6 * 24, "no account is forgotten: {limited}");
+    assert!(limited.wallet.age_at_read(0.99) <= 6 * 24, "no account is forgotten: {limited}");
 }
 
 /// One day of the planner with 100,000 overdue records.
@@ -70,8 +70,8 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
         (age, account)
     };
     let mut accounts: Vec<_> = (0..100_000).map(record).collect();
-    let mut till = Till::new(Budget::new(100_000));
-    let prices = till.prices;
+    let mut wallet = Wallet::new(Budget::new(100_000));
+    let prices = wallet.prices;
     let mut refreshed = Vec::new();
     for hour in 0..24 {
         let now = midnight + hour * HOUR + HOUR / 2;
@@ -83,10 +83,10 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
             Some(Candidate { priority, action, account: number })
         }));
         assert!(due.seen() >= 99_000);
-        let Choice { chosen, is_short, .. } = due.choose(till.rest(now), &prices);
+        let Choice { chosen, is_short, .. } = due.choose(wallet.rest(now), &prices);
         assert!(is_short);
         for Candidate { account: number, .. } in chosen {
-            assert!(till.pay(prices.realtime, now), "a planned refresh can be paid");
+            assert!(wallet.pay(prices.realtime, now), "a planned refresh can be paid");
             let (age, account) = &mut accounts[number];
             refreshed.push(*age);
             let data_status = Some(DataStatus::from_word("AVAILABLE"));
@@ -95,7 +95,7 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
             *account = account.apply(&Fact::Webhook(update));
         }
     }
-    assert!(till.most <= Naira(100_000));
+    assert!(wallet.most <= Naira(100_000));
     // The last naira are too few for a sync and its listing.
     assert!((998..=1_000).contains(&refreshed.len()), "{}", refreshed.len());
     let oldest: Vec<_> = (0..100_000).rev().take(refreshed.len()).collect();

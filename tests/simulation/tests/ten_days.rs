@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use mono_sync::domain::spending::Budget;
-use simulation::{AccountSimulation, Behaviour, Network, Report, Till, World};
+use simulation::{AccountSimulation, Behaviour, Network, Report, Wallet, World};
 
 /// The paid calls in ten days, for each of 200 accounts.
 fn calls(behaviour: Behaviour, network: Network) -> Vec<u64> {
@@ -48,14 +48,14 @@ fn accounts_without_new_data_cost_nothing_in_ten_days() {
     let kinds =
         [Behaviour::PaymentOnly, Behaviour::FailingBank, Behaviour::Mfa, Behaviour::Healthy];
     let naira = kinds.map(|behaviour| {
-        let till = Rc::new(RefCell::new(Till::new(Budget(None))));
+        let wallet = Rc::new(RefCell::new(Wallet::new(Budget(None))));
         for number in 0..200 {
             let world = World::fair(10, 24);
-            let simulation =
-                AccountSimulation::new(&world, number, behaviour).paid_from(Rc::clone(&till), 0.0);
+            let simulation = AccountSimulation::new(&world, number, behaviour)
+                .paid_from(Rc::clone(&wallet), 0.0);
             simulation.live(&mut Report::new(&world));
         }
-        till.borrow().total.0 / 200
+        wallet.borrow().total.0 / 200
     });
     assert_eq!(naira[..3], [0, 0, 0]);
     // Ten syncs, of which six bring new data, and two listings.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::aws::queues::{ImportQueue, Job};
+use crate::aws::queues::{ImportQueue, Message};
 use crate::aws::store::Stored;
 use crate::domain::account::{Account, Fact, Step};
 use crate::domain::account_id::AccountId;
@@ -23,7 +23,7 @@ pub(super) struct AccountBatch {
     /// The import that is due after these steps.
     pub(super) import: Option<ImportJob>,
     /// The verification that these steps require.
-    pub(super) verification: Option<Job>,
+    pub(super) verification: Option<Message>,
     events: usize,
 }
 
@@ -63,11 +63,11 @@ impl AccountBatch {
 }
 
 /// The delay gives the write of the record time, as for an import.
-fn verification(id: &AccountId, due: Timestamp) -> Job {
+fn verification(id: &AccountId, due: Timestamp) -> Message {
     let job = RefreshJob { account_id: id.clone(), planned_at: None };
     let wait = due.since(Timestamp::now()) + ImportQueue::DELAY;
     let delay = wait.min(Duration::from_mins(15));
-    Job { account_id: id.clone(), body: job.to_body(), delay }
+    Message { account_id: id.clone(), body: job.to_body(), delay }
 }
 
 /// An unknown account has no entries for ignored events.

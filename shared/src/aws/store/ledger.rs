@@ -1,6 +1,6 @@
 //! The spending at Mono, one item per day in the table of account records.
 //!
-//! The item of a day (Africa/Lagos) holds the naira that each purse has reserved or spent. It also holds the number
+//! The item of a day (Africa/Lagos) holds the naira that each budget has reserved or spent. It also holds the number
 //! of calls and the naira per kind and reason. Writes only add to attributes, so that concurrent writes lose nothing.
 
 use aws_sdk_dynamodb::Client;
@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use super::StoreError;
 use super::item::{ACCOUNT_ID, Item};
 use crate::domain::business_day::BusinessDay;
-use crate::domain::spending::{Budgets, CallKind, CallReason, Naira, Purse, Room};
+use crate::domain::spending::{BudgetKind, Budgets, CallKind, CallReason, Naira, Room};
 
 /// The spending of each day, and its budgets.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl Ledger {
         self.budgets
     }
 
-    /// Reserves the price of a call if the budget has room for it. Returns the sum that the purse has spent or
+    /// Reserves the price of a call if the budget has room for it. Returns the sum that the budget has spent or
     /// reserved, this call included. `None` if the budget has no room. One conditional write. If the response is
     /// lost, the SDK retries and the price is reserved twice. The day then spends less than its budget.
     ///
@@ -61,26 +61,26 @@ impl Ledger {
     ///
     /// [`StoreError`]: the call must not be made.
     pub async fn reserve(&self, entry: Entry) -> Result<Option<Naira>, StoreError> {
-        let purse = entry.reason.purse();
+        let budget = entry.reason.budget_kind();
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(entry.day)))
-            .update_expression("ADD #purse :price, #naira :price, #calls :one")
-            .expression_attribute_names("#purse", purse.as_str())
+            .update_expression("ADD #budget :price, #naira :price, #calls :one")
+            .expression_attribute_names("#budget", budget.as_str())
             .expression_attribute_names("#naira", entry.naira())
             .expression_attribute_names("#calls", entry.calls())
             .expression_attribute_values(":price", naira(entry.price))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .return_values(ReturnValue::UpdatedNew);
-        let update = match self.budgets.of(purse).room_for(entry.price) {
+        let update = match self.budgets.of(budget).room_for(entry.price) {
             Room::Always => update,
             Room::UpTo(max) => {
                 let share = Budgets::share(entry.reason, entry.price, max);
                 update
                     .condition_expression(
-                        "(attribute_not_exists(#purse) OR #purse <= :max) \
+                        "(attribute_not_exists(#budget) OR #budget <= :max) \
                          AND (attribute_not_exists(#naira) OR #naira <= :share)",
                     )
                     .expression_attribute_values(":max", naira(max))
@@ -89,7 +89,7 @@ impl Ledger {
             Room::Never => return Ok(None),
         };
         match update.send().await {
-            Ok(answer) => Ok(Some(read(answer.attributes.as_ref(), purse))),
+            Ok(answer) => Ok(Some(read(answer.attributes.as_ref(), budget))),
             Err(error)
                 if error
                     .as_service_error()
@@ -114,8 +114,8 @@ impl Ledger {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(entry.day)))
-            .update_expression("ADD #purse :price, #naira :price")
-            .expression_attribute_names("#purse", entry.reason.purse().as_str())
+            .update_expression("ADD #budget :price, #naira :price")
+            .expression_attribute_names("#budget", entry.reason.budget_kind().as_str())
             .expression_attribute_names("#naira", entry.naira())
             .expression_attribute_values(":price", price);
         let once = Builder::new().retry_config(RetryConfig::disabled());
@@ -123,19 +123,19 @@ impl Ledger {
         answer.map(drop).map_err(StoreError::unavailable)
     }
 
-    /// The sum that a purse has spent or reserved on a day. Uses an update that adds zero, because the planner's role
+    /// The sum that a budget has spent or reserved on a day. Uses an update that adds zero, because the planner's role
     /// has no read permission.
-    pub async fn spent(&self, day: BusinessDay, purse: Purse) -> Result<Naira, StoreError> {
+    pub async fn spent(&self, day: BusinessDay, budget: BudgetKind) -> Result<Naira, StoreError> {
         let update = self.client.update_item().table_name(&self.table).set_key(Some(key(day)));
         let answer = update
-            .update_expression("ADD #purse :zero")
-            .expression_attribute_names("#purse", purse.as_str())
+            .update_expression("ADD #budget :zero")
+            .expression_attribute_names("#budget", budget.as_str())
             .expression_attribute_values(":zero", naira(Naira(0)))
             .return_values(ReturnValue::UpdatedNew)
             .send()
             .await
             .map_err(StoreError::unavailable)?;
-        Ok(read(answer.attributes.as_ref(), purse))
+        Ok(read(answer.attributes.as_ref(), budget))
     }
 }
 
@@ -148,7 +148,7 @@ fn naira(amount: Naira) -> AttributeValue {
     AttributeValue::N(amount.to_string())
 }
 
-fn read(item: Option<&Item>, purse: Purse) -> Naira {
-    let number = item.and_then(|item| item.get(purse.as_str())?.as_n().ok()?.parse().ok());
+fn read(item: Option<&Item>, budget: BudgetKind) -> Naira {
+    let number = item.and_then(|item| item.get(budget.as_str())?.as_n().ok()?.parse().ok());
     Naira(number.unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 use e2e::proxy::Failure;
 use mono_sync::aws::store::{Entry, Ledger};
 use mono_sync::domain::business_day::BusinessDay;
-use mono_sync::domain::spending::{Budget, Budgets, CallKind, CallReason, Naira, Purse};
+use mono_sync::domain::spending::{Budget, BudgetKind, Budgets, CallKind, CallReason, Naira};
 use tokio::task::JoinSet;
 
 use crate::records::{client, create_table};
@@ -24,8 +24,8 @@ async fn ledger(automatic: u64, manual: u64) -> (Ledger, String) {
 }
 
 async fn spent(ledger: &Ledger) -> [u64; 2] {
-    let automatic = ledger.spent(day(), Purse::Automatic).await.unwrap();
-    [automatic.0, ledger.spent(day(), Purse::Manual).await.unwrap().0]
+    let automatic = ledger.spent(day(), BudgetKind::Automatic).await.unwrap();
+    [automatic.0, ledger.spent(day(), BudgetKind::Manual).await.unwrap().0]
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn released_reservation_can_be_reserved_again() {
 }
 
 #[tokio::test]
-async fn budgets_are_separate_by_purse_and_day() {
+async fn budgets_are_separate_by_kind_and_day() {
     let (ledger, _) = ledger(100, 100).await;
     let tomorrow = Entry { day: day() + 1, ..entry(CallReason::Manual) };
     for entry in [entry(CallReason::Scheduled), entry(CallReason::Manual), tomorrow] {

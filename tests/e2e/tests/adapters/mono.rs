@@ -11,7 +11,7 @@ use mono_sync::domain::account::{
 };
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::business_day::BusinessDay;
-use mono_sync::domain::spending::{Budget, Budgets, CallReason, Prices, Purse};
+use mono_sync::domain::spending::{Budget, BudgetKind, Budgets, CallReason, Prices};
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::transaction::TransactionPage;
 use mono_sync::mono::{
@@ -72,8 +72,8 @@ impl World {
     /// Today's spending in the ledger, and Mono's bill, both in naira.
     async fn ledger_and_bill(&self) -> (u64, u64) {
         let today = BusinessDay::of(Timestamp::now());
-        let automatic = self.ledger.spent(today, Purse::Automatic).await.unwrap();
-        let manual = self.ledger.spent(today, Purse::Manual).await.unwrap();
+        let automatic = self.ledger.spent(today, BudgetKind::Automatic).await.unwrap();
+        let manual = self.ledger.spent(today, BudgetKind::Manual).await.unwrap();
         (automatic.0 + manual.0, self.sandbox.bill(self.id.as_str()).naira)
     }
 
@@ -433,5 +433,5 @@ async fn mono_is_not_called_when_the_budget_is_exhausted() {
     assert_eq!(until, (BusinessDay::of(Timestamp::now()) + 1).begins_at());
     assert_eq!(world.sandbox.calls().len(), 1);
     let read = world.account().await;
-    assert!(matches!(read, Ok(Reading::Linked(_))), "a verification is paid from the other purse");
+    assert!(matches!(read, Ok(Reading::Linked(_))), "a verification is paid from the other budget");
 }

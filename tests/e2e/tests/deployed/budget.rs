@@ -120,10 +120,10 @@ fn today() -> String {
     format!("#spending#{today}")
 }
 
-/// The naira that a purse has spent today.
-pub(super) async fn spent(world: &World, purse: &str) -> u64 {
+/// The naira that a budget has spent today.
+pub(super) async fn spent(world: &World, budget: &str) -> u64 {
     let item = item(world, &today()).await;
-    let naira = item.get(purse).and_then(|naira| naira.as_n().ok()?.parse().ok());
+    let naira = item.get(budget).and_then(|naira| naira.as_n().ok()?.parse().ok());
     naira.unwrap_or_default()
 }
 

@@ -1,7 +1,7 @@
 //! The way from Mono's webhook to the account in the API.
 
 use mono_sync::domain::timestamp::Timestamp;
-use sandbox::{Dialect, Kind, Link, Network, NetworkFate, Order, Refresh};
+use sandbox::{Dialect, Kind, Link, Network, NetworkFault, Order, Refresh};
 use serde_json::json;
 
 use super::{account_id, account_when, account_with_status, balance_update, mono, post};
@@ -96,7 +96,7 @@ async fn duplicate_and_late_events_do_not_replace_the_newest_state() {
     let newest = newest.with("/data/account/balance", 900);
     let late = mono.event(Kind::AccountUpdatedReauthorisationRequired, &id).unwrap();
     let late = late.with_timestamp("2026-01-01T00:00:00.000Z").with("/data/account/balance", 100);
-    mono.send_with(&newest, NetworkFate::Duplicated(3));
+    mono.send_with(&newest, NetworkFault::Duplicated(3));
     mono.send_all(vec![late.clone(), newest, late], Order::Shuffled);
     mono.settled().await;
     let account = account_when(&id, |account| account["balance"] == 900).await;

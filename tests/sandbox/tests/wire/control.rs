@@ -80,7 +80,7 @@ async fn event_can_have_a_chosen_id_time_and_fate() {
         "event": "account_updated",
         "event_id": "mine",
         "timestamp": "2026-01-01T00:00:00.000Z",
-        "fate": { "duplicated": 2 },
+        "network_fault": { "duplicated": 2 },
     });
     post(&sandbox, &format!("/accounts/{account_id}/events"), &request).await;
     sandbox.settled().await;

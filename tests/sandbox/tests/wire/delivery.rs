@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sandbox::{
-    Attempt, Delivery, Event, Kind, Link, Network, NetworkFate, Order, Outcome, Sandbox, Settings,
+    Attempt, Delivery, Event, Kind, Link, Network, NetworkFault, Order, Outcome, Sandbox, Settings,
 };
 use tokio::net::TcpListener;
 
@@ -120,7 +120,7 @@ async fn lost_event_never_arrives() {
     let receiver = Receiver::answering_200().await;
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
-    sandbox.send_with(&event(&sandbox, Kind::AccountUnlinked, &account_id), NetworkFate::Lost);
+    sandbox.send_with(&event(&sandbox, Kind::AccountUnlinked, &account_id), NetworkFault::Lost);
     let log = sandbox.settled().await;
     assert_eq!(log[2].outcome, Outcome::Lost);
     assert!(log[2].attempts.is_empty());
@@ -133,7 +133,7 @@ async fn duplicated_event_arrives_in_the_chosen_number_of_identical_copies() {
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
-    let number = sandbox.send_with(&update, NetworkFate::Duplicated(3));
+    let number = sandbox.send_with(&update, NetworkFault::Duplicated(3));
     let log = sandbox.settled().await;
     let copies: Vec<u32> = log[2..].iter().map(|delivery| delivery.copy).collect();
     assert_eq!(copies, [1, 2, 3]);
@@ -149,8 +149,8 @@ async fn later_events_do_not_wait_for_a_delayed_one() {
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
     let events = updates(&sandbox, &account_id, 2);
-    sandbox.send_with(&events[0], NetworkFate::Delayed(Duration::from_hours(1)));
-    sandbox.send_with(&events[1], NetworkFate::Prompt);
+    sandbox.send_with(&events[0], NetworkFault::Delayed(Duration::from_hours(1)));
+    sandbox.send_with(&events[1], NetworkFault::Prompt);
     receiver.received(3).await;
     assert_eq!(event_ids(&receiver)[2], ids_of(&events)[1]);
     assert_eq!(sandbox.deliveries()[2].outcome, Outcome::UnderWay);
@@ -162,7 +162,7 @@ async fn delayed_event_arrives_later() {
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
-    sandbox.send_with(&update, NetworkFate::Delayed(Duration::from_hours(1)));
+    sandbox.send_with(&update, NetworkFault::Delayed(Duration::from_hours(1)));
     assert_eq!(sandbox.settled().await[2].outcome, Outcome::Delivered);
     assert_eq!(receiver.posts().len(), 3);
 }
@@ -173,8 +173,8 @@ async fn overtaken_event_arrives_after_the_next_event_of_its_account() {
     let sandbox = receiver.sandbox(Settings::default()).await;
     let account_id = linked(&sandbox).await;
     let events = updates(&sandbox, &account_id, 2);
-    sandbox.send_with(&events[0], NetworkFate::Overtaken);
-    sandbox.send_with(&events[1], NetworkFate::Prompt);
+    sandbox.send_with(&events[0], NetworkFault::Overtaken);
+    sandbox.send_with(&events[1], NetworkFault::Prompt);
     sandbox.settled().await;
     let arrived = event_ids(&receiver);
     assert_eq!(arrived[2..], [ids_of(&events)[1].clone(), ids_of(&events)[0].clone()]);
@@ -186,7 +186,7 @@ async fn overtaken_event_without_a_next_event_arrives() {
     let sandbox = receiver.sandbox(fast()).await;
     let account_id = linked(&sandbox).await;
     let update = event(&sandbox, Kind::AccountUpdated, &account_id);
-    sandbox.send_with(&update, NetworkFate::Overtaken);
+    sandbox.send_with(&update, NetworkFault::Overtaken);
     assert_eq!(sandbox.settled().await[2].outcome, Outcome::Delivered);
 }
 

@@ -75,7 +75,7 @@ impl Demonstration {
         let old = json!({
             "event": "account_updated_reauthorisation_required",
             "timestamp": "2026-01-01T00:00:00.000Z",
-            "fate": { "duplicated": 3 },
+            "network_fault": { "duplicated": 3 },
         });
         let sent = self.0.mono.post(&events, &old).await?;
         self.show_webhooks(before).await?;

@@ -6,7 +6,7 @@ use mono_sync::domain::timestamp::Timestamp;
 
 /// The daily budget, and the amounts spent from it.
 #[derive(Debug)]
-pub struct Till {
+pub struct Wallet {
     /// Mono's prices.
     pub prices: Prices,
     budget: Budget,
@@ -24,8 +24,8 @@ pub struct Till {
     ages: Vec<u64>,
 }
 
-impl Till {
-    /// A till with this budget and the default prices.
+impl Wallet {
+    /// A wallet with this budget and the default prices.
     pub fn new(budget: Budget) -> Self {
         Self {
             prices: Prices::default(),
