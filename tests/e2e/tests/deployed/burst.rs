@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use e2e::samples::LOCAL_SECRET;
-use e2e::shared_stack::stack;
+use e2e::shared_stack::{stack, world};
+
 use mono_sync::aws::store::AccountStore;
 use mono_sync::domain::account::{Account, AccountView, RefreshPolicy, RefreshRule};
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::webhook::event::{self, Interpretation};
-use sandbox::{Attempt, Dialect};
+use sandbox::{Attempt, Dialect, Link};
 use serde_json::{Value, json};
 
 use super::{account_id, eventually, mono};
@@ -66,6 +67,10 @@ async fn burst_of_500_webhooks_for_50_accounts_loses_no_event() {
         .map(|number| {
             let id = account_id();
             let events = ten_events(&id, number);
+            let account_id = Some(id.clone());
+            // Without transactions.
+            let link = Link { account_id, silent: true, balance_only: true, ..Link::default() };
+            world(Dialect::V2).mono.link(link);
             (id.parse().unwrap(), events)
         })
         .collect();
@@ -96,8 +101,8 @@ async fn burst_of_500_webhooks_for_50_accounts_loses_no_event() {
                 return false;
             };
             let (held, expected, now) = (&stored.account, expected(id, events), Timestamp::now());
-            // Mono does not know the account, so a verification is due.
-            let view = AccountView { next_refresh_at: None, ..held.view(now, policy) };
+            // An import may have run.
+            let view = AccountView { transactions_imported_at: None, ..held.view(now, policy) };
             view == expected.view(now, policy)
         })
     })
