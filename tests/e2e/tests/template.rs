@@ -1184,3 +1184,37 @@ fn route_may_be_closed_by_condition_or_parameter() {
         assert_eq!(only_the_webhook_route_is_open(&template), Vec::<String>::new());
     }
 }
+
+/// The text of all Rust files in a folder.
+fn rust_in(folder: &std::path::Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| {
+        if path.is_dir() {
+            rust_in(&path)
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            fs::read_to_string(path).unwrap()
+        } else {
+            String::new()
+        }
+    };
+    entries.map(text).collect()
+}
+
+#[test]
+fn each_test_named_in_the_threats_exists() {
+    let security = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (_, threats) = security.split_once("## Threats").unwrap();
+    let code: String =
+        ["functions", "shared", "tests"].map(|folder| rust_in(&root().join(folder))).concat();
+    let last_cells = threats.lines().filter_map(|line| line.strip_suffix('|')?.rsplit('|').next());
+    let names: Vec<_> = last_cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        // A rule of the template is one test with its own module.
+        let exists = code.contains(&format!("fn {name}("));
+        assert!(exists, "{name}");
+    }
+}
