@@ -1187,12 +1187,12 @@ fn route_may_be_closed_by_condition_or_parameter() {
 
 /// The text of all Rust files in a folder.
 fn rust_in(folder: &std::path::Path) -> String {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
     let text = |path: std::path::PathBuf| {
         if path.is_dir() {
             rust_in(&path)
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            fs::read_to_string(path).unwrap()
+            fs::read_to_string(path).expect("a text")
         } else {
             String::new()
         }
@@ -1202,8 +1202,8 @@ fn rust_in(folder: &std::path::Path) -> String {
 
 #[test]
 fn each_test_named_in_the_threats_exists() {
-    let security = fs::read_to_string(root().join("docs/security.md")).unwrap();
-    let (_, threats) = security.split_once("## Threats").unwrap();
+    let security = fs::read_to_string(root().join("docs/security.md")).expect("a page");
+    let (_, threats) = security.split_once("## Threats").expect("a section");
     let code: String =
         ["functions", "shared", "tests"].map(|folder| rust_in(&root().join(folder))).concat();
     let last_cells = threats.lines().filter_map(|line| line.strip_suffix('|')?.rsplit('|').next());

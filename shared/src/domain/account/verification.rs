@@ -11,8 +11,8 @@ use crate::domain::timestamp::Timestamp;
 const READ_INTERVAL: Duration = Duration::from_mins(1);
 /// The longest time until a doubt is read again.
 const LONGEST_DOUBT: Duration = Duration::from_hours(24);
-/// The time between the two denials that remove a record.
-const DENIAL_INTERVAL: Duration = Duration::from_hours(24);
+/// After this time, a second denial removes a record.
+const DENIAL_PERIOD: Duration = Duration::from_hours(24);
 
 impl Account {
     /// When a plain read of the account at Mono is due, and the unlinking that it verifies, if any. There are three
@@ -51,15 +51,19 @@ impl Account {
         }
     }
 
-    /// When a read of an account that only webhooks have named is due: a day after Mono denied the account, or an hour
-    /// after a sync without an answer. A second denial removes the record.
+    /// When a read of an account that only webhooks have named is due: an hour after a sync without an answer. After
+    /// Mono denied the account, with exponential back-off from one hour to one day, because Mono may not serve a new
+    /// account at once. A denial a day after the first event removes the record.
     fn proof_due(&self) -> Option<Timestamp> {
         let registers = &self.registers;
         if registers.is_proven || self.is_payment_only() {
             return None;
         }
         let attempted = registers.last_billable_attempt.as_ref().map(|mark| mark.order.at);
-        let due = self.denied_at().map(|at| at + DENIAL_INTERVAL);
+        let backed_off = |at: Timestamp| {
+            at + at.since(self.known_since()).clamp(SHORTEST_BACKOFF, LONGEST_DOUBT)
+        };
+        let due = self.denied_at().map(backed_off);
         due.or(attempted.map(|at| at + SHORTEST_BACKOFF)).map(|due| self.read_after(due))
     }
 
@@ -69,18 +73,24 @@ impl Account {
         denial.max(order_key(self.registers.not_found.as_ref())).map(|denial| denial.at)
     }
 
-    /// The record after Mono's answer to a plain read. `None` if the record is to be deleted: only webhooks have named the
-    /// account, and Mono has denied it twice, a day apart.
+    /// The record after Mono's answer to a plain read. `None` if the record is to be deleted: only webhooks have named
+    /// the account, and Mono has denied it again after a day.
     pub fn end_verification(&self, verification: Verification) -> Option<Self> {
         let Verification { at, found, .. } = &verification;
-        let is_second = self.denied_at().is_some_and(|denied| denied + DENIAL_INTERVAL <= *at);
-        if *found == Reading::Gone && is_second && !self.registers.is_proven {
+        let is_again = self.denied_at().is_some() && self.known_since() + DENIAL_PERIOD <= *at;
+        if *found == Reading::Gone && is_again && !self.registers.is_proven {
             return None;
         }
+        let at = *at;
         let found = match verification.found {
             Reading::Linked(reported) => Reading::Linked(Box::new(self.with_owner(*reported))),
             other => other,
         };
-        Some(self.apply(&Fact::Verification(Verification { found, ..verification })))
+        let mut verified = self.apply(&Fact::Verification(Verification { found, ..verification }));
+        // The import of a denied account was given up.
+        if verified.registers.is_proven && self.denied_at().is_some() && !self.registers.is_proven {
+            verified.import_deferred_until = verified.import_due().map(|_| at);
+        }
+        Some(verified)
     }
 }

@@ -139,7 +139,7 @@ async fn ordinary_webhooks_and_syncs_cause_no_read() {
 }
 
 #[tokio::test]
-async fn invented_account_costs_one_attempt_and_is_removed_after_a_second_denial() {
+async fn invented_account_costs_one_attempt_and_is_removed_when_mono_denies_it_after_a_day() {
     let case = Case { world: world(Dialect::V2), id: account_id() };
     let calls = || {
         let calls = case.world.mono.calls();

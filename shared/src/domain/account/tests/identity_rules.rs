@@ -128,7 +128,7 @@ fn account_that_only_webhooks_have_named_gets_one_attempt() {
     assert!(account.next_sync_at(POLICY).is_some());
     let denied = account.apply(&attempt(10, not_found()));
     assert_eq!(denied.next_sync_at(POLICY), None);
-    assert_eq!(due(&denied), Some(at(11) + DAY));
+    assert_eq!(due(&denied), Some(at(11) + HOUR));
     let unanswered = account.apply(&attempt(10, timeout()));
     assert_eq!((unanswered.next_sync_at(POLICY), due(&unanswered)), (None, Some(at(10) + HOUR)));
     let answered = account.apply(&attempt(10, failure()));
@@ -136,13 +136,14 @@ fn account_that_only_webhooks_have_named_gets_one_attempt() {
 }
 
 #[test]
-fn second_denial_a_day_later_removes_only_an_account_that_mono_never_knew() {
+fn denial_after_a_day_removes_only_an_account_that_mono_never_knew() {
     let denied = record([strong(0, fresh()), attempt(10, not_found())]);
     let read = |account: &Account, at| {
         account.end_verification(Verification { at, ending: None, found: Reading::Gone })
     };
-    assert!(read(&denied, at(60)).is_some());
-    assert_eq!(read(&denied, at(11) + DAY), None);
+    let again = read(&denied, at(71)).unwrap();
+    assert_eq!(due(&again), Some(at(71 + 71)), "exponential back-off");
+    assert_eq!(read(&again, at(0) + DAY), None);
     let known = record([strong(0, fresh()), attempt(5, success()), attempt(10, not_found())]);
     assert!(read(&known, at(11) + DAY).is_some());
 }
@@ -162,4 +163,15 @@ fn successful_sync_after_an_unlinking_settles_the_doubt() {
     let synced = doubted.apply(&attempt(10, success()));
     assert_eq!((synced.link(), due(&synced)), (Link::Linked, None));
     assert_eq!(due(&doubted.apply(&attempt(2, success()))), Some(at(5)), "the sync was earlier");
+}
+
+#[test]
+fn import_is_planned_when_mono_knows_an_account_that_it_denied_before() {
+    let denied = record([strong(0, fresh())]);
+    let gone = Verification { at: at(1), ending: None, found: Reading::Gone };
+    let denied = denied.end_verification(gone).unwrap();
+    let found = Verification { at: at(61), ending: None, found: answer(None, "Ada Example") };
+    let known = denied.end_verification(found).unwrap();
+    let pull = known.import_due().unwrap();
+    assert_eq!(known.plan(at(62), POLICY), Some(RefreshAction::Import(pull)));
 }
