@@ -31,7 +31,7 @@ fn ten_events(id: &str, number: usize) -> [Value; 10] {
     let account = json!({ "_id": id });
     let updated = "mono.events.account_updated";
     [
-        event("mono.events.account_unlinked", 2, json!({ "account": { "id": id } })),
+        event(updated, 2, json!({ "account": { "_id": id, "accountNumber": "0131883461" } })),
         event(
             "mono.events.account_connected",
             4,
@@ -68,7 +68,7 @@ async fn burst_of_500_webhooks_for_50_accounts_loses_no_event() {
             let id = account_id();
             let events = ten_events(&id, number);
             let account_id = Some(id.clone());
-            // Without transactions.
+            // Its first import finds nothing.
             let link = Link { account_id, silent: true, balance_only: true, ..Link::default() };
             world(Dialect::V2).mono.link(link);
             (id.parse().unwrap(), events)
