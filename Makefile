@@ -11,7 +11,8 @@ SOURCES := $(shell find functions shared/src -name '*.rs') $(wildcard functions/
 # The local build. `make deploy` builds for AWS elsewhere, perhaps for another architecture.
 LOCAL := .aws-sam/local
 BUILT := $(LOCAL)/template.yaml
-# Without link-time optimisation the build takes half the time. `make deploy` and `make release-check` use it.
+# Without link-time optimisation the build takes half the time. `make deploy` and `make release-check` keep the
+# optimisation.
 FAST := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
 # The end-to-end tests mostly wait for queues, so more tests run concurrently than there are cores.

@@ -139,7 +139,7 @@ fn holder(message_id: &str) -> [u8; 8] {
 }
 
 impl Importer {
-    /// The page without what is not stored.
+    /// The page without the fields that are not stored.
     fn kept(&self, page: TransactionPage) -> TransactionPage {
         if self.keeps_unknown_fields { page } else { page.without_unknown_fields() }
     }

@@ -27,7 +27,7 @@ pub struct Refresher {
     pub events: Option<EventStore>,
 }
 
-/// The result of a planned refresh.
+/// The result of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
     /// The outcome of a sync, or the reason why no call could be paid.
@@ -83,8 +83,9 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// Whether the message is delivered again. Mono may have charged a sync whose outcome could not be recorded, so it
-    /// is not repeated. Mono's webhook brings the outcome. Otherwise the account is planned again after an interval.
+    /// Whether the message is delivered again. Mono may have charged a sync whose outcome could not be recorded, so
+    /// that sync is not repeated. Mono's webhook brings the outcome. Otherwise the account is planned again after an
+    /// interval.
     pub const fn is_retried(&self) -> bool {
         !matches!(self, Self::Sync(SyncError::Unrecorded { .. }))
     }

@@ -70,7 +70,7 @@ pub struct AccountQueue {
     url: String,
 }
 
-/// A message of a [`AccountQueue`].
+/// A message of an [`AccountQueue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub account_id: AccountId,

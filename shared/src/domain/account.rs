@@ -110,18 +110,18 @@ pub struct Registers {
     pub linked: Option<Mark>,
     /// A webhook reported that the account was unlinked. It counts when Mono has confirmed it.
     pub unlinked: LayeredRegister<()>,
-    /// A plain read at Mono found no such account.
+    /// A plain read at Mono found no such account, or an import did before Mono had shown that it knows the account.
     pub gone: Option<Mark>,
     /// A sync at Mono found no such account.
     pub not_found: Option<Mark>,
     /// The newest unlinking that a plain read at Mono has contradicted. Holds the order key of that unlinking.
     pub confirmed_linked: Option<Mark>,
-    /// When the link was last checked. Any outcome counts.
+    /// When the newest verification began. Any outcome counts.
     pub link_checked: Option<Timestamp>,
     /// The owner, the holder, the number and the bank.
     pub identity: Identity,
-    /// Whether Mono has ever answered a call about the account. Otherwise only webhooks have named it. Never reset to
-    /// `false`.
+    /// Whether an answer of Mono has ever shown that Mono knows the account. Otherwise only webhooks have named it.
+    /// Never reset to `false`.
     pub is_proven: bool,
     /// The bank requires re-authorisation.
     pub reauth_required: Option<Mark>,
@@ -176,7 +176,7 @@ pub struct Register<T> {
 /// A register that holds only an order key.
 pub type Mark = Register<()>;
 
-/// The type of an account, as the newest webhook or read has it.
+/// The type of an account, as the newest webhook or verification reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountType {
     /// The bank's own name for the type of account (`Tier 3 Savings Account`).

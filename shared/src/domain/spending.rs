@@ -129,7 +129,7 @@ pub enum BudgetKind {
 }
 
 impl BudgetKind {
-    /// The attribute of the day's item that holds the sum of the budget.
+    /// The attribute of the day's item that holds the naira that the budget has reserved or spent.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Automatic => "automatic",
@@ -260,8 +260,9 @@ impl Budgets {
     /// No limit for either budget.
     pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
 
-    /// The sum of its kind and reason up to which a call of this price fits, if the whole sum may be `max`. Webhooks
-    /// cause verifications, and can be forged. So verifications leave half of the budget to the refresh.
+    /// A call of this price fits if the calls of its kind and reason have spent at most this sum. `max` is the limit
+    /// for all calls of the budget. Webhooks cause verifications, and can be forged. So verifications use at most
+    /// half of the budget.
     pub fn share(reason: CallReason, price: Naira, max: Naira) -> Naira {
         match reason {
             CallReason::Verification => Naira((max + price).0 / 2).saturating_sub(price),

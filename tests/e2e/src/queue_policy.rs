@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::emulator::{LocalError, sdk_config};
 
-/// The policy denies plain HTTP. The emulator enforces it, but has no TLS. So this removes that
-/// statement from the policy of each queue.
+/// Removes the statement that denies plain HTTP from the policy of each queue. The emulator enforces this statement,
+/// but has no TLS.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub(crate) async fn allow_plain_http(
     Ok(())
 }
 
-/// The emulator takes a request with this header for one over TLS.
+/// The emulator treats a request with this header as a request over TLS.
 fn claim_tls(request: &mut HttpRequest) {
     request.headers_mut().insert("x-forwarded-proto", "https");
 }

@@ -51,7 +51,7 @@ impl Network {
         Ok(self)
     }
 
-    /// Draws the network_fault of one event. The number of draws is constant, so an event's network_fault does not depend
+    /// Draws the fault of one event. The number of draws is constant, so an event's fault does not depend
     /// on the fates of earlier events.
     fn draw(&self, rng: &mut Rng) -> NetworkFault {
         let [lose, duplicate, delay, how_late, reorder] = std::array::from_fn(|_| rng.f64());
@@ -69,7 +69,7 @@ impl Network {
     }
 }
 
-/// The network_fault of one event.
+/// What the network does with one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkFault {

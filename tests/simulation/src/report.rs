@@ -34,7 +34,7 @@ pub struct Report {
     pub up_to_date: u64,
     /// Polls of jobs.
     pub followed: u64,
-    /// Checks of links.
+    /// Verifications.
     pub checked: u64,
     /// Webhooks that arrived.
     pub webhooks: u64,

@@ -82,7 +82,8 @@ impl Run<'_> {
         Ok(Imported::ReauthorisationRequired)
     }
 
-    /// Records that Mono denies an account that only webhooks have named, so that no further call is paid for it.
+    /// Records that Mono denies an account that only webhooks have named. Then no sync and no import follows until a
+    /// verification shows that Mono knows the account.
     async fn record_gone(&self) -> Result<Imported, ImportError> {
         if !self.account().registers.is_proven {
             let (at, found) = (Timestamp::now(), Reading::Gone);

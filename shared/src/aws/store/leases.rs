@@ -60,8 +60,7 @@ impl AccountStore {
         Ok(begun.map(|lease| leased(stored, lease)))
     }
 
-    /// Begins a refresh, as [`Account::begin_refresh`] decides. One consistent read, and at
-    /// most one write.
+    /// Begins a refresh, as [`Account::begin_refresh`] decides. One consistent read, and at most one write.
     ///
     /// # Errors
     ///

@@ -84,7 +84,7 @@ pub enum Reading {
     Unknown,
 }
 
-/// What Mono's API reports of an account. Absent if the answer only proves that the account exists.
+/// What Mono's API reports of an account. All fields are absent if the answer only proves that the account exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
     /// `meta.ref`, in answers since January 2026 [docs.mono.co, changelog].

@@ -1,8 +1,8 @@
 //! The identity of an account: its owner, its holder, its number and its bank.
 //!
 //! The webhook secret is one static value, so webhooks can be forged. Mono's answers to this system cannot: they come
-//! over TLS for this system's own key. So the first value that a webhook names is believed. A different value waits
-//! until a plain read of the account has confirmed it.
+//! over TLS for this system's own key. So the first value that a webhook names is held. A different value is only a
+//! claim until a plain read of the account has confirmed it.
 
 use std::cmp::Reverse;
 
@@ -14,20 +14,20 @@ use crate::domain::timestamp::Timestamp;
 /// Both parts are maxima, so they do not depend on the order of arrival or on repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted<T> {
-    /// The value that counts.
+    /// The value that counts, in the API and for access.
     pub held: Option<Held<T>>,
     /// The newest value that a webhook named.
     pub claim: Option<Claim<T>>,
 }
 
-/// A value and the reason to believe it.
+/// The value that counts, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held<T> {
     pub proof: Proof,
     pub value: T,
 }
 
-/// Why a value is believed. The greater proof wins.
+/// Why a value is held. The greater proof wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
     /// The first webhook that named a value was received at this time. The earliest receipt wins.
@@ -54,7 +54,7 @@ pub struct Identity {
     pub name: Trusted<String>,
     pub account_number: Trusted<String>,
     pub institution: Trusted<Institution>,
-    /// The newest plain read that Mono answered with the account, or with the answer that there is none.
+    /// The newest plain read that Mono answered with the details of the account, or with a denial of the account.
     pub read_at: Option<Timestamp>,
 }
 
@@ -65,7 +65,7 @@ impl<T> Default for Trusted<T> {
 }
 
 impl<T: Ord + Clone> Trusted<T> {
-    /// The value that counts.
+    /// The held value.
     pub fn value(&self) -> Option<&T> {
         self.held.as_ref().map(|held| &held.value)
     }
@@ -79,7 +79,7 @@ impl<T: Ord + Clone> Trusted<T> {
         self.held = self.held.take().max(Some(Held { proof, value: value.clone() }));
     }
 
-    /// When a webhook named another value than the one that counts.
+    /// The time of the claim, if it differs from the held value.
     fn contested_at(&self, is_same: impl Fn(&T, &T) -> bool) -> Option<Timestamp> {
         let (held, claim) = (self.held.as_ref()?, self.claim.as_ref()?);
         (!is_same(&held.value, &claim.value)).then_some(claim.at)
@@ -143,7 +143,7 @@ impl Identity {
             .flatten()
     }
 
-    /// When a webhook named another identity than the one that counts, if no read has settled it since.
+    /// The time of the newest claim that differs from its held value, if no read has settled it since.
     pub(super) fn contested_at(&self) -> Option<Timestamp> {
         let fields = [
             self.reference.contested_at(PartialEq::eq),
@@ -182,8 +182,8 @@ impl Account {
         self.registers.identity.reference.value().map(String::as_str)
     }
 
-    /// Mono's answer to a plain read, completed by the owner. If Mono names no owner, the owner stays. Only after an
-    /// unlinking that Mono confirmed does the owner count whom a newer webhook names.
+    /// Mono's answer to a plain read, completed by the owner. If Mono names no owner, the owner stays. If Mono has
+    /// confirmed an unlinking since, a newer claim becomes the owner.
     pub fn with_owner(&self, reported: Reported) -> Reported {
         let reference = &self.registers.identity.reference;
         let gone_at = self.registers.gone.as_ref().map(|gone| gone.order.at);

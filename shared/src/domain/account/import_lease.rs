@@ -209,9 +209,9 @@ impl Account {
         *self == Self::new(self.id.clone())
     }
 
-    /// Whether Mono currently serves all the transactions that it ever had of the account. Four conditions must
-    /// hold: the last sync was confirmed, it brought transactions, no sync runs, and the link is not in doubt. Otherwise, rows may be missing
-    /// in an answer only temporarily.
+    /// Whether Mono currently serves all the transactions that it ever had of the account. Four conditions must hold:
+    /// the last sync was confirmed, it brought transactions, no sync runs, and the link is not in doubt. Otherwise,
+    /// rows may be missing in an answer only temporarily.
     pub fn has_whole_statement(&self, now: Timestamp) -> bool {
         let registers = &self.registers;
         let fresh = matches!(self.status_since(now).status, Status::Healthy | Status::Partial)

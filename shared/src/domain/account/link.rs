@@ -92,11 +92,11 @@ impl Account {
         order_key(registers.gone.as_ref()).max(not_found)
     }
 
-    /// The unlinking to verify, and when the link is to be checked.
+    /// The unlinking to verify, and when a plain read must verify it.
     ///
-    /// An ended link is checked after a week, then after twice as long each time, because the webhooks of a new link
+    /// An ended link is verified after a week, then after twice as long each time, because the webhooks of a new link
     /// may be lost. Mono's price list covers only answers with data, so a 404 is assumed to be free. If Mono returned
-    /// the account after the unlinking, its answer proves nothing. Then an ended link is not checked again.
+    /// the account after the unlinking, its answer proves nothing. Then an ended link is not verified again.
     pub(super) fn link_check_due(&self) -> Option<(OrderKey, Timestamp)> {
         let registers = &self.registers;
         let unlinked = registers.unlinked.newest()?.order;

@@ -66,7 +66,7 @@ pub struct Candidate<T> {
     pub account: T,
 }
 
-/// The most accounts of a plan that only webhooks have named. Forged webhooks can name any number.
+/// A plan syncs at most this many accounts that only webhooks have named. Forged webhooks can name any number.
 const MOST_UNPROVEN: usize = 200;
 
 /// Keeps the candidates with the highest priority.
@@ -89,15 +89,15 @@ impl<T> Shortlist<T> {
     }
 
     /// Selects candidates by priority while their maximum price fits into `budget`. `None` means no limit. For the
-    /// first sync, only the price of the sync must fit, not that of its listing. Of the accounts that only webhooks
-    /// have named, at most [`MOST_UNPROVEN`] are selected.
+    /// first sync, only the price of the sync must fit, not that of its listing. At most [`MOST_UNPROVEN`] accounts
+    /// that only webhooks have named are selected.
     pub fn choose(mut self, budget: Option<Naira>, prices: &Prices) -> Choice<T> {
         self.candidates.sort_by_key(|candidate| candidate.priority);
         let is_unproven =
             |candidate: &Candidate<T>| candidate.priority.urgency == Urgency::Unproven;
         let unproven = self.candidates.iter().filter(|candidate| is_unproven(candidate)).count();
         let unproven_left_out = unproven.saturating_sub(MOST_UNPROVEN);
-        // They are the last ones.
+        // These accounts come last in the order of priority.
         self.candidates.truncate(self.candidates.len() - unproven_left_out);
         let found = self.candidates.len();
         let mut reserved = Naira(0);
@@ -126,7 +126,7 @@ pub struct Choice<T> {
     pub chosen: Vec<Candidate<T>>,
     /// Whether the budget left any candidate out.
     pub is_short: bool,
-    /// How many accounts wait that only webhooks have named.
+    /// How many accounts that only webhooks have named are left to a later plan.
     pub unproven_left_out: usize,
 }
 

@@ -96,10 +96,9 @@ impl Account {
         attempt.max(leased).is_some_and(|attempted| attempted > at)
     }
 
-    /// The next step of a refresh that was planned at a time, and the record to write for it. A sync takes the lease. A
-    /// verification is recorded before the read, so that concurrent workers make one read. If no action is needed and no
-    /// sync was attempted since the plan, the queued mark of the plan is removed, so that the next plan evaluates the
-    /// account again.
+    /// The next step of a refresh, and the record to write for it. A sync takes the lease. A verification is recorded
+    /// before the read, so that concurrent workers make one read. If no action is needed and no sync was attempted
+    /// since the plan, the queued mark of the plan is removed. The next plan then evaluates the account again.
     pub fn begin_refresh(
         &self,
         planned_at: Option<Timestamp>,

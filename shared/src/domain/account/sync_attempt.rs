@@ -134,7 +134,7 @@ impl SyncOutcome {
         )
     }
 
-    /// Whether Mono rejects the account. A sync request holds little besides the account id, so HTTP 400 without a job
+    /// Whether Mono denies the account. A sync request holds little besides the account id, so HTTP 400 without a job
     /// means that too.
     pub fn denies_the_account(&self) -> bool {
         match self {

@@ -146,7 +146,7 @@ pub(crate) fn record(facts: impl IntoIterator<Item = Fact>) -> Account {
     facts.into_iter().fold(Account::new(id()), |account, fact| account.apply(&fact))
 }
 
-/// An account that Mono has answered about.
+/// An account that Mono has shown to know.
 fn proven(account: Account) -> Account {
     let registers = Registers { is_proven: true, ..account.registers };
     Account { registers, ..account }

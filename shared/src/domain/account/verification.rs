@@ -9,9 +9,9 @@ use crate::domain::timestamp::Timestamp;
 
 /// The shortest time between two reads of one account that webhooks cause.
 const READ_INTERVAL: Duration = Duration::from_mins(1);
-/// The longest time until a doubt is read again.
+/// The longest back-off after an inconclusive read.
 const LONGEST_DOUBT: Duration = Duration::from_hours(24);
-/// After this time, a second denial removes a record.
+/// From this time after the first fact, a second denial removes the record.
 const DENIAL_PERIOD: Duration = Duration::from_hours(24);
 
 impl Account {
@@ -19,7 +19,7 @@ impl Account {
     /// reasons for a read:
     ///
     /// - The link is in doubt.
-    /// - A webhook named another identity than the one that counts.
+    /// - A claim differs from its held value.
     /// - Only webhooks have named the account, and a call about it was made.
     ///
     /// A read is due immediately, at most once a minute. After an inconclusive read, the next one follows with
@@ -33,14 +33,14 @@ impl Account {
         Some((link.map(|(ending, _)| ending), due.min()?))
     }
 
-    /// When a verification is due, if none was due before, or only a later one.
+    /// When a verification is due. `None` if the record `before` already had one due at that time or earlier.
     pub fn earlier_verification(&self, before: Option<&Self>) -> Option<Timestamp> {
         let (_, due) = self.verification_due()?;
         let known = before.and_then(Self::verification_due);
         known.is_none_or(|(_, known)| due < known).then_some(due)
     }
 
-    /// When a read for a doubt of this time is due.
+    /// When a read is due for a doubt that began at this time.
     pub(super) fn read_after(&self, doubt: Timestamp) -> Timestamp {
         match self.registers.link_checked {
             None => doubt,
@@ -51,9 +51,9 @@ impl Account {
         }
     }
 
-    /// When a read of an account that only webhooks have named is due: an hour after a sync without an answer. After
-    /// Mono denied the account, with exponential back-off from one hour to one day, because Mono may not serve a new
-    /// account at once. A denial a day after the first event removes the record.
+    /// When a read of an account that only webhooks have named is due. After a sync without an answer, it is due an
+    /// hour later. After a denial, reads follow with exponential back-off from one hour to one day, because Mono may
+    /// not serve a new account at once. A denial a day after the first event removes the record.
     fn proof_due(&self) -> Option<Timestamp> {
         let registers = &self.registers;
         if registers.is_proven || self.is_payment_only() {
@@ -87,7 +87,7 @@ impl Account {
             other => other,
         };
         let mut verified = self.apply(&Fact::Verification(Verification { found, ..verification }));
-        // The import of a denied account was given up.
+        // The import was given up when Mono denied the account.
         if verified.registers.is_proven && self.denied_at().is_some() && !self.registers.is_proven {
             verified.import_deferred_until = verified.import_due().map(|_| at);
         }

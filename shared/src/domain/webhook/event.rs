@@ -257,8 +257,8 @@ fn account_text<'a>(name: &str, data: &'a Value) -> Option<&'a str> {
         }
         _ => {}
     }
-    // Only in a link event is `data.id` the account. In a job, it is the job's own id. `account_id` was seen only in
-    // third-party code, for unlinked accounts.
+    // `data.id` is the account only in `account_connected`. In a job, it is the job's own id. `account_id` was seen
+    // only in third-party code, for unlinked accounts.
     let places: &[&str] = if name == CONNECTED { &["id", "_id"] } else { &["account_id"] };
     text(data, places)
 }

@@ -96,7 +96,7 @@ async fn reauthorisation_is_404_for_unknown_and_410_for_unlinked_accounts() {
         case.sync().await.expect(410, "ACCOUNT_UNLINKED");
         let before = calls(&case);
         reauthorise(&case, &json!({})).await.expect(410, "ACCOUNT_UNLINKED");
-        assert_eq!(calls(&case), before, "the confirmed unlink is not checked again");
+        assert_eq!(calls(&case), before, "the confirmed unlinking is not verified again");
 
         let case = Case::linked(dialect).await;
         case.receive(Kind::AccountUnlinked);

@@ -1,4 +1,4 @@
-//! Forged webhooks. Whoever knows the webhook secret can post any event. Mono's API decides what counts.
+//! Forged webhooks. Anyone who knows the webhook secret can post any event. Mono's API decides what counts.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use super::manual_sync::Case;
 use super::{account_id, eventually, past};
 
 const DAY: Duration = Duration::from_hours(24);
-/// Longer than a queue and a function need.
+/// Longer than a message takes through a queue and a function.
 const WHILE: Duration = Duration::from_secs(8);
 
 impl Case {
-    /// An account whose link and data the stack has heard of, with all first imports done.
+    /// An account whose first import is complete.
     async fn owned_by(reference: &str) -> Self {
         let world = world(Dialect::V2);
         let reference = Some(reference.to_owned());
@@ -29,7 +29,7 @@ impl Case {
         case
     }
 
-    /// Posts an event as a forger does, with a time after the present.
+    /// Posts a forged event, with a timestamp in the future.
     async fn forge(&self, event: &str, data: Value) {
         let ahead = Timestamp::now() + Duration::from_mins(4);
         let body = json!({ "event": event, "timestamp": ahead.to_string(), "data": data });

@@ -10,7 +10,7 @@ use crate::domain::timestamp::Timestamp;
 
 /// The proofs of the identity as bytes: see [`Writer::identity`].
 const IDENTITY: &str = "identity";
-/// The values that a webhook named and that differ from the values that count.
+/// The claims that differ from their held values.
 const CLAIMED: &str = "claimed";
 
 const REFERENCE: &str = "ref";
@@ -23,7 +23,7 @@ const INSTITUTION: &str = "institution";
 const HELD: u8 = 1;
 const VERIFIED: u8 = 2;
 const CLAIM: u8 = 4;
-/// The claim repeats the value.
+/// The claim repeats the held value.
 const REPEATS: u8 = 8;
 /// The flags of the whole identity.
 const PROVEN: u8 = 1;
@@ -31,7 +31,8 @@ const READ: u8 = 2;
 
 impl Writer {
     /// Writes the identity. `identity` holds, for each value, a byte of flags and the times that the flags name. The
-    /// values are attributes with their names in the API. A claim that repeats the value is not written again.
+    /// held values are attributes with their names in the API. A claim that repeats the held value is not written
+    /// again.
     pub(super) fn identity(&mut self, identity: &Identity, is_proven: bool) {
         let Identity { reference, customer, name, account_number, institution, read_at } = identity;
         let mut bytes = vec![flag(PROVEN, is_proven) | flag(READ, read_at.is_some())];
