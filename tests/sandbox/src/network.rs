@@ -52,7 +52,7 @@ impl Network {
     }
 
     /// Draws the fault of one event. The number of draws is constant, so an event's fault does not depend
-    /// on the fates of earlier events.
+    /// on the faults of earlier events.
     fn draw(&self, rng: &mut Rng) -> NetworkFault {
         let [lose, duplicate, delay, how_late, reorder] = std::array::from_fn(|_| rng.f64());
         if lose < self.lose {
@@ -134,7 +134,7 @@ impl Chance {
 mod tests {
     use super::*;
 
-    fn fates(network: Network, seed: u64) -> Vec<NetworkFault> {
+    fn faults(network: Network, seed: u64) -> Vec<NetworkFault> {
         let mut chance = Chance::new(seed);
         chance.set_network(network);
         (0..200).map(|_| chance.network_fault()).collect()
@@ -146,26 +146,26 @@ mod tests {
 
     #[test]
     fn good_network_delivers_everything_promptly() {
-        let fates = fates(Network::default(), 1);
-        assert!(fates.iter().all(|network_fault| *network_fault == NetworkFault::Prompt));
+        let faults = faults(Network::default(), 1);
+        assert!(faults.iter().all(|network_fault| *network_fault == NetworkFault::Prompt));
     }
 
     #[test]
     fn same_seed_draws_the_same_fates() {
-        assert_eq!(fates(unreliable(), 1), fates(unreliable(), 1));
-        assert_ne!(fates(unreliable(), 1), fates(unreliable(), 2));
+        assert_eq!(faults(unreliable(), 1), faults(unreliable(), 1));
+        assert_ne!(faults(unreliable(), 1), faults(unreliable(), 2));
     }
 
     #[test]
     fn unreliable_network_draws_every_fate() {
-        let fates = fates(unreliable(), 1);
+        let faults = faults(unreliable(), 1);
         let delayed =
             |network_fault: &NetworkFault| matches!(network_fault, NetworkFault::Delayed(_));
-        assert!(fates.contains(&NetworkFault::Lost));
-        assert!(fates.contains(&NetworkFault::Duplicated(2)));
-        assert!(fates.iter().any(delayed));
-        assert!(fates.contains(&NetworkFault::Overtaken));
-        assert!(fates.contains(&NetworkFault::Prompt));
+        assert!(faults.contains(&NetworkFault::Lost));
+        assert!(faults.contains(&NetworkFault::Duplicated(2)));
+        assert!(faults.iter().any(delayed));
+        assert!(faults.contains(&NetworkFault::Overtaken));
+        assert!(faults.contains(&NetworkFault::Prompt));
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub enum SuccessCode {
     SyncedSuccessful,
 }
 
-/// The network_fault of a sync's webhooks.
+/// What the network does with the webhooks of a sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Webhooks {

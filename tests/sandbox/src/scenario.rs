@@ -234,7 +234,7 @@ impl Mono {
         self.send_with(event, network_fault)
     }
 
-    /// Sends an event with this network_fault. Returns its number in the log.
+    /// Sends an event with this fault of the network. Returns its number in the log.
     pub fn send_with(&self, event: &Event, network_fault: NetworkFault) -> usize {
         self.webhook_sender.send(PendingDelivery::of(event), network_fault)
     }
