@@ -168,6 +168,11 @@ impl Ingest {
         let steps = self.accounts.apply_steps(id, record, steps, &facts(work)).await?;
         if steps != batch.steps {
             self.correct_history(id, batch, work, &steps).await;
+            let verification = account_batch::verification(id, &steps);
+            let mut unsent = self.refreshes.send(verification.as_slice()).await;
+            if let Some(error) = unsent.remove(id) {
+                error!(account_id = %id, %error, "verification could not be enqueued after a conflict");
+            }
         }
         Ok(steps)
     }

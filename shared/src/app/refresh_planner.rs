@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::aws::queues::{AccountQueue, Message};
 use crate::aws::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
-use crate::domain::account::{Candidate, Choice, RefreshAction, Shortlist};
+use crate::domain::account::{Candidate, Choice, Left, RefreshAction, Shortlist};
 use crate::domain::business_day::BusinessDay;
 use crate::domain::refresh_job::RefreshJob;
-use crate::domain::spending::{BudgetKind, CallReason, Naira, Prices};
+use crate::domain::spending::{BudgetKind, CallReason, Prices};
 use crate::domain::timestamp::Timestamp;
 use crate::lambda::invocation::Invocation;
 use futures_util::stream::{self, StreamExt};
@@ -96,8 +96,8 @@ impl Planner {
             self.accounts.begin_next_with(next).await?;
         }
         let found = run.found.replace(Shortlist::new(0));
-        let (seen, rest) = (found.seen(), self.rest().await?);
-        let Choice { chosen, is_short, unproven_left_out } = found.choose(rest, &self.prices);
+        let (seen, left) = (found.seen(), self.left().await?);
+        let Choice { chosen, is_short, unproven_left_out } = found.choose(left, &self.prices);
         if unproven_left_out > 0 {
             let code = "UNPROVEN_ACCOUNTS_WAIT";
             warn!(
@@ -106,7 +106,7 @@ impl Planner {
             );
         }
         let left_out = (seen - chosen.len()) as u64;
-        if is_short && rest.is_some_and(|rest| rest < self.prices.realtime) {
+        if is_short && left.all.is_some_and(|left| left < self.prices.realtime) {
             let code = "BUDGET_EXHAUSTED";
             warn!(code, left_out, "daily budget is too small for all due accounts");
         }
@@ -122,15 +122,17 @@ impl Planner {
         Ok(plan)
     }
 
-    /// What remains of today's budget for automatic calls. `None`: unlimited.
-    async fn rest(&self) -> Result<Option<Naira>, StoreError> {
-        let budget = self.ledger.budgets().automatic;
-        if budget.0.is_none() {
-            return Ok(None);
+    /// What is left of today's budget for automatic calls.
+    async fn left(&self) -> Result<Left, StoreError> {
+        let budgets = self.ledger.budgets();
+        if budgets.automatic.0.is_none() {
+            return Ok(Left::default());
         }
         let today = BusinessDay::of(Timestamp::now());
         let spent = self.ledger.spent(today, BudgetKind::Automatic).await?;
-        Ok(budget.rest(spent))
+        let verified = self.ledger.spent_on_verifications(today).await?;
+        let verifications = budgets.left_for_verifications(verified);
+        Ok(Left { all: budgets.automatic.rest(spent), verifications })
     }
 }
 
@@ -164,7 +166,9 @@ impl Run<'_> {
             self.plan.borrow_mut().scanned += page.scanned;
             self.found.borrow_mut().extend(page.accounts.iter().filter_map(|stored| {
                 let action = stored.account.plan(at, policy)?;
-                if self.is_paused && !is_probe(&action) {
+                // Mono's answers about an account that it may not know prove nothing.
+                let may_probe = is_probe(&action) && stored.account.registers.is_proven;
+                if self.is_paused && !may_probe {
                     return None;
                 }
                 let priority = stored.account.priority(&action);

@@ -37,6 +37,8 @@ impl Refresher {
             if step.changes_the_owner() {
                 self.note_new_owner(id, at, &step).await;
             }
+        } else {
+            warn!(account_id = %id, "record is removed, because Mono denies the account");
         }
         in_time(by, accounts.end_verification(id, seen, &verification)).await?;
         Ok(Refreshed::Verified)

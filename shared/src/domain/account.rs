@@ -34,7 +34,7 @@ pub use import_lease::{
 pub use layered_register::LayeredRegister;
 pub use link::Link;
 pub use order_key::{OrderKey, Rank, ShortHash, TimeSource};
-pub use priority::{Candidate, Choice, Priority, Shortlist};
+pub use priority::{Candidate, Choice, Left, Priority, Shortlist};
 pub use refresh_plan::RefreshAction;
 pub use refresh_schedule::{RefreshPolicy, RefreshRule};
 pub use status::{Attention, Status, StatusSince};

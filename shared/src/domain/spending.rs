@@ -270,6 +270,11 @@ impl Budgets {
         }
     }
 
+    /// What verifications may still spend on a day on which they have spent this sum.
+    pub fn left_for_verifications(&self, spent: Naira) -> Option<Naira> {
+        self.automatic.0.map(|budget| Naira(budget.0 / 2).saturating_sub(spent))
+    }
+
     /// The budget of this kind.
     pub const fn of(&self, budget: BudgetKind) -> Budget {
         match budget {

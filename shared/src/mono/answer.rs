@@ -177,6 +177,11 @@ impl Answer {
     /// The account in the response to a plain read. Mono does not document its response for an unlinked account. A 400
     /// counts as gone, because only the account can be wrong in this plain request.
     pub(super) fn of_account(&self) -> Result<Reading, CallError> {
+        let is_shown =
+            self.status.is_success() && !self.says("status", "failed") && self.shows_the_account();
+        if is_shown {
+            return Ok(Reading::Linked(Box::new(self.reported())));
+        }
         if self.requires_reauth() {
             return Ok(Reading::Linked(Box::default()));
         }
@@ -187,9 +192,6 @@ impl Answer {
         }
         if let Some(call_error) = self.call_error() {
             return Err(call_error);
-        }
-        if self.status.is_success() && !self.says("status", "failed") && self.shows_the_account() {
-            return Ok(Reading::Linked(Box::new(self.reported())));
         }
         Err(CallError::Unusable(self.error()))
     }
@@ -206,6 +208,7 @@ impl Answer {
             customer_id: object("customer").and_then(|customer| event::owned(customer, &["id"])),
             details: event::details(account),
             balance: account.get("balance").and_then(MinorUnits::from_json),
+            refuted: None,
         }
     }
 

@@ -519,7 +519,7 @@ impl<'a> AccountSimulation<'a> {
         let sent_at = sent_at.filter(|_| self.world.network.timed);
         let webhook = Webhook::new(sent_at, now, key, None, body);
         let after = self.account.apply(&Fact::Webhook(webhook));
-        if let Some(due) = after.earlier_verification(Some(&self.account)) {
+        if let Some(due) = after.earlier_verification(&self.account) {
             self.schedule(due.max(now) + VERIFICATION_DELAY, Event::Work { planned_at: None });
         }
         self.record(after, report);

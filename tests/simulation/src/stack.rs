@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use mono_sync::domain::account::{Candidate, Shortlist};
+use mono_sync::domain::account::{Candidate, Left, Shortlist};
 use mono_sync::domain::spending::Budget;
 
 use crate::account_simulation::AccountSimulation;
@@ -76,7 +76,7 @@ pub fn simulate_stack(world: &World, case: Case) -> Outcome {
             let mut wallet = wallet.borrow_mut();
             (wallet.rest(plan_at), wallet.prices)
         };
-        let chosen = due.choose(rest, &prices).chosen;
+        let chosen = due.choose(Left { all: rest, verifications: None }, &prices).chosen;
         for Candidate { action, account, .. } in chosen {
             simulations[account].queue(plan_at, &action, &mut report);
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mono_sync::domain::account::{
-    Account, Candidate, Choice, DataStatus, EventBody, Fact, RefreshPolicy, RefreshRule, Shortlist,
-    Update, Webhook,
+    Account, Candidate, Choice, DataStatus, EventBody, Fact, Left, RefreshPolicy, RefreshRule,
+    Shortlist, Update, Webhook,
 };
 use mono_sync::domain::spending::{Budget, Naira};
 use mono_sync::domain::timestamp::Timestamp;
@@ -83,7 +83,8 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
             Some(Candidate { priority, action, account: number })
         }));
         assert!(due.seen() >= 99_000);
-        let Choice { chosen, is_short, .. } = due.choose(wallet.rest(now), &prices);
+        let Choice { chosen, is_short, .. } =
+            due.choose(Left { all: wallet.rest(now), verifications: None }, &prices);
         assert!(is_short);
         for Candidate { account: number, .. } in chosen {
             assert!(wallet.pay(prices.realtime, now), "a planned refresh can be paid");

@@ -34,9 +34,7 @@ impl AccountBatch {
         let steps = known.unwrap_or(&blank).fold(&facts);
         let entries = entries(known, work, &steps);
         let import = steps.last().and_then(|step| ImportJob::due(&step.after, facts));
-        let after = steps.last().map(|step| &step.after);
-        let due = after.and_then(|after| after.earlier_verification(known));
-        let verification = due.map(|due| verification(id, due));
+        let verification = verification(id, &steps);
         Self { record, steps, entries, import, verification, events: work.len() }
     }
 
@@ -62,12 +60,14 @@ impl AccountBatch {
     }
 }
 
-/// The delay gives the write of the record time, as for an import.
-fn verification(id: &AccountId, due: Timestamp) -> Message {
+/// The verification that these steps require. The delay gives the write of the record time, as for an import.
+pub(super) fn verification(id: &AccountId, steps: &[Step]) -> Option<Message> {
+    let (first, last) = (steps.first()?, steps.last()?);
+    let due = last.after.earlier_verification(&first.before)?;
     let job = RefreshJob { account_id: id.clone(), planned_at: None };
     let wait = due.since(Timestamp::now()) + ImportQueue::DELAY;
     let delay = wait.min(Duration::from_mins(15));
-    Message { account_id: id.clone(), body: job.to_body(), delay }
+    Some(Message { account_id: id.clone(), body: job.to_body(), delay })
 }
 
 /// An unknown account has no entries for ignored events.

@@ -89,7 +89,7 @@ impl Ledger {
             Room::Never => return Ok(None),
         };
         match update.send().await {
-            Ok(answer) => Ok(Some(read(answer.attributes.as_ref(), budget))),
+            Ok(answer) => Ok(Some(read(answer.attributes.as_ref(), budget.as_str()))),
             Err(error)
                 if error
                     .as_service_error()
@@ -123,19 +123,29 @@ impl Ledger {
         answer.map(drop).map_err(StoreError::unavailable)
     }
 
-    /// The sum that a budget has spent or reserved on a day. Uses an update that adds zero, because the planner's role
-    /// has no read permission.
+    /// The sum that a budget has spent or reserved on a day.
     pub async fn spent(&self, day: BusinessDay, budget: BudgetKind) -> Result<Naira, StoreError> {
+        self.sum(day, budget.as_str()).await
+    }
+
+    /// The sum that verifications have spent or reserved on a day.
+    pub async fn spent_on_verifications(&self, day: BusinessDay) -> Result<Naira, StoreError> {
+        let (kind, reason) = (CallKind::Details, CallReason::Verification);
+        self.sum(day, &Entry { day, kind, reason, price: Naira(0) }.naira()).await
+    }
+
+    /// Reads a sum by an update that adds zero, because the planner's role has no read permission.
+    async fn sum(&self, day: BusinessDay, attribute: &str) -> Result<Naira, StoreError> {
         let update = self.client.update_item().table_name(&self.table).set_key(Some(key(day)));
         let answer = update
-            .update_expression("ADD #budget :zero")
-            .expression_attribute_names("#budget", budget.as_str())
+            .update_expression("ADD #sum :zero")
+            .expression_attribute_names("#sum", attribute)
             .expression_attribute_values(":zero", naira(Naira(0)))
             .return_values(ReturnValue::UpdatedNew)
             .send()
             .await
             .map_err(StoreError::unavailable)?;
-        Ok(read(answer.attributes.as_ref(), budget))
+        Ok(read(answer.attributes.as_ref(), attribute))
     }
 }
 
@@ -148,7 +158,7 @@ fn naira(amount: Naira) -> AttributeValue {
     AttributeValue::N(amount.to_string())
 }
 
-fn read(item: Option<&Item>, budget: BudgetKind) -> Naira {
-    let number = item.and_then(|item| item.get(budget.as_str())?.as_n().ok()?.parse().ok());
+fn read(item: Option<&Item>, attribute: &str) -> Naira {
+    let number = item.and_then(|item| item.get(attribute)?.as_n().ok()?.parse().ok());
     Naira(number.unwrap_or_default())
 }

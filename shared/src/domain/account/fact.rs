@@ -92,6 +92,8 @@ pub struct Reported {
     pub customer_id: Option<String>,
     pub details: Option<Details>,
     pub balance: Option<MinorUnits>,
+    /// Identifies the claims that this answer refutes.
+    pub refuted: Option<ShortHash>,
 }
 
 impl Verification {

@@ -5,8 +5,10 @@
 //! claim until a plain read of the account has confirmed it.
 
 use std::cmp::Reverse;
+use std::fmt;
+use std::time::Duration;
 
-use super::{Account, Details, Institution, Reported};
+use super::{Account, Details, Institution, Reported, ShortHash};
 use crate::domain::timestamp::Timestamp;
 
 /// One value of the identity.
@@ -56,7 +58,12 @@ pub struct Identity {
     pub institution: Trusted<Institution>,
     /// The newest plain read that Mono answered with the details of the account, or with a denial of the account.
     pub read_at: Option<Timestamp>,
+    /// The newest claims that a plain read has refuted, and the time of the read.
+    pub refuted: Option<(Timestamp, ShortHash)>,
 }
+
+/// How long a refuted claim may be repeated without another read. Mono's webhooks and answers may differ for good.
+const REFUTED_FOR: Duration = Duration::from_hours(7 * 24);
 
 impl<T> Default for Trusted<T> {
     fn default() -> Self {
@@ -79,10 +86,10 @@ impl<T: Ord + Clone> Trusted<T> {
         self.held = self.held.take().max(Some(Held { proof, value: value.clone() }));
     }
 
-    /// The time of the claim, if it differs from the held value.
-    fn contested_at(&self, is_same: impl Fn(&T, &T) -> bool) -> Option<Timestamp> {
+    /// The claim, if it differs from the held value.
+    fn contested(&self, is_same: impl Fn(&T, &T) -> bool) -> Option<&Claim<T>> {
         let (held, claim) = (self.held.as_ref()?, self.claim.as_ref()?);
-        (!is_same(&held.value, &claim.value)).then_some(claim.at)
+        (!is_same(&held.value, &claim.value)).then_some(claim)
     }
 
     fn verified_at(&self) -> Option<Timestamp> {
@@ -106,7 +113,7 @@ impl Identity {
         if let Some(number) = &details.account_number {
             self.account_number.claim(received_at, at, number);
         }
-        if let Some(institution) = &details.institution {
+        if let Some(institution) = details.institution.as_ref().filter(|bank| bank.is_named()) {
             self.institution.claim(received_at, at, institution);
         }
     }
@@ -124,13 +131,14 @@ impl Identity {
             return;
         };
         self.read_at = self.read_at.max(Some(at));
+        self.refuted = self.refuted.max(reported.refuted.map(|claims| (at, claims)));
         if let Some(name) = &details.name {
             self.name.hold(proof, name);
         }
         if let Some(number) = &details.account_number {
             self.account_number.hold(proof, number);
         }
-        if let Some(institution) = &details.institution {
+        if let Some(institution) = details.institution.as_ref().filter(|bank| bank.is_named()) {
             self.institution.hold(proof, institution);
         }
     }
@@ -145,14 +153,33 @@ impl Identity {
 
     /// The time of the newest claim that differs from its held value, if no read has settled it since.
     pub(super) fn contested_at(&self) -> Option<Timestamp> {
+        let (newest, claims) = self.contested()?;
+        let is_refuted = self
+            .refuted
+            .is_some_and(|(at, refuted)| refuted == claims && newest <= at + REFUTED_FOR);
+        (Some(newest) > self.read_at && !is_refuted).then_some(newest)
+    }
+
+    /// Identifies the claims that differ from their held values.
+    fn contested_claims(&self) -> Option<ShortHash> {
+        self.contested().map(|(_, claims)| claims)
+    }
+
+    fn contested(&self) -> Option<(Timestamp, ShortHash)> {
+        fn of<T: fmt::Debug>(claim: Option<&Claim<T>>) -> Option<(Timestamp, String)> {
+            claim.map(|claim| (claim.at, format!("{:?}", claim.value)))
+        }
+        let same_words = |one: &String, other: &String| words(one) == words(other);
         let fields = [
-            self.reference.contested_at(PartialEq::eq),
-            self.customer.contested_at(PartialEq::eq),
-            self.name.contested_at(|one, other| words(one) == words(other)),
-            self.account_number.contested_at(|one, other| words(one) == words(other)),
-            self.institution.contested_at(is_same_bank),
+            of(self.reference.contested(PartialEq::eq)),
+            of(self.customer.contested(PartialEq::eq)),
+            of(self.name.contested(same_words)),
+            of(self.account_number.contested(same_words)),
+            of(self.institution.contested(is_same_bank)),
         ];
-        fields.into_iter().flatten().filter(|at| Some(*at) > self.read_at).max()
+        let newest = fields.iter().flatten().map(|(at, _)| *at).max()?;
+        let values = fields.each_ref().map(|field| field.as_ref().map(|(_, value)| value));
+        Some((newest, ShortHash::of(&format!("{values:?}"))))
     }
 }
 
@@ -163,6 +190,12 @@ fn words(text: &str) -> Vec<String> {
     let mut words: Vec<_> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
     words.sort();
     words
+}
+
+impl Institution {
+    fn is_named(&self) -> bool {
+        self.name.is_some() || self.bank_code.is_some()
+    }
 }
 
 /// Mono names one bank in several ways, so the bank code decides if both have one.
@@ -182,18 +215,32 @@ impl Account {
         self.registers.identity.reference.value().map(String::as_str)
     }
 
-    /// Mono's answer to a plain read, completed by the owner. If Mono names no owner, the owner stays. If Mono has
-    /// confirmed an unlinking since, a newer claim becomes the owner.
-    pub fn with_owner(&self, reported: Reported) -> Reported {
-        let reference = &self.registers.identity.reference;
-        let gone_at = self.registers.gone.as_ref().map(|gone| gone.order.at);
-        let is_former = reference.held.as_ref().is_some_and(|held| {
-            let (Proof::FirstUse(Reverse(at)) | Proof::Verified(at)) = held.proof;
-            Some(at) < gone_at
-        });
-        let claim = reference.claim.as_ref().filter(|claim| is_former && Some(claim.at) > gone_at);
-        let claimed = claim.map(|claim| claim.value.clone());
-        Reported { reference: reported.reference.or(claimed), ..reported }
+    /// Mono's answer to a plain read at this time, completed by the owner if Mono names none, and by the claims that it
+    /// refutes.
+    pub(super) fn completed(&self, reported: Reported, at: Timestamp) -> Reported {
+        let reference = reported.reference.clone().or_else(|| self.owner_of_new_link());
+        let reported = Reported { reference, ..reported };
+        let mut identity = self.registers.identity.clone();
+        identity.verify(at, &reported);
+        Reported { refuted: identity.contested_claims(), ..reported }
+    }
+
+    /// The owner whom a claim names after an unlinking that Mono has confirmed. `None` if Mono has shown the account
+    /// since the unlinking: then the held owner stays.
+    fn owner_of_new_link(&self) -> Option<String> {
+        let Identity { reference, .. } = &self.registers.identity;
+        let ended = self.ended()?.at;
+        let synced =
+            self.registers.attempt.as_ref().filter(|attempt| {
+                attempt.order.at > ended && attempt.value.outcome == "successful"
+            });
+        let Held { proof: Proof::FirstUse(Reverse(held)) | Proof::Verified(held), .. } =
+            reference.held.as_ref()?;
+        let is_former = *held < ended
+            && self.registers.identity.verified_at() <= Some(ended)
+            && synced.is_none();
+        let claim = reference.claim.as_ref().filter(|claim| is_former && claim.at > ended)?;
+        Some(claim.value.clone())
     }
 }
 

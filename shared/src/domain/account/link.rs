@@ -78,9 +78,26 @@ impl Account {
         }
     }
 
+    /// When Mono confirmed the newest unlinking. A denial from before the unlinking confirms it only if nothing has shown
+    /// the account since the denial.
+    pub(super) fn ended(&self) -> Option<OrderKey> {
+        let registers = &self.registers;
+        let unlinked = registers.unlinked.newest()?.order;
+        let attempt = registers.attempt.as_ref();
+        let synced = attempt.filter(|attempt| attempt.value.outcome == "successful");
+        let pulls = self.confirmed_pulls().filter(|pull| pull.time_source == TimeSource::Event);
+        let shown = pulls.chain(synced.map(|synced| synced.order)).max();
+        let shown = shown.max(order_key(registers.linked.as_ref()));
+        self.denial().filter(|denial| {
+            let is_shown_since =
+                shown > Some(*denial) || registers.identity.verified_at() > Some(denial.at);
+            *denial > unlinked || !is_shown_since
+        })
+    }
+
     /// When Mono itself answered that there is no such account. Such an answer to a sync is only a failure in two
     /// cases: an earlier sync succeeded after the unlinking, or no webhook reported an unlinking.
-    fn ended(&self) -> Option<OrderKey> {
+    fn denial(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let unlinked = registers.unlinked.newest()?.order;
         let is_proven_before = |sync: OrderKey| {
@@ -151,7 +168,7 @@ impl Account {
             order.time_source == TimeSource::Event || Some(order) > confirmed_linked
         });
         let unlinked = unlinked.map(|unlinked| unlinked.order);
-        unlinked.filter(|unlinked| linked > Some(*unlinked)).max(self.ended())
+        unlinked.filter(|unlinked| linked > Some(*unlinked)).max(self.denial())
     }
 
     /// Whether this system's newest sync began after this fact, and Mono has answered it with success.

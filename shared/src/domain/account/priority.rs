@@ -88,10 +88,10 @@ impl<T> Shortlist<T> {
         self.seen
     }
 
-    /// Selects candidates by priority while their maximum price fits into `budget`. `None` means no limit. For the
-    /// first sync, only the price of the sync must fit, not that of its listing. At most [`MOST_UNPROVEN`] accounts
+    /// Selects candidates by priority while their maximum price fits into what is left, and that of verifications into
+    /// what is left for them. For the first sync, only the price of the sync must fit, not that of its listing. At most [`MOST_UNPROVEN`] accounts
     /// that only webhooks have named are selected.
-    pub fn choose(mut self, budget: Option<Naira>, prices: &Prices) -> Choice<T> {
+    pub fn choose(mut self, budgets: Left, prices: &Prices) -> Choice<T> {
         self.candidates.sort_by_key(|candidate| candidate.priority);
         let is_unproven =
             |candidate: &Candidate<T>| candidate.priority.urgency == Urgency::Unproven;
@@ -100,16 +100,24 @@ impl<T> Shortlist<T> {
         // These accounts come last in the order of priority.
         self.candidates.truncate(self.candidates.len() - unproven_left_out);
         let found = self.candidates.len();
-        let mut reserved = Naira(0);
+        let Left { all: budget, verifications } = budgets;
+        let (mut reserved, mut verified) = (Naira(0), Naira(0));
         self.candidates.retain(|candidate| {
             let total = reserved + candidate.action.price(prices);
             // The first sync may start even if its listing has to wait for more budget.
             let is_first =
                 reserved == Naira(0) && matches!(candidate.action, RefreshAction::Sync(_));
             let required = if is_first { prices.of(CallKind::Realtime) } else { total };
-            let is_affordable = budget.is_none_or(|budget| required <= budget);
+            let is_verification = matches!(candidate.action, RefreshAction::Verify { .. });
+            let verified_too = verified + candidate.action.price(prices);
+            let is_in_share =
+                !is_verification || verifications.is_none_or(|share| verified_too <= share);
+            let is_affordable = is_in_share && budget.is_none_or(|budget| required <= budget);
             if is_affordable {
                 reserved = total;
+            }
+            if is_affordable && is_verification {
+                verified = verified_too;
             }
             is_affordable
         });
@@ -117,6 +125,14 @@ impl<T> Shortlist<T> {
         self.candidates.truncate(self.limit);
         Choice { chosen: self.candidates, is_short, unproven_left_out }
     }
+}
+
+/// What is left of the budget of a day. `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    pub all: Option<Naira>,
+    /// What verifications may still spend of it.
+    pub verifications: Option<Naira>,
 }
 
 /// The selection of a [`Shortlist`].

@@ -116,7 +116,11 @@ impl Account {
             Some(action @ RefreshAction::Verify { ending }) => {
                 let (at, found) = (lease.started_at, Reading::Unknown);
                 let begun = Fact::Verification(Verification { at, ending, found });
-                return (Some(self.apply(&begun)), Some(action));
+                let begun = self.apply(&begun);
+                // The message of a planned sync ends here, so the next plan evaluates the account again.
+                let begun =
+                    planned_at.map_or(begun.clone(), |planned_at| begun.unqueued(planned_at));
+                return (Some(begun), Some(action));
             }
             Some(action @ RefreshAction::Sync(_)) => {
                 if let Ok(begun) = self.begin_sync(lease, policy.cooldown) {

@@ -94,7 +94,10 @@ impl Account {
 
     /// When the next sync is due. An account that only webhooks have named gets one attempt.
     pub(super) fn next_sync_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
-        let interval = self.interval(policy).filter(|_| self.link() == Link::Linked)?;
+        // A sync settles a doubt about the link too, and has a budget of its own.
+        let may_be_linked =
+            matches!(self.link(), Link::Linked | Link::InDoubt { ended_at: None, .. });
+        let interval = self.interval(policy).filter(|_| may_be_linked)?;
         let is_tried = self.attempted_at().is_some() || self.denied_at().is_some();
         if is_tried && !self.registers.is_proven {
             return None;

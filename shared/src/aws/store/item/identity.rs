@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{CorruptItem, Item, Orders, Reader, Writer};
-use crate::domain::account::{Claim, Held, Identity, Institution, Proof, Trusted};
+use crate::domain::account::{Claim, Held, Identity, Institution, Proof, ShortHash, Trusted};
 use crate::domain::timestamp::Timestamp;
 
 /// The proofs of the identity as bytes: see [`Writer::identity`].
@@ -28,15 +28,22 @@ const REPEATS: u8 = 8;
 /// The flags of the whole identity.
 const PROVEN: u8 = 1;
 const READ: u8 = 2;
+const REFUTED: u8 = 4;
 
 impl Writer {
     /// Writes the identity. `identity` holds, for each value, a byte of flags and the times that the flags name. The
     /// held values are attributes with their names in the API. A claim that repeats the held value is not written
     /// again.
     pub(super) fn identity(&mut self, identity: &Identity, is_proven: bool) {
-        let Identity { reference, customer, name, account_number, institution, read_at } = identity;
-        let mut bytes = vec![flag(PROVEN, is_proven) | flag(READ, read_at.is_some())];
+        let Identity { reference, customer, name, account_number, institution, read_at, refuted } =
+            identity;
+        let flags = flag(READ, read_at.is_some()) | flag(REFUTED, refuted.is_some());
+        let mut bytes = vec![flag(PROVEN, is_proven) | flags];
         bytes.extend(read_at.iter().flat_map(|at| at.to_bytes()));
+        if let Some((at, claims)) = refuted {
+            bytes.extend(at.to_bytes());
+            bytes.extend(claims.to_bytes());
+        }
         let mut claimed = Item::new();
         let text = |text: &String| AttributeValue::S(text.clone());
         let texts = [
@@ -100,11 +107,17 @@ impl Reader {
         let mut bytes = Bytes(&bytes);
         let flags = bytes.byte()?;
         let read_at = if flags & READ != 0 { Some(bytes.time()?) } else { None };
+        let refuted = if flags & REFUTED != 0 {
+            Some((bytes.time()?, ShortHash::from_bytes(bytes.take()?)))
+        } else {
+            None
+        };
         let mut text = |attribute| self.trusted(attribute, text, &mut bytes, &mut claimed);
         let (reference, customer) = (text(REFERENCE)?, text(CUSTOMER)?);
         let (name, account_number) = (text(NAME)?, text(ACCOUNT_NUMBER)?);
         let institution = self.trusted(INSTITUTION, institution, &mut bytes, &mut claimed)?;
-        let identity = Identity { reference, customer, name, account_number, institution, read_at };
+        let identity =
+            Identity { reference, customer, name, account_number, institution, read_at, refuted };
         Ok((identity, flags & PROVEN != 0))
     }
 

@@ -137,13 +137,21 @@ pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
 fn verification() -> impl Strategy<Value = Fact> {
     let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
     let name = proptest::option::of(select(vec!["Ada Example", "Bola Example"]));
-    let linked =
-        (reference, name, proptest::option::of(0..3_i64)).prop_map(|(reference, name, balance)| {
+    let refuted = proptest::option::of(select(vec!["one", "other"]).prop_map(ShortHash::of));
+    let linked = (reference, name, proptest::option::of(0..3_i64), refuted).prop_map(
+        |(reference, name, balance, refuted)| {
             let details =
                 name.map(|name| Details { name: Some(name.to_owned()), ..Details::default() });
-            let balance = balance.map(MinorUnits);
-            Reading::Linked(Box::new(Reported { reference, customer_id: None, details, balance }))
-        });
+            let (customer_id, balance) = (None, balance.map(MinorUnits));
+            Reading::Linked(Box::new(Reported {
+                reference,
+                customer_id,
+                details,
+                balance,
+                refuted,
+            }))
+        },
+    );
     let found = prop_oneof![2 => linked, 1 => Just(Reading::Gone), 1 => Just(Reading::Unknown)];
     let ending = proptest::option::of((0..20_u32, any::<bool>()));
     (0..20_u32, ending, found).prop_map(|(minute, ending, found)| {

@@ -296,7 +296,8 @@ fn chosen(
 ) -> (Vec<&'static str>, bool) {
     let mut shortlist = Shortlist::new(limit);
     shortlist.extend(candidates);
-    let choice = shortlist.choose(budget.map(Naira), &Prices::default());
+    let left = Left { all: budget.map(Naira), verifications: None };
+    let choice = shortlist.choose(left, &Prices::default());
     (choice.chosen.iter().map(|candidate| candidate.account).collect(), choice.is_short)
 }
 
@@ -391,7 +392,35 @@ fn at_most_200_accounts_that_only_webhooks_have_named_are_chosen() {
     let mut shortlist = Shortlist::new(1_000);
     shortlist.extend((0..250).map(|_| candidate(invented.clone())));
     shortlist.extend((0..3).map(|_| candidate(known.clone())));
-    let Choice { chosen, is_short, unproven_left_out } = shortlist.choose(None, &Prices::default());
+    let Choice { chosen, is_short, unproven_left_out } =
+        shortlist.choose(Left::default(), &Prices::default());
     assert_eq!((chosen.len(), is_short, unproven_left_out), (203, false, 50));
     assert!(chosen[..3].iter().all(|candidate| candidate.account), "known accounts come first");
+}
+
+#[test]
+fn verifications_beyond_their_share_leave_the_budget_to_syncs() {
+    let account = proven(record([strong(1, fresh())]));
+    let candidate = |action: RefreshAction| Candidate {
+        priority: account.priority(&action),
+        account: matches!(action, RefreshAction::Sync(_)),
+        action,
+    };
+    let mut shortlist = Shortlist::new(1_000);
+    shortlist.extend((0..50).map(|_| candidate(RefreshAction::Verify { ending: None })));
+    shortlist.extend((0..50).map(|_| candidate(RefreshAction::Sync(CallReason::Scheduled))));
+    let left = Left { all: Some(Naira(1_000)), verifications: Some(Naira(200)) };
+    let Choice { chosen, is_short, .. } = shortlist.choose(left, &Prices::default());
+    let syncs = chosen.iter().filter(|candidate| candidate.account).count();
+    assert_eq!((chosen.len() - syncs, syncs, is_short), (2, 3, true), "250 naira a sync");
+}
+
+#[test]
+fn verification_instead_of_a_planned_sync_removes_the_mark() {
+    let account = proven(queued(&record([strong(0, fresh())]), NEXT_DAY));
+    let doubted = account.apply(&strong(NEXT_DAY, EventBody::Unlinked));
+    let lease = Lease { started_at: at(NEXT_DAY + 1), until: at(NEXT_DAY + 3), token: [1; 8] };
+    let (next, action) = doubted.begin_refresh(Some(at(NEXT_DAY)), lease, POLICY);
+    assert!(matches!(action, Some(RefreshAction::Verify { .. })));
+    assert_eq!(next.unwrap().refresh_queued_at, None);
 }

@@ -34,7 +34,7 @@ fn running_job_does_not_change_the_next_refresh() {
 fn unlinking_is_checked_immediately_and_then_with_exponential_back_off() {
     for unlinked in [strong(0, EventBody::Unlinked), weak(0, EventBody::Unlinked)] {
         let account = proven(record([strong(0, connected()), unlinked]));
-        assert_eq!(account.next_refresh_at(POLICY), Some(at(0)));
+        assert_eq!(account.next_refresh_at(POLICY), Some(at(0) - Webhook::CLOCK_SKEW));
         let gone = |account: &Account, days: u32| {
             account.apply(&verification(account, days * DAY_MINUTES, Reading::Gone))
         };
@@ -48,7 +48,7 @@ fn unlinking_is_checked_immediately_and_then_with_exponential_back_off() {
 
 #[test]
 fn inconclusive_check_of_an_ended_link_is_repeated_with_exponential_back_off() {
-    let unlinked = record([strong(0, connected()), strong(0, EventBody::Unlinked)]);
+    let unlinked = proven(record([strong(0, connected()), strong(0, EventBody::Unlinked)]));
     let gone = unlinked.apply(&verification(&unlinked, 0, Reading::Gone));
     let week = 7 * DAY_MINUTES;
     let unknown = gone.apply(&verification(&gone, week + 30, Reading::Unknown));
@@ -87,21 +87,21 @@ fn inconclusive_check_of_a_link_in_doubt_is_repeated_with_exponential_back_off()
         let check = |account: Account, minutes: &u32| {
             account.apply(&verification(&account, *minutes, Reading::Unknown))
         };
-        minutes.iter().fold(account.clone(), check).next_refresh_at(POLICY)
+        minutes.iter().fold(account.clone(), check).verification_due().map(|(_, due)| due)
     };
     assert_eq!(checked(&[6]), Some(at(6 + 60)));
     assert_eq!(checked(&[6, 66]), Some(at(66 + 61)));
     assert_eq!(checked(&[6, 66, 205]), Some(at(205 + 200)));
     let month = 30 * DAY_MINUTES;
-    assert_eq!(checked(&[month]), Some(at(month + DAY_MINUTES)), "a day at most");
+    assert_eq!(checked(&[month]), Some(at(month + 6 * 60)), "six hours at most");
 }
 
 #[test]
 fn ended_link_is_checked_again_after_a_pull_or_reauthorisation() {
-    let unlinked = record([strong(1, fresh()), strong(5, EventBody::Unlinked)]);
+    let unlinked = proven(record([strong(1, fresh()), strong(5, EventBody::Unlinked)]));
     let gone = unlinked.apply(&verification(&unlinked, 6, Reading::Gone));
     for body in [fresh(), EventBody::Reauthorized] {
-        assert_eq!(gone.apply(&strong(9, body)).next_refresh_at(POLICY), Some(at(9)));
+        assert_eq!(gone.apply(&strong(9, body)).next_refresh_at(POLICY), Some(at(7)));
     }
     let sync_failed = gone.apply(&strong(9, EventBody::SyncFailed));
     assert_eq!(sync_failed.next_refresh_at(POLICY), gone.next_refresh_at(POLICY));
@@ -112,7 +112,7 @@ fn weak_link_after_an_unlinking_is_checked_before_a_paid_sync() {
     let unlinked = proven(record([strong(1, fresh()), strong(5, EventBody::Unlinked)]));
     let gone = unlinked.apply(&verification(&unlinked, 6, Reading::Gone));
     let late = gone.apply(&weak(40, connected()));
-    assert_eq!(late.next_refresh_at(POLICY), Some(at(40)));
+    assert_eq!(late.next_refresh_at(POLICY), Some(at(7)));
     assert!(matches!(late.plan(at(41), POLICY), Some(RefreshAction::Verify { .. })));
     let settled = late.apply(&verification(&late, 42, Reading::Gone));
     assert_eq!(settled.next_refresh_at(POLICY), Some(at(42) + 7 * DAY));
