@@ -203,7 +203,7 @@ impl Run<'_> {
                     continue;
                 }
                 Ok(Slice::TotalMisleads) => {
-                    *rest = rest.widest();
+                    rest.slice = u32::MAX;
                     continue;
                 }
                 Err(Interruption::Failed(error)) if error.may_affect_only_some_days() => {

@@ -76,7 +76,7 @@ impl Account {
     pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
         let is_holder = self.lease == Some(lease);
         let is_empty = match attempt.outcome {
-            SyncOutcome::NotFound { .. } => self.holds_only_attempts(),
+            SyncOutcome::NotFound { .. } => self.registers.hold_only_attempts(),
             _ => !attempt.outcome.reached_mono() && self.registers == Registers::default(),
         };
         if is_empty {
@@ -97,11 +97,6 @@ impl Account {
             }
         }
         Some(ended)
-    }
-
-    /// Whether the record holds only sync attempts of this system that gave no information.
-    pub(super) fn holds_only_attempts(&self) -> bool {
-        self.registers.hold_only_attempts()
     }
 
     /// The data that a sync refreshes by default: the transactions. A sync of a

@@ -132,11 +132,6 @@ impl RemainingRange {
         (length > 1).then(|| Self { slice: shorter(), ranges: self.ranges.clone() })
     }
 
-    /// The same days in the longest possible slices.
-    pub fn widest(&self) -> Self {
-        Self { slice: u32::MAX, ranges: self.ranges.clone() }
-    }
-
     /// The rest after the next slice, which had this many rows. After few rows, slices become longer.
     pub fn after(&self, rows: u64) -> Self {
         let Some(next) = self.next() else {

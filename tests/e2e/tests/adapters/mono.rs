@@ -93,7 +93,8 @@ impl World {
 async fn ledger() -> Ledger {
     let table = unique("spending");
     create_table(&table).await;
-    Ledger::new(dynamodb(), table, Budgets::UNLIMITED)
+    let budgets = Budgets { automatic: Budget(None), manual: Budget(None) };
+    Ledger::new(dynamodb(), table, budgets)
 }
 
 fn secrets() -> Client {

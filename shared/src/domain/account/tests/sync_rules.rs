@@ -199,7 +199,7 @@ fn concurrent_callers_never_run_two_syncs_or_a_sync_within_the_cooldown() {
                     if let Some(lease) = running.remove(&caller) {
                         let (started_at, ended_at) = (lease.started_at, at(minute));
                         let newest = stored.lease == Some(lease);
-                        let is_deleted = outcome == not_found() && stored.holds_only_attempts();
+                        let is_deleted = outcome == not_found() && stored.registers.hold_only_attempts();
                         // Mono started nothing, or the record is deleted. So there was nothing to charge.
                         if newest && (!outcome.reached_mono() || is_deleted) {
                             blocked_until = at(minute);
