@@ -38,7 +38,6 @@ use transport::Transport;
 /// The requested page size. Mono documents no limit, and may return fewer transactions.
 const PAGE: u32 = 5_000;
 
-/// The version of Mono's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiVersion {
     /// The old version. A sync is `POST /accounts/{id}/sync`.
@@ -61,7 +60,6 @@ pub struct Session<'a> {
     key: MonoKey,
 }
 
-/// The parameters of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
     /// The data to refresh. v1 always refreshes all data.

@@ -39,7 +39,6 @@ pub struct SyncOptions {
     pub allow_incomplete_statement: bool,
 }
 
-/// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Synced {
     /// The outcome of the sync, or the reason why no call could be paid.

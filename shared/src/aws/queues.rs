@@ -70,7 +70,6 @@ pub struct AccountQueue {
     url: String,
 }
 
-/// A message of an [`AccountQueue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub account_id: AccountId,
@@ -132,7 +131,6 @@ impl AccountQueue {
     }
 }
 
-/// The queue of import jobs.
 #[derive(Clone)]
 pub struct ImportQueue(pub AccountQueue);
 

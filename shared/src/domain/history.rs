@@ -34,7 +34,6 @@ pub struct Entry {
     pub status_after: Option<Status>,
 }
 
-/// The effect of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
     /// The event changed the record.

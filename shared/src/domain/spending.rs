@@ -53,7 +53,6 @@ impl fmt::Display for Naira {
     }
 }
 
-/// A kind of call to Mono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallKind {
     /// A plain read of an account. Charged if the response contains the account.
@@ -81,7 +80,6 @@ impl CallKind {
     }
 }
 
-/// The reason of a call to Mono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallReason {
     /// A person requested the call.
@@ -247,7 +245,6 @@ impl Budget {
     }
 }
 
-/// Both budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
     /// `MonoDailyBudget`.
@@ -257,9 +254,6 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// No limit for either budget.
-    pub const UNLIMITED: Self = Self { automatic: Budget(None), manual: Budget(None) };
-
     /// A call of this price fits if the calls of its kind and reason have spent at most this sum. `max` is the limit
     /// for all calls of the budget. Webhooks cause verifications, and can be forged. So verifications use at most
     /// half of the budget.
@@ -275,7 +269,6 @@ impl Budgets {
         self.automatic.0.map(|budget| Naira(budget.0 / 2).saturating_sub(spent))
     }
 
-    /// The budget of this kind.
     pub const fn of(&self, budget: BudgetKind) -> Budget {
         match budget {
             BudgetKind::Automatic => self.automatic,

@@ -41,7 +41,6 @@ pub struct Transaction {
     pub unknown: Option<String>,
 }
 
-/// The direction of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {

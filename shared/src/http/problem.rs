@@ -28,7 +28,6 @@ pub enum Problem {
     WebhookBodyTooLarge,
     /// A webhook could not be enqueued. The caller must send the webhook again.
     QueueUnavailable,
-    /// A part of the request is invalid.
     RequestInvalid {
         name: Cow<'static, str>,
         expected: Cow<'static, str>,
@@ -37,7 +36,6 @@ pub enum Problem {
     OwnerClaimMissing,
     AccountNotFound,
     AccountUnlinked,
-    /// The bank requires re-authorisation.
     ReauthorisationRequired {
         account_id: AccountId,
     },

@@ -26,7 +26,6 @@ const FIRST_SEGMENT: &str = "first_segment";
 /// The state at the start of a planning run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanStart {
-    /// The segment to scan first.
     pub first_segment: u32,
     /// Whether calls to Mono are allowed.
     pub breaker: Breaker,

@@ -19,7 +19,6 @@ impl AccountStore {
     }
 }
 
-/// The outcome of an update.
 pub(super) enum UpdateResult {
     /// The update was written. Holds the new attributes if the request asked for them.
     Done(Item),

@@ -38,7 +38,6 @@ pub struct ImportNotes {
 /// Days for which the table may lack rows that Mono has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gap {
-    /// The first day.
     pub first: BusinessDay,
     /// The last day (inclusive).
     pub last: BusinessDay,
@@ -86,7 +85,6 @@ pub struct ImportLease {
     pub until: Timestamp,
 }
 
-/// How an import ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportEnd {
     /// The rows are in the table.

@@ -49,7 +49,6 @@ impl<T> LayeredRegister<T> {
         [&self.strong, &self.weak, &self.weak_before].into_iter().flatten()
     }
 
-    /// The newest value.
     pub fn newest(&self) -> Option<&Register<T>> {
         self.newest_that(|_| true)
     }

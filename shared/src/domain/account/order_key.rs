@@ -36,7 +36,6 @@ pub enum Rank {
     Unlinked,
 }
 
-/// The source of a fact's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TimeSource {
     /// The time of receipt, because the event carried no usable time. Such a fact is called weak: a redelivery may

@@ -30,7 +30,6 @@ enum Urgency {
 }
 
 impl Account {
-    /// The priority of this action for the account.
     pub fn priority(&self, action: &RefreshAction) -> Priority {
         let is_reauthorised =
             || self.status_without_sync().status == Status::ReauthorisationPending;

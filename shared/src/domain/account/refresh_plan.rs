@@ -35,7 +35,6 @@ impl RefreshAction {
 
 /// How long to wait for a webhook, from the start of the sync, before the job is polled.
 const JOB_WEBHOOK_WAIT: Duration = Duration::from_mins(6);
-/// The interval between plans.
 const PLAN_INTERVAL: Duration = Duration::from_hours(1);
 /// How long a job is polled. Two plans poll it, because a message can be lost.
 const JOB_POLL_PERIOD: Duration = Duration::from_hours(2);

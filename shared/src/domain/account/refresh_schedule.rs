@@ -22,15 +22,10 @@ pub struct RefreshPolicy {
 pub enum RefreshRule {
     /// At the stack's interval.
     Interval,
-    /// Never.
     Off,
-    /// Every six hours.
     SixHours,
-    /// Every twelve hours.
     TwelveHours,
-    /// Every day.
     Daily,
-    /// Every week.
     Weekly,
     /// At the stack's interval, if the account was read after its last sync.
     OnRead,
