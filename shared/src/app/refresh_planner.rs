@@ -166,9 +166,7 @@ impl Run<'_> {
             self.plan.borrow_mut().scanned += page.scanned;
             self.found.borrow_mut().extend(page.accounts.iter().filter_map(|stored| {
                 let action = stored.account.plan(at, policy)?;
-                // Mono's answers about an account that it may not know prove nothing.
-                let may_probe = is_probe(&action) && stored.account.registers.is_proven;
-                if self.is_paused && !may_probe {
+                if self.is_paused && !is_probe(&action) {
                     return None;
                 }
                 let priority = stored.account.priority(&action);

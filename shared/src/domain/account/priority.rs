@@ -35,8 +35,10 @@ impl Account {
             || self.status_without_sync().status == Status::ReauthorisationPending;
         let urgency = match action {
             RefreshAction::Import(_) => Urgency::Import,
+            RefreshAction::Verify { .. } | RefreshAction::Sync(_) if !self.registers.is_proven => {
+                Urgency::Unproven
+            }
             RefreshAction::Verify { .. } => Urgency::Verification,
-            RefreshAction::Sync(_) if !self.registers.is_proven => Urgency::Unproven,
             RefreshAction::Sync(_) if is_reauthorised() => Urgency::Reauthorised,
             RefreshAction::Sync(_) | RefreshAction::Job { .. } => Urgency::Due,
         };
