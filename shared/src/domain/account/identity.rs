@@ -89,7 +89,8 @@ impl<T: Ord + Clone> Trusted<T> {
     /// The claim, if it differs from the held value.
     fn contested(&self, is_same: impl Fn(&T, &T) -> bool) -> Option<&Claim<T>> {
         let (held, claim) = (self.held.as_ref()?, self.claim.as_ref()?);
-        (!is_same(&held.value, &claim.value)).then_some(claim)
+        let differs = held.value != claim.value && !is_same(&held.value, &claim.value);
+        differs.then_some(claim)
     }
 
     fn verified_at(&self) -> Option<Timestamp> {
@@ -230,15 +231,11 @@ impl Account {
     fn owner_of_new_link(&self) -> Option<String> {
         let Identity { reference, .. } = &self.registers.identity;
         let ended = self.ended()?.at;
-        let synced =
-            self.registers.attempt.as_ref().filter(|attempt| {
-                attempt.order.at > ended && attempt.value.outcome == "successful"
-            });
         let Held { proof: Proof::FirstUse(Reverse(held)) | Proof::Verified(held), .. } =
             reference.held.as_ref()?;
         let is_former = *held < ended
             && self.registers.identity.verified_at() <= Some(ended)
-            && synced.is_none();
+            && self.successful_attempt().is_none_or(|synced| synced.at <= ended);
         let claim = reference.claim.as_ref().filter(|claim| is_former && claim.at > ended)?;
         Some(claim.value.clone())
     }

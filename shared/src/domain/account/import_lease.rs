@@ -231,9 +231,7 @@ impl Account {
         // After an incomplete statement, only the answer of a later complete sync proves that all rows are back. A
         // webhook may belong to the incomplete sync.
         let incomplete = registers.incomplete.as_ref().map(|incomplete| incomplete.order);
-        let complete_again = registers.attempt.as_ref().is_some_and(|attempt| {
-            Some(attempt.order) > incomplete && attempt.value.outcome == "successful"
-        });
+        let complete_again = self.successful_attempt() > incomplete;
         fresh && has_transactions && (incomplete.is_none() || complete_again)
     }
 

@@ -62,7 +62,7 @@ impl Account {
             }
         }
         let ending = ended.map_or(unlinked, |ended| ended.max(unlinked));
-        if confirmed_linked >= Some(ending) || self.is_synced_since(ending) {
+        if confirmed_linked >= Some(ending) || self.successful_attempt() > Some(ending) {
             return Link::Linked;
         }
         match linked.filter(|linked| *linked > ending) {
@@ -83,10 +83,8 @@ impl Account {
     pub(super) fn ended(&self) -> Option<OrderKey> {
         let registers = &self.registers;
         let unlinked = registers.unlinked.newest()?.order;
-        let attempt = registers.attempt.as_ref();
-        let synced = attempt.filter(|attempt| attempt.value.outcome == "successful");
         let pulls = self.confirmed_pulls().filter(|pull| pull.time_source == TimeSource::Event);
-        let shown = pulls.chain(synced.map(|synced| synced.order)).max();
+        let shown = pulls.chain(self.successful_attempt()).max();
         let shown = shown.max(order_key(registers.linked.as_ref()));
         self.denial().filter(|denial| {
             let is_shown_since =
@@ -171,12 +169,10 @@ impl Account {
         unlinked.filter(|unlinked| linked > Some(*unlinked)).max(self.denial())
     }
 
-    /// Whether this system's newest sync began after this fact, and Mono has answered it with success.
-    fn is_synced_since(&self, ending: OrderKey) -> bool {
-        self.registers
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.order > ending && attempt.value.outcome == "successful")
+    /// This system's newest sync, if Mono has answered it with success.
+    pub(super) fn successful_attempt(&self) -> Option<OrderKey> {
+        let attempt = self.registers.attempt.as_ref();
+        attempt.filter(|attempt| attempt.value.outcome == "successful").map(|attempt| attempt.order)
     }
 
     fn is_proven_since(&self, ending: OrderKey) -> bool {

@@ -117,8 +117,10 @@ impl Account {
                 let begun = Fact::Verification(Verification { at, ending, found });
                 let begun = self.apply(&begun);
                 // The message of a planned sync ends here, so the next plan evaluates the account again.
-                let begun =
-                    planned_at.map_or(begun.clone(), |planned_at| begun.unqueued(planned_at));
+                let begun = match planned_at {
+                    Some(planned_at) => begun.unqueued(planned_at),
+                    None => begun,
+                };
                 return (Some(begun), Some(action));
             }
             Some(action @ RefreshAction::Sync(_)) => {

@@ -99,7 +99,7 @@ impl Reader {
             Some(AttributeValue::B(bytes)) => bytes.into_inner(),
             Some(_) => return Err(CorruptItem(IDENTITY)),
         };
-        let mut claimed = match self.item.remove(CLAIMED) {
+        let claimed = match self.item.remove(CLAIMED) {
             None => Item::new(),
             Some(AttributeValue::M(claimed)) => claimed,
             Some(_) => return Err(CorruptItem(CLAIMED)),
@@ -112,7 +112,9 @@ impl Reader {
         } else {
             None
         };
-        let mut text = |attribute| self.trusted(attribute, text, &mut bytes, &mut claimed);
+        let mut claimed = Self { item: claimed, order: Orders::new() };
+        let mut text =
+            |attribute| self.trusted(attribute, Self::required, &mut bytes, &mut claimed);
         let (reference, customer) = (text(REFERENCE)?, text(CUSTOMER)?);
         let (name, account_number) = (text(NAME)?, text(ACCOUNT_NUMBER)?);
         let institution = self.trusted(INSTITUTION, institution, &mut bytes, &mut claimed)?;
@@ -124,22 +126,22 @@ impl Reader {
     fn trusted<T: Clone>(
         &mut self,
         attribute: &'static str,
-        read: impl Fn(&'static str, Option<AttributeValue>) -> Result<T, CorruptItem>,
+        read: impl Fn(&mut Self, &'static str) -> Result<T, CorruptItem>,
         bytes: &mut Bytes<'_>,
-        claimed: &mut Item,
+        claimed: &mut Self,
     ) -> Result<Trusted<T>, CorruptItem> {
         let flags = bytes.byte()?;
         if flags & HELD == 0 {
             return Ok(Trusted::default());
         }
-        let value = read(attribute, self.item.remove(attribute))?;
+        let value = read(self, attribute)?;
         let at = bytes.time()?;
         let is_verified = flags & VERIFIED != 0;
         let proof = if is_verified { Proof::Verified(at) } else { Proof::FirstUse(Reverse(at)) };
         let claim = if flags & CLAIM == 0 {
             None
         } else if flags & REPEATS == 0 {
-            let value = read(attribute, claimed.remove(attribute))?;
+            let value = read(claimed, attribute)?;
             Some(Claim { at: bytes.time()?, value })
         } else {
             Some(Claim { at: bytes.time()?, value: value.clone() })
@@ -170,18 +172,8 @@ impl Bytes<'_> {
     }
 }
 
-fn text(attribute: &'static str, value: Option<AttributeValue>) -> Result<String, CorruptItem> {
-    match value {
-        Some(AttributeValue::S(text)) => Ok(text),
-        _ => Err(CorruptItem(attribute)),
-    }
-}
-
-fn institution(
-    attribute: &'static str,
-    value: Option<AttributeValue>,
-) -> Result<Institution, CorruptItem> {
-    let Some(AttributeValue::M(fields)) = value else {
+fn institution(reader: &mut Reader, attribute: &'static str) -> Result<Institution, CorruptItem> {
+    let Some(AttributeValue::M(fields)) = reader.item.remove(attribute) else {
         return Err(CorruptItem(attribute));
     };
     let mut fields = Reader { item: fields, order: Orders::new() };
