@@ -8,6 +8,7 @@ pub mod circuit_breaker;
 pub mod history;
 pub mod import;
 pub mod money;
+pub mod notification;
 pub mod redirect_url;
 pub mod refresh_job;
 pub mod spending;

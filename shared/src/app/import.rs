@@ -20,7 +20,7 @@ use self::state::{Interruption, Run};
 use crate::aws::queues::{ImportQueue, SendError};
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, Leased, StoreError, TransactionStore};
-use crate::domain::account::{CallError, ImportLease, ImportNotes, ImportRefusal};
+use crate::domain::account::{CallError, ImportLease, ImportNotes, ImportRefusal, RowCounts};
 use crate::domain::business_day::BusinessDay;
 use crate::domain::circuit_breaker::Breaker;
 use crate::domain::import::range::Plan;
@@ -85,7 +85,9 @@ pub enum Imported {
 pub struct ImportStats {
     /// Rows in Mono's answers, including those of the margins.
     pub rows: usize,
-    /// Rows that were written.
+    /// The written rows.
+    pub written: RowCounts,
+    /// Items that were put.
     pub put: usize,
     pub deleted: usize,
     /// Calls to Mono, each for one page.

@@ -31,7 +31,7 @@ use tokio::time::sleep;
 
 pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
 pub use events::EventStore;
-pub use item::{CorruptItem, Stored};
+pub use item::{CorruptItem, Stored, is_account};
 pub use leases::{LeaseResult, Leased, RefreshStart};
 pub use ledger::{Entry, Ledger};
 pub use planning::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};

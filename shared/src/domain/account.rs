@@ -30,6 +30,7 @@ pub use fact::{
 pub use identity::{Claim, Held, Identity, Proof, Trusted};
 pub use import_lease::{
     Gap, GapReason, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
+    RowCounts,
 };
 pub use layered_register::LayeredRegister;
 pub use link::Link;
@@ -67,6 +68,8 @@ pub struct Account {
     /// When a deferred import is requested again. Set while a due import waits: for the budget of the next day, until
     /// Mono accepts the key and the payment again, or until calls to Mono resume after an outage.
     pub import_deferred_until: Option<Timestamp>,
+    /// The rows that all imports of the account have written. No fact writes it.
+    pub written_rows: RowCounts,
 }
 
 /// The record before and after one fact.
@@ -229,6 +232,7 @@ impl Account {
             refresh: None,
             read_at: None,
             import_deferred_until: None,
+            written_rows: RowCounts::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{ImportError, Imported};
 use crate::aws::store::StoreError;
 use crate::domain::account::{
     Answer, CallError, Fact, GapReason, Import, ImportEnd, ImportNotes, ImportState, OrderKey,
-    Reading, SyncOutcome, Verification,
+    Reading, RowCounts, SyncOutcome, Verification,
 };
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::import::range::MOST_ROWS;
@@ -70,7 +70,8 @@ impl Run<'_> {
             },
             Err(Interruption::Failed(error)) => Err(error),
         };
-        self.release().await;
+        let written = self.stats.written;
+        self.release(written).await;
         outcome
     }
 
@@ -103,7 +104,8 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         let part = if self.is_served { Some(self.part_done(rest).await?) } else { None };
         let deferred = ImportEnd::Deferred { until, part };
-        self.importer.accounts.end_import(self.leased, &deferred).await
+        let written = self.stats.written;
+        self.importer.accounts.end_import(self.leased, &deferred, written).await
     }
 
     /// The finished part. The remaining days are gaps, which the next import reads.
@@ -124,12 +126,14 @@ impl Run<'_> {
             let state = ImportState { through, gaps: self.gaps.clone(), notes: self.notes };
             let done = Import { pull: self.leased.lease.pull, state };
             let done = ImportEnd::Done(done);
-            self.importer.accounts.end_import(self.leased.clone(), &done).await
+            let written = self.stats.written;
+            self.importer.accounts.end_import(self.leased.clone(), &done, written).await
         };
         match recorded.await {
             Ok(()) => Ok(Imported::Done(self.stats)),
+            // The write may have succeeded, with the counts. So the counts are not written again.
             Err(error) => {
-                self.release().await;
+                self.release(RowCounts::INTERRUPTED).await;
                 Err(error.into())
             }
         }
@@ -142,7 +146,8 @@ impl Run<'_> {
         delay: Duration,
     ) -> Result<Imported, ImportError> {
         let (from, gaps, is_served) = (self.leased.lease.holder, self.gaps.clone(), self.is_served);
-        let part = Continuation { from, rest: rest.clone(), gaps, is_served, notes: self.notes };
+        let (notes, written) = (self.notes, self.stats.written);
+        let part = Continuation { from, rest: rest.clone(), gaps, is_served, notes, written };
         let job = ImportJob::new(self.id().clone(), self.leased.lease.pull);
         let job = ImportJob { continuation: Some(part), follows: self.follows, ..job };
         let Some(next) = job.next() else {
@@ -153,17 +158,19 @@ impl Run<'_> {
         };
         match self.importer.enqueue(&next, delay).await {
             Ok(()) => Ok(Imported::Continued(self.stats)),
+            // As above: the message may be in the queue.
             Err(error) => {
-                self.release().await;
+                self.release(RowCounts::INTERRUPTED).await;
                 Err(error.into())
             }
         }
     }
 
     /// Releases the lease, so that the next job need not wait until the lease expires.
-    async fn release(self) {
+    async fn release(self, written: RowCounts) {
         let id = self.id().clone();
-        let released = self.importer.accounts.end_import(self.leased, &ImportEnd::GivenUp).await;
+        let accounts = &self.importer.accounts;
+        let released = accounts.end_import(self.leased, &ImportEnd::GivenUp, written).await;
         if let Err(error) = released {
             warn!(account_id = %id, %error, "import lease could not be released, it will expire");
         }

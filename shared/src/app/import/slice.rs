@@ -9,7 +9,7 @@ use super::fetch::Fetch;
 use super::state::{Interruption, Run};
 use super::{ImportError, MOST_OF_A_DAY, ROOM};
 use crate::aws::store::StoreError;
-use crate::domain::account::GapReason;
+use crate::domain::account::{GapReason, RowCounts};
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::import::diff::{Changes, compare};
 use crate::domain::import::listing::Listing;
@@ -69,10 +69,8 @@ impl Run<'_> {
             return Ok(false);
         }
         let Changes { puts, moved, .. } = compare(&span, &stored, &listed.rows, &HashSet::new());
-        self.write(&puts, &moved).await?;
+        self.write(&puts, &stored, &moved, &[]).await?;
         self.stats.rows += listed.rows.len();
-        self.stats.put += puts.len();
-        self.stats.deleted += moved.len();
         Ok(true)
     }
 
@@ -178,12 +176,9 @@ impl Run<'_> {
             let (code, unreadable) = ("TRANSACTIONS_UNREADABLE", listing.unreadable);
             error!(account_id = %self.id(), code, unreadable, "unreadable rows in Mono's answer");
         }
-        let deletes = [moved, removed].concat();
-        self.write(&puts, &deletes).await?;
+        self.write(&puts, stored, &moved, &removed).await?;
         self.note(days, reason);
         self.stats.rows += listing.rows.len();
-        self.stats.put += puts.len();
-        self.stats.deleted += deletes.len();
         self.stats.slices += 1;
         self.stats.not_whole += usize::from(!is_whole);
         Ok(())
@@ -209,9 +204,25 @@ impl Run<'_> {
         gaps.any(|gap| gap.reason == GapReason::MostRowsGone && gap.days().contains(&day))
     }
 
-    async fn write(&self, puts: &[Transaction], deletes: &[Position]) -> Result<(), StoreError> {
+    /// Writes and counts the changes of the stored rows.
+    async fn write(
+        &mut self,
+        puts: &[Transaction],
+        stored: &[Transaction],
+        moved: &[Position],
+        removed: &[Position],
+    ) -> Result<(), StoreError> {
         let deadline = self.deadline - RECORDING_TIME;
-        self.importer.transactions.write(self.id(), puts, deletes, deadline).await
+        let deletes = [moved, removed].concat();
+        let written = self.importer.transactions.write(self.id(), puts, &deletes, deadline).await;
+        self.stats.written += match &written {
+            Ok(()) => count(puts, stored, removed),
+            Err(_) => RowCounts::INTERRUPTED,
+        };
+        written?;
+        self.stats.put += puts.len();
+        self.stats.deleted += deletes.len();
+        Ok(())
     }
 
     /// Whether the statement is still complete after the listing.
@@ -219,6 +230,20 @@ impl Run<'_> {
         let newest = self.importer.accounts.get_newest(self.id()).await?;
         let now = Timestamp::now();
         Ok(newest.is_some_and(|newest| newest.account.has_whole_statement(now)))
+    }
+}
+
+/// A row is modified if a row with its id is stored. A row that moved to another date is modified too.
+fn count(puts: &[Transaction], stored: &[Transaction], removed: &[Position]) -> RowCounts {
+    let ids: HashSet<_> = stored.iter().map(|row| &row.position.id).collect();
+    let (modified, added): (Vec<_>, Vec<_>) =
+        puts.iter().partition(|row| ids.contains(&row.position.id));
+    let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    RowCounts {
+        added: length(added.len()),
+        modified: length(modified.len()),
+        removed: length(removed.len()),
+        interrupted: 0,
     }
 }
 

@@ -65,7 +65,10 @@ impl<'a> Run<'a> {
             importer,
             mono,
             leased,
-            stats: ImportStats::default(),
+            stats: ImportStats {
+                written: job.continuation.as_ref().map(|part| part.written).unwrap_or_default(),
+                ..ImportStats::default()
+            },
             has_unserved_days: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
             gaps,
             notes,

@@ -17,8 +17,8 @@ use super::AttentionPosition;
 use crate::domain::account::{
     Account, AccountType, Attempted, Attention, Availability, DataStatus, Gap, GapReason,
     ImportLease, ImportNotes, ImportState, Job, JobState, LayeredRegister, Lease, Mark, OrderKey,
-    ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, ShortHash, Status,
-    SyncStatus,
+    ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, RowCounts, ShortHash,
+    Status, SyncStatus,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::BusinessDay;
@@ -47,6 +47,8 @@ const GAP_LENGTH: usize = 4 + 4 + 6 + 6 + 1;
 /// Both leases as bytes: their times, and their token or holder.
 const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
+/// Whether Mono has ever held transactions, and the [`RowCounts`], as bytes.
+const ROWS: &str = "rows";
 
 /// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
 /// shard, the other by owner. [`ATTENTION_PLACE`] is the sort key of both. The indexes contain only keys. A write
@@ -113,6 +115,11 @@ impl Version {
 /// The key of a record.
 pub(super) fn key(id: &AccountId) -> Item {
     HashMap::from([(ACCOUNT_ID.to_owned(), AttributeValue::S(id.to_string()))])
+}
+
+/// Whether the item is an account record. The keys of the refresh's own items begin with `#`.
+pub fn is_account(item: &Item) -> bool {
+    !matches!(item.get(ACCOUNT_ID), Some(AttributeValue::S(id)) if id.starts_with('#'))
 }
 
 pub(super) fn account_id(item: &Item) -> Option<AccountId> {
@@ -185,9 +192,6 @@ impl Writer {
             self.bytes(IMPORTS, &[&state_to_bytes(state)]);
         }
         self.identity(&registers.identity, registers.is_proven);
-        if registers.has_transactions {
-            self.item.insert("has_transactions".to_owned(), AttributeValue::Bool(true));
-        }
         if let Some(availability) = self.order(AVAILABILITY, registers.availability.as_ref()) {
             self.availability(availability);
         }
@@ -235,6 +239,15 @@ impl Writer {
     fn import(&mut self, lease: Option<&ImportLease>) {
         if let Some(ImportLease { holder, pull, until }) = lease {
             self.bytes(IMPORT_LEASE, &[holder, &until.to_bytes(), &pull.to_bytes()]);
+        }
+    }
+
+    fn rows(&mut self, has_transactions: bool, written: RowCounts) {
+        let RowCounts { added, modified, removed, interrupted } = written;
+        if has_transactions || written != RowCounts::default() {
+            let counts = [added, modified, removed, interrupted];
+            let bytes = counts.into_iter().flat_map(varint).collect::<Vec<_>>();
+            self.bytes(ROWS, &[&[u8::from(has_transactions)], &bytes]);
         }
     }
 
@@ -301,7 +314,7 @@ impl Writer {
 
 impl Stored {
     /// The record that replaces `seen`, with a new version. It is not written yet.
-    pub(super) fn next(account: Account, seen: Option<&Self>) -> Self {
+    pub fn next(account: Account, seen: Option<&Self>) -> Self {
         Self {
             account,
             version: Version::fresh(),
@@ -310,7 +323,8 @@ impl Stored {
         }
     }
 
-    pub(super) fn to_item(&self, policy: RefreshPolicy) -> Item {
+    /// The item, with what is derived under this policy.
+    pub fn to_item(&self, policy: RefreshPolicy) -> HashMap<String, AttributeValue> {
         let Self { account, version, unknown, unknown_order } = self;
         let mut writer = Writer { item: unknown.clone(), order: unknown_order.clone() };
         writer.text(ACCOUNT_ID, account.id.as_str());
@@ -318,6 +332,7 @@ impl Stored {
         writer.registers(&account.registers);
         writer.lease(account.lease.as_ref());
         writer.import(account.import.as_ref());
+        writer.rows(account.registers.has_transactions, account.written_rows);
         writer.time(REFRESH_QUEUED_AT, account.refresh_queued_at);
         writer.time("next_sync_allowed_at", account.cooldown_until);
         writer.optional(REFRESH, account.refresh.map(RefreshRule::as_str));
@@ -340,12 +355,14 @@ impl Stored {
         reader.order = reader.orders()?;
         let id = reader.required(ACCOUNT_ID)?.parse().map_err(|_| CorruptItem(ACCOUNT_ID))?;
         let version = reader.version()?;
+        let (has_transactions, written_rows) = reader.rows()?;
         let account = Account {
             id,
-            registers: reader.registers()?,
+            registers: reader.registers(has_transactions)?,
             lease: reader.lease(),
             cooldown_until: reader.time("next_sync_allowed_at")?,
             import: reader.import(),
+            written_rows,
             refresh_queued_at: reader.time(REFRESH_QUEUED_AT)?,
             // A rule that only another version of the system knows is read as none.
             refresh: reader.text(REFRESH)?.as_deref().and_then(RefreshRule::from_word),
@@ -366,7 +383,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn registers(&mut self) -> Result<Registers, CorruptItem> {
+    fn registers(&mut self, has_transactions: bool) -> Result<Registers, CorruptItem> {
         let (identity, is_proven) = self.identity()?;
         Ok(Registers {
             linked: self.mark(LINKED)?,
@@ -395,7 +412,7 @@ impl Reader {
             })?,
             identity,
             is_proven,
-            has_transactions: self.flag("has_transactions")?,
+            has_transactions,
             availability: self.register(AVAILABILITY, Self::availability)?,
             pull: self.register(PULL, Self::pull)?,
             account_type: self.register(ACCOUNT_TYPE, |r| {
@@ -487,6 +504,20 @@ impl Reader {
         })
     }
 
+    fn rows(&mut self) -> Result<(bool, RowCounts), CorruptItem> {
+        let Some(bytes) = self.item.remove(ROWS) else {
+            return Ok((false, RowCounts::default()));
+        };
+        let read = || {
+            let ([has_transactions], mut rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
+            let mut count = || read_varint(&mut rest);
+            let (added, modified, removed) = (count()?, count()?, count()?);
+            let counts = RowCounts { added, modified, removed, interrupted: count()? };
+            Some((*has_transactions != 0, counts))
+        };
+        read().ok_or(CorruptItem(ROWS))
+    }
+
     fn version(&mut self) -> Result<Version, CorruptItem> {
         match self.item.remove(VERSION) {
             Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().ok().map(Version),
@@ -550,14 +581,6 @@ impl Reader {
         }
     }
 
-    fn flag(&mut self, name: &'static str) -> Result<bool, CorruptItem> {
-        match self.item.remove(name) {
-            None => Ok(false),
-            Some(AttributeValue::Bool(flag)) => Ok(flag),
-            Some(_) => Err(CorruptItem(name)),
-        }
-    }
-
     fn number(&mut self, name: &'static str) -> Result<i64, CorruptItem> {
         match self.item.remove(name) {
             Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| CorruptItem(name)),
@@ -572,6 +595,30 @@ impl Reader {
         let millis = self.number(name)?.try_into().map_err(|_| CorruptItem(name))?;
         Ok(Some(Timestamp::from_millis(millis)))
     }
+}
+
+/// A number in groups of seven bits, the lowest first. All bytes but the last have the highest bit (LEB128).
+fn varint(mut number: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+    bytes
+}
+
+fn read_varint(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0;
+    for shift in (0..u32::BITS).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 fn state_to_bytes(state: &ImportState) -> Vec<u8> {

@@ -2,7 +2,8 @@
 
 use super::{AccountStore, Change, StoreError, Stored};
 use crate::domain::account::{
-    Account, ImportEnd, ImportLease, ImportRefusal, Lease, RefreshAction, SyncAttempt, SyncRefusal,
+    Account, ImportEnd, ImportLease, ImportRefusal, Lease, RefreshAction, RowCounts, SyncAttempt,
+    SyncRefusal,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::caller::Caller;
@@ -147,10 +148,11 @@ impl AccountStore {
         &self,
         leased: Leased<ImportLease>,
         end: &ImportEnd,
+        written: RowCounts,
     ) -> Result<(), StoreError> {
         let Leased { stored, lease } = leased;
         let id = stored.account.id.clone();
-        let end = |account: &Account| match account.end_import(lease.holder, end) {
+        let end = |account: &Account| match account.end_import(lease.holder, end, written) {
             Some(ended) => (Change::Put(Box::new(ended)), ()),
             None => (Change::Keep, ()),
         };

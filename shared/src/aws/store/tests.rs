@@ -7,8 +7,8 @@ use super::*;
 use crate::domain::account::ImportNotes;
 use crate::domain::account::tests::{POLICY, facts, record};
 use crate::domain::account::{
-    CallError, Import, ImportLease, ImportState, Lease, OrderKey, Rank, ShortHash, SyncAttempt,
-    SyncData, SyncOutcome, TimeSource,
+    CallError, Import, ImportLease, ImportState, Lease, OrderKey, Rank, RowCounts, ShortHash,
+    SyncAttempt, SyncData, SyncOutcome, TimeSource,
 };
 use crate::domain::business_day::BusinessDay;
 use crate::domain::timestamp::Timestamp;
@@ -20,8 +20,10 @@ fn written(account: &Account, seen: Option<&Stored>) -> Item {
 
 proptest! {
     #[test]
-    fn written_record_is_read_back_unchanged(facts in facts()) {
-        let account = record(facts);
+    fn written_record_is_read_back_unchanged(facts in facts(), counts: [u32; 4]) {
+        let [added, modified, removed, interrupted] = counts;
+        let written_rows = RowCounts { added, modified, removed, interrupted };
+        let account = Account { written_rows, ..record(facts) };
         let stored = Stored::from_item(written(&account, None)).unwrap();
         prop_assert_eq!(stored.account, account);
     }
@@ -160,6 +162,7 @@ fn item_of_the_fullest_events_with_all_sync_registers_costs_one_write_unit() {
     account.registers.is_proven = true;
     account.registers.link_checked = Some(at);
     account.registers.identity.read_at = Some(at);
+    account.written_rows = RowCounts { added: 1_138, ..RowCounts::default() };
     assert_costs_one_write_unit(&account);
 }
 

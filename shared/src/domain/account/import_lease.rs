@@ -4,6 +4,8 @@
 //! data. So an import takes a lease. A second import is refused, and the refusal states whether the running import
 //! covers its pull.
 
+use std::ops::AddAssign;
+
 use super::refresh_schedule::LONGEST_BACKOFF;
 use super::{Account, Fact, Import, Link, OrderKey, SettledStatus, ShortHash, Status};
 use crate::domain::business_day::{BusinessDay, Days};
@@ -57,6 +59,41 @@ pub enum GapReason {
     MostRowsGone,
     /// Mono did not return rows for these days.
     NotServed,
+}
+
+/// Counts of written rows, modulo 2³². So the difference of two counts is exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    pub added: u32,
+    pub modified: u32,
+    pub removed: u32,
+    /// Imports that failed or crashed while they wrote, so that the other counts may lack their rows.
+    pub interrupted: u32,
+}
+
+impl RowCounts {
+    /// The count of an import whose written rows are not known.
+    pub const INTERRUPTED: Self = Self { added: 0, modified: 0, removed: 0, interrupted: 1 };
+
+    /// The rows that were written since the earlier counts.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            added: self.added.wrapping_sub(earlier.added),
+            modified: self.modified.wrapping_sub(earlier.modified),
+            removed: self.removed.wrapping_sub(earlier.removed),
+            interrupted: self.interrupted.wrapping_sub(earlier.interrupted),
+        }
+    }
+}
+
+impl AddAssign for RowCounts {
+    fn add_assign(&mut self, more: Self) {
+        self.added = self.added.wrapping_add(more.added);
+        self.modified = self.modified.wrapping_add(more.modified);
+        self.removed = self.removed.wrapping_add(more.removed);
+        self.interrupted = self.interrupted.wrapping_add(more.interrupted);
+    }
 }
 
 /// The maximum number of gaps. If there are more, gaps are merged.
@@ -180,12 +217,17 @@ impl Account {
             let is_covered = held.holder != lease.holder && held.pull >= lease.pull;
             return Err(if is_covered { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
-        Ok(Self { import: Some(lease), import_deferred_until: None, ..self.clone() })
+        let mut begun = Self { import: Some(lease), import_deferred_until: None, ..self.clone() };
+        // The import that held the lease has crashed, after it may have written rows.
+        if self.import.is_some_and(|held| Some(held.holder) != continued_from) {
+            begun.written_rows += RowCounts::INTERRUPTED;
+        }
+        Ok(begun)
     }
 
-    /// Ends an import: applies the completed work or defers the import, and releases the lease if `holder` still
-    /// holds it. `None` if the record was deleted in the meantime: the import must not create the record again.
-    pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd) -> Option<Self> {
+    /// Ends an import: applies the completed work or defers the import, counts the written rows, and releases the lease
+    /// if `holder` still holds it. `None` if the record was deleted in the meantime: the import must not create the record again.
+    pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd, written: RowCounts) -> Option<Self> {
         if self.is_unknown() {
             return None;
         }
@@ -199,7 +241,14 @@ impl Account {
             ImportEnd::GivenUp => self.clone(),
         };
         ended.import = ended.import.filter(|lease| lease.holder != holder);
+        ended.written_rows += written;
         Some(ended)
+    }
+
+    /// Whether the table holds the whole history window, so that no day has to be imported again.
+    pub fn has_complete_history(&self) -> bool {
+        let imported = self.registers.imported.as_ref();
+        imported.is_some_and(|imported| imported.value.gaps.is_empty())
     }
 
     /// Whether the record is empty.

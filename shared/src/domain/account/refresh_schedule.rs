@@ -145,8 +145,14 @@ impl Account {
     /// Whether the account has only a connected event. A one-time payment sends only such an event
     /// [docs.mono.co, one-time payments].
     pub fn is_payment_only(&self) -> bool {
-        let connected = Registers { linked: None, last_event: None, ..self.registers.clone() };
-        self.registers.linked.is_some() && connected.hold_only_attempts()
+        self.registers.linked.is_some() && !self.is_data_link()
+    }
+
+    /// Whether a fact shows that Mono gives data of the account. Sync attempts without a result, and a connected event
+    /// as a payment sends it, do not show this.
+    pub fn is_data_link(&self) -> bool {
+        let others = Registers { linked: None, last_event: None, ..self.registers.clone() };
+        !others.hold_only_attempts()
     }
 
     fn due_at(&self, interval: Duration, cooldown: Duration) -> Timestamp {

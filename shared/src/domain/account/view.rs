@@ -86,7 +86,7 @@ impl Account {
 
     /// The newest balance, in minor units. A balance whose time is not trusted counts only if there is no other
     /// balance.
-    fn balance(&self) -> Option<MinorUnits> {
+    pub fn balance(&self) -> Option<MinorUnits> {
         let registers = &self.registers;
         let held = || registers.synced_balance.held().chain(registers.cached_balance.held());
         let trusted = held().filter(|balance| self.is_trusted(balance.order)).max();

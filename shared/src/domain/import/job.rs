@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::range::RemainingRange;
-use crate::domain::account::{Account, Fact, Gap, GapReason, ImportNotes, OrderKey, ShortHash};
+use crate::domain::account::{
+    Account, Fact, Gap, GapReason, ImportNotes, OrderKey, RowCounts, ShortHash,
+};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +45,8 @@ pub struct Continuation {
     pub is_served: bool,
     /// The notes about Mono's responses so far.
     pub notes: ImportNotes,
+    /// The rows that the import has written so far.
+    pub written: RowCounts,
 }
 
 /// The message is not an import job.
@@ -82,7 +86,8 @@ impl ImportJob {
         if let Some(SyncedPage { rows, total }) = &self.page {
             body["page"] = json!({ "rows": rows, "total": total });
         }
-        if let Some(Continuation { from, rest, gaps, is_served, notes }) = &self.continuation {
+        if let Some(part) = &self.continuation {
+            let Continuation { from, rest, gaps, is_served, notes, written } = part;
             body["continuation"] = json!({
                 "from": hex(*from),
                 "ranges": rest.ranges.iter().map(days_to_json).collect::<Vec<_>>(),
@@ -90,6 +95,7 @@ impl ImportJob {
                 "is_served": is_served,
                 "gaps": gaps.iter().map(gap_to_json).collect::<Vec<_>>(),
                 "notes": notes_to_json(*notes),
+                "written": counts_to_json(*written),
             });
         }
         body.to_string()
@@ -136,7 +142,8 @@ impl Continuation {
         let is_served = value["is_served"].as_bool()?;
         let rest = RemainingRange { ranges, slice };
         let notes = read_notes(&value["notes"]);
-        (!rest.ranges.is_empty()).then_some(Self { from, rest, gaps, is_served, notes })
+        let written = read_counts(&value["written"]);
+        (!rest.ranges.is_empty()).then_some(Self { from, rest, gaps, is_served, notes, written })
     }
 }
 
@@ -164,6 +171,21 @@ fn read_notes(value: &Value) -> ImportNotes {
         unexplained: value["unexplained"].as_i64().and_then(|n| n.try_into().ok()).unwrap_or(0),
         job: value["job"].as_str().and_then(ShortHash::from_hex),
     }
+}
+
+fn counts_to_json(counts: RowCounts) -> Value {
+    let RowCounts { added, modified, removed, interrupted } = counts;
+    json!([added, modified, removed, interrupted])
+}
+
+/// Counts in another format count as unknown.
+fn read_counts(value: &Value) -> RowCounts {
+    let read = || {
+        let count = |index: usize| value[index].as_u64()?.try_into().ok();
+        let [added, modified, removed, interrupted] = [count(0)?, count(1)?, count(2)?, count(3)?];
+        Some(RowCounts { added, modified, removed, interrupted })
+    };
+    read().unwrap_or(RowCounts::INTERRUPTED)
 }
 
 fn days_to_json(days: &Days) -> Value {
@@ -240,6 +262,7 @@ mod tests {
             },
             gaps: GAP_REASONS.map(|(_, reason)| gap(day("2026-03-05"), reason)).to_vec(),
             is_served: true,
+            written: RowCounts { added: 5, modified: 1, removed: 2, interrupted: 0 },
             notes: ImportNotes {
                 total: Some(278),
                 looked_back_on: Some(day("2026-02-28")),

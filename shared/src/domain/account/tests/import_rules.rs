@@ -93,14 +93,16 @@ fn end_of_an_import_does_not_release_the_lease_of_another_message() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
-    let ended = begun.end_import([1; 8], &ImportEnd::Done(done(pull))).unwrap();
+    let ended =
+        begun.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default()).unwrap();
     assert_eq!((ended.import, ended.import_due()), (None, None));
     assert_eq!(
-        begun.end_import([1; 8], &ImportEnd::GivenUp).unwrap(),
+        begun.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::default()).unwrap(),
         account,
         "the import stays due"
     );
-    let other = begun.end_import([2; 8], &ImportEnd::Done(done(pull))).unwrap();
+    let other =
+        begun.end_import([2; 8], &ImportEnd::Done(done(pull)), RowCounts::default()).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
 }
 
@@ -110,7 +112,10 @@ fn import_does_not_create_a_record() {
     let (pull, unknown) = (pulled(&account), Account::new(id()));
     let begun = unknown.begin_import(lease(1, pull, 13), None, at(11));
     assert_eq!(begun, Err(ImportRefusal::Unknown));
-    assert_eq!(unknown.end_import([1; 8], &ImportEnd::Done(done(pull))), None);
+    assert_eq!(
+        unknown.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default()),
+        None
+    );
 }
 
 #[test]

@@ -227,8 +227,13 @@ fn deferred_import_is_planned_at_its_time() {
     let pull = account.import_due().unwrap();
     let lease = ImportLease { holder: [1; 8], pull, until: at(9) };
     let begun = account.begin_import(lease, None, at(1)).unwrap();
-    let deferred =
-        begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part: None }).unwrap();
+    let deferred = begun
+        .end_import(
+            [1; 8],
+            &ImportEnd::Deferred { until: at(60), part: None },
+            RowCounts::default(),
+        )
+        .unwrap();
     assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
     assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
     assert_eq!(
@@ -342,7 +347,9 @@ fn partial_deferred_import_keeps_its_rows_and_stays_due() {
     let before = OrderKey { at: pull.at - Duration::from_millis(1), ..pull };
     let state = ImportState { through: Some(at(9)), ..ImportState::default() };
     let part = Some(Import { pull: before, state });
-    let deferred = begun.end_import([1; 8], &ImportEnd::Deferred { until: at(60), part }).unwrap();
+    let deferred = begun
+        .end_import([1; 8], &ImportEnd::Deferred { until: at(60), part }, RowCounts::default())
+        .unwrap();
     assert_eq!(deferred.view(at(12), POLICY).transactions_through, Some(at(9)));
     assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
     let off = RefreshPolicy { interval: None, ..POLICY };
