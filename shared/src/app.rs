@@ -1,8 +1,10 @@
 //! The use cases.
 
 pub mod accounts;
+pub mod deliver;
 pub mod import;
 pub mod ingest;
+pub mod notify;
 pub mod reauthorise;
 pub mod refresh;
 pub mod refresh_planner;

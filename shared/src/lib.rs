@@ -3,6 +3,7 @@
 //! - [`domain`]: the rules. They are pure: no AWS, no I/O, no clock.
 //! - [`aws`]: DynamoDB, SQS and Secrets Manager.
 //! - [`mono`]: Mono's two APIs.
+//! - [`receiver`]: HTTP requests to the fintech's own systems.
 //! - [`lambda`]: Lambda's events, and the start of a function.
 //! - [`app`]: the use cases. They combine the modules above.
 //! - [`http`]: requests, responses and errors of the API.
@@ -15,6 +16,7 @@ pub mod http;
 pub mod lambda;
 pub mod mono;
 pub mod random;
+pub mod receiver;
 
 #[cfg(test)]
 mod floors {
@@ -35,7 +37,7 @@ mod floors {
         "Timestamp::now",
     ];
     /// The modules, from the lowest floor to the highest. A floor may use only lower floors.
-    const FLOORS: [&str; 6] = ["domain", "aws", "mono", "lambda", "app", "http"];
+    const FLOORS: [&str; 7] = ["domain", "aws", "mono", "receiver", "lambda", "app", "http"];
 
     fn files(path: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());

@@ -17,6 +17,7 @@ async fn main() -> Result<(), Error> {
         imports: startup.import_queue()?,
         refreshes: startup.refresh_queue()?,
         dead_letters: startup.webhook_dead_letters()?,
+        forwards: startup.forward_queue()?,
     };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| handler::process(ingest, event).await))
         .await

@@ -9,6 +9,7 @@ use mono_sync::aws::secrets::SecretUnavailable;
 use mono_sync::aws::webhook_secrets::{SecretCache, VerificationError};
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::webhook::body::{UnusableBody, WebhookBody};
+use mono_sync::domain::webhook::forwarding::ForwardEvents;
 use mono_sync::domain::webhook::secret::{SECRET_HEADERS, UnverifiedBody, VerifiedBody};
 use mono_sync::http::problem::Problem;
 use mono_sync::http::response;
@@ -20,6 +21,8 @@ use tracing::{debug, error, warn};
 pub(crate) struct Webhook {
     pub(crate) secrets: SecretCache,
     pub(crate) queue: WebhookQueue,
+    /// A BVN in a forwarded event is not masked.
+    pub(crate) forwarded: ForwardEvents,
 }
 
 impl Webhook {
@@ -50,7 +53,7 @@ impl Webhook {
                 Problem::StoreUnavailable
             }
         })?;
-        let body = WebhookBody::try_from(verified).map_err(|error| match error {
+        let body = WebhookBody::accept(&verified, self.forwarded).map_err(|error| match error {
             UnusableBody::TooLarge => Problem::WebhookBodyTooLarge,
             UnusableBody::NotAJsonObject => Problem::WebhookBodyInvalid,
         })?;

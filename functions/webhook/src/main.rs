@@ -12,6 +12,10 @@ use handler::Webhook;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let startup = Startup::of_process(Timeouts::SHORT)?;
-    let webhook = &Webhook { secrets: startup.webhook_secret()?, queue: startup.webhook_queue()? };
+    let webhook = &Webhook {
+        secrets: startup.webhook_secret()?,
+        queue: startup.webhook_queue()?,
+        forwarded: startup.environment().forward_events()?,
+    };
     http_api::serve(service_fn(async move |request: Request| webhook.answer(request).await)).await
 }

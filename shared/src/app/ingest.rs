@@ -1,5 +1,5 @@
-//! Applies the webhooks of a batch. It reads each event alone and all records together, and computes the changes.
-//! Then it writes the histories, requests the imports and the verifications, and writes the records.
+//! Applies the webhooks of a batch. It reads each event alone and all records together, forwards events, and computes
+//! the changes. Then it writes the histories, requests the imports and the verifications, and writes the records.
 //!
 //! Histories and requests precede the records. After a crash in between, the batch is delivered again and writes the
 //! same entries. A request that is no longer due ends at once.
@@ -15,7 +15,9 @@ use tracing::error;
 
 pub use summary::Summary;
 
-use crate::aws::queues::{self, AccountQueue, DeadLetterQueue, ImportQueue, SendError};
+use crate::aws::queues::{
+    self, AccountQueue, DeadLetterQueue, ForwardQueue, ImportQueue, SendError,
+};
 use crate::aws::store::{AccountStore, EventStore, StoreError, Stored};
 use crate::domain::account::Step;
 use crate::domain::account_id::AccountId;
@@ -32,6 +34,7 @@ pub struct Ingest {
     pub imports: ImportQueue,
     pub refreshes: AccountQueue,
     pub dead_letters: DeadLetterQueue,
+    pub forwards: ForwardQueue,
 }
 
 /// Why the events of an account must be delivered again.
@@ -57,20 +60,46 @@ impl Ingest {
         invocation: Invocation,
     ) -> Result<(SqsBatchResponse, Summary), MissingMessageId> {
         let log = RefCell::new(Summary::default());
-        let mut batch = Batch::sort(event, invocation, |message| self.read(message, &log))?;
-        if let Some(records) = batch.prepare(self.accounts.get_all(batch.account_ids())).await {
+        let forwarded = RefCell::default();
+        let mut batch =
+            Batch::sort(event, invocation, |message| self.read(message, &log, &forwarded))?;
+        let forwarded = forwarded.into_inner();
+        let ids = batch.account_ids();
+        let prepare =
+            async { tokio::join!(self.accounts.get_all(ids), self.forwards.send(&forwarded)) };
+        let prepared = Box::pin(batch.prepare(prepare)).await;
+        let not_forwarded = prepared.as_ref().map_or_else(
+            || forwarded.iter().filter_map(|message| message.message_id.clone()).collect(),
+            |(_, not_forwarded)| not_forwarded.clone(),
+        );
+        log.borrow_mut().forwarded = forwarded.len() - not_forwarded.len();
+        batch.deliver_again(not_forwarded);
+        if let Some((records, _)) = prepared {
             self.apply_all(&mut batch, &records, &log).await;
         }
         batch.dead_letter_rejected(&self.dead_letters).await;
         Ok((batch.into_response(), log.into_inner()))
     }
 
-    fn read(&self, message: &SqsMessage, log: &RefCell<Summary>) -> Verdict<Event> {
+    fn read(
+        &self,
+        message: &SqsMessage,
+        log: &RefCell<Summary>,
+        forwarded: &RefCell<Vec<SqsMessage>>,
+    ) -> Verdict<Event> {
         let Some(received_at) = queues::received_at(message) else {
             let reason = "the message does not say when the webhook was received".to_owned();
             return Verdict::Reject { event_id: None, reason };
         };
-        match event::read(message.body.as_deref().unwrap_or_default(), received_at) {
+        let Some(text) = queues::webhook_text(message) else {
+            let reason = "the message holds no text".to_owned();
+            return Verdict::Reject { event_id: None, reason };
+        };
+        let event = event::read(&text, received_at);
+        if self.forwards.takes(&event) {
+            forwarded.borrow_mut().push(message.clone());
+        }
+        match event {
             Ok(event) => {
                 let is_kept = matches!(event.interpretation, Interpretation::Fact(..))
                     || self.events.is_some();

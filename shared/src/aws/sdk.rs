@@ -13,9 +13,11 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{SharedAsyncSleep, SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
-use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::dns::SharedDnsResolver;
+use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
 
 /// Time limits of AWS calls: for one attempt, and for all attempts of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +67,22 @@ pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkCo
     config.build()
 }
 
+/// An HTTP client for other services than AWS, with the TLS stack of the AWS clients. It does not keep connections.
+/// `resolver` replaces the system's.
+pub fn connector(connect_timeout: Duration, resolver: Option<SharedDnsResolver>) -> Connector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(connect_timeout);
+    let connector = Connector::builder()
+        .connector_settings(settings.build())
+        .pool_max_idle_per_host(0)
+        .tls_provider(tls());
+    match resolver {
+        Some(resolver) => connector.build_with_resolver(resolver),
+        None => connector.build(),
+    }
+}
+
 /// The only TLS stack of the functions.
-pub const fn tls() -> Provider {
+const fn tls() -> Provider {
     Provider::Rustls(CryptoMode::Ring)
 }
 

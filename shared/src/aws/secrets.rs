@@ -1,11 +1,16 @@
 //! Reading a secret from Secrets Manager.
 
+use std::time::Duration;
+
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::{
     GetSecretValueError, GetSecretValueOutput,
 };
 
+use tokio::sync::Mutex;
+
 use crate::aws::sdk::AwsError;
+use crate::domain::timestamp::Timestamp;
 
 pub struct StoredSecret {
     client: Client,
@@ -47,5 +52,66 @@ impl StoredSecret {
             }
             Err(error) => Err(SecretUnavailable::Call(AwsError::new(error))),
         }
+    }
+
+    /// The texts of the current and of the previous version. The previous one counts for some time after the change.
+    /// At most two requests.
+    pub async fn texts(
+        &self,
+        previous_for: Duration,
+        now: Timestamp,
+    ) -> Result<SecretTexts, SecretUnavailable> {
+        let Some(current) = self.version("AWSCURRENT").await? else {
+            return Ok(SecretTexts::default());
+        };
+        let since = current.created_date().and_then(|date| date.to_millis().ok());
+        let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
+        let until = since + previous_for;
+        let previous = if now < until { self.version("AWSPREVIOUS").await? } else { None };
+        let previous = previous.and_then(|version| version.secret_string);
+        Ok(SecretTexts {
+            current: current.secret_string,
+            previous: previous.map(|previous| (previous, until)),
+        })
+    }
+}
+
+/// The texts of a secret. Not `Debug`, so that no log contains them.
+#[derive(Clone, Default)]
+pub struct SecretTexts {
+    pub current: Option<String>,
+    /// The text before the last change, and the time until which it counts.
+    pub previous: Option<(String, Timestamp)>,
+}
+
+/// The texts of a secret, cached for five minutes. So every instance follows a change within five minutes.
+pub struct SecretTextCache {
+    secret: StoredSecret,
+    previous_for: Duration,
+    cached: Mutex<Option<(SecretTexts, Timestamp)>>,
+}
+
+impl SecretTextCache {
+    const MAX_AGE: Duration = Duration::from_mins(5);
+
+    pub fn new(client: Client, arn: impl Into<String>, previous_for: Duration) -> Self {
+        let secret = StoredSecret::new(client, arn);
+        Self { secret, previous_for, cached: Mutex::default() }
+    }
+
+    /// The current text, and the previous one for some time after a change.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretUnavailable`]: the secret cannot be read, or has no text.
+    pub async fn texts(&self, now: Timestamp) -> Result<Vec<String>, SecretUnavailable> {
+        let mut cached = self.cached.lock().await;
+        if cached.as_ref().is_none_or(|(_, read_at)| now.since(*read_at) >= Self::MAX_AGE) {
+            *cached = Some((self.secret.texts(self.previous_for, now).await?, now));
+        }
+        let texts = cached.as_ref().map(|(texts, _)| texts.clone()).unwrap_or_default();
+        let current = texts.current.ok_or(SecretUnavailable::Unset)?;
+        let previous = texts.previous.filter(|(_, until)| now < *until);
+        Ok([Some(current), previous.map(|(text, _)| text)].into_iter().flatten().collect())
     }
 }

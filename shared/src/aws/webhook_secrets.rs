@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
-use crate::aws::secrets::{SecretUnavailable, StoredSecret};
+use crate::aws::secrets::{SecretTexts, SecretUnavailable, StoredSecret};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::secret::{InvalidSecret, UnverifiedBody, VerifiedBody, WebhookSecrets};
 
@@ -94,19 +94,12 @@ impl SecretCache {
     }
 
     async fn read(&self, now: Timestamp) -> Result<WebhookSecrets, SecretUnavailable> {
-        let Some(current) = self.secret.version("AWSCURRENT").await? else {
-            return Ok(WebhookSecrets::default());
-        };
-        let secrets = WebhookSecrets::new(current.secret_string());
-        let since = current.created_date().and_then(|date| date.to_millis().ok());
-        let since = Timestamp::from_millis(since.and_then(|at| at.try_into().ok()).unwrap_or(0));
-        let until = since + self.previous_for;
-        if until <= now {
-            return Ok(secrets);
-        }
-        let previous = self.secret.version("AWSPREVIOUS").await?;
-        let previous = previous.as_ref().and_then(|version| version.secret_string());
-        Ok(secrets.with_previous(previous, until))
+        let SecretTexts { current, previous } = self.secret.texts(self.previous_for, now).await?;
+        let secrets = WebhookSecrets::new(current.as_deref());
+        Ok(match previous {
+            Some((previous, until)) => secrets.with_previous(Some(&previous), until),
+            None => secrets,
+        })
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub mod body;
 pub mod event;
+pub mod forwarding;
 pub mod secret;

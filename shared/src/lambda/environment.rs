@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::domain::account::{RefreshPolicy, RefreshRule};
 use crate::domain::redirect_url::RedirectOrigins;
 use crate::domain::spending::{Budget, Budgets, Prices};
+use crate::domain::webhook::forwarding::ForwardEvents;
 use crate::mono::{ApiVersion, BaseUrl};
+use crate::receiver::ReceiverUrl;
 
 #[derive(Clone, Default)]
 pub struct Environment(HashMap<String, String>);
@@ -116,6 +118,27 @@ impl Environment {
             "REDIRECT_ORIGINS",
             "origins with commas, such as https://app.example",
         )
+    }
+
+    /// `FORWARD_EVENTS`: which of Mono's events are forwarded.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is missing, or is not `none`, `unhandled` or `all`.
+    pub fn forward_events(&self) -> Result<ForwardEvents, ConfigError> {
+        let (name, expected) = ("FORWARD_EVENTS", "none, unhandled or all");
+        self.required(name)?.parse().map_err(|_| ConfigError::Invalid { name, expected })
+    }
+
+    /// The URL of a receiver in this variable. `None`: the variable is blank.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for any other value.
+    pub fn receiver_url(&self, name: &'static str) -> Result<Option<ReceiverUrl>, ConfigError> {
+        let expected = "an https:// URL of a public host, or http:// on localhost";
+        let url = self.optional(name).map(str::parse).transpose();
+        url.map_err(|_| ConfigError::Invalid { name, expected })
     }
 
     /// `IMPORT_HISTORY_DAYS`: the days before today that the first import of transactions covers.

@@ -132,6 +132,12 @@ impl<T> Batch<T> {
         prepared
     }
 
+    /// Marks messages as failed. A message that has work keeps it. A rejected message is not moved.
+    pub fn deliver_again(&mut self, message_ids: Vec<String>) {
+        self.failed.extend(message_ids);
+        self.rejected.retain(|rejected| !self.failed.contains(&rejected.message_id));
+    }
+
     /// Processes the work of all accounts.
     ///
     /// The messages of one account are processed together, and delivered again together after an error. After a
@@ -185,9 +191,7 @@ impl<T> Batch<T> {
         let mut failed = self.failed;
         failed.extend(self.accounts.into_values().flatten().map(|work| work.message_id));
         failed.extend(self.rejected.into_iter().map(|rejected| rejected.message_id));
-        let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = failed.into_iter().map(failure).collect();
-        response
+        response(failed)
     }
 }
 
@@ -311,6 +315,13 @@ impl Invocation {
 
 fn ids<T>(work: &[Work<T>]) -> impl Iterator<Item = String> {
     work.iter().map(|work| work.message_id.clone())
+}
+
+/// The response that names the messages to deliver again.
+pub fn response(failed: impl IntoIterator<Item = String>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed.into_iter().map(failure).collect();
+    response
 }
 
 fn failure(message_id: String) -> BatchItemFailure {

@@ -4,22 +4,31 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_eventbridge::Client as EventBridge;
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use aws_sdk_sqs::Client as Sqs;
 
-use crate::aws::queues::{AccountQueue, DeadLetterQueue, ImportQueue, WebhookQueue};
+use crate::aws::event_bus::EventBus;
+use crate::aws::queues::{
+    AccountQueue, DeadLetterQueue, DeliveryQueue, ForwardQueue, ImportQueue, WebhookQueue,
+};
 use crate::aws::sdk::{self, Timeouts};
+use crate::aws::secrets::SecretTextCache;
 use crate::aws::store::{AccountStore, EventStore, Ledger, TransactionStore};
 use crate::aws::webhook_secrets::SecretCache;
 use crate::lambda::environment::{ConfigError, Environment};
 use crate::lambda::telemetry;
 use crate::mono::{KeyCache, Meter, Mono};
+use crate::receiver::Receiver;
 
 /// The environment of a function, and its AWS configuration.
 pub struct Startup {
     environment: Environment,
     sdk: SdkConfig,
 }
+
+/// How long notifications have two signatures after a change of the secret.
+const SIGNATURE_OVERLAP: Duration = Duration::from_hours(24);
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -92,8 +101,71 @@ impl Startup {
 
     /// The dead-letter queue of webhooks (`WEBHOOK_DEAD_LETTER_QUEUE_URL`).
     pub fn webhook_dead_letters(&self) -> Result<DeadLetterQueue> {
-        let url = self.environment.required("WEBHOOK_DEAD_LETTER_QUEUE_URL")?;
-        Ok(DeadLetterQueue::new(self.sqs(), url))
+        self.dead_letters("WEBHOOK_DEAD_LETTER_QUEUE_URL")
+    }
+
+    /// The queue of forwarded events (`FORWARD_QUEUE_URL`), and which events are forwarded (`FORWARD_EVENTS`).
+    pub fn forward_queue(&self) -> Result<ForwardQueue> {
+        let events = self.environment.forward_events()?;
+        let url = self.environment.required("FORWARD_QUEUE_URL")?;
+        Ok(ForwardQueue::new(self.sqs(), url, events))
+    }
+
+    /// The receiver of notifications (`NOTIFY_URL`). `None`: no URL is set.
+    pub fn notify_receiver(&self) -> Result<Option<Receiver>> {
+        Ok(self.environment.receiver_url("NOTIFY_URL")?.map(Receiver::new))
+    }
+
+    /// The receiver of forwarded events (`FORWARD_URL`). `None`: no URL is set.
+    pub fn forward_receiver(&self) -> Result<Option<Receiver>> {
+        Ok(self.environment.receiver_url("FORWARD_URL")?.map(Receiver::new))
+    }
+
+    /// The notifications to deliver (`NOTIFICATION_QUEUE_URL`), and their dead-letter queue
+    /// (`NOTIFICATION_DEAD_LETTER_QUEUE_URL`).
+    pub fn notification_delivery(&self) -> Result<(DeliveryQueue, DeadLetterQueue)> {
+        self.delivery("NOTIFICATION_QUEUE_URL", "NOTIFICATION_DEAD_LETTER_QUEUE_URL")
+    }
+
+    /// The events to deliver (`FORWARD_QUEUE_URL`), and their dead-letter queue (`FORWARD_DEAD_LETTER_QUEUE_URL`).
+    pub fn forward_delivery(&self) -> Result<(DeliveryQueue, DeadLetterQueue)> {
+        self.delivery("FORWARD_QUEUE_URL", "FORWARD_DEAD_LETTER_QUEUE_URL")
+    }
+
+    fn delivery(
+        &self,
+        queue: &'static str,
+        dead_letters: &'static str,
+    ) -> Result<(DeliveryQueue, DeadLetterQueue)> {
+        let queue = DeliveryQueue::new(self.sqs(), self.environment.required(queue)?);
+        Ok((queue, self.dead_letters(dead_letters)?))
+    }
+
+    /// The secret that signs notifications (`NOTIFY_SECRET_ARN`). After a change, the previous secret signs too for 24
+    /// hours.
+    pub fn notify_secret(&self) -> Result<SecretTextCache> {
+        self.secret_texts("NOTIFY_SECRET_ARN", SIGNATURE_OVERLAP)
+    }
+
+    /// Mono's webhook secret as a text (`WEBHOOK_SECRET_ARN`).
+    pub fn webhook_secret_text(&self) -> Result<SecretTextCache> {
+        self.secret_texts("WEBHOOK_SECRET_ARN", Duration::ZERO)
+    }
+
+    fn secret_texts(&self, arn: &'static str, previous_for: Duration) -> Result<SecretTextCache> {
+        let arn = self.environment.required(arn)?;
+        Ok(SecretTextCache::new(SecretsManager::new(&self.sdk), arn, previous_for))
+    }
+
+    /// The bus of notifications (`EVENT_BUS_NAME`).
+    pub fn event_bus(&self) -> Result<EventBus> {
+        let name = self.environment.required("EVENT_BUS_NAME")?;
+        Ok(EventBus::new(EventBridge::new(&self.sdk), name))
+    }
+
+    /// The dead-letter queue of the notifier (`NOTIFIER_DEAD_LETTER_QUEUE_URL`).
+    pub fn notifier_dead_letters(&self) -> Result<DeadLetterQueue> {
+        self.dead_letters("NOTIFIER_DEAD_LETTER_QUEUE_URL")
     }
 
     /// The queue of imports (`IMPORT_QUEUE_URL`).
@@ -105,6 +177,10 @@ impl Startup {
     /// The queue of refreshes (`REFRESH_QUEUE_URL`).
     pub fn refresh_queue(&self) -> Result<AccountQueue> {
         Ok(AccountQueue::new(self.sqs(), self.environment.required("REFRESH_QUEUE_URL")?))
+    }
+
+    fn dead_letters(&self, name: &'static str) -> Result<DeadLetterQueue> {
+        Ok(DeadLetterQueue::new(self.sqs(), self.environment.required(name)?))
     }
 
     fn dynamodb(&self) -> DynamoDb {

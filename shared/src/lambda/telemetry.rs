@@ -13,12 +13,14 @@ use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 
 /// The crates of this workspace. `LOG_LEVEL` sets their level.
-const OURS: [&str; 8] = [
+const OURS: [&str; 10] = [
     "mono_sync",
     "webhook",
     "processor",
     "manual_sync",
+    "notifier",
     "accounts",
+    "deliverer",
     "importer",
     "refresh_planner",
     "refresh_worker",

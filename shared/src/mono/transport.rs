@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::answer::Answer;
 use super::base_url::BaseUrl;
-use crate::aws::sdk::{error_chain, tls};
+use crate::aws::sdk::{connector, error_chain};
 use crate::domain::account::{CallError, ProviderError};
 
 /// The time limit for opening a connection. After this timeout it is certain that nothing was sent.
@@ -85,14 +85,7 @@ impl Transport {
     }
 
     fn connector(&self) -> &Connector {
-        self.connector.get_or_init(|| {
-            let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT);
-            Connector::builder()
-                .connector_settings(settings.build())
-                .pool_max_idle_per_host(0)
-                .tls_provider(tls())
-                .build()
-        })
+        self.connector.get_or_init(|| connector(CONNECT_TIMEOUT, None))
     }
 }
 

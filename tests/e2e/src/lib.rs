@@ -2,8 +2,10 @@
 //! the end-to-end tests and of the demonstration (`make run`).
 
 pub mod contract_proxy;
+pub mod dynamodb_json;
 pub mod emulator;
 pub mod identity;
+pub mod notifications;
 pub mod openapi;
 mod peer;
 pub mod process;
@@ -13,6 +15,7 @@ mod roles;
 pub mod samples;
 pub mod shared_stack;
 pub mod stack;
+pub mod subscription;
 mod upstream;
 pub mod yaml;
 

@@ -12,12 +12,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::notifications::check_published;
 use crate::peer;
 use crate::upstream::Upstream;
 
@@ -70,12 +72,18 @@ pub enum Failure {
     Unprocessed,
     /// Executed for all keys except the first, which stays unprocessed (`BatchGetItem`).
     FirstUnprocessed,
+    /// Executed without the first entry, which is refused for a reason that passes (`PutEvents`).
+    FirstEntryThrottled,
+    /// Executed without the first entry, which is refused as invalid (`PutEvents`).
+    FirstEntryInvalid,
     /// Not answered before the client gives up.
     Hang,
     /// Refused: the condition does not hold (`PutItem`, `DeleteItem`).
     Conflict,
     /// Not executed. The process that sent the request is killed (on Linux).
     Crash,
+    /// Executed. The process that sent the request is killed before it gets the answer (on Linux).
+    CrashAfter,
     /// No failure. In a list of failures, the next failure is for a later request.
     Pass,
 }
@@ -159,20 +167,29 @@ async fn forward(
         return StatusCode::BAD_REQUEST.into_response();
     };
     let text = String::from_utf8_lossy(&body).into_owned();
-    let failure = shared.record(Call { operation: operation(&parts.headers), body: text.clone() });
+    let operation = operation(&parts.headers);
+    if operation == "PutEvents" {
+        check_published(&text);
+    }
+    let failure = shared.record(Call { operation, body: text.clone() });
     match failure {
         Some(Failure::Throttle) => return failing(400, "ThrottlingException"),
         Some(Failure::AccessDenied) => return failing(400, "AccessDeniedException"),
         Some(Failure::ServerError) => return failing(500, "InternalServerError"),
         Some(Failure::Unprocessed) => return unprocessed(&text),
         Some(Failure::Hang) => tokio::time::sleep(Duration::from_mins(1)).await,
-        Some(Failure::Crash) => {
-            if let Err(error) = peer::kill(peer) {
-                eprintln!("the process was not killed: {error}");
-            }
-            return StatusCode::BAD_GATEWAY.into_response();
+        Some(Failure::Crash) => return killed(peer),
+        Some(Failure::CrashAfter) => {
+            let _executed = shared.upstream.send(parts, body).await;
+            return killed(peer);
         }
         Some(Failure::Conflict) => return failing(400, "ConditionalCheckFailedException"),
+        Some(Failure::FirstEntryThrottled) => {
+            return without_first_entry(&shared, parts, &text, "ThrottlingException").await;
+        }
+        Some(Failure::FirstEntryInvalid) => {
+            return without_first_entry(&shared, parts, &text, "MalformedDetail").await;
+        }
         Some(Failure::FirstUnprocessed | Failure::AnswerLost | Failure::Pass) | None => {}
     }
     let left = (failure == Some(Failure::FirstUnprocessed)).then(|| without_first_key(&text));
@@ -182,6 +199,13 @@ async fn forward(
         Ok(answer) => relay(answer, left.map(|(_, left)| left)),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
+}
+
+fn killed(peer: SocketAddr) -> Response {
+    if let Err(error) = peer::kill(peer) {
+        eprintln!("the process was not killed: {error}");
+    }
+    StatusCode::BAD_GATEWAY.into_response()
 }
 
 fn relay(answer: (StatusCode, HeaderMap, Bytes), unprocessed: Option<Value>) -> Response {
@@ -194,6 +218,29 @@ fn relay(answer: (StatusCode, HeaderMap, Bytes), unprocessed: Option<Value>) -> 
         body = answer.to_string().into();
     }
     (status, headers, body).into_response()
+}
+
+/// Sends a `PutEvents` request without its first entry, and adds the refusal of that entry to the answer.
+async fn without_first_entry(shared: &Shared, parts: Parts, request: &str, code: &str) -> Response {
+    let mut request: Value = serde_json::from_str(request).unwrap_or_default();
+    let entries = request["Entries"].as_array_mut();
+    let rest = entries.map(|entries| entries.split_off(1)).unwrap_or_default();
+    let mut answer = json!({ "Entries": [] });
+    if !rest.is_empty() {
+        request["Entries"] = rest.into();
+        let body = Bytes::from(request.to_string());
+        match shared.upstream.send(parts, body).await {
+            Ok((_, _, body)) => answer = serde_json::from_slice(&body).unwrap_or_default(),
+            Err(_) => return StatusCode::BAD_GATEWAY.into_response(),
+        }
+    }
+    let refused = json!({ "ErrorCode": code, "ErrorMessage": "made to fail by a test" });
+    if let Some(entries) = answer["Entries"].as_array_mut() {
+        entries.insert(0, refused);
+    }
+    answer["FailedEntryCount"] = json!(1);
+    let body = answer.to_string();
+    ([(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body).into_response()
 }
 
 /// A `BatchGetItem` request without its first key, and the `UnprocessedKeys` of its answer.

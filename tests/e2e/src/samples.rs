@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use mono_sync::domain::account::{OrderKey, Rank, ShortHash, TimeSource};
+use mono_sync::domain::account::{Account, OrderKey, Rank, ShortHash, Status, TimeSource};
 use mono_sync::domain::import::ImportJob;
+use mono_sync::domain::notification::{Change, Notification};
 use mono_sync::domain::refresh_job::RefreshJob;
 use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::webhook::event::{self, Interpretation};
 use sandbox::Event;
 use serde_json::{Value, json};
+
+use crate::dynamodb_json;
 
 /// The webhook secret of all local stacks.
 pub const LOCAL_SECRET: &str = "local-webhook-secret";
@@ -86,7 +90,92 @@ pub fn all() -> BTreeMap<String, Value> {
     let job = refresh_job(SYNCED, RECEIVED_AT);
     samples.insert("refresh-worker/refresh.json".to_owned(), batch(&[job.to_body()]));
     samples.insert("refresh-worker/not_a_job.json".to_owned(), batch(&["refresh everything"]));
+    for notification in notifications() {
+        let body = serde_json::to_value(&notification).unwrap_or_default();
+        samples.insert(format!("notifications/{}.json", notification.name), body);
+    }
+    samples.insert("notifier/account_linked.json".to_owned(), new_account());
+    samples.insert("notifier/unreadable.json".to_owned(), json!({ "Records": [{ "odd": true }] }));
+    let deliveries = [
+        ("notification", "NotificationQueue", bus_event(&notifications()[0]).to_string()),
+        ("not_a_notification", "NotificationQueue", "{}".to_owned()),
+        ("forwarded_event", "ForwardQueue", events[0].body().to_string()),
+    ];
+    for (name, queue, body) in deliveries {
+        let mut batch = batch(&[body]);
+        let arn = format!("arn:aws:sqs:eu-west-1:000000000000:mono-sync-{queue}");
+        batch["Records"][0]["eventSourceARN"] = json!(arn);
+        samples.insert(format!("deliverer/{name}.json"), batch);
+    }
     samples
+}
+
+/// A notification of each type.
+pub fn notifications() -> Vec<Notification> {
+    let changes = [
+        Change::Linked {},
+        Change::StatusChanged { from: Status::Healthy, to: Status::ReauthorisationRequired },
+        Change::BalanceChanged {},
+        Change::TransactionsImported { added: 12, modified: 1, removed: 0, history_complete: true },
+        Change::OwnerChanged { previous_ref: "customer-4710".to_owned() },
+        Change::Unlinked {},
+        Change::Erased {},
+    ];
+    let notification = |(number, change): (usize, Change)| Notification {
+        id: format!("{:032x}", 0x6d6f_6e6f + number),
+        name: change.name(),
+        occurred_at: Timestamp::from_millis(1_767_603_601_000),
+        account_id: SYNCED.parse().expect("an account id"),
+        reference: Some("customer-4711".to_owned()),
+        change,
+    };
+    changes.into_iter().enumerate().map(notification).collect()
+}
+
+/// A notification as a rule of the bus passes it to a queue or to a function.
+pub fn bus_event(notification: &Notification) -> Value {
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-8000-000000000000",
+        "detail-type": notification.name,
+        "source": "mono-sync",
+        "account": "000000000000",
+        "time": "2026-01-05T09:00:01Z",
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": notification,
+    })
+}
+
+/// The record of the stream for a new account.
+fn new_account() -> Value {
+    let linked = json!({
+        "event": "mono.events.account_connected",
+        "timestamp": RECEIVED_AT,
+        "data": { "id": SYNCED, "customer": "6961439d7716b67eba2d068a", "meta": { "ref": "customer-4711" } },
+    });
+    let received_at = Timestamp::parse_rfc3339(RECEIVED_AT).expect("a time");
+    let event = event::read(&linked.to_string(), received_at).expect("an event");
+    let account = match event.interpretation {
+        Interpretation::Fact(id, fact) => Account::new(id).apply(&fact),
+        Interpretation::Nothing(_) => panic!("a new link is a fact"),
+    };
+    json!({ "Records": [{
+        "eventID": "00000000000000000000000000000000",
+        "eventName": "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "eu-west-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": RECEIVED_AT_MILLIS / 1000,
+            "Keys": { "account_id": { "S": SYNCED } },
+            "NewImage": dynamodb_json::image(&account),
+            "SequenceNumber": "100000000000000000001",
+            "SizeBytes": 200,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+        "eventSourceARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/mono-sync-AccountsTable/stream/2026-01-05T09:00:00.000",
+    }] })
 }
 
 /// A refresh job for an account that was due at `planned_at`.

@@ -1,6 +1,7 @@
 //! The real template, deployed to the emulator.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::process::Stdio;
 
 use aws_config::SdkConfig;
@@ -42,21 +43,8 @@ impl Stack {
             return Err(LocalError::NotBuilt);
         }
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let architecture = [("Architecture", architecture)];
-        let all = architecture.iter().chain(parameters);
-        let all = all.map(|(name, value)| format!("{name}={value}"));
-        let mut deploy = sam(emulator)?;
-        deploy.arg("deploy").arg("--template-file").arg(template);
-        deploy.args(["--stack-name", name, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]);
-        deploy.args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]);
-        deploy.arg("--parameter-overrides").args(all);
-        {
-            // The first deployment creates a bucket that all share. Concurrent deployments would conflict.
-            static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-            let _turn = ONE_AT_A_TIME.lock().await;
-            output(deploy).await?;
-        }
-        let outputs = list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await?;
+        let all = [&[("Architecture", architecture)], parameters].concat();
+        let outputs = deploy_template(emulator, name, &template, &all).await?;
         let resources =
             list(emulator, name, "resources", "LogicalResourceId", "PhysicalResourceId").await?;
         // Without a connection pool: a connection ends with the runtime of the test that opened it.
@@ -179,6 +167,42 @@ impl Stack {
         self.invoke("RefreshPlannerFunction", &json!({})).await
     }
 
+    /// The records of the stream of a table, from the oldest.
+    ///
+    /// # Errors
+    ///
+    /// If no answer arrives.
+    pub async fn stream_of(&self, table: &str) -> reqwest::Result<Vec<Value>> {
+        let table = json!({ "TableName": self.resource(table) });
+        let described = self.dynamodb("DynamoDB_20120810.DescribeTable", &table).await?;
+        let stream = &described["Table"]["LatestStreamArn"];
+        let call = async |operation: &str, request: Value| {
+            self.dynamodb(&format!("DynamoDBStreams_20120810.{operation}"), &request).await
+        };
+        let described = call("DescribeStream", json!({ "StreamArn": stream })).await?;
+        let shard = &described["StreamDescription"]["Shards"][0]["ShardId"];
+        let start = json!({
+            "StreamArn": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON",
+        });
+        let mut iterator = call("GetShardIterator", start).await?["ShardIterator"].take();
+        let mut records = Vec::new();
+        loop {
+            let mut page = call("GetRecords", json!({ "ShardIterator": iterator })).await?;
+            match page["Records"].as_array_mut() {
+                Some(more) if !more.is_empty() => records.append(more),
+                _ => return Ok(records),
+            }
+            iterator = page["NextShardIterator"].take();
+        }
+    }
+
+    async fn dynamodb(&self, target: &str, request: &Value) -> reqwest::Result<Value> {
+        let call = self.http.post(&self.endpoint).headers(operator("dynamodb"));
+        let call = call.header("x-amz-target", target);
+        let call = call.header(CONTENT_TYPE, "application/x-amz-json-1.0").json(request);
+        call.send().await?.json().await
+    }
+
     /// The lines that a function has logged so far.
     ///
     /// # Errors
@@ -229,6 +253,32 @@ impl Stack {
         let api_id = url.split('.').next().unwrap_or_default();
         format!("{api_id}.execute-api.localhost:{}", self.port)
     }
+}
+
+/// Deploys a template with these parameters, and returns the outputs of the stack.
+///
+/// # Errors
+///
+/// If the template cannot be deployed.
+pub async fn deploy_template(
+    emulator: &Emulator,
+    name: &str,
+    template: &Path,
+    parameters: &[(&str, &str)],
+) -> Result<HashMap<String, String>, LocalError> {
+    let mut deploy = sam(emulator)?;
+    deploy.arg("deploy").arg("--template-file").arg(template);
+    deploy.args(["--stack-name", name, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]);
+    deploy.args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]);
+    let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}"));
+    deploy.arg("--parameter-overrides").args(parameters);
+    {
+        // The first deployment creates a bucket that all share. Concurrent deployments would conflict.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+        let _turn = ONE_AT_A_TIME.lock().await;
+        output(deploy).await?;
+    }
+    list(emulator, name, "stack-outputs", "OutputKey", "OutputValue").await
 }
 
 fn value_of<'a>(parameters: &[(&str, &'a str)], name: &str) -> Option<&'a str> {

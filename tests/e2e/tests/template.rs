@@ -77,7 +77,10 @@ fn functions_have_no_permissions_or_triggers_outside_the_rules(template: &Templa
     }
     for (id, function) in template.each(FUNCTION) {
         for event in values(&function["Events"]) {
-            if !["SQS", "Schedule", "ScheduleV2"].iter().any(|known| event["Type"] == *known) {
+            if !["SQS", "DynamoDB", "Schedule", "ScheduleV2"]
+                .iter()
+                .any(|known| event["Type"] == *known)
+            {
                 found.push(format!("{id}: triggered by {}", event["Type"]));
             }
         }
@@ -230,6 +233,14 @@ fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
         "StringNotEquals": { "aws:PrincipalAccount": { "Ref": "AWS::AccountId" } },
         "Bool": { "aws:PrincipalIsAWSService": "false" },
     });
+    let rule = json!({
+        "Sid": "AllowNotificationRule",
+        "Effect": "Allow",
+        "Principal": { "Service": "events.amazonaws.com" },
+        "Action": "sqs:SendMessage",
+        "Resource": "*",
+        "Condition": { "ArnEquals": { "aws:SourceArn": get_att("NotificationRule") } },
+    });
     let shape = json!({
         "Condition": null,
         "Properties": {
@@ -238,6 +249,7 @@ fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
                 "Statement": [
                     deny("DenyPlainHttp", plain_http),
                     deny("DenyOtherAccounts", other_accounts),
+                    when("HasNotifyUrl", &rule, &no_value()),
                 ],
             },
         },
@@ -254,9 +266,14 @@ fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
     found
 }
 
+/// The deliverer moves a message by its age, and a message for a receiver that is down has many receives.
 fn queues_have_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
-    let shape = json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": 5 } } });
-    let mut found = template.differences(template.source_queues(), &shape);
+    let is_delivery = |id: &&str| ["NotificationQueue", "ForwardQueue"].contains(id);
+    let shape =
+        |most: u32| json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": most } } });
+    let others = template.source_queues().filter(|id| !is_delivery(id));
+    let mut found = template.differences(others, &shape(5));
+    found.extend(template.differences(template.source_queues().filter(is_delivery), &shape(100)));
     let mut taken = BTreeSet::new();
     for id in template.source_queues() {
         let target = &template.properties(id)["RedrivePolicy"]["deadLetterTargetArn"];
@@ -315,6 +332,43 @@ fn consumers_report_batch_item_failures(template: &Template) -> Vec<String> {
         .filter(|(_, event)| event["FunctionResponseTypes"] != expected)
         .map(|(id, _)| format!("{id}: fails whole batches"))
         .collect()
+}
+
+/// A record that fails does not block the others of its batch for long, and is not lost.
+fn stream_consumers_lose_no_record(template: &Template) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, event) in template.stream_consumers() {
+        let expected = json!({
+            "StartingPosition": "TRIM_HORIZON",
+            "BisectBatchOnFunctionError": true,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            // Lambda retries until the record leaves the stream.
+            "MaximumRetryAttempts": null,
+            "MaximumRecordAgeInSeconds": null,
+        });
+        for (name, value) in entries(&expected) {
+            if event[name] != *value {
+                found.push(format!("{id}: {name} is {}", event[name]));
+            }
+        }
+        let destination = &event["DestinationConfig"]["OnFailure"]["Destination"];
+        if !template.is_a(destination, QUEUE) {
+            found.push(format!("{id}: no destination for records that fail"));
+        }
+        let table = referent(&event["Stream"]).unwrap_or_default();
+        let images = &template.properties(table)["StreamSpecification"]["StreamViewType"];
+        if images != "NEW_AND_OLD_IMAGES" {
+            found.push(format!("{id}: the stream has the images {images}"));
+        }
+        let has_alarm = template.each(ALARM).any(|(_, alarm)| {
+            alarm["MetricName"] == "IteratorAge"
+                && referent(&alarm["Dimensions"][0]["Value"]) == Some(id)
+        });
+        if !has_alarm {
+            found.push(format!("{id}: no alarm on IteratorAge"));
+        }
+    }
+    found
 }
 
 /// A first deployment that rolls back leaves no table (`RetainExceptOnCreate`).
@@ -392,7 +446,13 @@ fn secret_parameters_reach_only_secrets_manager(template: &Template) -> Vec<Stri
             }
         }
     }
-    if template.0.to_string().contains("{{resolve:") {
+    // Only the generated key of the signatures, which is no parameter.
+    let signing_key = "whsec_{{resolve:secretsmanager:${NotifySigningKey}}}";
+    let mut others = template.0.clone();
+    if others["Resources"]["NotifySecret"]["Properties"]["SecretString"]["Fn::Sub"] == signing_key {
+        others["Resources"]["NotifySecret"].take();
+    }
+    if others.to_string().contains("{{resolve:") {
         found.push("the template resolves a secret's value".to_owned());
     }
     found
@@ -675,7 +735,12 @@ fn consumers_leave_concurrency_to_the_api(template: &Template) -> Vec<String> {
     let mut found = Vec::new();
     let mut sum = 0;
     for (id, event) in template.consumers() {
-        let parameter = event["ScalingConfig"]["MaximumConcurrency"]["Ref"].as_str();
+        let maximum = &event["ScalingConfig"]["MaximumConcurrency"];
+        // A consumer that runs only if a parameter says so has the minimum.
+        if event["Enabled"]["Fn::If"].is_array() && *maximum == 2 {
+            continue;
+        }
+        let parameter = maximum["Ref"].as_str();
         let default = &template.0["Parameters"][parameter.unwrap_or_default()]["Default"];
         match default.as_i64() {
             Some(most) => sum += most,
@@ -901,6 +966,14 @@ rules! {
         "/HttpApiStage/Properties/AccessLogSettings/Format" => json!("$context.requestId"),
         "/HttpApiStage/Properties/AccessLogSettings/DestinationArn" => get_att("WebhookLogGroup"),
     }
+    stream_consumers_lose_no_record {
+        "/NotifierFunction/Properties/Events/AccountsTable/Properties/StartingPosition" => json!("LATEST"),
+        "/NotifierFunction/Properties/Events/AccountsTable/Properties/FunctionResponseTypes" => Value::Null,
+        "/NotifierFunction/Properties/Events/AccountsTable/Properties/DestinationConfig" => Value::Null,
+        "/NotifierFunction/Properties/Events/AccountsTable/Properties/MaximumRetryAttempts" => json!(3),
+        "/AccountsTable/Properties/StreamSpecification/StreamViewType" => json!("NEW_IMAGE"),
+        "/NotifierIteratorAgeAlarm/Properties/MetricName" => json!("Errors"),
+    }
     self_triggering_functions_allow_recursion_and_have_an_alarm {
         "/ImporterFunction/Properties/RecursiveLoop" => Value::Null,
         "/ImporterRecursionAlarm/Properties/MetricName" => json!("Errors"),
@@ -1014,10 +1087,12 @@ rules! {
         "/QueuePolicy/Properties/PolicyDocument/Statement/0/Principal" => json!({ "Service": "lambda.amazonaws.com" }),
         "/QueuePolicy/Properties/PolicyDocument/Statement/1/Effect" => json!("Allow"),
         "/QueuePolicy/Properties/PolicyDocument/Statement/1/Condition" => Value::Null,
+        "/QueuePolicy/Properties/PolicyDocument/Statement/2/Fn::If/1/Condition" => Value::Null,
     }
     queues_have_a_dead_letter_queue_after_five_receives {
         "/WebhookQueue/Properties/RedrivePolicy" => Value::Null,
         "/WebhookQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(1000),
+        "/NotificationQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(5),
         "/WebhookQueue/Properties/RedrivePolicy/deadLetterTargetArn" => get_att("NoQueue"),
     }
     dead_letters_are_kept_fourteen_days_and_longer_than_in_their_source {
@@ -1058,6 +1133,7 @@ rules! {
         "/WebhookSecret/Properties/Description" => json!({ "Ref": "MonoWebhookSecret" }),
         "/WebhookFunction/Properties/Environment/Variables/SECRET" => json!({ "Ref": "MonoWebhookSecret" }),
         "/WebhookFunction/Properties/Environment/Variables/SECRET" => json!("{{resolve:secretsmanager:mono}}"),
+        "/NotifySecret/Properties/SecretString" => json!({ "Fn::Sub": "{{resolve:secretsmanager:${MonoKey}}}" }),
     }
     parameters_and_outputs_are_those_of_the_contract {
         "//Parameters/LogRetention" => json!({}),

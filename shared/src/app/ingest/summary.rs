@@ -13,6 +13,8 @@ pub struct Summary {
     applied: usize,
     no_change: usize,
     ignored: usize,
+    /// Events that were forwarded to the fintech.
+    pub(super) forwarded: usize,
     unknown_values: usize,
     /// Balances that are no whole number of minor units.
     unreadable_balances: usize,

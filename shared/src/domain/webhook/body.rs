@@ -1,5 +1,5 @@
 //! The check of a verified webhook body before it is queued. The check is lenient, because no authentic webhook may
-//! be lost. A BVN is masked, so no queue holds one.
+//! be lost. A BVN is masked, so no queue holds one, unless the event is forwarded.
 
 mod mask;
 
@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use crate::domain::webhook::forwarding::ForwardEvents;
 use crate::domain::webhook::secret::VerifiedBody;
 
 /// The maximum size of a body: 256 KiB. This is over a hundred times Mono's largest known event.
@@ -34,10 +35,16 @@ impl WebhookBody<'_> {
     }
 }
 
-impl<'a> TryFrom<VerifiedBody<'a>> for WebhookBody<'a> {
-    type Error = UnusableBody;
-
-    fn try_from(verified: VerifiedBody<'a>) -> Result<Self, UnusableBody> {
+impl<'a> WebhookBody<'a> {
+    /// Accepts a body. An event that is forwarded stays unchanged. In any other event, a BVN is masked.
+    ///
+    /// # Errors
+    ///
+    /// [`UnusableBody`]: the body cannot be an event.
+    pub fn accept(
+        verified: &VerifiedBody<'a>,
+        forwarded: ForwardEvents,
+    ) -> Result<Self, UnusableBody> {
         let bytes = verified.bytes();
         if bytes.len() > LARGEST_BODY {
             return Err(UnusableBody::TooLarge);
@@ -45,7 +52,7 @@ impl<'a> TryFrom<VerifiedBody<'a>> for WebhookBody<'a> {
         let text = str::from_utf8(bytes).map_err(|_| UnusableBody::NotAJsonObject)?;
         // The parser skips the values and builds nothing, so the nesting depth has no limit here.
         serde_json::from_str::<AnyObject>(text).map_err(|_| UnusableBody::NotAJsonObject)?;
-        Ok(Self(sendable(mask::bvn(text))))
+        Ok(Self(if forwarded.include_text(text) { Cow::Borrowed(text) } else { mask::bvn(text) }))
     }
 }
 
@@ -71,16 +78,6 @@ impl<'de> Visitor<'de> for AnyObject {
     }
 }
 
-/// Escapes U+FFFE and U+FFFF, because SQS rejects them. In JSON they can occur only in a string, where the escape has
-/// the same meaning.
-fn sendable(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.contains(['\u{fffe}', '\u{ffff}']) {
-        Cow::Owned(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
-    } else {
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,11 +85,15 @@ mod tests {
     use crate::domain::webhook::secret::{UnverifiedBody, WebhookSecrets};
 
     fn accept(bytes: &[u8]) -> Result<String, UnusableBody> {
+        accept_and_forward(bytes, ForwardEvents::None)
+    }
+
+    fn accept_and_forward(bytes: &[u8], forwarded: ForwardEvents) -> Result<String, UnusableBody> {
         let now = Timestamp::from_millis(0);
         let verified = WebhookSecrets::new(Some("sec_0123456789ab"))
             .verify([&b"sec_0123456789ab"[..]], UnverifiedBody::new(bytes), now)
             .unwrap();
-        WebhookBody::try_from(verified).map(|body| body.as_str().to_owned())
+        WebhookBody::accept(&verified, forwarded).map(|body| body.as_str().to_owned())
     }
 
     #[test]
@@ -137,11 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_sqs_rejects_are_escaped_and_keep_their_meaning() {
-        let body = "{\"name\":\"a\u{fffe}b\u{ffff}\"}";
-        let sent = accept(body.as_bytes()).unwrap();
-        assert_eq!(sent, "{\"name\":\"a\\ufffeb\\uffff\"}");
-        let meaning = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        assert_eq!(meaning(&sent), meaning(body));
+    fn bvn_is_masked_unless_the_event_is_forwarded() {
+        let applied =
+            r#"{"event":"mono.events.account_unlinked","data":"a1b2c3d4e5f6","bvn":"22"}"#;
+        let masked = applied.replace("22", "**");
+        let unhandled = r#"{"event":"mono.events.account_income","bvn":"22"}"#;
+        let accept =
+            |body: &str, forwarded| accept_and_forward(body.as_bytes(), forwarded).unwrap();
+        assert_eq!(accept(applied, ForwardEvents::None), masked);
+        assert_eq!(accept(applied, ForwardEvents::Unhandled), masked);
+        assert_eq!(accept(applied, ForwardEvents::All), applied);
+        assert_eq!(accept(unhandled, ForwardEvents::None), unhandled.replace("22", "**"));
+        assert_eq!(accept(unhandled, ForwardEvents::Unhandled), unhandled);
     }
 }

@@ -1,12 +1,12 @@
-use std::collections::HashMap;
-
+use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::Message;
 use e2e::proxy::Failure;
 use e2e::shared_stack::local;
-use mono_sync::aws::queues::{DeadLetterQueue, WebhookQueue};
+use mono_sync::aws::queues::{self, DeadLetterQueue, ForwardQueue, WebhookQueue};
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::webhook::body::WebhookBody;
+use mono_sync::domain::webhook::forwarding::ForwardEvents;
 use mono_sync::domain::webhook::secret::{UnverifiedBody, WebhookSecrets};
 use mono_sync::lambda::invocation::Invocation;
 use mono_sync::lambda::sqs_batch::{Batch, Verdict};
@@ -40,7 +40,7 @@ fn body(text: &str) -> WebhookBody<'_> {
     let secrets = WebhookSecrets::new(Some("sec_0123456789ab"));
     let verified =
         secrets.verify([&b"sec_0123456789ab"[..]], UnverifiedBody::new(text.as_bytes()), now);
-    WebhookBody::try_from(verified.unwrap()).unwrap()
+    WebhookBody::accept(&verified.unwrap(), ForwardEvents::None).unwrap()
 }
 
 /// A batch with one unprocessable message.
@@ -77,14 +77,59 @@ async fn accepted_webhook_is_enqueued_with_its_receipt_time() {
 }
 
 #[tokio::test]
-async fn body_of_256_kib_with_characters_invalid_in_sqs_is_queued() {
+async fn body_of_256_kib_with_characters_invalid_in_sqs_is_read_back_unchanged() {
     let url = queue().await;
     let text = format!("{{\"a\":\"\u{ffff}{}\"}}", "x".repeat(256 * 1024 - 11));
     assert_eq!(text.len(), 256 * 1024);
     WebhookQueue::new(client(), &url).send(&body(&text), Timestamp::now()).await.unwrap();
     let queued = messages(&url).await;
-    let parsed = |text: &str| serde_json::from_str::<HashMap<String, String>>(text).unwrap();
-    assert_eq!(parsed(queued[0].body().unwrap()), parsed(&text));
+    let read = received(&queued[0]);
+    assert!(queues::webhook_text(&read).as_deref() == Some(text.as_str()));
+}
+
+#[tokio::test]
+async fn forwarded_webhook_keeps_its_body_and_attributes() {
+    let (from, to) = (queue().await, queue().await);
+    let received_at = Timestamp::parse_rfc3339("2026-01-27T21:00:38.856Z").unwrap();
+    let texts = ["{ \"a\":1 }".to_owned(), "{\"b\":\"\u{fffe}\"}".to_owned()];
+    for text in &texts {
+        WebhookQueue::new(client(), &from).send(&body(text), received_at).await.unwrap();
+    }
+    let sent: Vec<_> = messages(&from).await.iter().map(received).collect();
+    let forward = ForwardQueue::new(client(), &to, ForwardEvents::All);
+    assert_eq!(forward.send(&sent).await, [""; 0]);
+    let mut forwarded = Vec::new();
+    for message in messages(&to).await.iter().map(received) {
+        assert_eq!(queues::received_at(&message), Some(received_at));
+        forwarded.push(queues::webhook_text(&message).unwrap().into_owned());
+    }
+    forwarded.sort();
+    assert_eq!(forwarded, texts);
+}
+
+#[tokio::test]
+async fn webhook_that_cannot_be_forwarded_is_named() {
+    let (from, to, tag) = (queue().await, queue().await, unique("forward"));
+    let text = json!({ "tag": tag }).to_string();
+    WebhookQueue::new(client(), &from).send(&body(&text), Timestamp::now()).await.unwrap();
+    let sent: Vec<_> = messages(&from).await.iter().map(received).collect();
+    fail("SendMessageBatch", &tag, &[Failure::ServerError; 3]);
+    let forward = ForwardQueue::new(client(), &to, ForwardEvents::All);
+    assert_eq!(forward.send(&sent).await, [sent[0].message_id.clone().unwrap()]);
+}
+
+/// The message as Lambda delivers it to a function.
+fn received(message: &Message) -> SqsMessage {
+    let attributes = message.message_attributes.iter().flatten().map(|(name, value)| {
+        let value = json!({ "stringValue": value.string_value, "dataType": value.data_type });
+        (name.clone(), value)
+    });
+    let event = json!({
+        "messageId": message.message_id,
+        "body": message.body,
+        "messageAttributes": attributes.collect::<serde_json::Map<_, _>>(),
+    });
+    serde_json::from_value(event).unwrap()
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod dead_letters;
 mod leases;
 mod ledger;
 mod mono;
+mod notifier;
 mod records;
 mod scans;
 mod secrets;

@@ -118,6 +118,9 @@ async fn samples_of_the_other_functions_have_the_expected_answers() {
         ("reauthorise_wrong_url", 400),
     ];
     assert_eq!(statuses(&answers), expected, "{answers:#?}");
+    for (name, answer) in invoke("NotifierFunction", "notifier/").await {
+        assert_eq!(answer, json!({ "batchItemFailures": [] }), "{name}");
+    }
     for (function, folder) in
         [("ImporterFunction", "importer/"), ("RefreshWorkerFunction", "refresh-worker/")]
     {

@@ -18,6 +18,13 @@ pub(crate) const CONSUME: &[&str] = &[
     "sqs:ChangeMessageVisibility",
     "sqs:GetQueueAttributes",
 ];
+pub(crate) const STREAM: &[&str] = &[
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+];
+pub(crate) const PUBLISH: &[&str] = &["events:PutEvents"];
 pub(crate) const SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
 /// On the key of `KmsKeyArn`, for a function that uses no table.
 pub(crate) const KEY: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
@@ -74,6 +81,16 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("refresh-worker", "EventsTable", WRITE),
     ("refresh-worker", "ImportQueue", SEND),
     ("refresh-worker", "MonoKey", SECRET),
+    ("processor", "ForwardQueue", SEND),
+    ("notifier", "AccountsTable", STREAM),
+    ("notifier", "NotificationBus", PUBLISH),
+    ("notifier", "NotifierDeadLetterQueue", SEND),
+    ("deliverer", "NotificationQueue", CONSUME),
+    ("deliverer", "ForwardQueue", CONSUME),
+    ("deliverer", "NotificationDeadLetterQueue", SEND),
+    ("deliverer", "ForwardDeadLetterQueue", SEND),
+    ("deliverer", "NotifySecret", SECRET),
+    ("deliverer", "WebhookSecret", SECRET),
 ];
 
 /// Codes of log lines that must raise an alarm, with the folder of the function that logs them.
@@ -98,6 +115,7 @@ pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/refresh-planner", "PLAN_INCOMPLETE"),
     ("functions/refresh-planner", "UNPROVEN_ACCOUNTS_WAIT"),
     ("functions/refresh-worker", "OWNER_CHANGED"),
+    ("functions/deliverer", "RECEIVER_GONE"),
 ];
 
 /// The scopes that a token needs for a route with this method.
@@ -167,6 +185,9 @@ pub(crate) fn defaults() -> Value {
         "ImportHistoryDays": 365,
         "KeepUnknownFields": "false",
         "EventRetentionDays": 30,
+        "NotifyUrl": "",
+        "ForwardEvents": "none",
+        "ForwardUrl": "",
         "LogRetentionDays": 30,
         "AccessLogRetentionDays": 30,
         "Tracing": "PassThrough",
@@ -187,6 +208,13 @@ pub(crate) const OUTPUTS: &[&str] = &[
     "WebhookDeadLetterQueueUrl",
     "ImportDeadLetterQueueUrl",
     "RefreshDeadLetterQueueUrl",
+    "NotifierDeadLetterQueueUrl",
+    "NotificationQueueUrl",
+    "NotificationDeadLetterQueueUrl",
+    "ForwardQueueUrl",
+    "ForwardDeadLetterQueueUrl",
+    "EventBusName",
+    "NotifySecretArn",
     "RefreshPlannerFunctionName",
     "DashboardUrl",
 ];

@@ -145,6 +145,8 @@ impl Template {
         self.all(QUEUE).any(|queue| {
             let target = &self.properties(queue)["RedrivePolicy"]["deadLetterTargetArn"];
             referent(target) == Some(id)
+        }) || self.stream_consumers().any(|(_, event)| {
+            referent(&event["DestinationConfig"]["OnFailure"]["Destination"]) == Some(id)
         })
     }
 
@@ -161,6 +163,15 @@ impl Template {
         self.all(FUNCTION).flat_map(|id| {
             values(&self.properties(id)["Events"])
                 .filter(|event| event["Type"] == "SQS")
+                .map(move |event| (id, &event["Properties"]))
+        })
+    }
+
+    /// The functions that a stream of a table triggers, with the properties of the trigger.
+    pub(crate) fn stream_consumers(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.all(FUNCTION).flat_map(|id| {
+            values(&self.properties(id)["Events"])
+                .filter(|event| event["Type"] == "DynamoDB")
                 .map(move |event| (id, &event["Properties"]))
         })
     }

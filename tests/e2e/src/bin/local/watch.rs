@@ -30,6 +30,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
   cargo lambda invoke --invoke-port {port} importer --data-file events/importer/import.json
   cargo lambda invoke --invoke-port {port} refresh-planner --data-file events/refresh-planner/hourly.json
   cargo lambda invoke --invoke-port {port} refresh-worker --data-file events/refresh-worker/refresh.json
+  cargo lambda invoke --invoke-port {port} notifier --data-file events/notifier/account_linked.json
   curl -s http://localhost:{port}/accounts/{account_id}
 "
     );
@@ -65,6 +66,10 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("MONO_DAILY_BUDGET", "25000"),
             ("MANUAL_DAILY_BUDGET", "5000"),
             ("SYNC_COOLDOWN_SECONDS", "300"),
+            ("EVENT_BUS_NAME", stack.output("EventBusName")),
+            ("NOTIFIER_DEAD_LETTER_QUEUE_URL", stack.output("NotifierDeadLetterQueueUrl")),
+            ("FORWARD_EVENTS", "none"),
+            ("FORWARD_QUEUE_URL", stack.output("ForwardQueueUrl")),
         ])
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_SESSION_TOKEN")
