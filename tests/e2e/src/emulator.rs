@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
@@ -105,4 +106,24 @@ pub fn sdk_config(endpoint: &str, timeouts: Timeouts) -> SdkConfig {
 /// If the system has no free port.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A free port that no outgoing connection takes. So a server can stop and start again on it.
+///
+/// # Errors
+///
+/// If no such port is free.
+pub fn lasting_port() -> io::Result<u16> {
+    /// Linux takes the ports of outgoing connections from 32768 on.
+    const PORTS: std::ops::Range<u16> = 20_000..30_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = u16::try_from(std::process::id() % 10_000).unwrap_or_default();
+    for _ in PORTS {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + (offset + number % 10_000) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }

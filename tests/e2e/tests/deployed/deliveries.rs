@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client as Secrets;
 use aws_sdk_sqs::Client as Sqs;
-use e2e::emulator::{REGION, free_port};
+use e2e::emulator::{Emulator, REGION, lasting_port};
 use e2e::notifications::violations;
 use e2e::project;
 use e2e::proxy::Failure;
@@ -27,15 +27,15 @@ struct Delivery {
 }
 
 impl Delivery {
-    async fn deploy() -> Self {
-        let port = free_port().unwrap();
+    async fn deploy(emulator: &Emulator) -> Self {
+        let port = lasting_port().unwrap();
         let url = format!("http://localhost:{port}/notify");
         let parameters = [
             ("MonoSecretKey", LOCAL_KEY),
             ("MonoWebhookSecret", LOCAL_SECRET),
             ("NotifyUrl", &url),
         ];
-        let stack = Stack::deploy(&local().emulator, "notify", &parameters).await.unwrap();
+        let stack = Stack::deploy(emulator, "notify", &parameters).await.unwrap();
         Self { stack, port }
     }
 
@@ -69,7 +69,7 @@ fn types(received: &[Received]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn notifications_are_posted_signed_until_the_receiver_accepts_them() {
-    let delivery = aside(Delivery::deploy());
+    let delivery = aside(Delivery::deploy(&local().emulator));
     posted_once(&delivery).await;
     retried(&delivery).await;
     given_up(&delivery).await;
@@ -223,9 +223,10 @@ async fn passed_on_by_the_template_of_the_readme(delivery: &Delivery) {
     let planner = delivery.stack.resource("RefreshPlannerFunction");
     let function = format!("arn:aws:lambda:{REGION}:000000000000:function:{planner}");
     let bus = delivery.stack.output("EventBusName").to_owned();
+    let emulator = &local().emulator;
     let outputs = aside(async move {
         let parameters = [("EventBusName", bus.as_str()), ("FunctionArn", &function)];
-        deploy_template(&local().emulator, "consumer", &file, &parameters).await.unwrap()
+        deploy_template(emulator, "consumer", &file, &parameters).await.unwrap()
     });
     let plans = async || delivery.stack.log("refresh-planner").await.unwrap().len();
     let plans_before = plans().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsMessage, SqsMessageAttribute};
 use aws_sdk_sqs::Client as Sqs;
-use e2e::emulator::free_port;
+use e2e::emulator::{Emulator, lasting_port};
 use e2e::proxy::Failure;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{aside, local};
@@ -20,10 +20,10 @@ use tokio::time::sleep;
 use super::receivers::Foreign;
 use super::{account_id, balance_update, eventually, fail};
 
-async fn deploy(name: &'static str, more: &[(&str, &str)]) -> Stack {
+async fn deploy(emulator: &Emulator, name: &'static str, more: &[(&str, &str)]) -> Stack {
     let given = [("MonoSecretKey", LOCAL_KEY), ("MonoWebhookSecret", LOCAL_SECRET)];
     let parameters = [&given, more].concat();
-    let stack = Stack::deploy(&local().emulator, name, &parameters).await.unwrap();
+    let stack = Stack::deploy(emulator, name, &parameters).await.unwrap();
     stack.redeliver_soon().await;
     stack
 }
@@ -72,10 +72,12 @@ fn counts<'a>(bodies: impl IntoIterator<Item = &'a String>) -> BTreeMap<&'a str,
 /// The receiver is what a fintech has today for Mono's webhooks, without a change.
 #[tokio::test]
 async fn receiver_of_today_gets_every_event_as_mono_sent_it() {
-    let port = free_port().unwrap();
+    let port = lasting_port().unwrap();
     let url = format!("http://localhost:{port}/mono");
+    let emulator = &local().emulator;
     let stack = aside(async move {
-        deploy("forward-all", &[("ForwardEvents", "all"), ("ForwardUrl", &url)]).await
+        let parameters = [("ForwardEvents", "all"), ("ForwardUrl", url.as_str())];
+        deploy(emulator, "forward-all", &parameters).await
     });
     for program in ["mono.py", "mono.js"] {
         let receiver = Foreign::start(program, port, LOCAL_SECRET).await;
@@ -123,7 +125,8 @@ async fn receiver_of_today_gets_every_event_as_mono_sent_it() {
 
 #[tokio::test]
 async fn events_that_mono_sync_does_not_apply_wait_in_the_queue() {
-    let stack = aside(deploy("forward-unhandled", &[("ForwardEvents", "unhandled")]));
+    let stack =
+        aside(deploy(&local().emulator, "forward-unhandled", &[("ForwardEvents", "unhandled")]));
     let sent = bodies();
     for body in &sent {
         post(&stack, body).await;

