@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use e2e::emulator::REGION;
 use e2e::samples::LOCAL_SECRET;
+use e2e::subscription::Subscription;
 use mono_sync::domain::timestamp::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,7 +16,11 @@ use super::{Local, Result, expect, interrupted, start};
 
 /// Shows all steps. Then it stays up, unless `once` is set.
 pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
-    let demonstration = Demonstration(start(port).await?);
+    let local = start(port).await?;
+    let (sdk, bus) = (local.stack.sdk(), local.stack.output("EventBusName"));
+    let all = json!({ "source": ["mono-sync"] });
+    let consumer = Subscription::new(&sdk, bus, "demonstration", &all).await;
+    let demonstration = Demonstration(local, consumer);
     let account_id = tokio::select! {
         account_id = demonstration.show() => account_id?,
         stopped = interrupted() => {
@@ -31,12 +36,14 @@ pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
     interrupted().await
 }
 
-struct Demonstration(Local);
+/// The local setup, and a consumer of its event bus.
+struct Demonstration(Local, Subscription);
 
 impl Demonstration {
     async fn show(&self) -> Result<String> {
         let (account, old_event) = self.follow_an_account().await?;
         let account_id = account["account_id"].as_str().ok_or("there is no account")?;
+        self.show_notifications(account_id).await?;
         self.sync_on_demand(account_id, &account).await?;
         self.show_history(account_id, &old_event).await?;
         self.refresh_after_lost_webhooks().await?;
@@ -133,8 +140,33 @@ impl Demonstration {
         Ok((refreshed, sent["body"]["event_id"].clone()))
     }
 
+    /// Prints what a consumer of the event bus has received about the account.
+    async fn show_notifications(&self, account_id: &str) -> Result<()> {
+        step(
+            8,
+            "Your systems have learnt of each change from the event bus. No bank data is in it.",
+        );
+        let about = |event: &Value| event["detail"]["account_id"] == account_id;
+        let is_balance = |event: &Value| event["detail-type"] == "account.balance_changed";
+        // The new balance of the last step.
+        let events = self.1.take_until(|events| {
+            events.iter().filter(|event| about(event) && is_balance(event)).count() > 1
+        });
+        for event in events.await.iter().filter(|event| about(event)) {
+            let name = event["detail-type"].as_str().unwrap_or_default();
+            let fields: Vec<_> = ["from", "to", "added", "modified", "removed", "history_complete"]
+                .iter()
+                .filter(|field| !event["detail"][**field].is_null())
+                .map(|field| format!("{field} {}", event["detail"][*field]))
+                .collect();
+            let line = format!("   {name:<32} {}", fields.join(", ").replace('"', ""));
+            println!("{}", line.trim_end());
+        }
+        Ok(())
+    }
+
     async fn sync_on_demand(&self, account_id: &str, account_before: &Value) -> Result<()> {
-        step(8, "Your app asks for a sync. Mono fetches new data, and charges for it.");
+        step(9, "Your app asks for a sync. Mono fetches new data, and charges for it.");
         let before = self.count_webhooks().await?;
         let answer = self.sync(account_id, 200, "SYNC_SUCCESSFUL").await?;
         expect(answer["has_new_data"] == true, "there is new data")?;
@@ -147,7 +179,7 @@ impl Demonstration {
         print_status(&synced);
         expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was called once")?;
 
-        step(9, "The new transactions are imported. Existing rows are not written again.");
+        step(10, "The new transactions are imported. Existing rows are not written again.");
         self.account_when(account_id, "the import", |account| {
             account["transactions_imported_at"] == synced["last_synced_at"]
         })
@@ -155,14 +187,14 @@ impl Demonstration {
         self.show_transactions(account_id).await?;
 
         step(
-            10,
+            11,
             "A second sync request during the cooldown is refused. Mono is not called and charges nothing.",
         );
         let answer = self.sync(account_id, 429, "SYNC_COOLDOWN").await?;
         println!("   next_allowed_at              {}", answer["next_allowed_at"]);
         expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was not called again")?;
 
-        step(11, "Another customer's bank requires an OTP before Mono can sync.");
+        step(12, "Another customer's bank requires an OTP before Mono can sync.");
         let before = self.count_webhooks().await?;
         let other = self.link(&json!({ "ref": "customer-4712" })).await?;
         self.until_status(&other, "healthy").await?;
@@ -180,7 +212,7 @@ impl Demonstration {
     }
 
     async fn show_history(&self, account_id: &str, old_event: &Value) -> Result<()> {
-        step(12, "The history of the first account, newest first.");
+        step(13, "The history of the first account, newest first.");
         let history = self.get(&format!("/accounts/{account_id}/events")).await?;
         let events = history["events"].as_array().ok_or("there is no history")?;
         for event in events {
@@ -206,7 +238,7 @@ impl Demonstration {
     /// Runs the automatic refresh once. Its schedule runs it every hour.
     async fn refresh_after_lost_webhooks(&self) -> Result<()> {
         step(
-            13,
+            14,
             "The last event of a third customer's account is a day old. All webhooks are lost.",
         );
         let link = json!({ "ref": "customer-4713", "silent": true });
@@ -219,7 +251,7 @@ impl Demonstration {
         println!("   last_synced_at               {}", stale["last_synced_at"]);
         println!("   next_refresh_at              {}", stale["next_refresh_at"]);
 
-        step(14, "The hourly planner finds the overdue account, and the worker syncs it.");
+        step(15, "The hourly planner finds the overdue account, and the worker syncs it.");
         let before = self.count_webhooks().await?;
         let plan = self.0.stack.plan_refresh().await?;
         println!("   refresh-planner   {plan}");
