@@ -77,9 +77,13 @@ impl EventBus {
             request = request.entries(entry.build());
         }
         let answer = request.send().await.map_err(PublishError::unavailable)?;
-        let results = answer.entries.unwrap_or_default().into_iter().map(|entry| {
-            entry.error_code.map_or(Ok(()), |code| Err(PublishError::Refused { code }))
-        });
-        Ok(results.collect())
+        let mut entries = answer.entries.unwrap_or_default().into_iter();
+        // One result for each notification, even if the answer has fewer.
+        let result = |_: &Notification| match entries.next()?.error_code {
+            None => Some(Ok(())),
+            Some(code) => Some(Err(PublishError::Refused { code })),
+        };
+        let results = notifications.iter().map(result);
+        Ok(results.map(|result| result.unwrap_or(Err(PublishError::Late))).collect())
     }
 }
