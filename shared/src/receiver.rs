@@ -32,7 +32,7 @@ pub struct Receiver {
     connector: OnceLock<Connector>,
 }
 
-/// There is no answer.
+/// The receiver did not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PostError {
     #[error("no answer: {0}")]
@@ -52,8 +52,8 @@ impl Receiver {
         Self { url, connector: OnceLock::new() }
     }
 
-    /// Posts a body once. The request has a `content-length`, because some receivers take a chunked body for an empty
-    /// one. Returns the status of the answer.
+    /// Posts a body once. The request has a `content-length`, because some receivers treat a chunked body as empty.
+    /// Returns the status of the answer.
     ///
     /// # Errors
     ///

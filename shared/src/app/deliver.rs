@@ -1,8 +1,8 @@
 //! Posts notifications and Mono's events to the fintech's own URLs.
 //!
 //! Each message is attempted for 48 hours, with exponential back-off. A message that is not delivered goes to the
-//! dead-letter queue, from which an operator can move it back. The messages of a batch are posted concurrently, and each
-//! attempt has a time limit. So a slow receiver delays no other queue.
+//! dead-letter queue, from which an operator can move it back. The messages of a batch are posted concurrently, and
+//! each attempt has a time limit. So a slow receiver delays no other queue.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ const CONCURRENCY: usize = 10;
 enum Failure {
     #[error("the message is not a notification")]
     NotANotification,
-    #[error("the message holds no text")]
+    #[error("the message body is not valid base64 of UTF-8 text")]
     NoText,
     #[error("the secret cannot be sent in a header, or is not base64")]
     UnusableSecret,
@@ -291,7 +291,7 @@ mod tests {
 
     /// The example of the specification's libraries.
     #[test]
-    fn signature_of_a_known_message_is_known() {
+    fn signature_of_the_example_of_the_specification_is_reproduced() {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
         let at = Timestamp::from_millis(1_614_265_330_000);
         let headers =

@@ -92,7 +92,7 @@ impl Ingest {
             return Verdict::Reject { event_id: None, reason };
         };
         let Some(text) = queues::webhook_text(message) else {
-            let reason = "the message holds no text".to_owned();
+            let reason = "the message body is not valid base64 of UTF-8 text".to_owned();
             return Verdict::Reject { event_id: None, reason };
         };
         let event = event::read(&text, received_at);

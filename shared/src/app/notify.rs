@@ -1,9 +1,9 @@
 //! Publishes what the writes to account records changed.
 //!
 //! A record of the stream that cannot be delivered blocks the later records of its shard. So a record that can never be
-//! published goes to the dead-letter queue. Lambda delivers the others again. The stream keeps a record for 24 hours, so a
-//! record that could not be published for 23 hours goes to the dead-letter queue too. There, a message is an event for
-//! this function again.
+//! published goes to the dead-letter queue. Lambda delivers the others again. The stream keeps a record for 24 hours,
+//! so a record that could not be published for 23 hours goes to the dead-letter queue too. The body of a dead letter
+//! is a valid event for the notifier.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,8 +68,8 @@ impl Failure {
 }
 
 impl Notifier {
-    /// Publishes the notifications of a batch. Returns the records that Lambda must deliver again, and a summary for the
-    /// log.
+    /// Publishes the notifications of a batch. Returns the records that Lambda must deliver again, and a summary for
+    /// the log.
     pub async fn notify(
         &self,
         event: &StreamEvent,

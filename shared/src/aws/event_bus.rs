@@ -20,6 +20,7 @@ pub struct EventBus {
     name: String,
 }
 
+/// Why a notification was not published. If only the answer was lost, it was published.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
     #[error("EventBridge call failed: {0}")]

@@ -67,8 +67,8 @@ pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkCo
     config.build()
 }
 
-/// An HTTP client for other services than AWS, with the TLS stack of the AWS clients. It does not keep connections.
-/// `resolver` replaces the system's.
+/// An HTTP client for services other than AWS, with the TLS stack of the AWS clients. It keeps no idle connections. If
+/// set, `resolver` replaces the DNS resolver of the system.
 pub fn connector(connect_timeout: Duration, resolver: Option<SharedDnsResolver>) -> Connector {
     let settings = HttpConnectorSettings::builder().connect_timeout(connect_timeout);
     let connector = Connector::builder()

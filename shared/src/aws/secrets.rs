@@ -56,6 +56,10 @@ impl StoredSecret {
 
     /// The texts of the current and of the previous version. The previous one counts for some time after the change.
     /// At most two requests.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretUnavailable`]: the secret cannot be read.
     pub async fn texts(
         &self,
         previous_for: Duration,
@@ -94,6 +98,7 @@ pub struct SecretTextCache {
 impl SecretTextCache {
     const MAX_AGE: Duration = Duration::from_mins(5);
 
+    /// An empty cache. `previous_for` is how long the previous text counts after a change.
     pub fn new(client: Client, arn: impl Into<String>, previous_for: Duration) -> Self {
         let secret = StoredSecret::new(client, arn);
         Self { secret, previous_for, cached: Mutex::default() }

@@ -1,4 +1,4 @@
-//! Notifications: what the fintech's own systems are told when a record changes.
+//! Notifications to the fintech's systems when a record changes.
 //!
 //! A notification is derived from the record before and after one write. It contains no name, number, amount or
 //! narration. A consumer reads these from the API. `syncing` is not notified: it ends by time, without a write. An

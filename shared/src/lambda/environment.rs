@@ -134,7 +134,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for any other value.
+    /// [`ConfigError`]: the value is not a valid URL of a receiver.
     pub fn receiver_url(&self, name: &'static str) -> Result<Option<ReceiverUrl>, ConfigError> {
         let expected = "an https:// URL of a public host, or http:// on localhost";
         let url = self.optional(name).map(str::parse).transpose();

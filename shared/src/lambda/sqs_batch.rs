@@ -132,7 +132,8 @@ impl<T> Batch<T> {
         prepared
     }
 
-    /// Marks messages as failed. A message that has work keeps it. A rejected message is not moved.
+    /// Marks messages as failed, so that SQS delivers them again. Their events are still applied. A rejected message
+    /// among them does not go to the dead-letter queue yet.
     pub fn deliver_again(&mut self, message_ids: Vec<String>) {
         self.failed.extend(message_ids);
         self.rejected.retain(|rejected| !self.failed.contains(&rejected.message_id));

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_public() {
+    fn addresses_next_to_special_ranges_are_public() {
         for address in [
             "1.1.1.1",
             "93.184.215.14",

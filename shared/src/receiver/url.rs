@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_url_is_rejected() {
+    fn url_of_a_private_host_or_over_plain_http_is_rejected() {
         for text in [
             "",
             "example.com",

@@ -1,4 +1,4 @@
-// A receiver of Mono's webhooks, as a fintech has it today: it compares the secret in the header (Express).
+// A receiver of Mono's webhooks that compares the secret in the header (Express).
 const fs = require("node:fs");
 const express = require("express");
 

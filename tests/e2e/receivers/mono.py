@@ -1,4 +1,4 @@
-"""A receiver of Mono's webhooks, as a fintech has it today: it compares the secret in the header (Flask)."""
+"""A receiver of Mono's webhooks that compares the secret in the header (Flask)."""
 
 import base64
 import json

@@ -266,8 +266,10 @@ fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
     found
 }
 
-/// The deliverer moves a message by its age, and a message for a receiver that is down has many receives.
-fn queues_have_a_dead_letter_queue_after_five_receives(template: &Template) -> Vec<String> {
+/// The maximum is five. It is 100 for the queues of the deliverer, which moves a message after 48 hours.
+fn queues_have_a_dead_letter_queue_after_their_maximum_of_receives(
+    template: &Template,
+) -> Vec<String> {
     let is_delivery = |id: &&str| ["NotificationQueue", "ForwardQueue"].contains(id);
     let shape =
         |most: u32| json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": most } } });
@@ -1089,7 +1091,7 @@ rules! {
         "/QueuePolicy/Properties/PolicyDocument/Statement/1/Condition" => Value::Null,
         "/QueuePolicy/Properties/PolicyDocument/Statement/2/Fn::If/1/Condition" => Value::Null,
     }
-    queues_have_a_dead_letter_queue_after_five_receives {
+    queues_have_a_dead_letter_queue_after_their_maximum_of_receives {
         "/WebhookQueue/Properties/RedrivePolicy" => Value::Null,
         "/WebhookQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(1000),
         "/NotificationQueue/Properties/RedrivePolicy/maxReceiveCount" => json!(5),

@@ -218,7 +218,7 @@ impl Account {
             return Err(if is_covered { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
         let mut begun = Self { import: Some(lease), import_deferred_until: None, ..self.clone() };
-        // The import that held the lease has crashed, after it may have written rows.
+        // The previous holder crashed. It may have written rows that no count has.
         if self.import.is_some_and(|held| Some(held.holder) != continued_from) {
             begun.written_rows += RowCounts::INTERRUPTED;
         }
@@ -226,7 +226,8 @@ impl Account {
     }
 
     /// Ends an import: applies the completed work or defers the import, counts the written rows, and releases the lease
-    /// if `holder` still holds it. `None` if the record was deleted in the meantime: the import must not create the record again.
+    /// if `holder` still holds it. `None` if the record was deleted in the meantime: the import must not create the
+    /// record again.
     pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd, written: RowCounts) -> Option<Self> {
         if self.is_unknown() {
             return None;

@@ -148,8 +148,8 @@ impl Account {
         self.registers.linked.is_some() && !self.is_data_link()
     }
 
-    /// Whether a fact shows that Mono gives data of the account. Sync attempts without a result, and a connected event
-    /// as a payment sends it, do not show this.
+    /// Whether a fact shows that the account is linked for data. A connected event alone does not, because a one-time
+    /// payment sends it too. A sync attempt without a result does not either.
     pub fn is_data_link(&self) -> bool {
         let others = Registers { linked: None, last_event: None, ..self.registers.clone() };
         !others.hold_only_attempts()

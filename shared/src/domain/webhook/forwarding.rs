@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn word_is_read() {
+    fn unknown_word_is_rejected_and_the_three_known_words_are_read() {
         assert_eq!("none".parse(), Ok(ForwardEvents::None));
         assert_eq!("unhandled".parse(), Ok(ForwardEvents::Unhandled));
         assert_eq!("all".parse(), Ok(ForwardEvents::All));

@@ -108,7 +108,7 @@ async fn forwarded_webhook_keeps_its_body_and_attributes() {
 }
 
 #[tokio::test]
-async fn webhook_that_cannot_be_forwarded_is_named() {
+async fn webhook_that_cannot_be_forwarded_is_returned_by_its_id() {
     let (from, to, tag) = (queue().await, queue().await, unique("forward"));
     let text = json!({ "tag": tag }).to_string();
     WebhookQueue::new(client(), &from).send(&body(&text), Timestamp::now()).await.unwrap();

@@ -152,7 +152,7 @@ async fn entry_refused_as_invalid_is_dead_lettered_and_the_others_are_published(
 }
 
 #[tokio::test]
-async fn entry_refused_for_now_is_delivered_again_and_the_others_are_published() {
+async fn throttled_entry_is_delivered_again_and_the_others_are_published() {
     let (case, one, other) = (Case::new().await, account_id(), account_id());
     fail("PutEvents", one.as_str(), &[Failure::FirstEntryThrottled]);
     let records = [new(&one, 1), new(&other, 2)];

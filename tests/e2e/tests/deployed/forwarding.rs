@@ -69,9 +69,9 @@ fn counts<'a>(bodies: impl IntoIterator<Item = &'a String>) -> BTreeMap<&'a str,
     })
 }
 
-/// The receiver is what a fintech has today for Mono's webhooks, without a change.
+/// The receiver verifies Mono's webhooks and knows nothing of mono-sync.
 #[tokio::test]
-async fn receiver_of_today_gets_every_event_as_mono_sent_it() {
+async fn unchanged_receiver_of_mono_webhooks_gets_every_event_byte_for_byte() {
     let port = lasting_port().unwrap();
     let url = format!("http://localhost:{port}/mono");
     let emulator = &local().emulator;
