@@ -215,8 +215,10 @@ fn notification(text: &str) -> Option<(String, &str)> {
 fn signed(id: &str, body: &str, secrets: &[String], now: Timestamp) -> Result<HeaderMap, Failure> {
     let seconds = i64::try_from(now.millis() / 1000).unwrap_or(i64::MAX);
     let sign = |secret: &String| Webhook::new(secret.trim())?.sign(id, seconds, body.as_bytes());
-    let signatures: Result<Vec<_>, _> = secrets.iter().map(sign).collect();
-    let signatures = signatures.map_err(|_| Failure::UnusableSecret)?;
+    let (current, previous) = secrets.split_first().ok_or(Failure::UnusableSecret)?;
+    let mut signatures = vec![sign(current).map_err(|_| Failure::UnusableSecret)?];
+    // A previous secret that was mistyped does not stop the deliveries.
+    signatures.extend(previous.iter().filter_map(|secret| sign(secret).ok()));
     headers([
         (HEADER_WEBHOOK_ID, id.to_owned()),
         (HEADER_WEBHOOK_TIMESTAMP, seconds.to_string()),
@@ -318,5 +320,7 @@ mod tests {
             signed("id", "{}", &["not base64!".to_owned()], NOW),
             Err(Failure::UnusableSecret)
         ));
+        let secrets = ["c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "mistyped!"].map(str::to_owned);
+        assert!(signed("id", "{}", &secrets, NOW).is_ok(), "only the current one is needed");
     }
 }

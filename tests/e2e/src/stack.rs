@@ -158,6 +158,19 @@ impl Stack {
         self.http.post(url).headers(operator("lambda")).json(event).send().await?.json().await
     }
 
+    /// Stops the notifier. A test with very many records would otherwise wait for their notifications.
+    ///
+    /// # Errors
+    ///
+    /// If no answer arrives.
+    pub async fn stop_notifier(&self) -> reqwest::Result<()> {
+        let mapping = self.resource("NotifierFunctionAccountsTable");
+        let url = format!("{}/2015-03-31/event-source-mappings/{mapping}", self.endpoint);
+        let update = self.http.put(url).headers(operator("lambda"));
+        let answer = update.json(&json!({ "Enabled": false })).send().await?;
+        answer.error_for_status().map(drop)
+    }
+
     /// Runs the refresh planner, as the schedule does once an hour. Returns the plan.
     ///
     /// # Errors

@@ -66,9 +66,9 @@ impl Subscription {
     ///
     /// # Panics
     ///
-    /// If they are not within a minute.
+    /// If they are not within three minutes.
     pub async fn take_until(&self, expected: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + Duration::from_mins(3);
         let mut events = Vec::new();
         while !expected(&events) {
             assert!(Instant::now() < end, "the events did not become as expected: {events:#?}");

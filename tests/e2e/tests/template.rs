@@ -266,7 +266,7 @@ fn each_queue_has_the_queue_policy(template: &Template) -> Vec<String> {
     found
 }
 
-/// The maximum is five. It is 100 for the queues of the deliverer, which moves a message after 48 hours.
+/// The maximum is five. It is 1,000 for the queues of the deliverer, which moves a message after 48 hours.
 fn queues_have_a_dead_letter_queue_after_their_maximum_of_receives(
     template: &Template,
 ) -> Vec<String> {
@@ -275,7 +275,7 @@ fn queues_have_a_dead_letter_queue_after_their_maximum_of_receives(
         |most: u32| json!({ "Properties": { "RedrivePolicy": { "maxReceiveCount": most } } });
     let others = template.source_queues().filter(|id| !is_delivery(id));
     let mut found = template.differences(others, &shape(5));
-    found.extend(template.differences(template.source_queues().filter(is_delivery), &shape(100)));
+    found.extend(template.differences(template.source_queues().filter(is_delivery), &shape(1000)));
     let mut taken = BTreeSet::new();
     for id in template.source_queues() {
         let target = &template.properties(id)["RedrivePolicy"]["deadLetterTargetArn"];

@@ -54,23 +54,26 @@ impl Run<'_> {
                 return Ok(Imported::Deferred(call_error));
             }
             Ok(true) => return self.finish().await,
-            Ok(false) => return self.continue_later(rest, Duration::ZERO).await,
+            Ok(false) => return Box::pin(self.continue_later(rest, Duration::ZERO)).await,
             Err(Interruption::OutOfTime) if has_progress => {
-                return self.continue_later(rest, Duration::ZERO).await;
+                return Box::pin(self.continue_later(rest, Duration::ZERO)).await;
             }
             Err(Interruption::Failed(error)) if has_progress => {
                 warn!(account_id = %self.id(), %error, "import continues later after a failure");
-                return self.continue_later(rest, random::jittered(RETRY_DELAY)).await;
+                return Box::pin(self.continue_later(rest, random::jittered(RETRY_DELAY))).await;
             }
             Err(Interruption::Gone) => self.record_gone().await,
             Err(Interruption::ReauthorisationRequired) => self.record_reauth_required().await,
             Err(Interruption::OutOfTime) => match rest.smaller(2 * MOST_ROWS) {
-                Some(smaller) => return self.continue_later(smaller, Duration::ZERO).await,
+                Some(smaller) => {
+                    return Box::pin(self.continue_later(smaller, Duration::ZERO)).await;
+                }
                 None => Err(ImportError::Late),
             },
             Err(Interruption::Failed(error)) => Err(error),
         };
-        let written = self.stats.written;
+        // The next delivery of a continuation begins with the counts of its message again.
+        let written = self.stats.written.since(self.written_before);
         self.release(written).await;
         outcome
     }

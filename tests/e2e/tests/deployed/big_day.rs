@@ -48,6 +48,7 @@ async fn plan_refreshes_the_oldest_1_000_of_100_000_due_accounts_within_the_budg
     let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
     let deployed = deploy_to(&local.emulator, "big-day", &parameters).await;
     let world: &'static World = Box::leak(Box::new(deployed));
+    world.stack.stop_notifier().await.unwrap();
     let template = Case::overdue(world, DAY).await;
     let mut record = aged(item(world, &template.id).await, DAY);
     set_proven(&mut record);
