@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use standardwebhooks::{
     HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 use crate::aws::queues::{self, DeadLetterQueue, DeliveryQueue};
@@ -50,6 +50,9 @@ pub struct Summary {
     dead_lettered: usize,
 }
 
+/// From this age on, each failed attempt logs the code of an alarm. The age that SQS reports leaves out messages that
+/// were received three times.
+const LATE: Duration = Duration::from_hours(1);
 /// A message is attempted for this time.
 const RETRY_PERIOD: Duration = Duration::from_hours(48);
 /// The longest wait after the first attempt. Each further failure doubles the wait.
@@ -148,13 +151,14 @@ impl Route {
             return Outcome::DeliveredAgain;
         }
         let now = Timestamp::now();
-        let Err(failure) = self.post(message, now).await else {
+        let posted = timeout_at(invocation.deadline, self.post(message, now)).await;
+        let Err(failure) = posted.unwrap_or(Err(PostError::Late.into())) else {
             return Outcome::Delivered;
         };
         let request_id = &invocation.request_id;
         let message_id = message.message_id.as_deref();
-        let is_over = sent_at(message).is_some_and(|sent_at| now.since(sent_at) >= RETRY_PERIOD);
-        if failure.is_final() || is_over {
+        let age = sent_at(message).map(|sent_at| now.since(sent_at)).unwrap_or_default();
+        if failure.is_final() || age >= RETRY_PERIOD {
             let moved = self.dead_letters.put(message, &failure.to_string()).await;
             if let Err(error) = moved {
                 error!(request_id, message_id, %failure, %error, "message could not be moved to the dead-letter queue");
@@ -168,7 +172,8 @@ impl Route {
             return Outcome::DeadLettered;
         }
         let wait = back_off(receive_count(message));
-        warn!(request_id, message_id, %failure, wait_seconds = wait.as_secs(), "message not delivered");
+        let (code, wait_seconds) = ((age >= LATE).then_some("DELIVERY_LATE"), wait.as_secs());
+        warn!(request_id, message_id, code, %failure, wait_seconds, "message not delivered");
         if let Err(error) = self.queue.postpone(message, wait).await {
             warn!(request_id, message_id, %error, "visibility timeout could not be changed");
         }

@@ -165,13 +165,14 @@ impl Importer {
         let lease =
             ImportLease { holder, pull: job.pull, until: invocation.ends_at + LEASE_MARGIN };
         let from = job.continuation.as_ref().map(|continuation| continuation.from);
-        let begun = self.accounts.begin_import(&job.account_id, lease, from, now).await?;
-        let leased = match begun {
-            Ok(leased) => leased,
-            Err((_, ImportRefusal::Unknown)) => return Err(ImportError::Unknown),
-            Err((_, ImportRefusal::UpToDate)) => return Ok(Imported::UpToDate),
-            Err((_, ImportRefusal::Covered)) => return Ok(Imported::Covered),
-            Err((_, ImportRefusal::Busy)) => {
+        let begin = self.accounts.begin_import(&job.account_id, lease, from, now);
+        let begun = Box::pin(begin).await?;
+        let (leased, continues) = match begun {
+            Ok(begun) => begun,
+            Err(ImportRefusal::Unknown) => return Err(ImportError::Unknown),
+            Err(ImportRefusal::UpToDate) => return Ok(Imported::UpToDate),
+            Err(ImportRefusal::Covered) => return Ok(Imported::Covered),
+            Err(ImportRefusal::Busy) => {
                 let next = ImportJob { holder: Some(holder), ..job.clone() }.next();
                 self.enqueue(&next.ok_or(ImportError::Busy)?, BUSY).await?;
                 return Ok(Imported::Postponed);
@@ -187,11 +188,14 @@ impl Importer {
                 (plan, ImportNotes::of(&leased, now))
             }
         };
-        let run = Run::new(self, &mono, leased, job, plan.gaps, notes, invocation.deadline);
+        let mut run = Run::new(self, &mono, leased, job, plan.gaps, notes, invocation.deadline);
+        if let Some(continuation) = job.continuation.as_ref().filter(|_| continues) {
+            run.stats.written = continuation.written;
+        }
         let breaker = self.accounts.breaker().await?;
         if breaker.pause.is_some() {
             let until = breaker.paused_until.max(Some(now)).unwrap_or(now);
-            run.defer(&plan.rest, until).await?;
+            Box::pin(run.defer(&plan.rest, until)).await?;
             return Ok(Imported::Deferred(CallError::Unavailable));
         }
         // New rows that the page does not show may have any date in the window.

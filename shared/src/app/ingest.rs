@@ -1,5 +1,6 @@
-//! Applies the webhooks of a batch. It reads each event alone and all records together, forwards events, and computes
-//! the changes. Then it writes the histories, requests the imports and the verifications, and writes the records.
+//! Applies the webhooks of a batch. It reads each event alone and all records together, and computes the changes. Then
+//! it writes the histories, requests the imports and the verifications, and writes the records. At the same time, it
+//! forwards events.
 //!
 //! Histories and requests precede the records. After a crash in between, the batch is delivered again and writes the
 //! same entries. A request that is no longer due ends at once.
@@ -9,6 +10,7 @@ mod summary;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use tracing::error;
@@ -21,7 +23,8 @@ use crate::aws::queues::{
 use crate::aws::store::{AccountStore, EventStore, StoreError, Stored};
 use crate::domain::account::Step;
 use crate::domain::account_id::AccountId;
-use crate::domain::webhook::event::{self, Event, Interpretation};
+use crate::domain::webhook::event::{Event, Interpretation};
+use crate::domain::webhook::forwarding;
 use crate::lambda::invocation::Invocation;
 use crate::lambda::sqs_batch::{Batch, MissingMessageId, Verdict, Work};
 use account_batch::{AccountBatch, facts};
@@ -60,23 +63,21 @@ impl Ingest {
         invocation: Invocation,
     ) -> Result<(SqsBatchResponse, Summary), MissingMessageId> {
         let log = RefCell::new(Summary::default());
-        let forwarded = RefCell::default();
+        let (forwarded, deadline) = (RefCell::default(), invocation.deadline);
         let mut batch =
             Batch::sort(event, invocation, |message| self.read(message, &log, &forwarded))?;
         let forwarded = forwarded.into_inner();
         let ids = batch.account_ids();
-        let prepare =
-            async { tokio::join!(self.accounts.get_all(ids), self.forwards.send(&forwarded)) };
-        let prepared = Box::pin(batch.prepare(prepare)).await;
-        let not_forwarded = prepared.as_ref().map_or_else(
-            || forwarded.iter().filter_map(|message| message.message_id.clone()).collect(),
-            |(_, not_forwarded)| not_forwarded.clone(),
-        );
+        let apply = async {
+            if let Some(records) = batch.prepare(self.accounts.get_all(ids)).await {
+                self.apply_all(&mut batch, &records, &log).await;
+            }
+        };
+        // The records do not wait for the copies. An event that could not be copied is delivered again.
+        let (not_forwarded, ()) =
+            tokio::join!(self.forwards.send(&forwarded, deadline), Box::pin(apply));
         log.borrow_mut().forwarded = forwarded.len() - not_forwarded.len();
         batch.deliver_again(not_forwarded);
-        if let Some((records, _)) = prepared {
-            self.apply_all(&mut batch, &records, &log).await;
-        }
         batch.dead_letter_rejected(&self.dead_letters).await;
         Ok((batch.into_response(), log.into_inner()))
     }
@@ -95,11 +96,11 @@ impl Ingest {
             let reason = "the message body is not valid base64 of UTF-8 text".to_owned();
             return Verdict::Reject { event_id: None, reason };
         };
-        let event = event::read(&text, received_at);
+        let event = forwarding::read(&text, received_at);
         if self.forwards.takes(&event) {
             forwarded.borrow_mut().push(message.clone());
         }
-        match event {
+        match event.unwrap_or_else(|panic| resume_unwind(panic)) {
             Ok(event) => {
                 let is_kept = matches!(event.interpretation, Interpretation::Fact(..))
                     || self.events.is_some();

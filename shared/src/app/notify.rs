@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::timeout_at;
 use tracing::{error, warn};
 
 use crate::aws::event_bus::{EventBus, PublishError};
@@ -78,8 +77,7 @@ impl Notifier {
         let mut summary = Summary { records: event.records.len(), ..Summary::default() };
         let read: Vec<_> = event.records.iter().map(notifications).collect();
         let all: Vec<Notification> = read.iter().flatten().flatten().cloned().collect();
-        let published = timeout_at(invocation.deadline, self.bus.publish(&all)).await;
-        let mut results = published.unwrap_or_default().into_iter();
+        let mut results = self.bus.publish(&all, invocation.deadline).await.into_iter();
         let mut response = StreamResponse::default();
         for (record, read) in event.records.iter().zip(read) {
             let outcome = read.and_then(|notifications| {

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use tokio::time::{Instant, timeout_at};
 
 use crate::aws::sdk::AwsError;
 use crate::domain::notification::Notification;
@@ -47,12 +48,17 @@ impl EventBus {
         Self { client, name: name.into() }
     }
 
-    /// Publishes notifications in this order, ten per request. Returns one result for each. After a failed request,
-    /// the rest is not sent.
-    pub async fn publish(&self, notifications: &[Notification]) -> Vec<Result<(), PublishError>> {
+    /// Publishes notifications in this order, ten per request, until the deadline. Returns one result for each. After a
+    /// failed request, the rest is not sent.
+    pub async fn publish(
+        &self,
+        notifications: &[Notification],
+        deadline: Instant,
+    ) -> Vec<Result<(), PublishError>> {
         let mut results = Vec::with_capacity(notifications.len());
         for chunk in notifications.chunks(MAX_ENTRIES) {
-            match self.put(chunk).await {
+            let put = timeout_at(deadline, self.put(chunk)).await;
+            match put.unwrap_or(Err(PublishError::Late)) {
                 Ok(published) => results.extend(published),
                 Err(error) => {
                     results.resize_with(notifications.len(), || Err(error.clone()));

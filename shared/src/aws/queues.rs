@@ -10,6 +10,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::operation::send_message::builders::SendMessageFluentBuilder;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_types::base64;
+use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 use crate::aws::sdk::AwsError;
@@ -17,8 +18,7 @@ use crate::domain::account_id::AccountId;
 use crate::domain::import::ImportJob;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::body::WebhookBody;
-use crate::domain::webhook::event::{Event, UnprocessableEvent};
-use crate::domain::webhook::forwarding::ForwardEvents;
+use crate::domain::webhook::forwarding::{ForwardEvents, ReadEvent};
 
 /// The message attribute with the time at which Mono's webhook was received. A redrive resets SQS's own timestamps.
 pub const RECEIVED_AT: &str = "received_at";
@@ -219,15 +219,16 @@ impl ForwardQueue {
     }
 
     /// Whether the event is forwarded.
-    pub fn takes(&self, event: &Result<Event, UnprocessableEvent>) -> bool {
+    pub fn takes(&self, event: &ReadEvent) -> bool {
         self.events.include(event)
     }
 
-    /// Copies webhooks unchanged to the queue. Returns the ids of the messages that could not be copied.
-    pub async fn send(&self, messages: &[SqsMessage]) -> Vec<String> {
+    /// Copies webhooks unchanged to the queue. Returns the ids of the messages that could not be copied in time.
+    pub async fn send(&self, messages: &[SqsMessage], deadline: Instant) -> Vec<String> {
         let mut failed = Vec::new();
         for chunk in batches(messages) {
-            let refused = self.send_chunk(chunk).await.unwrap_or_else(|error| {
+            let sent = timeout_at(deadline, self.send_chunk(chunk)).await;
+            let refused = sent.unwrap_or(Err(SendError::Late)).unwrap_or_else(|error| {
                 error!(%error, "events could not be forwarded");
                 (0..chunk.len()).collect()
             });

@@ -8,6 +8,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
 };
 
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use crate::aws::sdk::AwsError;
 use crate::domain::timestamp::Timestamp;
@@ -104,7 +105,8 @@ impl SecretTextCache {
         Self { secret, previous_for, cached: Mutex::default() }
     }
 
-    /// The current text, and the previous one for some time after a change.
+    /// The current text, and the previous one for some time after a change. If the secret cannot be read again, the
+    /// cached texts are used.
     ///
     /// # Errors
     ///
@@ -112,7 +114,11 @@ impl SecretTextCache {
     pub async fn texts(&self, now: Timestamp) -> Result<Vec<String>, SecretUnavailable> {
         let mut cached = self.cached.lock().await;
         if cached.as_ref().is_none_or(|(_, read_at)| now.since(*read_at) >= Self::MAX_AGE) {
-            *cached = Some((self.secret.texts(self.previous_for, now).await?, now));
+            match self.secret.texts(self.previous_for, now).await {
+                Ok(texts) => *cached = Some((texts, now)),
+                Err(error) if cached.is_none() => return Err(error),
+                Err(error) => warn!(%error, "secret could not be read again"),
+            }
         }
         let texts = cached.as_ref().map(|(texts, _)| texts.clone()).unwrap_or_default();
         let current = texts.current.ok_or(SecretUnavailable::Unset)?;

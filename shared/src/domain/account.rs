@@ -70,6 +70,9 @@ pub struct Account {
     pub import_deferred_until: Option<Timestamp>,
     /// The rows that all imports of the account have written. No fact writes it.
     pub written_rows: RowCounts,
+    /// The number of the last import lease. A later lease has a higher number, also after the record was deleted. No
+    /// fact writes it.
+    pub import_number: u32,
 }
 
 /// The record before and after one fact.
@@ -233,6 +236,7 @@ impl Account {
             read_at: None,
             import_deferred_until: None,
             written_rows: RowCounts::default(),
+            import_number: 0,
         }
     }
 

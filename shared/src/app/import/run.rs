@@ -72,8 +72,7 @@ impl Run<'_> {
             },
             Err(Interruption::Failed(error)) => Err(error),
         };
-        // The next delivery of a continuation begins with the counts of its message again.
-        let written = self.stats.written.since(self.written_before);
+        let written = self.stats.written;
         self.release(written).await;
         outcome
     }
@@ -106,9 +105,18 @@ impl Run<'_> {
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let part = if self.is_served { Some(self.part_done(rest).await?) } else { None };
-        let deferred = ImportEnd::Deferred { until, part };
+        self.end(&ImportEnd::Deferred { until, part }).await
+    }
+
+    /// Records the end of the import. If that fails, it releases the lease.
+    async fn end(self, end: &ImportEnd) -> Result<(), StoreError> {
         let written = self.stats.written;
-        self.importer.accounts.end_import(self.leased, &deferred, written).await
+        let ended = self.importer.accounts.end_import(self.leased.clone(), end, written).await;
+        if ended.is_err() {
+            // The write may have succeeded, with the counts. So the counts are not written again.
+            self.release(RowCounts::INTERRUPTED).await;
+        }
+        ended
     }
 
     /// The finished part. The remaining days are gaps, which the next import reads.
@@ -124,22 +132,18 @@ impl Run<'_> {
     }
 
     async fn finish(self) -> Result<Imported, ImportError> {
-        let recorded = async {
-            let through = self.importer.transactions.newest(self.id()).await?;
-            let state = ImportState { through, gaps: self.gaps.clone(), notes: self.notes };
-            let done = Import { pull: self.leased.lease.pull, state };
-            let done = ImportEnd::Done(done);
-            let written = self.stats.written;
-            self.importer.accounts.end_import(self.leased.clone(), &done, written).await
-        };
-        match recorded.await {
-            Ok(()) => Ok(Imported::Done(self.stats)),
-            // The write may have succeeded, with the counts. So the counts are not written again.
+        let through = match self.importer.transactions.newest(self.id()).await {
+            Ok(through) => through,
             Err(error) => {
-                self.release(RowCounts::INTERRUPTED).await;
-                Err(error.into())
+                let written = self.stats.written;
+                self.release(written).await;
+                return Err(error.into());
             }
-        }
+        };
+        let state = ImportState { through, gaps: self.gaps.clone(), notes: self.notes };
+        let (done, stats) = (Import { pull: self.leased.lease.pull, state }, self.stats);
+        self.end(&ImportEnd::Done(done)).await?;
+        Ok(Imported::Done(stats))
     }
 
     /// Queues a message for the remaining range. The message takes over the lease.
@@ -148,7 +152,8 @@ impl Run<'_> {
         rest: RemainingRange,
         delay: Duration,
     ) -> Result<Imported, ImportError> {
-        let (from, gaps, is_served) = (self.leased.lease.holder, self.gaps.clone(), self.is_served);
+        let (from, gaps, is_served) =
+            (self.account().import_number, self.gaps.clone(), self.is_served);
         let (notes, written) = (self.notes, self.stats.written);
         let part = Continuation { from, rest: rest.clone(), gaps, is_served, notes, written };
         let job = ImportJob::new(self.id().clone(), self.leased.lease.pull);
@@ -161,7 +166,7 @@ impl Run<'_> {
         };
         match self.importer.enqueue(&next, delay).await {
             Ok(()) => Ok(Imported::Continued(self.stats)),
-            // As above: the message may be in the queue.
+            // The message may be in the queue.
             Err(error) => {
                 self.release(RowCounts::INTERRUPTED).await;
                 Err(error.into())

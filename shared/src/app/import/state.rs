@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{ImportError, ImportStats, Importer};
 use crate::aws::store::Leased;
-use crate::domain::account::{Account, Gap, GapReason, ImportLease, ImportNotes, RowCounts};
+use crate::domain::account::{Account, Gap, GapReason, ImportLease, ImportNotes};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::import::{ImportJob, gaps};
@@ -16,8 +16,6 @@ pub(super) struct Run<'a> {
     pub(super) mono: &'a Session<'a>,
     pub(super) leased: Leased<ImportLease>,
     pub(super) stats: ImportStats,
-    /// The rows that earlier messages of the chain have written.
-    pub(super) written_before: RowCounts,
     /// Days that later imports must read again.
     pub(super) gaps: Vec<Gap>,
     pub(super) notes: ImportNotes,
@@ -63,13 +61,11 @@ impl<'a> Run<'a> {
         notes: ImportNotes,
         deadline: Instant,
     ) -> Self {
-        let written_before = job.continuation.as_ref().map(|part| part.written).unwrap_or_default();
         Self {
             importer,
             mono,
             leased,
-            stats: ImportStats { written: written_before, ..ImportStats::default() },
-            written_before,
+            stats: ImportStats::default(),
             has_unserved_days: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
             gaps,
             notes,

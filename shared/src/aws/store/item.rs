@@ -47,7 +47,7 @@ const GAP_LENGTH: usize = 4 + 4 + 6 + 6 + 1;
 /// Both leases as bytes: their times, and their token or holder.
 const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
-/// Whether Mono has ever held transactions, and the [`RowCounts`], as bytes.
+/// Whether Mono has ever held transactions, the [`RowCounts`], and the number of the last import, as bytes.
 const ROWS: &str = "rows";
 
 /// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
@@ -242,11 +242,12 @@ impl Writer {
         }
     }
 
-    fn rows(&mut self, has_transactions: bool, written: RowCounts) {
-        let RowCounts { added, modified, removed, interrupted } = written;
-        if has_transactions || written != RowCounts::default() {
-            let counts = [added, modified, removed, interrupted];
-            let bytes = counts.into_iter().flat_map(varint).collect::<Vec<_>>();
+    fn rows(&mut self, account: &Account) {
+        let RowCounts { added, modified, removed, interrupted } = account.written_rows;
+        let numbers = [added, modified, removed, interrupted, account.import_number];
+        let has_transactions = account.registers.has_transactions;
+        if has_transactions || numbers != [0; 5] {
+            let bytes = numbers.into_iter().flat_map(varint).collect::<Vec<_>>();
             self.bytes(ROWS, &[&[u8::from(has_transactions)], &bytes]);
         }
     }
@@ -332,7 +333,7 @@ impl Stored {
         writer.registers(&account.registers);
         writer.lease(account.lease.as_ref());
         writer.import(account.import.as_ref());
-        writer.rows(account.registers.has_transactions, account.written_rows);
+        writer.rows(account);
         writer.time(REFRESH_QUEUED_AT, account.refresh_queued_at);
         writer.time("next_sync_allowed_at", account.cooldown_until);
         writer.optional(REFRESH, account.refresh.map(RefreshRule::as_str));
@@ -355,7 +356,7 @@ impl Stored {
         reader.order = reader.orders()?;
         let id = reader.required(ACCOUNT_ID)?.parse().map_err(|_| CorruptItem(ACCOUNT_ID))?;
         let version = reader.version()?;
-        let (has_transactions, written_rows) = reader.rows()?;
+        let (has_transactions, written_rows, import_number) = reader.rows()?;
         let account = Account {
             id,
             registers: reader.registers(has_transactions)?,
@@ -363,6 +364,7 @@ impl Stored {
             cooldown_until: reader.time("next_sync_allowed_at")?,
             import: reader.import(),
             written_rows,
+            import_number,
             refresh_queued_at: reader.time(REFRESH_QUEUED_AT)?,
             // A rule that only another version of the system knows is read as none.
             refresh: reader.text(REFRESH)?.as_deref().and_then(RefreshRule::from_word),
@@ -504,16 +506,16 @@ impl Reader {
         })
     }
 
-    fn rows(&mut self) -> Result<(bool, RowCounts), CorruptItem> {
+    fn rows(&mut self) -> Result<(bool, RowCounts, u32), CorruptItem> {
         let Some(bytes) = self.item.remove(ROWS) else {
-            return Ok((false, RowCounts::default()));
+            return Ok((false, RowCounts::default(), 0));
         };
         let read = || {
             let ([has_transactions], mut rest) = bytes.as_b().ok()?.as_ref().split_first_chunk()?;
             let mut count = || read_varint(&mut rest);
             let (added, modified, removed) = (count()?, count()?, count()?);
             let counts = RowCounts { added, modified, removed, interrupted: count()? };
-            Some((*has_transactions != 0, counts))
+            Some((*has_transactions != 0, counts, count()?))
         };
         read().ok_or(CorruptItem(ROWS))
     }

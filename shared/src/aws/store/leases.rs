@@ -113,7 +113,8 @@ impl AccountStore {
     }
 
     /// Takes the lease of an import for the newest pull of the account. An import that continues the work of another
-    /// message keeps its own pull. One consistent read, and one write if the lease is taken.
+    /// message keeps its own pull. Also returns whether the message [continues](Account::is_continued_by) an import.
+    /// One consistent read, and one write if the lease is taken.
     ///
     /// # Errors
     ///
@@ -122,21 +123,22 @@ impl AccountStore {
         &self,
         id: &AccountId,
         requested: ImportLease,
-        continued_from: Option<[u8; 8]>,
+        continued_from: Option<u32>,
         now: Timestamp,
-    ) -> Result<LeaseResult<ImportLease, ImportRefusal>, StoreError> {
+    ) -> Result<Result<(Leased<ImportLease>, bool), ImportRefusal>, StoreError> {
         let begin = |account: &Account| {
+            let continues = account.is_continued_by(requested.holder, continued_from);
             let newest = account.import_due().filter(|_| continued_from.is_none());
             let pull = newest.map_or(requested.pull, |newest| newest.max(requested.pull));
             let lease = ImportLease { pull, ..requested };
             match account.begin_import(lease, continued_from, now) {
-                Ok(begun) => (Change::Put(Box::new(begun)), Ok(lease)),
-                Err(refusal) => (Change::Keep, Err((Box::new(account.clone()), refusal))),
+                Ok(begun) => (Change::Put(Box::new(begun)), Ok((lease, continues))),
+                Err(refusal) => (Change::Keep, Err(refusal)),
             }
         };
         let seen = self.get_newest(id).await?;
         let (stored, begun) = Box::pin(self.change(id, seen, begin)).await?;
-        Ok(begun.map(|lease| leased(stored, lease)))
+        Ok(begun.map(|(lease, continues)| (leased(stored, lease), continues)))
     }
 
     /// Records the outcome of an import, and releases its lease. One write if there is no conflict.

@@ -20,10 +20,10 @@ fn written(account: &Account, seen: Option<&Stored>) -> Item {
 
 proptest! {
     #[test]
-    fn written_record_is_read_back_unchanged(facts in facts(), counts: [u32; 4]) {
-        let [added, modified, removed, interrupted] = counts;
+    fn written_record_is_read_back_unchanged(facts in facts(), numbers: [u32; 5]) {
+        let [added, modified, removed, interrupted, import_number] = numbers;
         let written_rows = RowCounts { added, modified, removed, interrupted };
-        let account = Account { written_rows, ..record(facts) };
+        let account = Account { written_rows, import_number, ..record(facts) };
         let stored = Stored::from_item(written(&account, None)).unwrap();
         prop_assert_eq!(stored.account, account);
     }
@@ -163,6 +163,7 @@ fn item_of_the_fullest_events_with_all_sync_registers_costs_one_write_unit() {
     account.registers.link_checked = Some(at);
     account.registers.identity.read_at = Some(at);
     account.written_rows = RowCounts { added: 1_138, ..RowCounts::default() };
+    account.import_number = 1_769_547_600;
     assert_costs_one_write_unit(&account);
 }
 

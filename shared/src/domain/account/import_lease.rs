@@ -191,11 +191,20 @@ impl Account {
         is_same && !imported.value.gaps.iter().any(|gap| gap.is_due(pull.at))
     }
 
-    /// Takes the import lease. `continued_from` is the holder of the lease whose import this message continues.
+    /// Whether the message of this holder continues the import that the record shows as running. `continued_from` is
+    /// the number of the lease that the message was sent to take over. A redelivery after the end of the import
+    /// continues nothing.
+    pub fn is_continued_by(&self, holder: [u8; 8], continued_from: Option<u32>) -> bool {
+        let is_own = |held: ImportLease| held.holder == holder;
+        let is_taken_over = continued_from == Some(self.import_number);
+        continued_from.is_some() && self.import.is_some_and(|held| is_own(held) || is_taken_over)
+    }
+
+    /// Takes the import lease. `continued_from` is the number of the lease that this message takes over.
     pub fn begin_import(
         &self,
         lease: ImportLease,
-        continued_from: Option<[u8; 8]>,
+        continued_from: Option<u32>,
         now: Timestamp,
     ) -> Result<Self, ImportRefusal> {
         if self.is_unknown() {
@@ -208,21 +217,32 @@ impl Account {
         let is_imported =
             self.imported() >= Some(lease.pull) || self.is_of_imported_job(lease.pull);
         let is_denied = !self.registers.is_proven && self.denied_at().is_some();
-        if (is_imported || is_denied) && continued_from.is_none() {
+        if (is_imported || is_denied) && !self.is_continued_by(lease.holder, continued_from) {
             return Err(ImportRefusal::UpToDate);
         }
-        let held = self.import.filter(|held| now < held.until);
-        if let Some(held) = held.filter(|held| Some(held.holder) != continued_from) {
+        let not_taken_over = self.import.filter(|_| continued_from != Some(self.import_number));
+        if let Some(held) = not_taken_over.filter(|held| now < held.until) {
             // A redelivery of the holder's own message must not count as covered by the holder's lease.
             let is_covered = held.holder != lease.holder && held.pull >= lease.pull;
             return Err(if is_covered { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
-        let mut begun = Self { import: Some(lease), import_deferred_until: None, ..self.clone() };
+        let mut begun = Self {
+            import: Some(lease),
+            import_number: self.next_import_number(now),
+            import_deferred_until: None,
+            ..self.clone()
+        };
         // The previous holder crashed. It may have written rows that no count has.
-        if self.import.is_some_and(|held| Some(held.holder) != continued_from) {
+        if not_taken_over.is_some() {
             begun.written_rows += RowCounts::INTERRUPTED;
         }
         Ok(begun)
+    }
+
+    /// Seconds since 1970 (UTC), or more. So a record that was deleted and created again continues to count up.
+    fn next_import_number(&self, now: Timestamp) -> u32 {
+        let seconds = u32::try_from(now.millis() / 1000).unwrap_or(u32::MAX);
+        seconds.max(self.import_number.saturating_add(1))
     }
 
     /// Ends an import: applies the completed work or defers the import, counts the written rows, and releases the lease

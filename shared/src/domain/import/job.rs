@@ -35,8 +35,8 @@ const MAX_FOLLOWING: u32 = 500;
 /// The state of an import that ran out of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
-    /// The holder of the lease that the next message takes over.
-    pub from: [u8; 8],
+    /// The number of the lease that the next message takes over.
+    pub from: u32,
     /// The days that are not imported yet.
     pub rest: RemainingRange,
     /// The gaps that are known so far.
@@ -89,7 +89,7 @@ impl ImportJob {
         if let Some(part) = &self.continuation {
             let Continuation { from, rest, gaps, is_served, notes, written } = part;
             body["continuation"] = json!({
-                "from": hex(*from),
+                "from": from,
                 "ranges": rest.ranges.iter().map(days_to_json).collect::<Vec<_>>(),
                 "slice": rest.slice,
                 "is_served": is_served,
@@ -137,7 +137,7 @@ impl Continuation {
     fn read(value: &Value) -> Option<Self> {
         let ranges: Vec<_> = value["ranges"].as_array()?.iter().map(days).collect::<Option<_>>()?;
         let slice = u32::try_from(value["slice"].as_u64()?).ok()?;
-        let from = from_hex(&value["from"])?;
+        let from = value["from"].as_u64()?.try_into().ok()?;
         let gaps = value["gaps"].as_array()?.iter().map(gap).collect::<Option<_>>()?;
         let is_served = value["is_served"].as_bool()?;
         let rest = RemainingRange { ranges, slice };
@@ -252,7 +252,7 @@ mod tests {
         let at = Timestamp::from_millis;
         let gap = |day, reason| Gap { first: day, last: day, since: at(1), tried: at(2), reason };
         Continuation {
-            from: [0, 1, 2, 3, 4, 5, 6, 255],
+            from: 1_769_547_600,
             rest: RemainingRange {
                 ranges: vec![
                     day("2026-01-01")..=day("2026-03-01"),

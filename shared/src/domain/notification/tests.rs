@@ -206,7 +206,7 @@ fn continuation_takes_the_lease_over_without_a_notification() {
     let account = begun(&healthy(), 1);
     let continued = ImportLease { holder: [2; 8], ..account.import.unwrap() };
     let now = time("2026-01-27T21:05:00Z");
-    let after = account.begin_import(continued, Some([1; 8]), now).unwrap();
+    let after = account.begin_import(continued, Some(account.import_number), now).unwrap();
     assert_eq!(changes(Some(&account), Some(&after)), []);
 }
 

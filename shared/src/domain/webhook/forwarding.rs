@@ -1,5 +1,6 @@
 //! Which of Mono's events are forwarded to the fintech's own system.
 
+use std::panic::catch_unwind;
 use std::str::FromStr;
 
 use crate::domain::timestamp::Timestamp;
@@ -20,6 +21,15 @@ pub enum ForwardEvents {
 #[error("not none, unhandled or all")]
 pub struct UnknownForwardEvents;
 
+/// An event, or a body that is no event. The outer error is the panic of the parser. A parser that panics must not make
+/// the webhook fail, and its event counts as unreadable.
+pub type ReadEvent = std::thread::Result<Result<Event, UnprocessableEvent>>;
+
+/// Reads an event, as [`event::read`].
+pub fn read(body: &str, received_at: Timestamp) -> ReadEvent {
+    catch_unwind(|| event::read(body, received_at))
+}
+
 impl FromStr for ForwardEvents {
     type Err = UnknownForwardEvents;
 
@@ -35,10 +45,8 @@ impl FromStr for ForwardEvents {
 
 impl ForwardEvents {
     /// Whether the event is forwarded.
-    pub fn include(self, event: &Result<Event, UnprocessableEvent>) -> bool {
-        let is_applied = event
-            .as_ref()
-            .is_ok_and(|event| matches!(event.interpretation, Interpretation::Fact(..)));
+    pub fn include(self, event: &ReadEvent) -> bool {
+        let is_applied = matches!(event, Ok(Ok(event)) if matches!(event.interpretation, Interpretation::Fact(..)));
         match self {
             Self::None => false,
             Self::Unhandled => !is_applied,
@@ -50,7 +58,7 @@ impl ForwardEvents {
     pub fn include_text(self, body: &str) -> bool {
         match self {
             Self::None => false,
-            Self::Unhandled => self.include(&event::read(body, Timestamp::from_millis(0))),
+            Self::Unhandled => self.include(&read(body, Timestamp::from_millis(0))),
             Self::All => true,
         }
     }

@@ -97,7 +97,7 @@ async fn forwarded_webhook_keeps_its_body_and_attributes() {
     }
     let sent: Vec<_> = messages(&from).await.iter().map(received).collect();
     let forward = ForwardQueue::new(client(), &to, ForwardEvents::All);
-    assert_eq!(forward.send(&sent).await, [""; 0]);
+    assert_eq!(forward.send(&sent, soon()).await, [""; 0]);
     let mut forwarded = Vec::new();
     for message in messages(&to).await.iter().map(received) {
         assert_eq!(queues::received_at(&message), Some(received_at));
@@ -115,7 +115,13 @@ async fn webhook_that_cannot_be_forwarded_is_returned_by_its_id() {
     let sent: Vec<_> = messages(&from).await.iter().map(received).collect();
     fail("SendMessageBatch", &tag, &[Failure::ServerError; 3]);
     let forward = ForwardQueue::new(client(), &to, ForwardEvents::All);
-    assert_eq!(forward.send(&sent).await, [sent[0].message_id.clone().unwrap()]);
+    let failed = [sent[0].message_id.clone().unwrap()];
+    assert_eq!(forward.send(&sent, soon()).await, failed);
+    assert_eq!(forward.send(&sent, Instant::now()).await, failed, "no time is left");
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
 }
 
 /// The message as Lambda delivers it to a function.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a missing value fails the test")]
 
 mod dead_letters;
+mod deliverer;
 mod leases;
 mod ledger;
 mod mono;

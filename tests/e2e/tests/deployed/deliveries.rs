@@ -179,7 +179,9 @@ async fn slow_request_delays_no_other(delivery: &Delivery) {
     delivery.cause(&slow).await;
     let started = receiver.until(&slow, 3).await[0].at;
     delivery.cause(&fast).await;
+    // The three requests still wait for their answers.
     let answered = receiver.until(&fast, 3).await;
+    assert_eq!(receiver.received(&slow).len(), 3);
     let retried = receiver.until(&slow, 4).await;
     assert!(answered.iter().all(|request| request.at < retried[3].at), "the others do not wait");
     let wait = retried[3].at - started;

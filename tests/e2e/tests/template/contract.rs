@@ -116,6 +116,7 @@ pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/refresh-planner", "UNPROVEN_ACCOUNTS_WAIT"),
     ("functions/refresh-worker", "OWNER_CHANGED"),
     ("functions/deliverer", "RECEIVER_GONE"),
+    ("functions/deliverer", "DELIVERY_LATE"),
 ];
 
 /// The scopes that a token needs for a route with this method.

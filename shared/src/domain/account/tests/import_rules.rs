@@ -80,9 +80,12 @@ fn import_lease_passes_only_to_the_continuing_message() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
-    let next = begun.begin_import(lease(2, pull, 21), Some([1; 8]), at(12)).unwrap();
+    let from = Some(begun.import_number);
+    assert!(begun.is_continued_by([2; 8], from));
+    let next = begun.begin_import(lease(2, pull, 21), from, at(12)).unwrap();
     assert_eq!(next.import, Some(lease(2, pull, 21)));
-    let again = next.begin_import(lease(2, pull, 22), Some([1; 8]), at(13));
+    assert!(next.import_number > begun.import_number);
+    let again = next.begin_import(lease(2, pull, 22), from, at(13));
     assert_eq!(again, Err(ImportRefusal::Busy), "redelivery of the second message");
     let first = next.begin_import(lease(1, pull, 22), None, at(13));
     assert_eq!(first, Err(ImportRefusal::Covered), "redelivery of the first message");
@@ -96,14 +99,55 @@ fn end_of_an_import_does_not_release_the_lease_of_another_message() {
     let ended =
         begun.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default()).unwrap();
     assert_eq!((ended.import, ended.import_due()), (None, None));
-    assert_eq!(
-        begun.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::default()).unwrap(),
-        account,
-        "the import stays due"
-    );
+    let given_up = begun.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::default()).unwrap();
+    assert_eq!((given_up.import, given_up.import_due()), (None, Some(pull)));
     let other =
         begun.end_import([2; 8], &ImportEnd::Done(done(pull)), RowCounts::default()).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
+}
+
+#[test]
+fn redelivered_continuation_of_an_ended_import_continues_nothing() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
+    let from = Some(begun.import_number);
+    let next = begun.begin_import(lease(2, pull, 21), from, at(12)).unwrap();
+    let end = |end| next.end_import([2; 8], &end, RowCounts::default()).unwrap();
+    let finished = end(ImportEnd::Done(done(pull)));
+    let again = finished.begin_import(lease(2, pull, 29), from, at(22));
+    assert_eq!(again, Err(ImportRefusal::UpToDate));
+    let failed = end(ImportEnd::GivenUp);
+    assert!(!failed.is_continued_by([2; 8], from), "its counts are in the record");
+    assert!(failed.begin_import(lease(2, pull, 29), from, at(22)).is_ok(), "the rows are due");
+}
+
+#[test]
+fn redelivered_continuation_after_a_crash_continues_the_import() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
+    let from = Some(begun.import_number);
+    let crashed = begun.begin_import(lease(2, pull, 21), from, at(12)).unwrap();
+    assert!(crashed.is_continued_by([2; 8], from));
+    let again = crashed.begin_import(lease(2, pull, 30), from, at(22)).unwrap();
+    assert_eq!(again.written_rows, RowCounts::INTERRUPTED);
+    let first_again = crashed.begin_import(lease(1, pull, 30), None, at(22)).unwrap();
+    let late = first_again.begin_import(lease(2, pull, 31), from, at(23));
+    assert_eq!(late, Err(ImportRefusal::Covered), "the lease that it should take over is gone");
+}
+
+#[test]
+fn import_number_increases_also_after_the_record_was_deleted() {
+    let number = |account: &Account, minute| {
+        let lease = lease(1, pulled(account), minute + 1);
+        account.begin_import(lease, None, at(minute)).unwrap().import_number
+    };
+    let account = record([strong(10, fresh())]);
+    let first = number(&account, 11);
+    assert!(number(&account, 12) > first, "a new record has a new number");
+    let ahead = Account { import_number: u32::MAX - 1, ..account };
+    assert_eq!(number(&ahead, 12), u32::MAX, "a clock that runs behind counts up");
 }
 
 #[test]
