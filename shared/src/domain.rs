@@ -4,6 +4,7 @@ pub mod account;
 pub mod account_id;
 pub mod business_day;
 pub mod caller;
+pub mod change_feed;
 pub mod circuit_breaker;
 pub mod history;
 pub mod import;

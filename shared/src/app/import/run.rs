@@ -70,6 +70,8 @@ impl Run<'_> {
                 }
                 None => Err(ImportError::Late),
             },
+            // A failed write may still arrive. Its rows stay invisible in the change feed until the lease expires.
+            Err(Interruption::Failed(error @ ImportError::Store(_))) => return Err(error),
             Err(Interruption::Failed(error)) => Err(error),
         };
         let written = self.stats.written;

@@ -11,12 +11,13 @@ use super::{ImportError, MOST_OF_A_DAY, ROOM};
 use crate::aws::store::StoreError;
 use crate::domain::account::{GapReason, RowCounts};
 use crate::domain::business_day::{BusinessDay, Days};
+use crate::domain::change_feed::{StoredRows, Writes};
 use crate::domain::import::diff::{Changes, compare};
 use crate::domain::import::listing::Listing;
 use crate::domain::import::range::{MOST_ROWS, window, with_margins, without_margin};
 use crate::domain::import::{RemainingRange, sync_page};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::transaction::{Position, SyncedPage, Transaction, TransactionPage};
+use crate::domain::transaction::{SyncedPage, TransactionPage};
 use crate::mono::Part;
 
 /// Time reserved at the end to write the record or to queue a message.
@@ -64,12 +65,12 @@ impl Run<'_> {
         };
         let totals = (before, page.total);
         if !listed.unreadable.is_empty()
-            || !sync_page::shows_all_new_rows(&listed.rows, totals, days, &stored)
+            || !sync_page::shows_all_new_rows(&listed.rows, totals, days, &stored.rows)
         {
             return Ok(false);
         }
-        let Changes { puts, moved, .. } = compare(&span, &stored, &listed.rows, &HashSet::new());
-        self.write(&puts, &stored, &moved, &[]).await?;
+        let changes = compare(&span, &stored.rows, &listed.rows, &HashSet::new());
+        self.write(&stored, Changes { gone: Vec::new(), ..changes }).await?;
         self.stats.rows += listed.rows.len();
         Ok(true)
     }
@@ -146,16 +147,16 @@ impl Run<'_> {
     async fn settle(
         &mut self,
         days: &Days,
-        stored: &[Transaction],
+        stored: &StoredRows,
         listing: &Listing,
         is_known: bool,
     ) -> Result<(), Interruption> {
         let Changes { puts, moved, gone } =
-            compare(days, stored, &listing.rows, &listing.unreadable_ids);
+            compare(days, &stored.rows, &listing.rows, &listing.unreadable_ids);
         let is_whole = listing.is_whole() && self.has_whole_statement();
         let is_incomplete = (!is_whole && !is_known) || listing.unreadable > 0;
         let mut reason = is_incomplete.then_some(GapReason::NotWhole);
-        let of_days = stored.iter().filter(|row| days.contains(&row.business_day())).count();
+        let of_days = stored.rows.iter().filter(|row| days.contains(&row.business_day())).count();
         let mut removed = if is_whole { gone } else { Vec::new() };
         if removed.len() * 2 > of_days {
             let missing = removed.len();
@@ -176,7 +177,12 @@ impl Run<'_> {
             let (code, unreadable) = ("TRANSACTIONS_UNREADABLE", listing.unreadable);
             error!(account_id = %self.id(), code, unreadable, "unreadable rows in Mono's answer");
         }
-        self.write(&puts, stored, &moved, &removed).await?;
+        let mut changes = Changes { puts, moved, gone: removed };
+        if !changes.gone.is_empty() {
+            let ids = self.importer.transactions.ids_elsewhere(self.id(), &changes.gone).await?;
+            changes = changes.stored_elsewhere(&ids);
+        }
+        self.write(stored, changes).await?;
         self.note(days, reason);
         self.stats.rows += listing.rows.len();
         self.stats.slices += 1;
@@ -205,21 +211,16 @@ impl Run<'_> {
     }
 
     /// Writes and counts the changes of the stored rows.
-    async fn write(
-        &mut self,
-        puts: &[Transaction],
-        stored: &[Transaction],
-        moved: &[Position],
-        removed: &[Position],
-    ) -> Result<(), StoreError> {
+    async fn write(&mut self, stored: &StoredRows, changes: Changes) -> Result<(), StoreError> {
+        let Writes { puts, deletes, counts } =
+            stored.writes(changes, &mut self.revisions, Timestamp::now());
         let deadline = self.deadline - RECORDING_TIME;
-        let deletes = [moved, removed].concat();
-        let written = self.importer.transactions.write(self.id(), puts, &deletes, deadline).await;
-        self.stats.written += match &written {
-            Ok(()) => count(puts, stored, removed),
-            Err(_) => RowCounts::INTERRUPTED,
-        };
-        written?;
+        let written = self.importer.transactions.write(self.id(), &puts, &deletes, deadline).await;
+        if let Err(error) = written {
+            self.stats.written += RowCounts::INTERRUPTED;
+            return Err(error);
+        }
+        self.stats.written += counts;
         self.stats.put += puts.len();
         self.stats.deleted += deletes.len();
         Ok(())
@@ -230,20 +231,6 @@ impl Run<'_> {
         let newest = self.importer.accounts.get_newest(self.id()).await?;
         let now = Timestamp::now();
         Ok(newest.is_some_and(|newest| newest.account.has_whole_statement(now)))
-    }
-}
-
-/// A row is modified if a row with its id is stored. A row that moved to another date is modified too.
-fn count(puts: &[Transaction], stored: &[Transaction], removed: &[Position]) -> RowCounts {
-    let ids: HashSet<_> = stored.iter().map(|row| &row.position.id).collect();
-    let (modified, added): (Vec<_>, Vec<_>) =
-        puts.iter().partition(|row| ids.contains(&row.position.id));
-    let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-    RowCounts {
-        added: length(added.len()),
-        modified: length(modified.len()),
-        removed: length(removed.len()),
-        interrupted: 0,
     }
 }
 

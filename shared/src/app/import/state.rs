@@ -7,6 +7,7 @@ use crate::aws::store::Leased;
 use crate::domain::account::{Account, Gap, GapReason, ImportLease, ImportNotes};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::{BusinessDay, Days};
+use crate::domain::change_feed::Revisions;
 use crate::domain::import::{ImportJob, gaps};
 use crate::domain::timestamp::Timestamp;
 use crate::mono::Session;
@@ -16,6 +17,7 @@ pub(super) struct Run<'a> {
     pub(super) mono: &'a Session<'a>,
     pub(super) leased: Leased<ImportLease>,
     pub(super) stats: ImportStats,
+    pub(super) revisions: Revisions,
     /// Days that later imports must read again.
     pub(super) gaps: Vec<Gap>,
     pub(super) notes: ImportNotes,
@@ -61,11 +63,13 @@ impl<'a> Run<'a> {
         notes: ImportNotes,
         deadline: Instant,
     ) -> Self {
+        let revisions = Revisions::of(leased.stored.account.import_number);
         Self {
             importer,
             mono,
             leased,
             stats: ImportStats::default(),
+            revisions,
             has_unserved_days: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
             gaps,
             notes,

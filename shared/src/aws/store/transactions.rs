@@ -1,9 +1,11 @@
-//! Transactions in DynamoDB: one item per transaction, with the account and the [`Position`] as its key.
+//! Transactions in DynamoDB: one item per transaction, with the account and the [`Position`] as its key. The
+//! [`Revision`] is the sort key of an index, from which the change feed is read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -12,6 +14,7 @@ use super::batch_write::{self, MAX_ITEMS};
 use super::{Page, StoreError};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
+use crate::domain::change_feed::{Content, Entry, Presence, Revision, StoredRows};
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{Direction, Position, Transaction};
@@ -23,19 +26,37 @@ pub struct TransactionStore {
 }
 
 /// A filter for transactions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Inclusive lower bound.
     pub from: Option<Timestamp>,
     /// Inclusive upper bound.
     pub to: Option<Timestamp>,
     pub direction: Option<Direction>,
+    /// Exactly this category.
+    pub category: Option<String>,
+    /// Inclusive lower bound.
+    pub min_amount: Option<MinorUnits>,
+    /// Inclusive upper bound.
+    pub max_amount: Option<MinorUnits>,
 }
 
 /// The number of concurrent batch writes.
 const CONCURRENCY: usize = 4;
-/// The minimum limit of items that one query reads when it filters by direction.
+/// The most items that one query reads when it filters.
 const FILTERED_READ_LIMIT: usize = 1000;
+/// The most items that one query for the newest row reads.
+const NEWEST: i32 = 20;
+/// The most queries for one page.
+const MAX_READS: usize = 5;
+
+/// The number of writes. It is the sort key of the index [`REVISION_INDEX`].
+const REVISION: &str = "revision";
+const REVISION_INDEX: &str = "RevisionIndex";
+/// The [`Presence`] as bytes: eight for each revision.
+const PRESENCE: &str = "presence";
+/// When DynamoDB deletes the item, in seconds since 1970. Only tombstones have this attribute.
+const EXPIRES_AT: &str = "expires_at";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -44,21 +65,23 @@ impl TransactionStore {
         Self { client, table: table.into() }
     }
 
-    /// Reads all rows of these days. `None` if there are more than `most`. One request per MiB. The read is strongly
-    /// consistent, because it must include the rows that an import has just written. Items that are not a valid row,
-    /// or that a later version of the system wrote, are skipped.
+    /// Reads all rows and tombstones of these days. `None` if there are more than `most`. One request per MiB. The read
+    /// is strongly consistent, because it must include the rows that an import has just written. Items that are not a
+    /// valid row, or that a later version of the system wrote, are skipped.
     pub async fn of_days(
         &self,
         id: &AccountId,
         days: &Days,
         most: usize,
-    ) -> Result<Option<Vec<Transaction>>, StoreError> {
+    ) -> Result<Option<StoredRows>, StoreError> {
         let (from, to) = (days.start().begins_at(), days.end().ends_at());
         let query = self.between(id, &Position::from(from), &Position::up_to(to));
         let mut pages = query.consistent_read(true).into_paginator().items().send();
-        let mut rows = Vec::new();
+        let mut rows = StoredRows::default();
         while let Some(item) = pages.next().await {
-            rows.extend(row(&item.map_err(StoreError::unavailable)?));
+            if let Some(entry) = entry(&item.map_err(StoreError::unavailable)?) {
+                rows.insert(entry);
+            }
             if rows.len() > most {
                 return Ok(None);
             }
@@ -66,46 +89,69 @@ impl TransactionStore {
         Ok(Some(rows))
     }
 
-    /// Puts and deletes rows, 25 per request. All puts come before the deletes, so that a row that moves is never
+    /// The ids among these rows that have another row too. Their row has moved by more days than an import compares. The
+    /// request reads all rows of the account, so it is sent only for rows that are to be removed. One request per MiB.
+    pub async fn ids_elsewhere(
+        &self,
+        id: &AccountId,
+        rows: &[Position],
+    ) -> Result<HashSet<String>, StoreError> {
+        let ids: HashSet<_> = rows.iter().map(|position| position.id.as_str()).collect();
+        let rows: HashSet<_> = rows.iter().collect();
+        let query = self
+            .of_account(id)
+            .filter_expression("attribute_not_exists(#expires_at)")
+            .projection_expression("#position")
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_names("#position", "position");
+        let mut items = query.into_paginator().items().send();
+        let mut elsewhere = HashSet::new();
+        while let Some(item) = items.next().await {
+            let found = position(&item.map_err(StoreError::unavailable)?);
+            let other = |found: &Position| ids.contains(&*found.id) && !rows.contains(found);
+            elsewhere.extend(found.filter(other).map(|found| found.id));
+        }
+        Ok(elsewhere)
+    }
+
+    /// Puts and deletes items, 25 per request. All puts come before the deletes, so that a row that moves is never
     /// missing. Throttled writes are retried until the deadline.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: some rows may be written. The call is idempotent and can be retried.
+    /// [`StoreError`]: some items may be written, also shortly after the error. The call is idempotent and can be
+    /// retried.
     pub async fn write(
         &self,
         id: &AccountId,
-        puts: &[Transaction],
+        puts: &[Entry],
         deletes: &[Position],
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        self.request(puts.iter().map(|row| put(id, row)).collect(), deadline).await?;
+        self.request(puts.iter().map(|entry| put(id, entry)).collect(), deadline).await?;
         let deletes = deletes.iter().map(|position| delete(id, position)).collect();
         self.request(deletes, deadline).await
     }
 
-    /// The date of the newest row. One request.
+    /// The date of the newest row. One request, unless many of the newest items are tombstones.
     pub async fn newest(&self, id: &AccountId) -> Result<Option<Timestamp>, StoreError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("account_id = :id")
-            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
-            .consistent_read(true);
-        let items = newest_first(query, 1).await?.0;
-        Ok(items.first().and_then(row).map(|row| row.position.date))
+        let query = self.of_account(id).scan_index_forward(false).limit(NEWEST);
+        let mut items = query.into_paginator().items().send();
+        while let Some(item) = items.next().await {
+            if let Some(row) = row(&item.map_err(StoreError::unavailable)?) {
+                return Ok(Some(row.position.date));
+            }
+        }
+        Ok(None)
     }
 
-    /// Reads one page of a selection, newest row first, optionally before a position. Eventually consistent. One
-    /// request.
-    ///
-    /// A page may be short although more rows follow. The request ends at 1 MiB, and a filter by direction drops rows
-    /// after the read.
+    /// Reads one page of a selection, newest row first, optionally before a position. Eventually consistent. Without
+    /// a filter and without tombstones, one request. It ends after [`MAX_READS`] requests. So a page may be short
+    /// although more rows follow.
     pub async fn page(
         &self,
         id: &AccountId,
-        selection: Selection,
+        selection: &Selection,
         limit: usize,
         before: Option<Position>,
     ) -> Result<Page<Transaction, Position>, StoreError> {
@@ -116,19 +162,69 @@ impl TransactionStore {
         if start.as_ref().is_some_and(|start| *start < from) {
             return Ok(Page { items: Vec::new(), next: None });
         }
-        let start = start.filter(|start| *start < to).map(|start| key(id, &start));
-        let query = self.between(id, &from, &to).set_exclusive_start_key(start);
-        let Some(direction) = selection.direction else {
+        let mut start = start.filter(|start| *start < to).map(|start| key(id, &start));
+        let query = self.between(id, &from, &to).scan_index_forward(false);
+        let (query, filters) = filtered(query, selection);
+        let mut rows = Vec::new();
+        for _ in 0..MAX_READS {
             // One item more than the limit shows whether another page follows.
-            let (items, read_up_to) = newest_first(query, limit + 1).await?;
-            return Ok(to_page(&items, limit, read_up_to));
+            let missing = limit + 1 - rows.len();
+            let reads = if filters { FILTERED_READ_LIMIT.max(missing) } else { missing };
+            let query = query.clone().limit(i32::try_from(reads).unwrap_or(i32::MAX));
+            let answer = query.set_exclusive_start_key(start).send().await;
+            let answer = answer.map_err(StoreError::unavailable)?;
+            rows.extend(answer.items().iter().filter_map(row));
+            start = answer.last_evaluated_key;
+            if rows.len() > limit || start.is_none() {
+                break;
+            }
+        }
+        let next = if rows.len() > limit {
+            rows.truncate(limit);
+            rows.last().map(|row| row.position.clone())
+        } else {
+            start.as_ref().and_then(position)
         };
-        let query = query
-            .filter_expression("#type = :type")
-            .expression_attribute_names("#type", "type")
-            .expression_attribute_values(":type", AttributeValue::S(direction.as_str().to_owned()));
-        let (items, read_up_to) = newest_first(query, FILTERED_READ_LIMIT.max(limit + 1)).await?;
-        Ok(to_page(&items, limit, read_up_to))
+        Ok(Page { items: rows, next })
+    }
+
+    /// Reads the items after one revision up to another, in the order of their revisions. Also returns whether more
+    /// follow. Strongly consistent. One request.
+    pub async fn changes(
+        &self,
+        id: &AccountId,
+        after: Revision,
+        up_to: Revision,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, bool), StoreError> {
+        if after >= up_to {
+            return Ok((Vec::new(), false));
+        }
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(REVISION_INDEX)
+            .consistent_read(true)
+            .key_condition_expression("account_id = :id AND #revision BETWEEN :first AND :last")
+            .expression_attribute_names("#revision", REVISION)
+            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
+            .expression_attribute_values(":first", number(after.number() + 1))
+            .expression_attribute_values(":last", number(up_to.number()))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = query.send().await.map_err(StoreError::unavailable)?;
+        let has_more = answer.last_evaluated_key.is_some();
+        Ok((answer.items().iter().filter_map(entry).collect(), has_more))
+    }
+
+    fn of_account(&self, id: &AccountId) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("account_id = :id")
+            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
+            .consistent_read(true)
     }
 
     fn between(&self, id: &AccountId, from: &str, to: &str) -> QueryFluentBuilder {
@@ -160,31 +256,36 @@ impl TransactionStore {
     }
 }
 
-/// Sends one request. Returns the items, and the last position read if DynamoDB stopped before the end of the range.
-async fn newest_first(
-    query: QueryFluentBuilder,
-    limit: usize,
-) -> Result<(Vec<Item>, Option<Position>), StoreError> {
-    let query = query.scan_index_forward(false).limit(i32::try_from(limit).unwrap_or(i32::MAX));
-    let answer = query.send().await.map_err(StoreError::unavailable)?;
-    let read_up_to = answer.last_evaluated_key.as_ref().and_then(position);
-    Ok((answer.items.unwrap_or_default(), read_up_to))
+/// Adds a filter for the rows of the selection. Also returns whether more than tombstones is filtered.
+fn filtered(query: QueryFluentBuilder, selection: &Selection) -> (QueryFluentBuilder, bool) {
+    let Selection { direction, category, min_amount, max_amount, .. } = selection;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let conditions = [
+        direction.map(|direction| ("#type = :type", "type", text(direction.as_str()))),
+        category.as_ref().map(|category| ("#category = :category", "category", text(category))),
+        min_amount.map(|least| ("#amount >= :min_amount", "amount", number(least))),
+        max_amount.map(|most| ("#amount <= :max_amount", "amount", number(most))),
+    ];
+    let conditions: Vec<_> = conditions.into_iter().flatten().collect();
+    let mut query = query.expression_attribute_names("#expires_at", EXPIRES_AT);
+    let mut filter = "attribute_not_exists(#expires_at)".to_owned();
+    let filters = !conditions.is_empty();
+    for (condition, attribute, value) in conditions {
+        let placeholder = condition.split(' ').next_back().unwrap_or_default();
+        query = query
+            .expression_attribute_names(format!("#{attribute}"), attribute)
+            .expression_attribute_values(placeholder, value);
+        filter = format!("{filter} AND {condition}");
+    }
+    (query.filter_expression(filter), filters)
 }
 
-/// Makes a page of at most `limit` items. The next page begins after the last item shown, or after the last position
-/// read if all items are shown.
-fn to_page(
-    items: &[Item],
-    limit: usize,
-    read_up_to: Option<Position>,
-) -> Page<Transaction, Position> {
-    let shown = &items[..limit.min(items.len())];
-    let next = if items.len() > limit { shown.last().and_then(position) } else { read_up_to };
-    Page { items: shown.iter().filter_map(row).collect(), next }
+fn number(amount: MinorUnits) -> AttributeValue {
+    AttributeValue::N(amount.0.to_string())
 }
 
-fn put(id: &AccountId, row: &Transaction) -> WriteRequest {
-    let put = PutRequest::builder().set_item(Some(item(id, row))).build();
+fn put(id: &AccountId, entry: &Entry) -> WriteRequest {
+    let put = PutRequest::builder().set_item(Some(to_item(id, entry))).build();
     WriteRequest::builder().put_request(put.expect("a put request has an item")).build()
 }
 
@@ -199,10 +300,48 @@ fn key(id: &AccountId, position: &str) -> Item {
         .into()
 }
 
-fn item(id: &AccountId, row: &Transaction) -> Item {
+fn to_item(id: &AccountId, entry: &Entry) -> Item {
+    let mut item = match &entry.content {
+        Content::Row(row) => row_item(id, row),
+        Content::Tombstone { position, expires_at } => {
+            let mut item = key(id, &position.to_string());
+            let seconds = AttributeValue::N((expires_at.millis() / 1000).to_string());
+            item.insert(EXPIRES_AT.to_owned(), seconds);
+            item
+        }
+    };
+    let revision = AttributeValue::N(entry.revision.number().to_string());
+    item.insert(REVISION.to_owned(), revision);
+    let presence = entry.presence.revisions().iter().map(|change| change.number().to_be_bytes());
+    let presence = AttributeValue::B(Blob::new(presence.collect::<Vec<_>>().concat()));
+    item.insert(PRESENCE.to_owned(), presence);
+    item
+}
+
+fn entry(item: &Item) -> Option<Entry> {
+    let number = |name| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
+    let presence = item.get(PRESENCE)?.as_b().ok()?.as_ref();
+    let (presence, []) = presence.as_chunks() else {
+        return None;
+    };
+    let presence = presence.iter().map(|number| Revision::from_number(u64::from_be_bytes(*number)));
+    let content = match number(EXPIRES_AT) {
+        None => Content::Row(row(item)?),
+        Some(seconds) => {
+            let expires_at = Timestamp::from_millis(seconds.saturating_mul(1000));
+            Content::Tombstone { position: position(item)?, expires_at }
+        }
+    };
+    Some(Entry {
+        revision: Revision::from_number(number(REVISION)?),
+        presence: Presence::of(presence.collect()),
+        content,
+    })
+}
+
+fn row_item(id: &AccountId, row: &Transaction) -> Item {
     let mut item = key(id, &row.position.to_string());
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
-    let number = |amount: MinorUnits| AttributeValue::N(amount.0.to_string());
     put("type", AttributeValue::S(row.direction.as_str().to_owned()));
     put("amount", number(row.amount));
     if let Some(balance) = row.balance {
@@ -255,7 +394,17 @@ mod tests {
             r#"{"id":"a b/c","date":"2026-01-05","type":"credit","amount":0,"balance":null}"#,
         ] {
             let read = Transaction::read(&RawValue::from_string(json.to_owned()).unwrap()).unwrap();
-            assert_eq!(row(&item(&"account".parse().unwrap(), &read)), Some(read));
+            let entry_of = |content| {
+                let revisions = [1, 2, 3 << 40].map(Revision::from_number);
+                let presence = Presence::of(revisions.to_vec());
+                Entry { revision: revisions[2], presence, content }
+            };
+            let expires_at = Timestamp::from_millis(1_769_547_600_000);
+            let tombstone = Content::Tombstone { position: read.position.clone(), expires_at };
+            for content in [Content::Row(read), tombstone] {
+                let written = entry_of(content);
+                assert_eq!(entry(&to_item(&"account".parse().unwrap(), &written)), Some(written));
+            }
         }
     }
 }
