@@ -3,16 +3,14 @@
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::app::accounts::AccountReader;
-use mono_sync::aws::store::{EventStore, Page, Selection, StoreError, Stored, TransactionStore};
-use mono_sync::domain::account::{Account, RefreshRule, Status};
+use mono_sync::aws::store::{EventStore, Page, StoreError, Stored, TransactionStore};
+use mono_sync::domain::account::{Account, RefreshRule};
 use mono_sync::domain::account_id::AccountId;
-use mono_sync::domain::business_day::BusinessDay;
 use mono_sync::domain::caller::Caller;
 use mono_sync::domain::redirect_url::RedirectOrigins;
 use mono_sync::domain::timestamp::Timestamp;
-use mono_sync::domain::transaction::Direction;
 use mono_sync::http::problem::Problem;
-use mono_sync::http::request::{account_id, caller, choice, cursor, limit, principal, time};
+use mono_sync::http::request::{account_id, caller, cursor, limit, principal};
 use mono_sync::http::response;
 use mono_sync::lambda::invocation::Invocation;
 use mono_sync::lambda::telemetry;
@@ -34,17 +32,16 @@ pub(crate) struct Accounts {
 }
 
 /// The default number of items on a page.
-const DEFAULT_LIMIT: usize = 25;
+pub(crate) const DEFAULT_LIMIT: usize = 25;
 /// The most items on a page.
-const MOST: usize = 100;
-/// The most transactions on a page. Transactions are small, and callers often read a month of them.
-const MOST_TRANSACTIONS: usize = 500;
+pub(crate) const MOST: usize = 100;
 
 enum Route {
     List,
     Account,
     Events,
     Transactions,
+    Changes,
     Refresh,
     Reauthorise,
 }
@@ -81,6 +78,7 @@ impl Accounts {
             }
             Route::Events => self.events(request, &caller, request_id).await,
             Route::Transactions => self.transactions(request, &caller, request_id).await,
+            Route::Changes => self.changes(request, &caller, request_id).await,
             Route::Reauthorise => {
                 let body = reauthorise::parse(request, &self.redirect_origins)?;
                 let principal = principal(request);
@@ -92,7 +90,7 @@ impl Accounts {
     }
 
     /// Reads the account of the route, if the caller may see it. One request to DynamoDB.
-    async fn account(
+    pub(crate) async fn account(
         &self,
         request: &Request,
         caller: &Caller,
@@ -104,7 +102,7 @@ impl Accounts {
         stored.ok_or(Problem::AccountNotFound)
     }
 
-    async fn read(
+    pub(crate) async fn read(
         &self,
         request: &Request,
         caller: &Caller,
@@ -135,28 +133,6 @@ impl Accounts {
         Ok(self.shown(&account))
     }
 
-    async fn list(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        request_id: &str,
-    ) -> Result<Response<Body>, Problem> {
-        let statuses = Status::all_that_need_attention();
-        let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
-        let expected =
-            "reauthorisation_required, reauthorisation_pending, bank_unavailable or failed";
-        let status = choice(request, "status", expected, &statuses)?;
-        let limit = limit(request, DEFAULT_LIMIT, MOST)?;
-        let page = self.accounts.store.attention(caller, status, limit, cursor(request)?).await;
-        let page = page.map_err(|error| unavailable(request_id, None, &error))?;
-        let now = Timestamp::now();
-        let view = |account| Account::view(account, now, self.accounts.store.policy());
-        Ok(response::ok(&json!({
-            "accounts": page.items.iter().map(view).collect::<Vec<_>>(),
-            "next_cursor": page.next.map(|next| next.to_string()),
-        })))
-    }
-
     async fn events(
         &self,
         request: &Request,
@@ -175,32 +151,6 @@ impl Accounts {
             "next_cursor": page.next.map(|next| next.to_string()),
         })))
     }
-
-    async fn transactions(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        request_id: &str,
-    ) -> Result<Response<Body>, Problem> {
-        let selection = Selection {
-            from: time(request, "from", BusinessDay::begins_at)?,
-            to: time(request, "to", BusinessDay::ends_at)?,
-            direction: choice(request, "type", "debit or credit", &Direction::WORDS)?,
-        };
-        if selection.from.zip(selection.to).is_some_and(|(from, to)| from > to) {
-            return Err(Problem::request_invalid("from", "no later than `to`"));
-        }
-        let limit = limit(request, DEFAULT_LIMIT, MOST_TRANSACTIONS)?;
-        let before = cursor(request)?;
-        let account = self.read(request, caller, request_id).await?;
-        let page = self.transactions.page(&account.id, selection, limit, before).await;
-        let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
-        let rows = page.items.iter().map(|transaction| transaction.view(&account));
-        Ok(response::ok(&json!({
-            "transactions": rows.collect::<Vec<_>>(),
-            "next_cursor": page.next.map(|next| next.to_string()),
-        })))
-    }
 }
 
 /// Matches the end of the path, because a custom domain may add a prefix.
@@ -215,6 +165,7 @@ fn route(request: &Request) -> Route {
         Method::PATCH => Route::Refresh,
         _ if ends_in("events") => Route::Events,
         _ if ends_in("transactions") => Route::Transactions,
+        _ if ends_in("transactions/changes") => Route::Changes,
         _ => Route::Account,
     }
 }
@@ -231,7 +182,11 @@ fn refresh_rule(request: &Request) -> Result<Option<RefreshRule>, Problem> {
     RefreshRule::of_account(word).ok_or_else(|| Problem::request_invalid("refresh", expected))
 }
 
-fn unavailable(request_id: &str, account_id: Option<&AccountId>, error: &StoreError) -> Problem {
+pub(crate) fn unavailable(
+    request_id: &str,
+    account_id: Option<&AccountId>,
+    error: &StoreError,
+) -> Problem {
     let account_id = account_id.map(AccountId::as_str);
     error!(request_id, account_id, %error, "account data is unavailable");
     Problem::StoreUnavailable

@@ -2,7 +2,9 @@
 //! refresh rule, and the start of a re-authorisation.
 
 mod handler;
+mod list;
 mod reauthorise;
+mod transactions;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod events;
 mod item;
 mod leases;
 mod ledger;
+mod listing;
 mod planning;
 mod refresh_rule;
 #[cfg(test)]
@@ -29,11 +30,12 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use tokio::time::sleep;
 
-pub use attention::{AttentionPosition, InvalidAttentionPosition, Page};
+pub use attention::{AttentionPosition, InvalidAttentionPosition};
 pub use events::EventStore;
 pub use item::{CorruptItem, Stored, is_account};
 pub use leases::{LeaseResult, Leased, RefreshStart};
 pub use ledger::{Entry, Ledger};
+pub use listing::{Group, Page};
 pub use planning::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 

@@ -9,6 +9,7 @@ use lambda_http::{Request, RequestExt};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::BusinessDay;
 use crate::domain::caller::Caller;
+use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 use crate::http::problem::Problem;
 
@@ -90,6 +91,26 @@ pub fn time(
     parameter(request, name, expected, |text| {
         Timestamp::parse_rfc3339(text).or_else(|| BusinessDay::parse(text).map(&of_day))
     })
+}
+
+/// A text of at most `longest` bytes that is not blank. `None` if the parameter is missing.
+pub fn text(
+    request: &Request,
+    name: &'static str,
+    longest: usize,
+) -> Result<Option<String>, Problem> {
+    let expected = format!("a text of at most {longest} bytes that is not blank");
+    let is_valid = |text: &str| !text.trim().is_empty() && text.len() <= longest;
+    parameter(request, name, expected, |text| is_valid(text).then(|| text.to_owned()))
+}
+
+/// An amount in minor units. `None` if the parameter is missing.
+pub fn amount(request: &Request, name: &'static str) -> Result<Option<MinorUnits>, Problem> {
+    let read = |text: &str| {
+        let amount = text.parse().ok().map(MinorUnits);
+        amount.filter(|amount| amount.0.to_string() == text)
+    };
+    parameter(request, name, "a whole number of minor units", read)
 }
 
 fn parameter<T>(

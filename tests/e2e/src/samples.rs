@@ -60,6 +60,8 @@ pub fn all() -> BTreeMap<String, Value> {
         ("list_accounts", list("")),
         ("list_failed_accounts", list("status=failed&limit=10")),
         ("list_wrong_limit", list("limit=1000")),
+        ("list_accounts_of_owner", list("ref=customer-4711")),
+        ("get_changes", get_changes(account_id)),
         ("get_events", get_events(account_id)),
         ("get_transactions", get_transactions(account_id, "type=debit&limit=10")),
         ("get_transactions_wrong_from", get_transactions(account_id, "from=yesterday")),
@@ -258,7 +260,7 @@ pub fn get_account(account_id: &str) -> Value {
     request
 }
 
-/// A request for the accounts that need attention, with this query.
+/// A request for a list of accounts, with this query.
 pub fn list(query: &str) -> Value {
     with_query(request("GET", "GET /accounts", "/accounts"), query)
 }
@@ -271,6 +273,11 @@ pub fn get_events(account_id: &str) -> Value {
 /// A request for an account's transactions, with this query.
 pub fn get_transactions(account_id: &str, query: &str) -> Value {
     with_query(request_for_account("GET", account_id, "transactions"), query)
+}
+
+/// A request for the changes of an account's transactions.
+pub fn get_changes(account_id: &str) -> Value {
+    request_for_account("GET", account_id, "transactions/changes")
 }
 
 /// A request for a re-authorisation link that returns to this address.

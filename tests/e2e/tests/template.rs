@@ -412,9 +412,19 @@ fn table_keys_indexes_and_ttl_are_those_of_the_contract(template: &Template) -> 
                 found.push(format!("{id}: {name} projects more than keys"));
             }
         }
+        let mut local = json!({});
+        for index in template.local_indexes(id) {
+            let name = index["IndexName"].as_str().unwrap_or_default();
+            local[name] = template.key(id, &index["KeySchema"]);
+            // The feed shows whole rows, and a local index without them reads each row from its table.
+            if index["Projection"]["ProjectionType"] != "ALL" {
+                found.push(format!("{id}: {name} does not project whole items"));
+            }
+        }
         let actual = json!({
             "keys": template.key(id, &table["KeySchema"]),
             "indexes": indexes,
+            "local": local,
             "ttl": table["TimeToLiveSpecification"],
         });
         if actual != tables[id] {
@@ -1122,6 +1132,8 @@ rules! {
         "/AccountsTable/Properties/GlobalSecondaryIndexes/0/IndexName" => json!("Attention"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/1/KeySchema/1/AttributeName" => json!("attention"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/0/Projection/ProjectionType" => json!("ALL"),
+        "/TransactionsTable/Properties/LocalSecondaryIndexes/0/KeySchema/1/AttributeName" => json!("position"),
+        "/TransactionsTable/Properties/LocalSecondaryIndexes/0/Projection/ProjectionType" => json!("KEYS_ONLY"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/1/Projection/NonKeyAttributes" => json!(["name"]),
         "/AccountsTable/Properties/AttributeDefinitions/3/AttributeType" => json!("S"),
         "/AccountsTable/Properties/TimeToLiveSpecification" => json!({ "AttributeName": "expires_at", "Enabled": true }),

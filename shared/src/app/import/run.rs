@@ -20,6 +20,8 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::SyncedPage;
 use crate::random;
 
+/// A write that failed here arrives at the table within this time, or never.
+const WRITES_SETTLE: Duration = Duration::from_secs(10);
 /// With less time left, no further slice starts.
 const SLICE_TIME: Duration = Duration::from_mins(1);
 /// The longest delay of the message for the remaining range after a failure.
@@ -70,12 +72,17 @@ impl Run<'_> {
                 }
                 None => Err(ImportError::Late),
             },
-            // A failed write may still arrive. Its rows stay invisible in the change feed until the lease expires.
-            Err(Interruption::Failed(error @ ImportError::Store(_))) => return Err(error),
             Err(Interruption::Failed(error)) => Err(error),
         };
         let written = self.stats.written;
-        self.release(written).await;
+        let end = match outcome {
+            // The rows of a failed write must not become visible in the change feed before it is over.
+            Err(ImportError::Store(_)) => {
+                ImportEnd::Unsettled { until: Timestamp::now() + WRITES_SETTLE }
+            }
+            _ => ImportEnd::GivenUp,
+        };
+        self.release(&end, written).await;
         outcome
     }
 
@@ -116,7 +123,7 @@ impl Run<'_> {
         let ended = self.importer.accounts.end_import(self.leased.clone(), end, written).await;
         if ended.is_err() {
             // The write may have succeeded, with the counts. So the counts are not written again.
-            self.release(RowCounts::INTERRUPTED).await;
+            self.release(&ImportEnd::GivenUp, RowCounts::INTERRUPTED).await;
         }
         ended
     }
@@ -138,7 +145,7 @@ impl Run<'_> {
             Ok(through) => through,
             Err(error) => {
                 let written = self.stats.written;
-                self.release(written).await;
+                self.release(&ImportEnd::GivenUp, written).await;
                 return Err(error.into());
             }
         };
@@ -170,17 +177,17 @@ impl Run<'_> {
             Ok(()) => Ok(Imported::Continued(self.stats)),
             // The message may be in the queue.
             Err(error) => {
-                self.release(RowCounts::INTERRUPTED).await;
+                self.release(&ImportEnd::GivenUp, RowCounts::INTERRUPTED).await;
                 Err(error.into())
             }
         }
     }
 
     /// Releases the lease, so that the next job need not wait until the lease expires.
-    async fn release(self, written: RowCounts) {
+    async fn release(self, end: &ImportEnd, written: RowCounts) {
         let id = self.id().clone();
         let accounts = &self.importer.accounts;
-        let released = accounts.end_import(self.leased, &ImportEnd::GivenUp, written).await;
+        let released = accounts.end_import(self.leased, end, written).await;
         if let Err(error) = released {
             warn!(account_id = %id, %error, "import lease could not be released, it will expire");
         }

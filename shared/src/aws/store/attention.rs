@@ -7,24 +7,14 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
-use tracing::error;
 
 use super::item::{
     self, ATTENTION, ATTENTION_OWNER, ATTENTION_PLACE, Item, SHARDS, attention, attention_owner,
 };
-use super::{AccountStore, StoreError};
-use crate::domain::account::{Account, Attention, Status};
+use super::{AccountStore, Page, StoreError};
+use crate::domain::account::{Account, Status};
 use crate::domain::account_id::AccountId;
-use crate::domain::caller::Caller;
 use crate::domain::timestamp::Timestamp;
-
-/// One page of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T, P> {
-    pub items: Vec<T>,
-    /// Where the next page begins. `None` on the last page.
-    pub next: Option<P>,
-}
 
 /// A position in the list: the time of an account's data, and the account's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,45 +29,24 @@ pub struct AttentionPosition {
 pub struct InvalidAttentionPosition;
 
 impl AccountStore {
-    /// Lists the accounts that need attention and that the caller may see, of one status or of all.
+    /// Lists the accounts that need attention, of one status or of all, and of one owner or of all.
     ///
     /// For all owners, it sends one query for each shard of each status. For one owner, it sends one query and drops
-    /// accounts of other statuses, so a page may be short although more follow. One more request reads the records.
+    /// accounts of other statuses, so a page may be short although more follow. One more request reads the records. The
+    /// index may lag behind them.
     pub async fn attention(
         &self,
-        caller: &Caller,
+        owner: Option<&str>,
         status: Option<Status>,
         limit: usize,
         after: Option<AttentionPosition>,
     ) -> Result<Page<Account, AttentionPosition>, StoreError> {
-        let Page { items: places, next } = match caller {
-            Caller::Trusted => self.places(status, limit, after.as_ref()).await?,
-            Caller::Owner(owner) => {
-                self.places_of_owner(owner, status, limit, after.as_ref()).await?
-            }
+        let Page { items: places, next } = match owner {
+            None => self.places(status, limit, after.as_ref()).await?,
+            Some(owner) => self.places_of_owner(owner, status, limit, after.as_ref()).await?,
         };
-        let ids = places.iter().map(|place| place.account_id.clone()).collect();
-        let mut records = self.get_all(ids).await;
-        let mut accounts = Vec::new();
-        for AttentionPosition { account_id, .. } in places {
-            let account = match records.remove(&account_id) {
-                Some(Ok(Some(stored))) => stored.account,
-                // A corrupt item does not make the list fail.
-                Some(Err(StoreError::Corrupt(error))) => {
-                    error!(%account_id, %error, "corrupt account record left out of the attention list");
-                    continue;
-                }
-                Some(Err(error)) => return Err(error),
-                Some(Ok(None)) | None => continue,
-            };
-            // The index is eventually consistent, so it may lag behind the record.
-            let matches_status =
-                |attention: Attention| status.is_none_or(|status| attention.status == status);
-            if account.attention().is_some_and(matches_status) && caller.may_see(&account) {
-                accounts.push(account);
-            }
-        }
-        Ok(Page { items: accounts, next })
+        let ids = places.into_iter().map(|place| place.account_id).collect();
+        Ok(Page { items: self.listed(ids).await?, next })
     }
 
     async fn places(

@@ -7,6 +7,8 @@
 
 mod identity;
 
+pub(super) use identity::{CUSTOMER, REFERENCE};
+
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::primitives::Blob;

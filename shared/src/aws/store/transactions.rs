@@ -212,10 +212,11 @@ impl TransactionStore {
             .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
             .expression_attribute_values(":first", number(after.number() + 1))
             .expression_attribute_values(":last", number(up_to.number()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+            // One item more than the limit shows whether more follow.
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
         let answer = query.send().await.map_err(StoreError::unavailable)?;
-        let has_more = answer.last_evaluated_key.is_some();
-        Ok((answer.items().iter().filter_map(entry).collect(), has_more))
+        let has_more = answer.items().len() > limit || answer.last_evaluated_key.is_some();
+        Ok((answer.items().iter().take(limit).filter_map(entry).collect(), has_more))
     }
 
     fn of_account(&self, id: &AccountId) -> QueryFluentBuilder {

@@ -216,6 +216,11 @@ impl Account {
         self.registers.identity.reference.value().map(String::as_str)
     }
 
+    /// The id of the customer at Mono.
+    pub fn customer(&self) -> Option<&str> {
+        self.registers.identity.customer.value().map(String::as_str)
+    }
+
     /// Mono's answer to a plain read at this time, completed by the owner if Mono names none, and by the claims that it
     /// refutes.
     pub(super) fn completed(&self, reported: Reported, at: Timestamp) -> Reported {

@@ -135,6 +135,8 @@ pub enum ImportEnd {
     },
     /// The message is delivered again, or the account is gone.
     GivenUp,
+    /// The message is delivered again, and a write that failed may still arrive. Until this time, the lease is held.
+    Unsettled { until: Timestamp },
 }
 
 /// Why an import does not start.
@@ -259,9 +261,16 @@ impl Account {
                 let ended = with_part.unwrap_or_else(|| self.clone());
                 Self { import_deferred_until: Some(*until), ..ended }
             }
-            ImportEnd::GivenUp => self.clone(),
+            ImportEnd::GivenUp | ImportEnd::Unsettled { .. } => self.clone(),
         };
-        ended.import = ended.import.filter(|lease| lease.holder != holder);
+        if let Some(lease) = ended.import.filter(|lease| lease.holder == holder) {
+            ended.import = match end {
+                ImportEnd::Unsettled { until } => {
+                    Some(ImportLease { until: lease.until.min(*until), ..lease })
+                }
+                _ => None,
+            };
+        }
         ended.written_rows += written;
         Some(ended)
     }

@@ -15,7 +15,7 @@ async fn list(query: &str) -> Answer {
 
 /// Every account of a list, page by page.
 async fn list_all(status: Option<&str>, limit: usize) -> Vec<Value> {
-    let filter = status.map(|status| format!("&status={status}")).unwrap_or_default();
+    let filter = format!("&status={}", status.unwrap_or("attention"));
     let (mut accounts, mut cursor) = (Vec::new(), String::new());
     loop {
         let answer = list(&format!("?limit={limit}{filter}{cursor}")).await;
@@ -174,13 +174,19 @@ async fn invalid_list_request_is_400_and_the_detail_names_the_parameter() {
         ("?status=healthy", "`status`"),
         ("?status=FAILED", "`status`"),
         ("?cursor=", "`cursor`"),
-        ("?cursor=what", "`cursor`"),
-        ("?cursor=1.a%20b", "`cursor`"),
-        ("?cursor=99999999999999999999.a", "`cursor`"),
+        ("?status=attention&cursor=what", "`cursor`"),
+        ("?cursor=a%20b", "`cursor`"),
+        ("?status=attention&cursor=1.a%20b", "`cursor`"),
+        ("?cursor=1769547638856.nobody", "`cursor`"),
+        ("?status=attention&cursor=nobody", "`cursor`"),
+        ("?ref=", "`ref`"),
+        ("?ref=%20", "`ref`"),
+        ("?customer_id=", "`customer_id`"),
+        ("?status=attention&cursor=99999999999999999999.a", "`cursor`"),
     ] {
         let answer = list(query).await.expect(400, "REQUEST_INVALID");
         assert!(answer.body["detail"].as_str().unwrap().starts_with(part), "{query}: {answer:?}");
     }
     list("?unknown=1&limit=1").await.expect_ok();
-    list("?limit=1&cursor=1769547638856.nobody").await.expect_ok();
+    list("?status=attention&limit=1&cursor=1769547638856.nobody").await.expect_ok();
 }

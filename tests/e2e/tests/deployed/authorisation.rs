@@ -146,10 +146,15 @@ impl Route {
 const LIST: Route = Route { method: Method::GET, scope: READ, path_suffix: |_| String::new() };
 
 /// The routes of one account.
-const ACCOUNT_ROUTES: [Route; 5] = [
+const ACCOUNT_ROUTES: [Route; 6] = [
     Route { method: Method::GET, scope: READ, path_suffix: |id| format!("/{id}") },
     Route { method: Method::GET, scope: READ, path_suffix: |id| format!("/{id}/events") },
     Route { method: Method::GET, scope: READ, path_suffix: |id| format!("/{id}/transactions") },
+    Route {
+        method: Method::GET,
+        scope: READ,
+        path_suffix: |id| format!("/{id}/transactions/changes"),
+    },
     Route { method: Method::POST, scope: SYNC, path_suffix: |id| format!("/{id}/sync") },
     Route { method: Method::POST, scope: SYNC, path_suffix: |id| format!("/{id}/reauthorise") },
 ];
@@ -305,7 +310,7 @@ async fn account_that_only_mono_knows_is_404_for_every_owner() {
 async fn owner_can_read_sync_and_reauthorise_an_account() {
     let guarded = guarded();
     let id = guarded.account_to_reauthorise("adaobi").await;
-    let [show, events, transactions, sync, reauthorise] =
+    let [show, events, transactions, changes, sync, reauthorise] =
         ACCOUNT_ROUTES.map(|route| guarded.request(&route, &id, "adaobi"));
 
     let account = send(show).await.expect_ok();
@@ -314,6 +319,8 @@ async fn owner_can_read_sync_and_reauthorise_an_account() {
     assert!(!events["events"].as_array().unwrap().is_empty());
     let transactions = send(transactions).await.expect_ok();
     assert!(transactions["transactions"].is_array());
+    let changes = send(changes).await.expect_ok();
+    assert!(changes["added"].is_array());
     let link = send(reauthorise).await.expect_ok();
     assert!(link["url"].as_str().unwrap().starts_with("http"), "{link}");
     let synced = send(sync).await.expect_ok();
@@ -333,7 +340,7 @@ async fn list_and_cursor_show_only_the_owners_accounts() {
         send(guarded.get(&format!("/accounts{query}")).bearer_auth(token)).await.expect_ok()
     };
 
-    for query in ["", "?status=reauthorisation_required"] {
+    for query in ["", "?status=reauthorisation_required", "?status=attention"] {
         let page = list("bola", query).await;
         let mut listed = ids(&page);
         listed.sort_unstable();
@@ -353,6 +360,7 @@ async fn list_and_cursor_show_only_the_owners_accounts() {
         "one query, although it skips two accounts of another status"
     );
 
+    assert_eq!(ids(&list("bola", "?ref=emeka").await), [""; 0]);
     let first = list("bola", "?limit=1").await;
     let cursor = first["next_cursor"].as_str().unwrap();
     let query = format!("?limit=1&cursor={cursor}");

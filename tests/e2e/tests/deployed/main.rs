@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod accounts_list;
 mod answers;
 mod attention;
 mod authorisation;
@@ -12,6 +13,7 @@ mod bills;
 mod budget;
 mod burst;
 mod chain;
+mod change_feed;
 mod costs;
 mod dead_letters;
 mod deliveries;

@@ -8,6 +8,7 @@ pub(crate) const READ: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem", 
 pub(crate) const QUERY: &[&str] = &["dynamodb:Query"];
 pub(crate) const WRITE: &[&str] =
     &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"];
+pub(crate) const SCAN: &[&str] = &["dynamodb:Scan"];
 pub(crate) const UPDATE: &[&str] = &["dynamodb:UpdateItem"];
 pub(crate) const DELETE: &[&str] = &["dynamodb:DeleteItem"];
 pub(crate) const PLAN: &[&str] = &["dynamodb:Scan", "dynamodb:UpdateItem"];
@@ -61,7 +62,11 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("accounts", "AccountsTable", UPDATE),
     ("accounts", "AccountsTable/index/AttentionIndex", QUERY),
     ("accounts", "AccountsTable/index/AttentionByOwnerIndex", QUERY),
+    ("accounts", "AccountsTable/index/RefIndex", QUERY),
+    ("accounts", "AccountsTable/index/CustomerIndex", QUERY),
+    ("accounts", "AccountsTable", SCAN),
     ("accounts", "TransactionsTable", READ),
+    ("accounts", "TransactionsTable/index/RevisionIndex", QUERY),
     ("accounts", "EventsTable", READ),
     ("accounts", "MonoKey", SECRET),
     ("importer", "ImportQueue", CONSUME),
@@ -137,17 +142,22 @@ pub(crate) fn tables() -> Value {
             "indexes": {
                 "AttentionIndex": [{ "attention": "S" }, { "attention_place": "B" }],
                 "AttentionByOwnerIndex": [{ "attention_owner": "B" }, { "attention_place": "B" }],
+                "RefIndex": [{ "ref": "S" }, { "account_id": "S" }],
+                "CustomerIndex": [{ "customer_id": "S" }, { "account_id": "S" }],
             },
+            "local": {},
             "ttl": null,
         },
         "TransactionsTable": {
             "keys": [{ "account_id": "S" }, { "position": "S" }],
             "indexes": {},
-            "ttl": null,
+            "local": { "RevisionIndex": [{ "account_id": "S" }, { "revision": "N" }] },
+            "ttl": { "AttributeName": "expires_at", "Enabled": true },
         },
         "EventsTable": {
             "keys": [{ "account_id": "S" }, { "position": "S" }],
             "indexes": {},
+            "local": {},
             "ttl": { "AttributeName": "expires_at", "Enabled": true },
         },
     })

@@ -107,12 +107,17 @@ impl Template {
             return referent(resource).filter(known).map(str::to_owned);
         };
         let (id, name) = arn.strip_prefix("${")?.split_once(".Arn}/index/")?;
-        let index = self.indexes(id).any(|index| index["IndexName"] == name);
+        let index =
+            self.indexes(id).chain(self.local_indexes(id)).any(|index| index["IndexName"] == name);
         index.then(|| format!("{id}/index/{name}"))
     }
 
     pub(crate) fn indexes(&self, table: &str) -> impl Iterator<Item = &Value> {
         one_or_many(&self.properties(table)["GlobalSecondaryIndexes"]).into_iter()
+    }
+
+    pub(crate) fn local_indexes(&self, table: &str) -> impl Iterator<Item = &Value> {
+        one_or_many(&self.properties(table)["LocalSecondaryIndexes"]).into_iter()
     }
 
     /// The attributes of a key, each with its type.

@@ -13,8 +13,9 @@ const IDENTITY: &str = "identity";
 /// The claims that differ from their held values.
 const CLAIMED: &str = "claimed";
 
-const REFERENCE: &str = "ref";
-const CUSTOMER: &str = "customer_id";
+/// These two attributes are the keys of indexes. They are never empty.
+pub(in super::super) const REFERENCE: &str = "ref";
+pub(in super::super) const CUSTOMER: &str = "customer_id";
 const NAME: &str = "name";
 const ACCOUNT_NUMBER: &str = "account_number";
 const INSTITUTION: &str = "institution";

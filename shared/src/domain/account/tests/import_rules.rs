@@ -107,6 +107,22 @@ fn end_of_an_import_does_not_release_the_lease_of_another_message() {
 }
 
 #[test]
+fn lease_of_a_failed_write_is_held_until_the_write_is_over() {
+    let account = record([strong(10, fresh())]);
+    let pull = pulled(&account);
+    let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
+    let unsettled = |until| {
+        let end = ImportEnd::Unsettled { until: at(until) };
+        begun.end_import([1; 8], &end, RowCounts::default()).unwrap()
+    };
+    let again =
+        |account: &Account, minute| account.begin_import(lease(1, pull, 99), None, at(minute));
+    assert_eq!(again(&unsettled(13), 12), Err(ImportRefusal::Busy));
+    assert!(again(&unsettled(13), 13).is_ok());
+    assert!(again(&unsettled(30), 20).is_ok(), "the lease gets no longer");
+}
+
+#[test]
 fn redelivered_continuation_of_an_ended_import_continues_nothing() {
     let account = record([strong(10, fresh())]);
     let pull = pulled(&account);
