@@ -1056,7 +1056,7 @@ rules! {
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => Value::Null,
     }
     functions_have_only_the_permissions_of_the_contract {
-        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("dynamodb:Scan"),
+        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/0/Action" => json!("dynamodb:DeleteItem"),
         "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!("dynamodb:GetItem"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource" => get_att("AccountsTable"),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Action" => json!("kms:CreateGrant"),
