@@ -33,7 +33,7 @@ watch: $(BUILT) ## Run cargo lambda watch against an embedded AWS, for `cargo la
 	@exec target/debug/local watch $(ARGS)
 
 .PHONY: test
-test: check-api .venv/receivers/tools $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
+test: check-api .venv/receivers/tools .venv/postgres/tools $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked --no-fail-fast
 
 .PHONY: check

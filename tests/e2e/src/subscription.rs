@@ -39,6 +39,10 @@ impl Subscription {
         Self { sqs, queue_url }
     }
 
+    pub fn queue_url(&self) -> &str {
+        &self.queue_url
+    }
+
     /// Removes and returns the events in the queue.
     ///
     /// # Panics

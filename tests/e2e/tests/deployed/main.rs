@@ -30,6 +30,7 @@ mod notifications;
 mod odd_events;
 mod odd_statements;
 mod past;
+mod postgres_mirror;
 mod reauthorise;
 mod receivers;
 mod refresh;

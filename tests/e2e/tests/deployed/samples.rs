@@ -106,11 +106,13 @@ async fn samples_of_the_other_functions_have_the_expected_answers() {
     let answers = invoke("AccountsFunction", "accounts/").await;
     let expected = [
         ("get_account", 200),
+        ("get_changes", 200),
         ("get_events", 200),
         ("get_transactions", 200),
         ("get_transactions_wrong_from", 400),
         ("get_unknown_account", 404),
         ("list_accounts", 200),
+        ("list_accounts_of_owner", 200),
         ("list_failed_accounts", 200),
         ("list_wrong_limit", 400),
         ("reauthorise", 200),

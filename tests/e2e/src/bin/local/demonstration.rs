@@ -69,6 +69,7 @@ impl Demonstration {
             println!("   {field:<28} {}", imported[field]);
         }
         self.show_transactions(&account_id).await?;
+        let cursor = self.show_changes(&account_id, "").await?;
 
         step(3, "A request to the webhook without the secret is refused.");
         let forged = self.0.stack.request(Method::POST, "/webhooks/mono").body("{}");
@@ -109,10 +110,12 @@ impl Demonstration {
             6,
             "Your app lists accounts that need attention, and sends the customer to Mono's page.",
         );
-        let list = self.get("/accounts?status=reauthorisation_required").await?;
-        let listed =
-            list["accounts"].as_array().is_some_and(|accounts| accounts.contains(&waiting));
-        expect(listed, "the account is listed")?;
+        for filter in ["status=reauthorisation_required", "ref=customer-4711"] {
+            let list = self.get(&format!("/accounts?{filter}")).await?;
+            let listed =
+                list["accounts"].as_array().is_some_and(|accounts| accounts.contains(&waiting));
+            expect(listed, "the account is listed")?;
+        }
         let reauthorisation = self.reauthorise(&account_id).await?;
         println!("   status                       {}", reauthorisation["status"]);
         println!("   url                          {}", reauthorisation["url"]);
@@ -137,6 +140,11 @@ impl Demonstration {
         self.show_webhooks(before).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&refreshed));
         expect(refreshed["status"] == "healthy", "the account is healthy")?;
+        self.account_when(&account_id, "an import", |account| {
+            account["transactions_imported_at"] == refreshed["last_synced_at"]
+        })
+        .await?;
+        self.show_changes(&account_id, &cursor).await?;
         Ok((refreshed, sent["body"]["event_id"].clone()))
     }
 
@@ -299,6 +307,18 @@ impl Demonstration {
         expect(same, "the transactions are Mono's, each once")
     }
 
+    /// Prints how many transactions have changed since a cursor. Returns the next cursor.
+    async fn show_changes(&self, account_id: &str, cursor: &str) -> Result<String> {
+        let after = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
+        let path = format!("/accounts/{account_id}/transactions/changes?limit=500{after}");
+        let page = self.get(&path).await?;
+        let count = |list: &str| page[list].as_array().map_or(0, Vec::len);
+        let [added, modified, removed] = ["added", "modified", "removed"].map(count);
+        println!("   added {added}, modified {modified}, removed {removed}");
+        expect(added > 0 && page["has_more"] == false, "the feed has the new rows")?;
+        Ok(page["next_cursor"].as_str().ok_or("there is no cursor")?.to_owned())
+    }
+
     /// The API's answer to a signed GET request.
     async fn get(&self, path: &str) -> Result<Value> {
         let request = self.0.stack.request(Method::GET, path).header("authorization", "signed");
@@ -359,6 +379,7 @@ Or without a real signature, since the emulator accepts any:
 
   # its transactions
   curl -s -H 'authorization: any' '{api}/accounts/{account_id}/transactions?limit=5'
+  curl -s -H 'authorization: any' '{api}/accounts/{account_id}/transactions/changes?limit=5'
 
   # its history; the accounts that need attention; a re-authorisation link for the customer
   curl -s -H 'authorization: any' {api}/accounts/{account_id}/events

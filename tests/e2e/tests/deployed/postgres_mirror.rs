@@ -1,0 +1,190 @@
+//! The example `examples/postgres-mirror`: copies the change feed to PostgreSQL after each notification.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client as Sqs;
+use aws_sdk_sqs::types::QueueAttributeName;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use e2e::process::Companion;
+use e2e::project;
+use e2e::shared_stack::{local, stack};
+use e2e::subscription::Subscription;
+use sandbox::{Dialect, History};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use super::eventually;
+use super::manual_sync::Case;
+
+/// 2,000 changes. `MIRROR_CHANGES=10000` is five times as many.
+fn changes() -> usize {
+    std::env::var("MIRROR_CHANGES").map_or(2000, |number| number.parse().unwrap())
+}
+
+/// The changes of one import.
+const CHANGES_PER_ROUND: usize = 500;
+
+fn python() -> Command {
+    Command::new(project().join(".venv/postgres/bin/python"))
+}
+
+fn example(file: &str) -> PathBuf {
+    project().join("examples/postgres-mirror").join(file)
+}
+
+/// A PostgreSQL server with the schema of the example. It ends with this handle.
+struct Database {
+    _process: Companion,
+    url: String,
+}
+
+impl Database {
+    async fn start() -> Self {
+        let log = project().join("target/local/postgres.log");
+        let mut command = python();
+        command.arg(project().join("tests/e2e/postgres/server.py")).arg(example("schema.sql"));
+        let process = Companion::start(&mut command, &log).unwrap();
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let output = std::fs::read_to_string(&log).unwrap_or_default();
+            if let Some(url) = output.lines().find(|line| line.starts_with("postgresql://")) {
+                return Self { _process: process, url: url.to_owned() };
+            }
+            assert!(Instant::now() < end, "PostgreSQL did not start: {output}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The rows of an account by their ids, as the API shows them.
+    fn rows(&self, account_id: &str) -> BTreeMap<String, Value> {
+        let statement = r#"SELECT id, to_char(date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), type, amount,
+            balance, currency, narration, category FROM transactions WHERE account_id = %s"#;
+        let script = project().join("tests/e2e/postgres/query.py");
+        let mut command = python();
+        let output = command.arg(script).args([&self.url, statement, account_id]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let names =
+            ["id", "date", "type", "amount", "balance", "currency", "narration", "category"];
+        let row = |line: &str| {
+            let values: Vec<Value> = serde_json::from_str(line).unwrap();
+            let id = values[0].as_str().unwrap().to_owned();
+            let fields = names.iter().map(|name| (*name).to_owned()).zip(values);
+            (id, Value::Object(fields.collect()))
+        };
+        String::from_utf8(output.stdout).unwrap().lines().map(row).collect()
+    }
+}
+
+/// Serves the API at an address of this machine, because Python cannot resolve the name that the emulator gives it.
+async fn serve_api() -> String {
+    let forward = async |request: Request| {
+        let path = request.uri().path_and_query().unwrap().to_string();
+        let answer = stack().get(&path).await.unwrap();
+        let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
+        (status, answer.bytes().await.unwrap()).into_response()
+    };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        axum::serve(listener, Router::new().fallback(forward)).await.unwrap();
+    });
+    url
+}
+
+/// The program of the example. It is killed with this handle.
+struct Mirror(Child);
+
+impl Mirror {
+    fn start(database: &Database, api: &str, arguments: &[&str], queue_url: &str) -> Self {
+        let mut command = python();
+        command
+            .arg(example("mirror.py"))
+            .args(arguments)
+            .env("DATABASE_URL", &database.url)
+            .env("API_URL", api)
+            .env("QUEUE_URL", queue_url)
+            .env("AWS_ENDPOINT_URL", local().emulator.endpoint())
+            .env("AWS_DEFAULT_REGION", e2e::emulator::REGION)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    fn kill(&mut self) {
+        let _ended = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Case {
+    fn by_id(rows: Vec<Value>) -> BTreeMap<String, Value> {
+        rows.into_iter().map(|row| (row["id"].as_str().unwrap().to_owned(), row)).collect()
+    }
+
+    /// Adds, changes and removes rows at Mono: [`CHANGES_PER_ROUND`] in total.
+    fn change_rows(&self) {
+        let mono = &self.world.mono;
+        let rows = mono.transactions(&self.id);
+        for row in rows.iter().take(100) {
+            mono.change_transaction(&self.id, &row.id, |row| row.narration.push('!')).unwrap();
+        }
+        for row in rows.iter().skip(100).take(50) {
+            mono.remove_transaction(&self.id, &row.id).unwrap();
+        }
+        let new = (0..CHANGES_PER_ROUND - 150).map(|_| mono.draft_transaction(&self.id).unwrap());
+        mono.add_transactions(&self.id, new.collect::<Vec<_>>()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn mirror_in_postgresql_equals_the_table_although_its_processes_are_killed() {
+    let database = Database::start().await;
+    let history = History { transactions: 400, days: 5, ..History::default() };
+    let case = Case::imported(Dialect::V2, history).await;
+    let pattern = json!({ "detail": { "account_id": [case.id] } });
+    let (sdk, bus) = (stack().sdk(), stack().output("EventBusName"));
+    let subscription = Subscription::new(&sdk, bus, "postgres-mirror", &pattern).await;
+    let queue_url = subscription.queue_url();
+    let visibility = Sqs::new(&sdk).set_queue_attributes().queue_url(queue_url);
+    let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "2");
+    visibility.send().await.unwrap();
+    let api = serve_api().await;
+    let first = RefCell::new(Mirror::start(&database, &api, &["--once", &case.id], queue_url));
+    eventually("the first copy is made", async || {
+        first.borrow_mut().0.try_wait().unwrap().is_some()
+    })
+    .await;
+    assert!(first.borrow_mut().0.wait().unwrap().success());
+    assert_eq!(database.rows(&case.id), Case::by_id(case.rows().await));
+    let start = || Mirror::start(&database, &api, &[], queue_url);
+    let mut mirrors = [start(), start()];
+    for round in 0..changes() / CHANGES_PER_ROUND {
+        case.change_rows();
+        let number = u32::try_from(round).unwrap();
+        assert_eq!(case.import(&case.job(), number).await, json!([]));
+        // At another point of its work in each round.
+        sleep(Duration::from_millis(u64::from(number) * 170 % 1000)).await;
+        mirrors[round % 2].kill();
+        mirrors[round % 2] = start();
+    }
+    let stored = Case::by_id(case.rows().await);
+    assert_eq!(stored, Case::by_id(case.rows_at_mono()));
+    eventually("the copy equals the table", async || database.rows(&case.id) == stored).await;
+}
