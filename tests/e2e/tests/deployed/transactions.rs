@@ -90,6 +90,35 @@ async fn list_can_be_filtered_by_direction() {
 }
 
 #[tokio::test]
+async fn list_can_be_filtered_by_category_and_amount() {
+    let case = case().await;
+    let all = case.rows_at_mono();
+    let amount = |row: &Value| row["amount"].as_i64().unwrap();
+    let mut amounts: Vec<_> = all.iter().map(amount).collect();
+    amounts.sort_unstable();
+    let (least, most) = (amounts[30], amounts[60]);
+    let category = all[0]["category"].as_str().unwrap();
+    let within = |row: &&Value| (least..=most).contains(&amount(row));
+    let of_category = |row: &&Value| row["category"] == category;
+    for (query, expected) in [
+        (
+            format!("?min_amount={least}&max_amount={most}"),
+            all.iter().filter(within).collect::<Vec<_>>(),
+        ),
+        (format!("?category={category}"), all.iter().filter(of_category).collect()),
+        (
+            format!("?category={category}&min_amount={least}&max_amount={most}"),
+            all.iter().filter(within).filter(of_category).collect(),
+        ),
+        ("?category=none-such".to_owned(), Vec::new()),
+    ] {
+        let answer = case.transactions(&format!("{query}&limit=500")).await.expect_ok();
+        assert_eq!(rows(&answer.body).iter().collect::<Vec<_>>(), expected, "{query}");
+        assert_eq!(answer.body["next_cursor"], Value::Null);
+    }
+}
+
+#[tokio::test]
 async fn list_costs_one_read_and_one_query() {
     let case = case().await;
     let before = local().proxy.calls(&case.id).len();
@@ -132,6 +161,10 @@ async fn invalid_request_is_400_and_the_detail_names_the_parameter() {
         ("?to=2026-01-27T21:00", "`to`"),
         ("?to=", "`to`"),
         ("?from=2026-01-02&to=2026-01-01", "`from`"),
+        ("?category=%20", "`category`"),
+        ("?min_amount=1.5", "`min_amount`"),
+        ("?max_amount=much", "`max_amount`"),
+        ("?min_amount=2&max_amount=1", "`min_amount`"),
         ("?cursor=", "`cursor`"),
         ("?cursor=2026-01-27T21:00:38.856Z", "`cursor`"),
         ("?cursor=what.ever", "`cursor`"),
