@@ -90,7 +90,7 @@ impl Accounts {
     }
 
     /// Reads the account of the route, if the caller may see it. One request to DynamoDB.
-    pub(crate) async fn account(
+    async fn account(
         &self,
         request: &Request,
         caller: &Caller,

@@ -5,16 +5,13 @@ use mono_sync::app::accounts::{AccountFilter, StatusFilter};
 use mono_sync::domain::account::{Account, Status};
 use mono_sync::domain::caller::Caller;
 use mono_sync::domain::timestamp::Timestamp;
+use mono_sync::domain::webhook::event::{MAX_REFERENCE, MAX_TEXT};
 use mono_sync::http::problem::Problem;
 use mono_sync::http::request::{choice, cursor, limit, text};
 use mono_sync::http::response;
 use serde_json::json;
 
 use crate::handler::{Accounts, DEFAULT_LIMIT, MOST, unavailable};
-
-/// The longest `ref` and `customer_id`, in bytes. Longer ones are never stored.
-const LONGEST_REFERENCE: usize = 1024;
-const LONGEST_CUSTOMER: usize = 256;
 
 impl Accounts {
     pub(crate) async fn list(
@@ -49,8 +46,8 @@ fn filter(request: &Request) -> Result<AccountFilter, Problem> {
     let expected =
         "attention, reauthorisation_required, reauthorisation_pending, bank_unavailable or failed";
     Ok(AccountFilter {
-        reference: text(request, "ref", LONGEST_REFERENCE)?,
-        customer: text(request, "customer_id", LONGEST_CUSTOMER)?,
+        reference: text(request, "ref", MAX_REFERENCE)?,
+        customer: text(request, "customer_id", MAX_TEXT)?,
         status: choice(request, "status", expected, &statuses)?,
     })
 }

@@ -50,7 +50,7 @@ const NEWEST: i32 = 20;
 /// The most queries for one page.
 const MAX_READS: usize = 5;
 
-/// The number of writes. It is the sort key of the index [`REVISION_INDEX`].
+/// The [`Revision`] of an item: the sort key of [`REVISION_INDEX`].
 const REVISION: &str = "revision";
 const REVISION_INDEX: &str = "RevisionIndex";
 /// The [`Presence`] as bytes: eight for each revision.

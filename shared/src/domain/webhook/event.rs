@@ -290,8 +290,9 @@ pub(crate) fn owned(object: &Map<String, Value>, names: &[&str]) -> Option<Strin
 }
 
 /// The maximum length of a text in bytes. A record should fit into one write unit.
-const MAX_TEXT: usize = 256;
-const MAX_REFERENCE: usize = 1024;
+pub const MAX_TEXT: usize = 256;
+/// The same for a `ref`.
+pub const MAX_REFERENCE: usize = 1024;
 /// The maximum number of entries of `retrieved_data`. Mono documents three.
 const MAX_PARTS: usize = 8;
 
