@@ -75,14 +75,7 @@ impl Run<'_> {
             Err(Interruption::Failed(error)) => Err(error),
         };
         let written = self.stats.written;
-        let end = match outcome {
-            // The rows of a failed write must not become visible in the change feed before it is over.
-            Err(ImportError::Store(_)) => {
-                ImportEnd::Unsettled { until: Timestamp::now() + WRITES_SETTLE }
-            }
-            _ => ImportEnd::GivenUp,
-        };
-        self.release(&end, written).await;
+        self.release(written).await;
         outcome
     }
 
@@ -123,7 +116,7 @@ impl Run<'_> {
         let ended = self.importer.accounts.end_import(self.leased.clone(), end, written).await;
         if ended.is_err() {
             // The write may have succeeded, with the counts. So the counts are not written again.
-            self.release(&ImportEnd::GivenUp, RowCounts::INTERRUPTED).await;
+            self.release(RowCounts::INTERRUPTED).await;
         }
         ended
     }
@@ -145,7 +138,7 @@ impl Run<'_> {
             Ok(through) => through,
             Err(error) => {
                 let written = self.stats.written;
-                self.release(&ImportEnd::GivenUp, written).await;
+                self.release(written).await;
                 return Err(error.into());
             }
         };
@@ -177,17 +170,23 @@ impl Run<'_> {
             Ok(()) => Ok(Imported::Continued(self.stats)),
             // The message may be in the queue.
             Err(error) => {
-                self.release(&ImportEnd::GivenUp, RowCounts::INTERRUPTED).await;
+                self.release(RowCounts::INTERRUPTED).await;
                 Err(error.into())
             }
         }
     }
 
-    /// Releases the lease, so that the next job need not wait until the lease expires.
-    async fn release(self, end: &ImportEnd, written: RowCounts) {
+    /// Releases the lease, so that the next job need not wait until the lease expires. The rows of a failed write must
+    /// not become visible in the change feed before it is over.
+    async fn release(self, written: RowCounts) {
         let id = self.id().clone();
         let accounts = &self.importer.accounts;
-        let released = accounts.end_import(self.leased, end, written).await;
+        let end = if self.has_failed_write {
+            ImportEnd::Unsettled { until: Timestamp::now() + WRITES_SETTLE }
+        } else {
+            ImportEnd::GivenUp
+        };
+        let released = accounts.end_import(self.leased, &end, written).await;
         if let Err(error) = released {
             warn!(account_id = %id, %error, "import lease could not be released, it will expire");
         }

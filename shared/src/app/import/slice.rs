@@ -217,6 +217,7 @@ impl Run<'_> {
         let deadline = self.deadline - RECORDING_TIME;
         let written = self.importer.transactions.write(self.id(), &puts, &deletes, deadline).await;
         if let Err(error) = written {
+            self.has_failed_write = true;
             self.stats.written += RowCounts::INTERRUPTED;
             return Err(error);
         }

@@ -18,6 +18,8 @@ pub(super) struct Run<'a> {
     pub(super) leased: Leased<ImportLease>,
     pub(super) stats: ImportStats,
     pub(super) revisions: Revisions,
+    /// A write of rows has failed. It may still arrive at the table.
+    pub(super) has_failed_write: bool,
     /// Days that later imports must read again.
     pub(super) gaps: Vec<Gap>,
     pub(super) notes: ImportNotes,
@@ -70,6 +72,7 @@ impl<'a> Run<'a> {
             leased,
             stats: ImportStats::default(),
             revisions,
+            has_failed_write: false,
             has_unserved_days: gaps.iter().any(|gap| gap.reason == GapReason::NotServed),
             gaps,
             notes,
