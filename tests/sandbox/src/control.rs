@@ -10,6 +10,8 @@
 //! | `POST /control/accounts/{id}/events` | `{"event", "event_id"?, "timestamp"?, "network_fault"?}` | sends one event, see [`Kind`] and [`NetworkFault`]; answers `{"number", "body"}` |
 //! | `PUT /control/accounts/{id}/plans` | `[…]`, see [`Plan`] | plans the account's next syncs |
 //! | `GET /control/accounts/{id}/transactions` | | the account's transactions, the newest first |
+//! | `PUT /control/accounts/{id}/transactions/{id}` | a transaction as it is listed | changes a transaction at the bank |
+//! | `DELETE /control/accounts/{id}/transactions/{id}` | | removes a transaction at the bank |
 //! | `GET /control/calls` | | the calls to Mono's API |
 //! | `PUT /control/network` | see [`Network`] | sets the network faults; missing fields have their defaults |
 //! | `PUT /control/webhook` | `{"url", "secret"}` | sets the webhook's URL and secret |
@@ -19,6 +21,7 @@
 //! Mono does not have this API. Bodies are read as JSON for every content type, and an empty body is
 //! `{}`, so that `curl -d` works without options. Errors are answered with 4xx and `{"error": "…"}`.
 
+use std::mem;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -52,6 +55,10 @@ pub(crate) fn routes(mono: Arc<Mono>) -> Router {
         .route("/accounts/{account_id}/events", post(send_event))
         .route("/accounts/{account_id}/plans", put(set_plans))
         .route("/accounts/{account_id}/transactions", get(transactions))
+        .route(
+            "/accounts/{account_id}/transactions/{transaction_id}",
+            put(change_transaction).delete(remove_transaction),
+        )
         .route("/calls", get(calls))
         .route("/network", put(set_network))
         .route("/webhook", put(set_webhook))
@@ -129,6 +136,26 @@ async fn transactions(
 ) -> Result<Json<Vec<Transaction>>, Problem> {
     mono.linked(&account_id)?;
     Ok(Json(mono.transactions(&account_id)))
+}
+
+async fn change_transaction(
+    State(mono): Control,
+    Path((account_id, transaction_id)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    let changed: Transaction = parse(&body)?;
+    mono.change_transaction(&account_id, &transaction_id, |row| {
+        *row = Transaction { id: mem::take(&mut row.id), ..changed };
+    })?;
+    done()
+}
+
+async fn remove_transaction(
+    State(mono): Control,
+    Path((account_id, transaction_id)): Path<(String, String)>,
+) -> Answer {
+    mono.remove_transaction(&account_id, &transaction_id)?;
+    done()
 }
 
 async fn calls(State(mono): Control) -> Json<Vec<Call>> {

@@ -91,6 +91,34 @@ async fn event_can_have_a_chosen_id_time_and_fate() {
 }
 
 #[tokio::test]
+async fn transaction_can_be_changed_moved_and_removed() {
+    let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
+    let account_id = sandbox.link(sandbox::Link::default());
+    let path = format!("/accounts/{account_id}/transactions");
+    let rows = get(&sandbox, &path).await;
+    let [changed, removed] = [0, 1].map(|place| rows[place]["id"].as_str().expect("an id"));
+    let mut row = rows[0].clone();
+    row["narration"] = json!("Corrected");
+    row["date"] = json!("2020-01-01T01:00:00+01:00");
+    let (status, _) =
+        call(&sandbox, Method::PUT, &format!("{path}/{changed}"), row.to_string()).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, _) = call(&sandbox, Method::DELETE, &format!("{path}/{removed}"), "").await;
+    assert_eq!(status, StatusCode::OK);
+
+    let after = get(&sandbox, &path).await;
+    let after = after.as_array().expect("a list");
+    assert_eq!(after.len(), rows.as_array().expect("a list").len() - 1);
+    assert!(after.iter().all(|row| row["id"] != removed));
+    let oldest = after.last().expect("a row");
+    assert_eq!(oldest["id"], changed);
+    assert_eq!(oldest["narration"], "Corrected");
+    assert_eq!(oldest["date"], "2020-01-01T00:00:00.000Z");
+    let (status, _) = call(&sandbox, Method::DELETE, &format!("{path}/{removed}"), "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn network_and_webhook_can_be_changed() {
     let sandbox = Sandbox::start(fast()).await.expect("a sandbox");
     let receiver = Receiver::answering_200().await;

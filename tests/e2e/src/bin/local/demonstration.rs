@@ -69,7 +69,8 @@ impl Demonstration {
             println!("   {field:<28} {}", imported[field]);
         }
         self.show_transactions(&account_id).await?;
-        let cursor = self.show_changes(&account_id, "").await?;
+        let page = self.show_changes(&account_id, "").await?;
+        let cursor = page["next_cursor"].as_str().ok_or("there is no cursor")?;
 
         step(3, "A request to the webhook without the secret is refused.");
         let forged = self.0.stack.request(Method::POST, "/webhooks/mono").body("{}");
@@ -128,8 +129,12 @@ impl Demonstration {
         let fresh = recovered["last_synced_at"].as_str() > linked["last_synced_at"].as_str();
         expect(fresh, "the last sync is newer")?;
 
-        step(7, "A refresh brings new data.");
+        step(
+            7,
+            "A refresh brings new data. The bank has also changed, moved and removed transactions.",
+        );
         let before = self.count_webhooks().await?;
+        self.change_transactions_at_the_bank(&account_id).await?;
         let outcome = json!({ "outcome": "new_data" });
         self.0.mono.post(&format!("accounts/{account_id}/refresh"), &outcome).await?;
         let refreshed = self
@@ -144,7 +149,9 @@ impl Demonstration {
             account["transactions_imported_at"] == refreshed["last_synced_at"]
         })
         .await?;
-        self.show_changes(&account_id, &cursor).await?;
+        let page = self.show_changes(&account_id, cursor).await?;
+        let count = |list: &str| page[list].as_array().map_or(0, Vec::len);
+        expect(count("modified") >= 2 && count("removed") == 1, "the feed has the bank's changes")?;
         Ok((refreshed, sent["body"]["event_id"].clone()))
     }
 
@@ -202,15 +209,26 @@ impl Demonstration {
         println!("   next_allowed_at              {}", answer["next_allowed_at"]);
         expect(self.0.mono.begun_syncs(account_id).await? == 1, "Mono was not called again")?;
 
-        step(12, "Another customer's bank requires an OTP before Mono can sync.");
+        step(
+            12,
+            "The customer links a second account. Its bank requires an OTP before Mono can sync.",
+        );
         let before = self.count_webhooks().await?;
-        let other = self.link(&json!({ "ref": "customer-4712" })).await?;
+        let other = self.link(&json!({ "ref": "customer-4711" })).await?;
         self.until_status(&other, "healthy").await?;
         let plan = json!([{ "outcome": "reauthorisation_required", "reauth_signal": "code" }]);
         self.0.mono.put(&format!("accounts/{other}/plans"), &plan).await?;
         let answer = self.sync(&other, 409, "REAUTHORISATION_REQUIRED").await?;
         println!("   reauthorise                  {}", answer["reauthorise"]);
         print_status(&self.until_status(&other, "reauthorisation_required").await?);
+        let list = self.get("/accounts?ref=customer-4711").await?;
+        let accounts = list["accounts"].as_array().ok_or("there is no list")?;
+        for account in accounts {
+            println!("   {}   {}", account["account_id"], account["status"]);
+        }
+        let statuses: BTreeSet<_> = accounts.iter().map(|one| one["status"].as_str()).collect();
+        let expected = BTreeSet::from([Some("healthy"), Some("reauthorisation_required")]);
+        expect(statuses == expected, "both accounts of the customer are listed")?;
         self.0.mono.post(&format!("accounts/{other}/reauthorise"), &json!({})).await?;
         let recovered = self.until_status(&other, "healthy").await?;
         self.show_webhooks(before).await?;
@@ -247,9 +265,9 @@ impl Demonstration {
     async fn refresh_after_lost_webhooks(&self) -> Result<()> {
         step(
             14,
-            "The last event of a third customer's account is a day old. All webhooks are lost.",
+            "The last event of another customer's account is a day old. All webhooks are lost.",
         );
-        let link = json!({ "ref": "customer-4713", "silent": true });
+        let link = json!({ "ref": "customer-4712", "silent": true });
         let account_id = self.link(&link).await?;
         let a_day_ago = Timestamp::now() - Duration::from_hours(25);
         let last = json!({ "event": "account_updated", "timestamp": a_day_ago });
@@ -307,8 +325,24 @@ impl Demonstration {
         expect(same, "the transactions are Mono's, each once")
     }
 
-    /// Prints how many transactions have changed since a cursor. Returns the next cursor.
-    async fn show_changes(&self, account_id: &str, cursor: &str) -> Result<String> {
+    /// Changes one of the newest transactions, moves another, and removes a third.
+    async fn change_transactions_at_the_bank(&self, account_id: &str) -> Result<()> {
+        let mut rows = self.0.mono.transactions(account_id).await?;
+        expect(rows.len() > 3, "the bank has transactions")?;
+        let path = |row: &Value| {
+            let id = row["id"].as_str().unwrap_or_default();
+            format!("accounts/{account_id}/transactions/{id}")
+        };
+        rows[0]["narration"] = json!("CORRECTED BY THE BANK");
+        rows[1]["date"] = rows[3]["date"].clone();
+        for row in &rows[..2] {
+            self.0.mono.put(&path(row), row).await?;
+        }
+        self.0.mono.delete(&path(&rows[2])).await
+    }
+
+    /// Prints how many transactions have changed since a cursor. Returns the page.
+    async fn show_changes(&self, account_id: &str, cursor: &str) -> Result<Value> {
         let after = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
         let path = format!("/accounts/{account_id}/transactions/changes?limit=500{after}");
         let page = self.get(&path).await?;
@@ -316,7 +350,7 @@ impl Demonstration {
         let [added, modified, removed] = ["added", "modified", "removed"].map(count);
         println!("   added {added}, modified {modified}, removed {removed}");
         expect(added > 0 && page["has_more"] == false, "the feed has the new rows")?;
-        Ok(page["next_cursor"].as_str().ok_or("there is no cursor")?.to_owned())
+        Ok(page)
     }
 
     /// The API's answer to a signed GET request.
@@ -394,7 +428,7 @@ Or without a real signature, since the emulator accepts any:
   curl -s {sandbox}/control/calls
 
   # Mono: link another account, refresh one, list the deliveries
-  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4714\"}}'
+  curl -s -X POST {sandbox}/control/accounts -d '{{\"ref\":\"customer-4713\"}}'
   curl -s -X POST {sandbox}/control/accounts/{account_id}/refresh -d '{{\"outcome\":\"failed\"}}'
   curl -s {sandbox}/control/deliveries
 

@@ -7,7 +7,7 @@ use e2e::process::Companion;
 use e2e::project;
 use e2e::samples::LOCAL_KEY;
 use reqwest::{Client, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Result, expect};
@@ -44,6 +44,10 @@ impl Mono {
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value> {
         self.control(Method::PUT, path, body).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+        self.control(Method::DELETE, path, &json!({})).await.map(drop)
     }
 
     async fn control(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
