@@ -271,6 +271,18 @@ mod tests {
     }
 
     #[test]
+    fn outage_of_an_hour_has_about_ten_attempts_and_the_next_within_ninety_minutes() {
+        let hour = Duration::from_hours(1);
+        let (mut waited, mut received) = (Duration::ZERO, 0);
+        while waited < hour {
+            received += 1;
+            waited += back_off(received);
+        }
+        assert!((10..=11).contains(&received), "{received}");
+        assert!(waited - hour < hour + hour / 2, "{waited:?}");
+    }
+
+    #[test]
     fn only_410_and_unreadable_messages_are_final() {
         for status in [301, 400, 401, 404, 408, 429, 500, 503] {
             assert!(!Failure::Answer(StatusCode::from_u16(status).unwrap()).is_final(), "{status}");

@@ -67,8 +67,8 @@ impl Failure {
 }
 
 impl Notifier {
-    /// Publishes the notifications of a batch. Returns the records that Lambda must deliver again, and a summary for
-    /// the log.
+    /// Publishes the notifications of a batch. Returns the first record that Lambda must deliver again, if any, and a
+    /// summary for the log. Lambda also delivers all later records again.
     pub async fn notify(
         &self,
         event: &StreamEvent,
@@ -96,9 +96,10 @@ impl Notifier {
             if let Some(again) = self.settle(record, &failure, invocation).await {
                 summary.delivered_again += 1;
                 response.batch_item_failures.push(again);
-            } else {
-                summary.dead_lettered += 1;
+                // Lambda delivers all later records again too.
+                break;
             }
+            summary.dead_lettered += 1;
         }
         (response, summary)
     }
@@ -120,6 +121,8 @@ impl Notifier {
         }
         let letter = StreamEvent { records: vec![record.clone()] };
         let letter = serde_json::to_string(&letter).unwrap_or_default();
+        // SQS accepts these two characters only if they are escaped.
+        let letter = letter.replace('\u{fffe}', r"\ufffe").replace('\u{ffff}', r"\uffff");
         match self.dead_letters.put_text(&letter, &failure.to_string()).await {
             Ok(()) => {
                 error!(request_id, sequence_number, %failure, "record moved to the dead-letter queue");

@@ -106,7 +106,7 @@ impl SecretTextCache {
     }
 
     /// The current text, and the previous one for some time after a change. If the secret cannot be read again, the
-    /// cached texts are used.
+    /// cached texts are used for another five minutes.
     ///
     /// # Errors
     ///
@@ -116,8 +116,14 @@ impl SecretTextCache {
         if cached.as_ref().is_none_or(|(_, read_at)| now.since(*read_at) >= Self::MAX_AGE) {
             match self.secret.texts(self.previous_for, now).await {
                 Ok(texts) => *cached = Some((texts, now)),
-                Err(error) if cached.is_none() => return Err(error),
-                Err(error) => warn!(%error, "secret could not be read again"),
+                Err(error) => match cached.as_mut() {
+                    None => return Err(error),
+                    // Otherwise each message would wait for another failing read.
+                    Some((_, read_at)) => {
+                        warn!(%error, "secret could not be read again");
+                        *read_at = now;
+                    }
+                },
             }
         }
         let texts = cached.as_ref().map(|(texts, _)| texts.clone()).unwrap_or_default();

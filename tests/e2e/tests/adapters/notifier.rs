@@ -167,8 +167,8 @@ async fn throttled_entry_is_delivered_again_and_the_others_are_published() {
 async fn records_are_delivered_again_while_the_bus_is_down_and_dead_lettered_after_23_hours() {
     let (case, one, other) = (Case::new().await, account_id(), account_id());
     fail("PutEvents", one.as_str(), &[Failure::ServerError; 3]);
-    let old = created(&other, 2, Duration::from_hours(23));
-    assert_eq!(case.notify(&[new(&one, 1), old.clone()]).await, ["1"]);
+    let old = created(&other, 1, Duration::from_hours(23));
+    assert_eq!(case.notify(&[old.clone(), new(&one, 2)]).await, ["2"]);
     assert_eq!(case.published().await, []);
     let [(event, _)] = &case.dead_letters().await[..] else {
         panic!("one dead letter");
@@ -183,6 +183,32 @@ async fn record_that_cannot_be_dead_lettered_is_delivered_again() {
     corrupt["dynamodb"]["NewImage"]["order"] = json!({ "N": "1" });
     fail("SendMessage", one.as_str(), &[Failure::ServerError; 3]);
     assert_eq!(case.notify(&[corrupt]).await, ["7"]);
+}
+
+/// Lambda delivers the later record again too. So each retry would dead-letter it once more.
+#[tokio::test]
+async fn unreadable_record_after_a_throttled_one_is_not_dead_lettered_yet() {
+    let (case, one) = (Case::new().await, account_id());
+    let mut corrupt = new(&account_id(), 2);
+    corrupt["dynamodb"]["NewImage"]["order"] = json!({ "N": "1" });
+    fail("PutEvents", one.as_str(), &[Failure::FirstEntryThrottled]);
+    let records = [new(&one, 1), corrupt];
+    assert_eq!(case.notify(&records).await, ["1"]);
+    assert!(case.dead_letters().await.is_empty());
+    assert_eq!(case.notify(&records).await, [""; 0]);
+    assert_eq!(case.dead_letters().await.len(), 1);
+}
+
+#[tokio::test]
+async fn record_with_characters_that_sqs_rejects_is_dead_lettered_whole() {
+    let case = Case::new().await;
+    let mut corrupt = new(&account_id(), 1);
+    corrupt["dynamodb"]["NewImage"]["order"] = json!({ "S": "\u{fffe}é\u{ffff}" });
+    assert_eq!(case.notify(std::slice::from_ref(&corrupt)).await, [""; 0]);
+    let [(event, _)] = &case.dead_letters().await[..] else {
+        panic!("one dead letter");
+    };
+    assert_eq!(event.records, [corrupt]);
 }
 
 #[tokio::test]

@@ -74,10 +74,10 @@ async fn notifications_are_posted_signed_until_the_receiver_accepts_them() {
     retried(&delivery).await;
     given_up(&delivery).await;
     slow_request_delays_no_other(&delivery).await;
-    rotated(&delivery).await;
     for program in ["signed.py", "signed.js"] {
         verified_by(&delivery, program).await;
     }
+    rotated(&delivery).await;
     passed_on_by_the_template_of_the_readme(&delivery).await;
 }
 
@@ -276,11 +276,10 @@ async fn verified_with(delivery: &Delivery, program: &str, secret: &str) {
     drop(other);
     let receiver = Foreign::start(program, delivery.port, secret).await;
     eventually("the requests are verified", async || {
-        let received = receiver.received();
-        let of_account: Vec<_> =
-            received.into_iter().filter(|request| request.body.contains(&id)).collect();
-        types(&of_account).iter().eq(TYPES)
+        // After a rotation, an old instance of the function may use the old secret alone.
+        let verified = |request: &Received| request.accepted && request.body.contains(&id);
+        let received: Vec<_> = receiver.received().into_iter().filter(verified).collect();
+        types(&received).iter().eq(TYPES)
     })
     .await;
-    assert!(receiver.received().iter().all(|request| request.accepted), "{program}");
 }

@@ -7,6 +7,18 @@ use serde_json::{Value, json};
 
 use super::{account_id, account_with_status, eventually, post};
 
+/// The functions that handle data of customers.
+const FUNCTIONS: [&str; 8] = [
+    "webhook",
+    "processor",
+    "manual-sync",
+    "accounts",
+    "importer",
+    "refresh-worker",
+    "notifier",
+    "deliverer",
+];
+
 async fn lines(function: &str) -> Vec<String> {
     stack().log(function).await.unwrap()
 }
@@ -41,7 +53,7 @@ async fn event_is_logged_with_request_event_and_account_and_without_personal_dat
     let event = events.iter().find(|event| event["account_id"] == json!(id)).unwrap();
     let expected = json!({ "event": "account_updated", "event_id": "logged-event", "account_id": id, "effect": "applied" });
     assert_eq!(*event, expected);
-    for function in ["webhook", "processor", "manual-sync", "accounts"] {
+    for function in FUNCTIONS {
         for line in lines(function).await {
             for personal in ["Zebedee", "9988776655", "22212345678"] {
                 assert!(!line.contains(personal), "{function} logs {personal}: {line}");
@@ -121,7 +133,7 @@ async fn sync_is_logged_with_its_outcome_and_logs_and_problems_hold_no_private_d
         .await;
         ids.push(id);
     }
-    for function in ["webhook", "processor", "manual-sync", "accounts"] {
+    for function in FUNCTIONS {
         for line in lines(function).await {
             for id in &ids {
                 assert!(
