@@ -1,8 +1,10 @@
-//! Which accounts a caller may see, and what a read of an account causes.
+//! Reads and lists the accounts that a caller may see, and records the reads.
 
 use tracing::warn;
 
-use crate::aws::store::{AccountStore, AttentionPosition, Group, Page, StoreError, Stored};
+use crate::aws::store::{
+    AccountStore, AttentionPosition, Group, ListPosition, Page, StoreError, Stored,
+};
 use crate::domain::account::{Account, Status};
 use crate::domain::account_id::AccountId;
 use crate::domain::caller::Caller;
@@ -78,8 +80,8 @@ impl AccountReader {
         caller: &Caller,
         filter: &AccountFilter,
         limit: usize,
-        after: Option<&AccountId>,
-    ) -> Result<Page<Account, AccountId>, StoreError> {
+        after: Option<&ListPosition>,
+    ) -> Result<Page<Account, ListPosition>, StoreError> {
         let group = match (owner(caller, filter), &filter.customer) {
             (Some(owner), _) => Group::Reference(owner),
             (None, Some(customer)) => Group::Customer(customer),

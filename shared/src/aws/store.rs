@@ -35,7 +35,7 @@ pub use events::EventStore;
 pub use item::{CorruptItem, Stored, is_account};
 pub use leases::{LeaseResult, Leased, RefreshStart};
 pub use ledger::{Entry, Ledger};
-pub use listing::{Group, Page};
+pub use listing::{Group, InvalidListPosition, ListPosition, Page};
 pub use planning::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
 

@@ -1,9 +1,12 @@
 //! Lists of accounts: all of them, those of one owner, and those of one customer.
 
+use std::fmt;
+use std::str::FromStr;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use tracing::error;
 
-use super::item::{self, ACCOUNT_ID, CUSTOMER, REFERENCE};
+use super::item::{self, ACCOUNT_ID, CUSTOMER, Item, REFERENCE};
 use super::{AccountStore, StoreError, Stored};
 use crate::domain::account::Account;
 use crate::domain::account_id::AccountId;
@@ -14,6 +17,45 @@ pub struct Page<T, P> {
     pub items: Vec<T>,
     /// Where the next page begins. `None` on the last page.
     pub next: Option<P>,
+}
+
+/// The key of the last item that a page has read. The table also has items that are not accounts, with a `#` in their
+/// keys. In a cursor, `.` replaces `#`, which URLs reserve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPosition(String);
+
+/// The text is not a position in a list of accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a position in a list of accounts")]
+pub struct InvalidListPosition;
+
+impl ListPosition {
+    fn of(item: &Item) -> Option<Self> {
+        Some(Self(item.get(ACCOUNT_ID)?.as_s().ok()?.clone()))
+    }
+
+    fn key(&self) -> Item {
+        [(ACCOUNT_ID.to_owned(), AttributeValue::S(self.0.clone()))].into()
+    }
+}
+
+impl FromStr for ListPosition {
+    type Err = InvalidListPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.replace('.', "#")))
+        } else {
+            Err(InvalidListPosition)
+        }
+    }
+}
+
+impl fmt::Display for ListPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.replace('#', "."))
+    }
 }
 
 /// The accounts of a list.
@@ -27,15 +69,14 @@ pub enum Group<'a> {
 }
 
 impl AccountStore {
-    /// Lists accounts in the order of their ids, or in no order if the group has all accounts. Eventually consistent.
-    /// All accounts take one request for each page, a smaller group takes two. A page may be short although more
-    /// follow.
+    /// Lists the accounts of a group. Eventually consistent. [`Group::All`] has no order and takes one request a page.
+    /// The other groups are in the order of the ids and take two. A page may be short although more accounts follow.
     pub async fn list(
         &self,
         group: Group<'_>,
         limit: usize,
-        after: Option<&AccountId>,
-    ) -> Result<Page<Account, AccountId>, StoreError> {
+        after: Option<&ListPosition>,
+    ) -> Result<Page<Account, ListPosition>, StoreError> {
         match group {
             Group::All => self.all(limit, after).await,
             Group::Reference(value) => self.group("RefIndex", REFERENCE, value, limit, after).await,
@@ -48,10 +89,10 @@ impl AccountStore {
     async fn all(
         &self,
         limit: usize,
-        after: Option<&AccountId>,
-    ) -> Result<Page<Account, AccountId>, StoreError> {
+        after: Option<&ListPosition>,
+    ) -> Result<Page<Account, ListPosition>, StoreError> {
         let scan = self.client.scan().table_name(&self.table).limit(number(limit));
-        let answer = scan.set_exclusive_start_key(after.map(item::key)).send().await;
+        let answer = scan.set_exclusive_start_key(after.map(ListPosition::key)).send().await;
         let answer = answer.map_err(StoreError::unavailable)?;
         let mut accounts = Vec::new();
         for item in answer.items.unwrap_or_default().into_iter().filter(item::is_account) {
@@ -63,7 +104,7 @@ impl AccountStore {
                 }
             }
         }
-        let next = answer.last_evaluated_key.as_ref().and_then(item::account_id);
+        let next = answer.last_evaluated_key.as_ref().and_then(ListPosition::of);
         Ok(Page { items: accounts, next })
     }
 
@@ -73,10 +114,10 @@ impl AccountStore {
         key: &str,
         value: &str,
         limit: usize,
-        after: Option<&AccountId>,
-    ) -> Result<Page<Account, AccountId>, StoreError> {
+        after: Option<&ListPosition>,
+    ) -> Result<Page<Account, ListPosition>, StoreError> {
         // A space sorts before all ids.
-        let after = after.map_or(" ", AccountId::as_str).to_owned();
+        let after = after.map_or(" ", |after| &after.0).to_owned();
         let query = self
             .client
             .query()
@@ -93,7 +134,7 @@ impl AccountStore {
         let mut ids: Vec<_> = answer.items().iter().filter_map(item::account_id).collect();
         let has_more = ids.len() > limit;
         ids.truncate(limit);
-        let next = ids.last().filter(|_| has_more).cloned();
+        let next = ids.last().filter(|_| has_more).map(|id| ListPosition(id.to_string()));
         Ok(Page { items: self.listed(ids).await?, next })
     }
 
@@ -117,4 +158,20 @@ impl AccountStore {
 
 fn number(limit: usize) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_of_any_item_is_read_back() {
+        for key in ["697926f050b9c321c1451dda", "#refresh", "#spending#2026-11-27"] {
+            let position = ListPosition(key.to_owned());
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        for text in ["", "a b", "#refresh", &"a".repeat(129)] {
+            assert_eq!(text.parse::<ListPosition>(), Err(InvalidListPosition), "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use e2e::proxy::Failure;
-use mono_sync::aws::store::{AccountStore, Claim, SEGMENTS, Stored};
+use mono_sync::aws::store::{AccountStore, Claim, Group, SEGMENTS, Stored};
 use mono_sync::domain::account::{Account, RefreshPolicy, RefreshRule, Status};
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::circuit_breaker::Breaker;
@@ -73,6 +73,26 @@ async fn scan_finds_a_record_written_while_refreshing_was_off() {
     let (accounts, _) = found(&on, pulled_at()).await;
     assert_eq!(ids(&accounts), BTreeSet::from(["never"]));
     assert_eq!(accounts[0].account.status_without_sync().status, Status::Healthy);
+}
+
+#[tokio::test]
+async fn list_of_all_accounts_continues_after_an_item_that_is_no_account() {
+    let store = store("scan-list").await;
+    let expected: BTreeSet<_> = (0..5).map(|number| format!("listed-{number}")).collect();
+    for id in &expected {
+        put(&store, id, 1).await;
+    }
+    store.begin_plan().await.unwrap();
+    let (mut listed, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = store.list(Group::All, 1, after.as_ref()).await.unwrap();
+        listed.extend(page.items.iter().map(|account| account.id.to_string()));
+        match page.next {
+            Some(next) => after = Some(next.to_string().parse().unwrap()),
+            None => break,
+        }
+    }
+    assert_eq!(listed, expected);
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn accounts_of_an_owner_and_of_a_customer_are_listed_in_every_status() {
 }
 
 #[tokio::test]
-async fn page_of_a_list_takes_at_most_two_requests_and_other_writes_do_not_change_the_index() {
+async fn page_of_a_list_takes_at_most_two_requests() {
     let (reference, customer) = (account_id(), account_id());
     let id = link(&reference, &customer, true).await;
     for (filter, index, value) in [
