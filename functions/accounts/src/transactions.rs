@@ -41,7 +41,7 @@ impl Accounts {
         })))
     }
 
-    /// One consistent read of the account and one query, if any change is visible.
+    /// One consistent read of the account, and one query unless the cursor is at the end of the feed.
     pub(crate) async fn changes(
         &self,
         request: &Request,
@@ -60,9 +60,8 @@ impl Accounts {
         let account = self.accounts.note_read(stored, request_id).await;
         let visible = account.visible_revision(now);
         let entries = self.transactions.changes(&id, cursor.position(), visible, limit).await;
-        let (entries, has_more) =
-            entries.map_err(|error| unavailable(request_id, Some(&id), &error))?;
-        let page = FeedPage::new(cursor, entries, has_more, visible, now);
+        let entries = entries.map_err(|error| unavailable(request_id, Some(&id), &error))?;
+        let page = FeedPage::new(cursor, entries.items, entries.next, visible, now);
         let views = |rows: &[Transaction]| {
             rows.iter().map(|row| json!(row.view(&account))).collect::<Vec<_>>()
         };

@@ -1,8 +1,8 @@
 //! The change feed of an account's transactions: which rows were added, changed and removed since a position.
 //!
 //! Each write of a row has a [`Revision`]. A row has only its newest revision, so a reader gets it once, in its newest
-//! state. A removed row leaves a tombstone. Rows are read up to the last revision whose import no longer writes. So no
-//! row can appear later before a position that was read.
+//! state. A removed row leaves a tombstone. A reader sees only revisions of imports that no longer write. So no row can
+//! appear later at a position that the reader has passed.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -57,7 +57,7 @@ impl Revisions {
     }
 }
 
-/// When a row was in the table: the revisions that added and removed it, in turn, the oldest first.
+/// When a row was in the table: the revisions that added and removed it, alternating, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence(Vec<Revision>);
 
@@ -111,8 +111,8 @@ pub enum Content {
 
 /// How long the tombstone of a removed row is kept.
 pub const TOMBSTONE_PERIOD: Duration = Duration::from_hours(90 * 24);
-/// How long a position is valid after everything before it was read. It is a day shorter than the period of a
-/// tombstone, because an import may still write when the position is given.
+/// How long a cursor is valid after its reader last had everything. It is a day shorter than [`TOMBSTONE_PERIOD`],
+/// because an import may still write when the cursor is issued.
 const CURSOR_PERIOD: Duration = Duration::from_hours(89 * 24);
 
 impl Entry {
@@ -124,7 +124,7 @@ impl Entry {
     }
 }
 
-/// The items of some days.
+/// The stored rows and tombstones of a range of days.
 #[derive(Debug, Default)]
 pub struct StoredRows {
     pub rows: Vec<Transaction>,
@@ -160,6 +160,13 @@ impl StoredRows {
             Content::Row(row) => self.rows.push(row),
             Content::Tombstone { position, .. } => self.tombstones.push(position),
         }
+    }
+
+    /// Applies that gone rows are stored at other positions too. See [`Changes::stored_elsewhere`].
+    pub(crate) fn found_elsewhere(&mut self, changes: Changes, others: Vec<Entry>) -> Changes {
+        let first = self.rows.len();
+        others.into_iter().for_each(|other| self.insert(other));
+        changes.stored_elsewhere(&self.rows[first..])
     }
 
     /// The writes that make these changes. A row that moves is modified. A removed row that is listed again is
@@ -273,17 +280,16 @@ pub struct FeedPage {
 }
 
 impl FeedPage {
-    /// `entries` are those after `cursor`, in the order of their revisions, up to `visible`. `has_more`: they do not
-    /// reach `visible`. `now` is a time before `visible` was read.
+    /// `entries` are the entries after `cursor`, up to `visible`, in the order of their revisions. `more_after`: more
+    /// entries follow after this revision. `now` is a time before the read of `visible`.
     pub fn new(
         cursor: Cursor,
         entries: Vec<Entry>,
-        has_more: bool,
+        more_after: Option<Revision>,
         visible: Revision,
         now: Timestamp,
     ) -> Self {
-        let last = entries.last().map(|entry| entry.revision);
-        let next = match last.filter(|_| has_more) {
+        let next = match more_after {
             Some(position) => Cursor { position, ..cursor },
             None => {
                 let position = visible.max(cursor.position);
@@ -291,7 +297,7 @@ impl FeedPage {
             }
         };
         let (added, modified, removed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut page = Self { added, modified, removed, next, has_more };
+        let mut page = Self { added, modified, removed, next, has_more: more_after.is_some() };
         // After a crash between two writes, a row can have two items. The newest one counts.
         let mut newest = HashMap::new();
         for entry in &entries {

@@ -1,8 +1,8 @@
 //! Notifications to the fintech's systems when a record changes.
 //!
 //! A notification is derived from the record before and after one write. It contains no name, number, amount or
-//! narration. A consumer reads these from the API. `syncing` is not notified: it ends by time, without a write. An
-//! account is notified when it is known to be a [data link](Account::is_data_link).
+//! narration. A consumer reads these from the API. `syncing` is not notified: it ends by time, without a write. Only an
+//! account that is known to be a [data link](Account::is_data_link) has notifications.
 
 use std::fmt::Write as _;
 

@@ -132,8 +132,9 @@ impl FromStr for Position {
     }
 }
 
-/// The maximum size of a row. It is larger than any real row, and small enough for an item of DynamoDB.
-const MAX_BYTES: usize = 256 << 10;
+/// The maximum size of a row. It is larger than any real row. DynamoDB allows 400 KB for an item and its copy in the local
+/// index together.
+const MAX_BYTES: usize = 128 << 10;
 
 impl Transaction {
     pub fn business_day(&self) -> BusinessDay {

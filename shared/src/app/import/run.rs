@@ -113,7 +113,9 @@ impl Run<'_> {
     /// Records the end of the import. If that fails, it releases the lease.
     async fn end(self, end: &ImportEnd) -> Result<(), StoreError> {
         let written = self.stats.written;
-        let ended = self.importer.accounts.end_import(self.leased.clone(), end, written).await;
+        let accounts = &self.importer.accounts;
+        let settled_at = self.settled_at();
+        let ended = accounts.end_import(self.leased.clone(), end, written, settled_at).await;
         if ended.is_err() {
             // The write may have succeeded, with the counts. So the counts are not written again.
             self.release(RowCounts::INTERRUPTED).await;
@@ -176,17 +178,17 @@ impl Run<'_> {
         }
     }
 
-    /// Releases the lease, so that the next job need not wait until the lease expires. The rows of a failed write must
-    /// not become visible in the change feed before it is over.
+    /// Until when a failed write may arrive. Its rows must not become visible in the change feed before.
+    fn settled_at(&self) -> Option<Timestamp> {
+        self.has_failed_write.then(|| Timestamp::now() + WRITES_SETTLE)
+    }
+
+    /// Releases the lease, so that the next job need not wait until the lease expires.
     async fn release(self, written: RowCounts) {
         let id = self.id().clone();
-        let accounts = &self.importer.accounts;
-        let end = if self.has_failed_write {
-            ImportEnd::Unsettled { until: Timestamp::now() + WRITES_SETTLE }
-        } else {
-            ImportEnd::GivenUp
-        };
-        let released = accounts.end_import(self.leased, &end, written).await;
+        let (accounts, settled_at) = (&self.importer.accounts, self.settled_at());
+        let released =
+            accounts.end_import(self.leased, &ImportEnd::GivenUp, written, settled_at).await;
         if let Err(error) = released {
             warn!(account_id = %id, %error, "import lease could not be released, it will expire");
         }

@@ -106,7 +106,7 @@ impl Run<'_> {
         let unexplained = listing.unexplained();
         let is_known = unexplained != 0 && unexplained == self.notes.unexplained;
         self.notes.unexplained = unexplained;
-        self.settle(&without_margin(window), &stored, &listing, is_known).await?;
+        self.settle(&without_margin(window), stored, &listing, is_known).await?;
         Ok(true)
     }
 
@@ -138,7 +138,7 @@ impl Run<'_> {
             Fetch::TooMany { rows } => return too_large(room, rows),
             Fetch::TotalMisleads => return Ok(Slice::TotalMisleads),
         };
-        self.settle(days, &stored, &listing, false).await?;
+        self.settle(days, stored, &listing, false).await?;
         Ok(Slice::Done { rows: listing.rows.len() as u64 })
     }
 
@@ -147,7 +147,7 @@ impl Run<'_> {
     async fn settle(
         &mut self,
         days: &Days,
-        stored: &StoredRows,
+        mut stored: StoredRows,
         listing: &Listing,
         is_known: bool,
     ) -> Result<(), Interruption> {
@@ -179,10 +179,10 @@ impl Run<'_> {
         }
         let mut changes = Changes { puts, moved, gone: removed };
         if !changes.gone.is_empty() {
-            let ids = self.importer.transactions.ids_elsewhere(self.id(), &changes.gone).await?;
-            changes = changes.stored_elsewhere(&ids);
+            let others = self.importer.transactions.elsewhere(self.id(), &changes.gone).await?;
+            changes = stored.found_elsewhere(changes, others);
         }
-        self.write(stored, changes).await?;
+        self.write(&stored, changes).await?;
         self.note(days, reason);
         self.stats.rows += listing.rows.len();
         self.stats.slices += 1;

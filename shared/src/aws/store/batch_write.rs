@@ -14,8 +14,8 @@ use crate::random;
 pub(super) const MAX_ITEMS: usize = 25;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// DynamoDB's error codes for throttled writes. A new table takes 4,000 writes a second, and more after sustained
-/// load.
+/// DynamoDB's error codes for throttled writes. A new table takes 4,000 write units a second, and more after sustained
+/// load. One account with a local index takes 1,000.
 const THROTTLED: [&str; 3] =
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 

@@ -151,13 +151,15 @@ impl AccountStore {
         leased: Leased<ImportLease>,
         end: &ImportEnd,
         written: RowCounts,
+        settled_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let Leased { stored, lease } = leased;
         let id = stored.account.id.clone();
-        let end = |account: &Account| match account.end_import(lease.holder, end, written) {
-            Some(ended) => (Change::Put(Box::new(ended)), ()),
-            None => (Change::Keep, ()),
-        };
+        let end =
+            |account: &Account| match account.end_import(lease.holder, end, written, settled_at) {
+                Some(ended) => (Change::Put(Box::new(ended)), ()),
+                None => (Change::Keep, ()),
+            };
         Box::pin(self.change(&id, Some(stored), end)).await.map(drop)
     }
 }

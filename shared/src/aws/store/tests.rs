@@ -237,7 +237,7 @@ fn fullest() -> Account {
 
 /// The size as DynamoDB counts it: names and values. A number of n digits takes 1 + n/2 bytes. A list or map takes
 /// three bytes, and one byte for each element.
-fn size_of_item(item: &Item) -> usize {
+pub(super) fn size_of_item(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 

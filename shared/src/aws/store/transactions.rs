@@ -89,29 +89,29 @@ impl TransactionStore {
         Ok(Some(rows))
     }
 
-    /// The ids among these rows that have another row too. Their row has moved by more days than an import compares. The
-    /// request reads all rows of the account, so it is sent only for rows that are to be removed. One request per MiB.
-    pub async fn ids_elsewhere(
+    /// Returns the other items of these rows. A row with another item has moved by more days than an import compares.
+    /// The query reads all rows of the account, so call this only before rows are removed. One request per MiB.
+    pub async fn elsewhere(
         &self,
         id: &AccountId,
         rows: &[Position],
-    ) -> Result<HashSet<String>, StoreError> {
+    ) -> Result<Vec<Entry>, StoreError> {
         let ids: HashSet<_> = rows.iter().map(|position| position.id.as_str()).collect();
         let rows: HashSet<_> = rows.iter().collect();
         let query = self
             .of_account(id)
             .filter_expression("attribute_not_exists(#expires_at)")
-            .projection_expression("#position")
-            .expression_attribute_names("#expires_at", EXPIRES_AT)
-            .expression_attribute_names("#position", "position");
+            .expression_attribute_names("#expires_at", EXPIRES_AT);
         let mut items = query.into_paginator().items().send();
-        let mut elsewhere = HashSet::new();
+        let mut others = Vec::new();
         while let Some(item) = items.next().await {
-            let found = position(&item.map_err(StoreError::unavailable)?);
-            let other = |found: &Position| ids.contains(&*found.id) && !rows.contains(found);
-            elsewhere.extend(found.filter(other).map(|found| found.id));
+            let item = item.map_err(StoreError::unavailable)?;
+            let is_other = |found: &Position| ids.contains(&*found.id) && !rows.contains(found);
+            if position(&item).is_some_and(|found| is_other(&found)) {
+                others.extend(entry(&item));
+            }
         }
-        Ok(elsewhere)
+        Ok(others)
     }
 
     /// Puts and deletes items, 25 per request. All puts come before the deletes, so that a row that moves is never
@@ -119,8 +119,8 @@ impl TransactionStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: some items may be written, also shortly after the error. The call is idempotent and can be
-    /// retried.
+    /// [`StoreError`]: some items may be written, some of them even shortly after the error. The call is idempotent and
+    /// can be retried.
     pub async fn write(
         &self,
         id: &AccountId,
@@ -145,9 +145,9 @@ impl TransactionStore {
         Ok(None)
     }
 
-    /// Reads one page of a selection, newest row first, optionally before a position. Eventually consistent. Without
-    /// a filter and without tombstones, one request. It ends after [`MAX_READS`] requests. So a page may be short
-    /// although more rows follow.
+    /// Reads one page of a selection, newest row first, optionally before a position. Eventually consistent. One
+    /// request if there is no filter and no tombstone, otherwise at most [`MAX_READS`]. So a page may be short although
+    /// more rows follow.
     pub async fn page(
         &self,
         id: &AccountId,
@@ -188,17 +188,17 @@ impl TransactionStore {
         Ok(Page { items: rows, next })
     }
 
-    /// Reads the items after one revision up to another, in the order of their revisions. Also returns whether more
-    /// follow. Strongly consistent. One request.
+    /// Reads the items after one revision up to another, in the order of their revisions. The page leaves out invalid
+    /// items, but continues after them. Strongly consistent. One request.
     pub async fn changes(
         &self,
         id: &AccountId,
         after: Revision,
         up_to: Revision,
         limit: usize,
-    ) -> Result<(Vec<Entry>, bool), StoreError> {
+    ) -> Result<Page<Entry, Revision>, StoreError> {
         if after >= up_to {
-            return Ok((Vec::new(), false));
+            return Ok(Page { items: Vec::new(), next: None });
         }
         let number = |number: u64| AttributeValue::N(number.to_string());
         let query = self
@@ -216,7 +216,9 @@ impl TransactionStore {
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
         let answer = query.send().await.map_err(StoreError::unavailable)?;
         let has_more = answer.items().len() > limit || answer.last_evaluated_key.is_some();
-        Ok((answer.items().iter().take(limit).filter_map(entry).collect(), has_more))
+        let items = &answer.items()[..limit.min(answer.items().len())];
+        let last = items.last().and_then(revision).filter(|_| has_more);
+        Ok(Page { items: items.iter().filter_map(entry).collect(), next: last })
     }
 
     fn of_account(&self, id: &AccountId) -> QueryFluentBuilder {
@@ -257,7 +259,7 @@ impl TransactionStore {
     }
 }
 
-/// Adds a filter for the rows of the selection. Also returns whether more than tombstones is filtered.
+/// Adds the filters of the selection, and one that drops tombstones. Also returns whether the selection has filters.
 fn filtered(query: QueryFluentBuilder, selection: &Selection) -> (QueryFluentBuilder, bool) {
     let Selection { direction, category, min_amount, max_amount, .. } = selection;
     let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -319,6 +321,10 @@ fn to_item(id: &AccountId, entry: &Entry) -> Item {
     item
 }
 
+fn revision(item: &Item) -> Option<Revision> {
+    item.get(REVISION)?.as_n().ok()?.parse().ok().map(Revision::from_number)
+}
+
 fn entry(item: &Item) -> Option<Entry> {
     let number = |name| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
     let presence = item.get(PRESENCE)?.as_b().ok()?.as_ref();
@@ -333,11 +339,7 @@ fn entry(item: &Item) -> Option<Entry> {
             Content::Tombstone { position: position(item)?, expires_at }
         }
     };
-    Some(Entry {
-        revision: Revision::from_number(number(REVISION)?),
-        presence: Presence::of(presence.collect()),
-        content,
-    })
+    Some(Entry { revision: revision(item)?, presence: Presence::of(presence.collect()), content })
 }
 
 fn row_item(id: &AccountId, row: &Transaction) -> Item {
@@ -407,5 +409,24 @@ mod tests {
                 assert_eq!(entry(&to_item(&"account".parse().unwrap(), &written)), Some(written));
             }
         }
+    }
+
+    /// A new row then costs one write unit, and one for its copy in the index.
+    #[test]
+    fn item_of_a_row_with_a_long_narration_and_all_revisions_is_within_one_write_unit() {
+        let json = serde_json::json!({
+            "id": "66141bbff58d2687e7d91234", "date": "2023-12-14T00:02:00.500Z", "type": "debit",
+            "narration": "n".repeat(512), "amount": 9_007_199_254_740_993_i64,
+            "balance": 9_007_199_254_740_993_i64, "currency": "NGN", "category": "phone_and_internet",
+        });
+        let read = Transaction::read(&RawValue::from_string(json.to_string()).unwrap()).unwrap();
+        let revisions: Vec<_> = (0..9).map(|number| Revision::from_number(number << 40)).collect();
+        let (revision, presence) = (revisions[8], Presence::of(revisions));
+        let item = to_item(
+            &"697926f050b9c321c1451dda".parse().unwrap(),
+            &Entry { revision, presence, content: Content::Row(read) },
+        );
+        let size = crate::aws::store::tests::size_of_item(&item);
+        assert!(size <= 1024, "{size} bytes");
     }
 }

@@ -114,13 +114,17 @@ impl Gap {
 /// The right to import an account's transactions, held for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportLease {
-    /// The message that requested the import. It is delivered again until the import is done.
+    /// The message that requested the import. It is delivered again until the import is done. [`ENDED`] after the end of
+    /// the import.
     pub holder: [u8; 8],
     /// The order key of the newest pull that the import covers.
     pub pull: OrderKey,
     /// When the lease expires.
     pub until: Timestamp,
 }
+
+/// The holder of a lease whose import has ended, while its last writes may still arrive.
+const ENDED: [u8; 8] = [0; 8];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportEnd {
@@ -135,8 +139,6 @@ pub enum ImportEnd {
     },
     /// The message is delivered again, or the account is gone.
     GivenUp,
-    /// The message is delivered again, and a write that failed may still arrive. Until this time, the lease is held.
-    Unsettled { until: Timestamp },
 }
 
 /// Why an import does not start.
@@ -225,7 +227,8 @@ impl Account {
         let not_taken_over = self.import.filter(|_| continued_from != Some(self.import_number));
         if let Some(held) = not_taken_over.filter(|held| now < held.until) {
             // A redelivery of the holder's own message must not count as covered by the holder's lease.
-            let is_covered = held.holder != lease.holder && held.pull >= lease.pull;
+            let is_covered =
+                ![lease.holder, ENDED].contains(&held.holder) && held.pull >= lease.pull;
             return Err(if is_covered { ImportRefusal::Covered } else { ImportRefusal::Busy });
         }
         let mut begun = Self {
@@ -235,7 +238,7 @@ impl Account {
             ..self.clone()
         };
         // The previous holder crashed. It may have written rows that no count has.
-        if not_taken_over.is_some() {
+        if not_taken_over.is_some_and(|held| held.holder != ENDED) {
             begun.written_rows += RowCounts::INTERRUPTED;
         }
         Ok(begun)
@@ -249,8 +252,14 @@ impl Account {
 
     /// Ends an import: applies the completed work or defers the import, counts the written rows, and releases the lease
     /// if `holder` still holds it. `None` if the record was deleted in the meantime: the import must not create the
-    /// record again.
-    pub fn end_import(&self, holder: [u8; 8], end: &ImportEnd, written: RowCounts) -> Option<Self> {
+    /// record again. `settled_at`: a write has failed and may arrive until this time, so no import starts before.
+    pub fn end_import(
+        &self,
+        holder: [u8; 8],
+        end: &ImportEnd,
+        written: RowCounts,
+        settled_at: Option<Timestamp>,
+    ) -> Option<Self> {
         if self.is_unknown() {
             return None;
         }
@@ -261,15 +270,14 @@ impl Account {
                 let ended = with_part.unwrap_or_else(|| self.clone());
                 Self { import_deferred_until: Some(*until), ..ended }
             }
-            ImportEnd::GivenUp | ImportEnd::Unsettled { .. } => self.clone(),
+            ImportEnd::GivenUp => self.clone(),
         };
         if let Some(lease) = ended.import.filter(|lease| lease.holder == holder) {
-            ended.import = match end {
-                ImportEnd::Unsettled { until } => {
-                    Some(ImportLease { until: lease.until.min(*until), ..lease })
-                }
-                _ => None,
-            };
+            ended.import = settled_at.map(|settled_at| ImportLease {
+                holder: ENDED,
+                until: lease.until.min(settled_at),
+                ..lease
+            });
         }
         ended.written_rows += written;
         Some(ended)

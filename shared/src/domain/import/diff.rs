@@ -18,12 +18,15 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Treats a row as moved, and not as gone, if its id is stored at another position too.
+    /// Treats a row as moved, and not as gone, if its id is stored at another position too. A reader of the change feed
+    /// may have the deleted item, so the other item is written again.
     #[must_use]
-    pub(crate) fn stored_elsewhere(mut self, ids: &HashSet<String>) -> Self {
+    pub(crate) fn stored_elsewhere(mut self, others: &[Transaction]) -> Self {
+        let ids: HashSet<_> = others.iter().map(|other| &other.position.id).collect();
         let (moved, gone) = self.gone.into_iter().partition(|position| ids.contains(&position.id));
         self.gone = gone;
         self.moved.extend::<Vec<_>>(moved);
+        self.puts.extend_from_slice(others);
         self
     }
 }

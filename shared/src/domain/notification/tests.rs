@@ -165,7 +165,7 @@ fn import_is_notified_once_with_its_counts() {
     let importing = begun(&account, 1);
     assert_eq!(names(Some(&account), Some(&importing)), [""; 0]);
     let pull = lease(&account, 1).pull;
-    let ended = importing.end_import([1; 8], &done(pull), ROWS).unwrap();
+    let ended = importing.end_import([1; 8], &done(pull), ROWS, None).unwrap();
     assert_eq!(changes(Some(&importing), Some(&ended)), [imported_rows(ROWS, true)]);
 }
 
@@ -174,11 +174,11 @@ fn import_without_changes_is_notified_only_if_it_completes_the_history() {
     let account = healthy();
     let pull = lease(&account, 1).pull;
     let nothing = RowCounts::default();
-    let first = begun(&account, 1).end_import([1; 8], &done(pull), nothing).unwrap();
+    let first = begun(&account, 1).end_import([1; 8], &done(pull), nothing, None).unwrap();
     assert_eq!(changes(Some(&account), Some(&first)), [imported_rows(nothing, true)]);
     let later = first.apply(&updated("2026-01-28T20:00:00Z", "AVAILABLE", 500));
     let pull = lease(&later, 2).pull;
-    let second = begun(&later, 2).end_import([2; 8], &done(pull), nothing).unwrap();
+    let second = begun(&later, 2).end_import([2; 8], &done(pull), nothing, None).unwrap();
     assert_eq!(changes(Some(&later), Some(&second)), []);
 }
 
@@ -186,9 +186,10 @@ fn import_without_changes_is_notified_only_if_it_completes_the_history() {
 fn failed_import_is_notified_with_the_rows_that_it_wrote() {
     let account = healthy();
     let importing = begun(&account, 1);
-    let ended = importing.end_import([1; 8], &ImportEnd::GivenUp, ROWS).unwrap();
+    let ended = importing.end_import([1; 8], &ImportEnd::GivenUp, ROWS, None).unwrap();
     assert_eq!(changes(Some(&importing), Some(&ended)), [imported_rows(ROWS, false)]);
-    let ended = importing.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::INTERRUPTED).unwrap();
+    let ended =
+        importing.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::INTERRUPTED, None).unwrap();
     let unknown = imported_rows(RowCounts::default(), false);
     assert_eq!(changes(Some(&importing), Some(&ended)), [unknown]);
 }

@@ -17,17 +17,17 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// A reader of the feed, with its copy of the rows.
 #[derive(Default)]
-struct Reader {
-    rows: BTreeMap<String, Value>,
+pub(super) struct Reader {
+    pub(super) rows: BTreeMap<String, Value>,
     cursor: Option<String>,
 }
 
 /// The ids in the lists of a page.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Ids {
-    added: Vec<String>,
-    modified: Vec<String>,
-    removed: Vec<String>,
+pub(super) struct Ids {
+    pub(super) added: Vec<String>,
+    pub(super) modified: Vec<String>,
+    pub(super) removed: Vec<String>,
 }
 
 fn ids(page: &Value, list: &str) -> Vec<String> {
@@ -68,7 +68,7 @@ impl Case {
     }
 
     /// Reads until there is no more. Returns all ids.
-    async fn read_all(&self, reader: &mut Reader, limit: usize) -> Ids {
+    pub(super) async fn read_all(&self, reader: &mut Reader, limit: usize) -> Ids {
         let mut all = Ids::default();
         loop {
             let page = self.read_page(reader, limit, true).await;

@@ -16,6 +16,7 @@ use e2e::process::Companion;
 use e2e::project;
 use e2e::shared_stack::{local, stack};
 use e2e::subscription::Subscription;
+use mono_sync::random;
 use sandbox::{Dialect, History};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -24,9 +25,12 @@ use tokio::time::{Instant, sleep};
 use super::eventually;
 use super::manual_sync::Case;
 
-/// 2,000 changes. `MIRROR_CHANGES=10000` is five times as many.
+/// The longest time from an import to the kill of a mirror.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// 10,000 changes. `MIRROR_CHANGES` sets another number.
 fn changes() -> usize {
-    std::env::var("MIRROR_CHANGES").map_or(2000, |number| number.parse().unwrap())
+    std::env::var("MIRROR_CHANGES").map_or(10_000, |number| number.parse().unwrap())
 }
 
 /// The changes of one import.
@@ -179,8 +183,8 @@ async fn mirror_in_postgresql_equals_the_table_although_its_processes_are_killed
         case.change_rows();
         let number = u32::try_from(round).unwrap();
         assert_eq!(case.import(&case.job(), number).await, json!([]));
-        // At another point of its work in each round.
-        sleep(Duration::from_millis(u64::from(number) * 170 % 1000)).await;
+        // At a random point of its work.
+        sleep(2 * random::jittered(MOMENT) - MOMENT).await;
         mirrors[round % 2].kill();
         mirrors[round % 2] = start();
     }

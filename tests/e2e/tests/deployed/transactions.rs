@@ -118,6 +118,28 @@ async fn list_can_be_filtered_by_category_and_amount() {
     }
 }
 
+/// With `limit=1`, a query reads two items.
+#[tokio::test]
+async fn page_ends_with_a_cursor_after_five_queries_of_removed_rows() {
+    let history = History { transactions: 30, days: 5, ..History::default() };
+    let case = Case::imported(Dialect::V2, history).await;
+    for row in case.world.mono.transactions(&case.id).iter().take(12) {
+        case.world.mono.remove_transaction(&case.id, &row.id).unwrap();
+    }
+    assert_eq!(case.import(&case.job(), 1).await, json!([]));
+    let queries = case.requests()["Query"];
+    let page = case.transactions("?limit=1").await.expect_ok().body;
+    assert_eq!((&page["transactions"], page["next_cursor"].is_string()), (&json!([]), true));
+    assert_eq!(case.requests()["Query"], queries + 5);
+    let (mut held, mut cursor) = (Vec::new(), page["next_cursor"].as_str().map(str::to_owned));
+    while let Some(after) = cursor {
+        let page = case.transactions(&format!("?limit=1&cursor={after}")).await.expect_ok().body;
+        held.extend(rows(&page));
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+    }
+    assert_eq!(held, case.rows_at_mono());
+}
+
 #[tokio::test]
 async fn list_costs_one_read_and_one_query() {
     let case = case().await;

@@ -1,13 +1,18 @@
 //! A history that is too long for one message. The module's name sorts last, so the test starts last: the emulator is
 //! slow with so many rows and would delay the other tests.
 
+use std::fs;
+use std::path::Path;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use e2e::shared_stack::world;
+use e2e::stack::Stack;
 use sandbox::{Dialect, History, Link};
 use serde_json::Value;
 use tokio::time::{Duration, sleep};
 
+use super::change_feed::Reader;
 use super::manual_sync::Case;
 
 /// The importer works in slices of days. Each message continues where the previous message stopped.
@@ -62,4 +67,48 @@ async fn history_of_100_000_rows_is_imported_in_slices() {
     assert!(slices >= 20, "a slice has at most 5,000 rows: {slices}");
     let full = ROWS / 25 + 2 * usize::try_from(slices).unwrap();
     assert!(writes <= full, "only the last batches of a slice are not full: {writes}");
+    check_memory(&world.stack, "ImporterFunction");
+}
+
+/// 3,000 rows. `FEED_ROWS` sets another number. The emulator reads all rows of the account for each page.
+#[tokio::test]
+async fn feed_of_a_long_history_is_read_with_one_query_per_page() {
+    const LIMIT: usize = 500;
+    let rows = std::env::var("FEED_ROWS").map_or(3000, |number| number.parse().unwrap());
+    let history = History { transactions: rows, days: 365, ..History::default() };
+    let case = Case::imported(Dialect::V2, history).await;
+    let queries = case.requests()["Query"];
+    let mut reader = Reader::default();
+    let seen = case.read_all(&mut reader, LIMIT).await;
+    assert_eq!((seen.added.len(), seen.modified.len(), seen.removed.len()), (rows, 0, 0));
+    assert_eq!(reader.rows.len(), rows);
+    let queries = case.requests()["Query"] - queries;
+    assert_eq!(queries, rows.div_ceil(LIMIT));
+    println!("{rows} rows: {queries} pages of the feed");
+    check_memory(&case.world.stack, "AccountsFunction");
+}
+
+/// Prints how much memory the function has used, and checks that it is a part of what the function has.
+fn check_memory(stack: &Stack, function: &str) {
+    const MEBIBYTES: u64 = 256;
+    if let Some(peak) = peak_memory(stack, function) {
+        println!("{function}: at most {peak} KiB resident");
+        assert!(peak < MEBIBYTES * 1024 / 2, "{function}: {peak} KiB");
+    }
+}
+
+/// The highest resident memory of a function's running instances, in KiB. `None` without `/proc`.
+fn peak_memory(stack: &Stack, function: &str) -> Option<u64> {
+    let variable = format!("AWS_LAMBDA_FUNCTION_NAME={}", stack.resource(function));
+    let is_instance = |process: &Path| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    };
+    let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let peaks = processes.filter(|process| is_instance(process)).filter_map(|process| {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    peaks.max()
 }

@@ -97,12 +97,13 @@ fn end_of_an_import_does_not_release_the_lease_of_another_message() {
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 13), None, at(11)).unwrap();
     let ended =
-        begun.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default()).unwrap();
+        begun.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default(), None).unwrap();
     assert_eq!((ended.import, ended.import_due()), (None, None));
-    let given_up = begun.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::default()).unwrap();
+    let given_up =
+        begun.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::default(), None).unwrap();
     assert_eq!((given_up.import, given_up.import_due()), (None, Some(pull)));
     let other =
-        begun.end_import([2; 8], &ImportEnd::Done(done(pull)), RowCounts::default()).unwrap();
+        begun.end_import([2; 8], &ImportEnd::Done(done(pull)), RowCounts::default(), None).unwrap();
     assert_eq!((other.import, other.import_due()), (begun.import, None));
 }
 
@@ -112,13 +113,17 @@ fn lease_of_a_failed_write_is_held_until_the_write_is_over() {
     let pull = pulled(&account);
     let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
     let unsettled = |until| {
-        let end = ImportEnd::Unsettled { until: at(until) };
-        begun.end_import([1; 8], &end, RowCounts::default()).unwrap()
+        let end =
+            begun.end_import([1; 8], &ImportEnd::GivenUp, RowCounts::default(), Some(at(until)));
+        end.unwrap()
     };
     let again =
         |account: &Account, minute| account.begin_import(lease(1, pull, 99), None, at(minute));
     assert_eq!(again(&unsettled(13), 12), Err(ImportRefusal::Busy));
-    assert!(again(&unsettled(13), 13).is_ok());
+    let other = unsettled(13).begin_import(lease(2, pull, 99), None, at(12));
+    assert_eq!(other, Err(ImportRefusal::Busy), "an ended import covers no other request");
+    let begun_again = again(&unsettled(13), 13).unwrap();
+    assert_eq!(begun_again.written_rows.interrupted, 0, "the end has counted the interruption");
     assert!(again(&unsettled(30), 20).is_ok(), "the lease gets no longer");
 }
 
@@ -129,13 +134,15 @@ fn redelivered_continuation_of_an_ended_import_continues_nothing() {
     let begun = account.begin_import(lease(1, pull, 20), None, at(11)).unwrap();
     let from = Some(begun.import_number);
     let next = begun.begin_import(lease(2, pull, 21), from, at(12)).unwrap();
-    let end = |end| next.end_import([2; 8], &end, RowCounts::default()).unwrap();
-    let finished = end(ImportEnd::Done(done(pull)));
+    let end =
+        |end, settled_at| next.end_import([2; 8], &end, RowCounts::default(), settled_at).unwrap();
+    let finished = end(ImportEnd::Done(done(pull)), None);
     let again = finished.begin_import(lease(2, pull, 29), from, at(22));
     assert_eq!(again, Err(ImportRefusal::UpToDate));
-    let failed = end(ImportEnd::GivenUp);
-    assert!(!failed.is_continued_by([2; 8], from), "its counts are in the record");
-    assert!(failed.begin_import(lease(2, pull, 29), from, at(22)).is_ok(), "the rows are due");
+    for failed in [end(ImportEnd::GivenUp, None), end(ImportEnd::GivenUp, Some(at(13)))] {
+        assert!(!failed.is_continued_by([2; 8], from), "its counts are in the record");
+        assert!(failed.begin_import(lease(2, pull, 29), from, at(22)).is_ok(), "the rows are due");
+    }
 }
 
 #[test]
@@ -173,7 +180,7 @@ fn import_does_not_create_a_record() {
     let begun = unknown.begin_import(lease(1, pull, 13), None, at(11));
     assert_eq!(begun, Err(ImportRefusal::Unknown));
     assert_eq!(
-        unknown.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default()),
+        unknown.end_import([1; 8], &ImportEnd::Done(done(pull)), RowCounts::default(), None),
         None
     );
 }

@@ -232,6 +232,7 @@ fn deferred_import_is_planned_at_its_time() {
             [1; 8],
             &ImportEnd::Deferred { until: at(60), part: None },
             RowCounts::default(),
+            None,
         )
         .unwrap();
     assert_eq!((planned(&deferred, 59), deferred.import), (None, None));
@@ -348,7 +349,12 @@ fn partial_deferred_import_keeps_its_rows_and_stays_due() {
     let state = ImportState { through: Some(at(9)), ..ImportState::default() };
     let part = Some(Import { pull: before, state });
     let deferred = begun
-        .end_import([1; 8], &ImportEnd::Deferred { until: at(60), part }, RowCounts::default())
+        .end_import(
+            [1; 8],
+            &ImportEnd::Deferred { until: at(60), part },
+            RowCounts::default(),
+            None,
+        )
         .unwrap();
     assert_eq!(deferred.view(at(12), POLICY).transactions_through, Some(at(9)));
     assert_eq!(planned(&deferred, 60), Some(RefreshAction::Import(pull)));
