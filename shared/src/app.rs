@@ -2,8 +2,10 @@
 
 pub mod accounts;
 pub mod deliver;
+pub mod erase;
 pub mod import;
 pub mod ingest;
+pub mod links;
 pub mod notify;
 pub mod reauthorise;
 pub mod refresh;

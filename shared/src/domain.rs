@@ -8,6 +8,7 @@ pub mod change_feed;
 pub mod circuit_breaker;
 pub mod history;
 pub mod import;
+pub mod link_token;
 pub mod money;
 pub mod notification;
 pub mod redirect_url;

@@ -11,11 +11,12 @@ mod key;
 mod meter;
 mod transport;
 
+use std::fmt;
 use std::time::Duration;
 
 use lambda_http::http::{HeaderValue, Method, Request};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
@@ -27,6 +28,7 @@ use crate::aws::secrets::SecretUnavailable;
 use crate::domain::account::{CallError, JobState, ProviderError, Reading, SyncData, SyncOutcome};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
+use crate::domain::link_token::LinkToken;
 use crate::domain::spending::{CallKind, CallReason};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{SyncedPage, TransactionPage};
@@ -106,6 +108,49 @@ pub enum ReauthoriseError {
     NotFound,
     /// Mono reports that the account cannot be re-authorised.
     Failed(ProviderError),
+    /// The call to Mono had no usable result.
+    Call(CallError),
+}
+
+/// The parameters of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkRequest {
+    pub customer: Customer,
+    /// The URL to which Mono's page redirects the customer afterwards. Mono requires it.
+    pub redirect_url: String,
+}
+
+/// The customer of a link. Never logged.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Customer {
+    /// A new customer.
+    New { name: String, email: String },
+    /// Mono's id of a customer.
+    Known { id: String },
+}
+
+impl fmt::Debug for Customer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Customer")
+    }
+}
+
+/// Mono's page for a link. Mono documents neither how long the page is valid nor whether it can be used twice.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LinkPage {
+    pub url: String,
+    /// Mono's id of the customer.
+    pub customer_id: Option<String>,
+}
+
+/// Why a link was not started, a code not exchanged, or an account not unlinked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// This version of Mono's API cannot do it.
+    Unsupported,
+    /// Mono refused the request.
+    Refused(ProviderError),
     /// The call to Mono had no usable result.
     Call(CallError),
 }
@@ -225,7 +270,7 @@ impl Session<'_> {
                 request
             }
         };
-        let purpose = Purpose { kind: CallKind::Realtime, reason, account_id: id };
+        let purpose = Purpose { kind: CallKind::Realtime, reason, account_id: Some(id) };
         let outcome = match self.send(purpose, request.map(|()| None), deadline).await {
             Ok(answer) => {
                 if answer.has_unreadable_balance() {
@@ -263,7 +308,7 @@ impl Session<'_> {
             return Ok(None);
         }
         let path = format!("/v2/accounts/{id}/jobs/{job_id}");
-        let purpose = Purpose { kind: CallKind::Job, reason, account_id: id };
+        let purpose = Purpose { kind: CallKind::Job, reason, account_id: Some(id) };
         Ok(self.read(purpose, &path, deadline).await?.of_job())
     }
 
@@ -282,7 +327,7 @@ impl Session<'_> {
             ApiVersion::V1 => format!("/accounts/{id}"),
             ApiVersion::V2 => format!("/v2/accounts/{id}"),
         };
-        let purpose = Purpose { kind: CallKind::Details, reason, account_id: id };
+        let purpose = Purpose { kind: CallKind::Details, reason, account_id: Some(id) };
         self.read(purpose, &path, deadline).await?.of_account()
     }
 
@@ -310,7 +355,7 @@ impl Session<'_> {
         let query = format!("start={start}&end={end}&{part}");
         let path = format!("{version}/accounts/{id}/transactions?{query}");
         let (kind, reason) = (CallKind::TransactionsPage, CallReason::Import);
-        let purpose = Purpose { kind, reason, account_id: id };
+        let purpose = Purpose { kind, reason, account_id: Some(id) };
         match self.read(purpose, &path, deadline).await {
             Ok(answer) => answer.of_transactions(),
             Err(CallError::Unusable(error)) if error.is_too_large() => {
@@ -343,10 +388,70 @@ impl Session<'_> {
         };
         let request = self.request(Method::POST, &path).map(|()| body.map(|body| body.to_string()));
         let (kind, reason) = (CallKind::Reauthorisation, CallReason::Manual);
-        let purpose = Purpose { kind, reason, account_id: id };
+        let purpose = Purpose { kind, reason, account_id: Some(id) };
         let answer = self.send(purpose, request, deadline).await;
         let answer = answer.map_err(ReauthoriseError::Call)?;
         answer.of_reauthorisation(self.mono.version, requested_at)
+    }
+
+    /// Requests a page for a link. The page belongs to a new account, whose webhooks carry the token as `ref`. The
+    /// request is sent once. Mono charges a link when the customer has logged in at the bank.
+    pub async fn start_link(
+        &self,
+        token: &LinkToken,
+        link: &LinkRequest,
+        deadline: Instant,
+    ) -> Result<LinkPage, LinkError> {
+        if self.mono.version == ApiVersion::V1 {
+            return Err(LinkError::Unsupported);
+        }
+        let body = json!({
+            "customer": link.customer,
+            "meta": { "ref": token.as_str() },
+            "scope": "auth",
+            "redirect_url": link.redirect_url,
+        });
+        let answer = self.post(CallKind::Link, None, "/v2/accounts/initiate", Some(body), deadline);
+        answer.await?.of_link()
+    }
+
+    /// Exchanges a code of Mono's widget for an account id. Mono accepts a code for ten minutes, and does not document
+    /// a second exchange. The request is sent once. Mono's price list does not name it.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Refused`]: the code is invalid or too old.
+    pub async fn exchange(&self, code: &str, deadline: Instant) -> Result<AccountId, LinkError> {
+        let path = match self.mono.version {
+            ApiVersion::V1 => "/account/auth",
+            ApiVersion::V2 => "/v2/accounts/auth",
+        };
+        let body = Some(json!({ "code": code }));
+        self.post(CallKind::Exchange, None, path, body, deadline).await?.of_exchange()
+    }
+
+    /// Unlinks an account. Success also if Mono does not know the account. The request is sent once. Mono's price list
+    /// does not name it.
+    pub async fn unlink(&self, id: &AccountId, deadline: Instant) -> Result<(), LinkError> {
+        let version = match self.mono.version {
+            ApiVersion::V1 => "",
+            ApiVersion::V2 => "/v2",
+        };
+        let path = format!("{version}/accounts/{id}/unlink");
+        self.post(CallKind::Unlink, Some(id), &path, None, deadline).await?.of_unlinking()
+    }
+
+    async fn post(
+        &self,
+        kind: CallKind,
+        account_id: Option<&AccountId>,
+        path: &str,
+        body: Option<Value>,
+        deadline: Instant,
+    ) -> Result<Answer, LinkError> {
+        let request = self.request(Method::POST, path).map(|()| body.map(|body| body.to_string()));
+        let purpose = Purpose { kind, reason: CallReason::Manual, account_id };
+        self.send(purpose, request, deadline).await.map_err(LinkError::Call)
     }
 
     /// Sends a plain read, and retries transient errors with exponential back-off. Each attempt is metered
@@ -418,9 +523,15 @@ impl Session<'_> {
     /// Whether Mono charges the call, according to its documentation. If that is unknown, the call counts as charged.
     fn is_charged(&self, kind: CallKind, answer: &Result<Answer, CallError>) -> bool {
         match (kind, answer) {
-            (CallKind::Job | CallKind::Reauthorisation, _) | (_, Err(CallError::NotConnected)) => {
-                false
-            }
+            (
+                CallKind::Job
+                | CallKind::Reauthorisation
+                | CallKind::Link
+                | CallKind::Exchange
+                | CallKind::Unlink,
+                _,
+            )
+            | (_, Err(CallError::NotConnected)) => false,
             (_, Err(_)) => true,
             (CallKind::Realtime, Ok(answer)) => answer.may_bring_new_data(self.mono.version),
             (CallKind::TransactionsPage, Ok(answer)) => answer.holds_rows(),

@@ -6,12 +6,13 @@ use mono_sync::domain::account::{Account, Status};
 use mono_sync::domain::caller::Caller;
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::webhook::event::{MAX_REFERENCE, MAX_TEXT};
+use mono_sync::http::account::unavailable;
 use mono_sync::http::problem::Problem;
 use mono_sync::http::request::{choice, cursor, limit, text};
 use mono_sync::http::response;
 use serde_json::json;
 
-use crate::handler::{Accounts, DEFAULT_LIMIT, MOST, unavailable};
+use crate::handler::{Accounts, DEFAULT_LIMIT, MOST};
 
 impl Accounts {
     pub(crate) async fn list(

@@ -7,12 +7,13 @@ use mono_sync::domain::caller::Caller;
 use mono_sync::domain::change_feed::{Cursor, FeedPage};
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::transaction::{Direction, Transaction};
+use mono_sync::http::account::unavailable;
 use mono_sync::http::problem::Problem;
 use mono_sync::http::request::{account_id, amount, choice, cursor, limit, text, time};
 use mono_sync::http::response;
 use serde_json::json;
 
-use crate::handler::{Accounts, DEFAULT_LIMIT, unavailable};
+use crate::handler::{Accounts, DEFAULT_LIMIT};
 
 /// The most transactions on a page. Transactions are small, and callers often read a month of them.
 const MOST: usize = 500;

@@ -1,6 +1,6 @@
 //! Makes one sync and answers with its outcome.
 
-use lambda_http::{Body, Error, Request, RequestExt, Response};
+use lambda_http::{Body, Error, Request, Response};
 use mono_sync::app::sync::{SyncError, SyncOptions, Synced, Syncer};
 use mono_sync::domain::account::{Account, SyncData, SyncOutcome, SyncRefusal};
 use mono_sync::domain::account_id::AccountId;
@@ -12,7 +12,7 @@ use mono_sync::http::response;
 use mono_sync::lambda::invocation::Invocation;
 use mono_sync::lambda::telemetry;
 use serde_json::json;
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
 pub(crate) struct ManualSync {
     pub(crate) syncer: Syncer,
@@ -22,14 +22,8 @@ pub(crate) struct ManualSync {
 
 impl ManualSync {
     pub(crate) async fn answer(&self, request: Request) -> Result<Response<Body>, Error> {
-        let context = request.lambda_context();
-        let invocation = Invocation::new(context.request_id, context.deadline);
-        let request_id = &invocation.request_id;
-        let response = self.sync(&request, &invocation).await.unwrap_or_else(|problem| {
-            debug!(request_id, code = problem.code(), "request answered with a problem");
-            Response::from(&problem)
-        });
-        Ok(response::with_request_id(response, request_id))
+        let sync = async |invocation: &Invocation| self.sync(&request, invocation).await;
+        Ok(response::answer(&request, sync).await)
     }
 
     async fn sync(
@@ -39,7 +33,7 @@ impl ManualSync {
     ) -> Result<Response<Body>, Problem> {
         let caller = caller(request, self.owner_claim.as_deref())?;
         let (account_id, options) = (account_id(request)?, options(request, caller)?);
-        telemetry::audit(&invocation.request_id, &principal(request), "sync", &account_id);
+        telemetry::audit(&invocation.request_id, &principal(request), "sync", Some(&account_id));
         let synced = self.syncer.sync(&account_id, &options, invocation).await;
         log(&invocation.request_id, &account_id, &synced);
         match synced.map_err(|_| Problem::StoreUnavailable)? {

@@ -2,6 +2,7 @@
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent};
+use mono_sync::app::erase::Erased;
 use mono_sync::app::refresh::{Refreshed, Refresher};
 use mono_sync::domain::account::SyncOutcome;
 use mono_sync::domain::account_id::AccountId;
@@ -44,6 +45,15 @@ fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
         Refreshed::ImportQueued => ("import", None),
         Refreshed::UpToDate => ("up_to_date", None),
         Refreshed::Paused => ("paused", None),
+        Refreshed::Erased(erased) => {
+            let outcome = match erased {
+                Erased::Done => "erased",
+                Erased::Continued => "erasing",
+                Erased::NotUnlinked(_) => "not_unlinked",
+                Erased::NotDue => "up_to_date",
+            };
+            (outcome, Some("erasure"))
+        }
     };
     let error = match refreshed {
         Refreshed::Synced(outcome) => outcome.error(),

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Error> {
         imports: startup.import_queue()?,
     };
     let (queue, events) = (startup.refresh_queue()?, startup.events()?);
-    let refresher = &Refresher { syncer, queue, events };
+    let refresher = &Refresher { syncer, queue, events, rows: startup.account_rows()? };
     run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
         handler::refresh(refresher, event).await
     }))

@@ -170,6 +170,7 @@ impl Importer {
         let (leased, continues) = match begun {
             Ok(begun) => begun,
             Err(ImportRefusal::Unknown) => return Err(ImportError::Unknown),
+            Err(ImportRefusal::Erased) => return Ok(Imported::UpToDate),
             Err(ImportRefusal::UpToDate) => return Ok(Imported::UpToDate),
             Err(ImportRefusal::Covered) => return Ok(Imported::Covered),
             Err(ImportRefusal::Busy) => {

@@ -6,6 +6,7 @@
 //! same entries. A request that is no longer due ends at once.
 
 mod account_batch;
+mod markers;
 mod summary;
 
 use std::cell::RefCell;
@@ -50,6 +51,7 @@ enum Failure {
 }
 
 type Batches = HashMap<AccountId, Result<AccountBatch, Failure>>;
+type Records = HashMap<AccountId, Result<Option<Stored>, StoreError>>;
 
 impl Ingest {
     /// Processes a batch. Returns the messages that SQS must deliver again, and a summary for the log.
@@ -69,7 +71,8 @@ impl Ingest {
         let forwarded = forwarded.into_inner();
         let ids = batch.account_ids();
         let apply = async {
-            if let Some(records) = batch.prepare(self.accounts.get_all(ids)).await {
+            if let Some(mut records) = batch.prepare(self.accounts.get_all(ids)).await {
+                self.apply_markers(&mut batch, &mut records, &log).await;
                 self.apply_all(&mut batch, &records, &log).await;
             }
         };
@@ -117,12 +120,7 @@ impl Ingest {
         }
     }
 
-    async fn apply_all(
-        &self,
-        batch: &mut Batch<Event>,
-        records: &HashMap<AccountId, Result<Option<Stored>, StoreError>>,
-        log: &RefCell<Summary>,
-    ) {
+    async fn apply_all(&self, batch: &mut Batch<Event>, records: &Records, log: &RefCell<Summary>) {
         let account_batch = |id: &AccountId, work: &[Work<Event>]| {
             let record = records.get(id).cloned().unwrap_or(Ok(None))?;
             Ok(AccountBatch::new(id, record, work))
@@ -152,6 +150,7 @@ impl Ingest {
                 };
                 match applied {
                     Ok(steps) => log.borrow_mut().applied(work, &steps),
+                    Err(Failure::Store(StoreError::Erased)) => {}
                     // Another delivery would not make an unprocessable event processable.
                     Err(_) if facts(work).is_empty() => {}
                     Err(failure) => return Err(failure),

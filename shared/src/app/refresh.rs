@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::app::erase::Erased;
 use crate::app::sync::{LEASE_MARGIN, RECORDING_TIME, SyncError, Syncer, begin_by, in_time};
 use crate::aws::queues::{AccountQueue, ImportQueue};
-use crate::aws::store::{EventStore, RefreshStart, StoreError};
+use crate::aws::store::{AccountRows, EventStore, RefreshStart, StoreError};
 use crate::domain::account::{Answer, CallError, Fact, RefreshAction, SyncOutcome};
 use crate::domain::account_id::AccountId;
 use crate::domain::circuit_breaker::{Admission, Breaker};
@@ -25,6 +26,8 @@ pub struct Refresher {
     pub queue: AccountQueue,
     /// `None` if no histories are kept.
     pub events: Option<EventStore>,
+    /// The transactions and the histories, which an erasure deletes.
+    pub rows: Vec<AccountRows>,
 }
 
 /// The result of a refresh.
@@ -44,6 +47,8 @@ pub enum Refreshed {
     UpToDate,
     /// Refreshing is paused. The next plan queues the account again.
     Paused,
+    /// An erasure, or a part of one.
+    Erased(Erased),
 }
 
 impl Refreshed {
@@ -66,7 +71,8 @@ impl Refreshed {
             | Self::Unanswered(_)
             | Self::ImportQueued
             | Self::UpToDate
-            | Self::Paused => false,
+            | Self::Paused
+            | Self::Erased(_) => false,
         }
     }
 }
@@ -113,6 +119,11 @@ impl Refresher {
         delivery: &Delivery<RefreshJob>,
         invocation: &Invocation,
     ) -> Result<Refreshed, RefreshError> {
+        // An erasure does not wait until Mono can be reached again.
+        if delivery.job.is_erasure {
+            let erased = Box::pin(self.erase(&delivery.job.account_id, invocation)).await?;
+            return Ok(Refreshed::Erased(erased));
+        }
         let (admission, breaker) = self.admission().await?;
         if let Admission::PausedUntil(until) = admission {
             return self.put_off(delivery, until).await;
@@ -125,7 +136,7 @@ impl Refresher {
 
     async fn run(
         &self,
-        RefreshJob { account_id: id, planned_at }: &RefreshJob,
+        RefreshJob { account_id: id, planned_at, .. }: &RefreshJob,
         invocation: &Invocation,
     ) -> Result<Refreshed, SyncError> {
         let Syncer { accounts, mono, imports } = &self.syncer;
@@ -158,9 +169,13 @@ impl Refresher {
                     Some(error) => Err(error.into()),
                 }
             }
-            RefreshStart::Other(_, RefreshAction::Sync(_)) | RefreshStart::Nothing => {
-                Ok(Refreshed::UpToDate)
+            RefreshStart::Unknown if planned_at.is_none() => {
+                let by = by.min(Instant::now() + READ_TIME);
+                Box::pin(self.verify_erased(id, now, &mono, by)).await
             }
+            RefreshStart::Other(_, RefreshAction::Sync(_))
+            | RefreshStart::Nothing
+            | RefreshStart::Unknown => Ok(Refreshed::UpToDate),
         }
     }
 
@@ -210,7 +225,7 @@ impl Refresher {
         delivery: &Delivery<RefreshJob>,
         until: Timestamp,
     ) -> Result<Refreshed, RefreshError> {
-        let RefreshJob { account_id, planned_at } = &delivery.job;
+        let RefreshJob { account_id, planned_at, .. } = &delivery.job;
         if delivery.times >= LAST_TIME {
             if let Some(planned_at) = planned_at {
                 self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;

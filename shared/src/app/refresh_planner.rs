@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::aws::queues::{AccountQueue, Message};
-use crate::aws::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError};
+use crate::aws::store::{AccountStore, Claim, Ledger, PlanStart, SEGMENTS, StoreError, Stored};
 use crate::domain::account::{Candidate, Choice, Left, RefreshAction, Shortlist};
 use crate::domain::business_day::BusinessDay;
 use crate::domain::refresh_job::RefreshJob;
@@ -33,6 +33,8 @@ pub struct PlanCounts {
     job_follow_up: u64,
     verification: u64,
     import: u64,
+    /// Accounts to erase.
+    erasure: u64,
     /// Due, but left to a later run: the remaining budget is too small, or the circuit breaker is open.
     left_out: u64,
     /// Left to the next run, because another writer changed the record first.
@@ -164,6 +166,7 @@ impl Run<'_> {
             let at = Timestamp::now();
             let page = self.planner.accounts.scan(segment, position, at).await?;
             self.plan.borrow_mut().scanned += page.scanned;
+            self.request_erasures(&page.accounts, at).await;
             self.found.borrow_mut().extend(page.accounts.iter().filter_map(|stored| {
                 let action = stored.account.plan(at, policy)?;
                 if self.is_paused && !is_probe(&action) {
@@ -178,6 +181,30 @@ impl Run<'_> {
             };
         }
         Ok(false)
+    }
+
+    /// Requests the erasures that are due or not complete. They cost nothing at Mono, and do not wait for the budget or
+    /// the circuit breaker. A second request for the same account does no harm.
+    async fn request_erasures(&self, accounts: &[Stored], now: Timestamp) {
+        let policy = self.planner.accounts.policy();
+        let is_due =
+            |stored: &&Stored| stored.account.erasure_due(policy).is_some_and(|due| due <= now);
+        let jobs: Vec<_> = accounts
+            .iter()
+            .filter(is_due)
+            .map(|Stored { account, .. }| Message {
+                account_id: account.id.clone(),
+                body: RefreshJob::erasure(account.id.clone()).to_body(),
+                delay: Duration::ZERO,
+            })
+            .collect();
+        let failed = self.planner.queue.send(&jobs).await;
+        let mut plan = self.plan.borrow_mut();
+        plan.failed += failed.len() as u64;
+        plan.erasure += (jobs.len() - failed.len()) as u64;
+        for (account_id, error) in failed {
+            error!(%account_id, %error, "erasure could not be requested");
+        }
     }
 
     /// Marks the accounts first, so that no other plan queues them. An account that cannot be queued is unmarked.
@@ -225,7 +252,7 @@ impl Run<'_> {
     fn job(&self, Seen { claim, at }: &Seen) -> Message {
         let number = self.queued.replace(self.queued.get() + 1);
         let account_id = claim.account_id.clone();
-        let body = RefreshJob { account_id: account_id.clone(), planned_at: Some(*at) }.to_body();
+        let body = RefreshJob::planned(account_id.clone(), *at).to_body();
         let delay = Duration::from_secs(number / RATE % (LONGEST_DELAY + 1));
         Message { account_id, body, delay }
     }

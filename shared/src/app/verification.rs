@@ -5,7 +5,7 @@ use tracing::{error, warn};
 
 use crate::app::refresh::{Refreshed, Refresher};
 use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
-use crate::domain::account::{OrderKey, Step, Verification};
+use crate::domain::account::{Fact, OrderKey, Reading, Step, Verification};
 use crate::domain::account_id::AccountId;
 use crate::domain::history::Entry;
 use crate::domain::spending::CallReason;
@@ -41,6 +41,31 @@ impl Refresher {
             warn!(account_id = %id, "record is removed, because Mono denies the account");
         }
         in_time(by, accounts.end_verification(id, seen, &verification)).await?;
+        Ok(Refreshed::Verified)
+    }
+
+    /// Reads an erased account at Mono, because a webhook has reported a new link. If Mono knows the account, its record
+    /// is created again. The details of the account have a price only if Mono knows the account.
+    pub(super) async fn verify_erased(
+        &self,
+        id: &AccountId,
+        at: Timestamp,
+        mono: &Session<'_>,
+        by: Instant,
+    ) -> Result<Refreshed, SyncError> {
+        let accounts = &self.syncer.accounts;
+        if in_time(by, accounts.erasure_of(id, at)).await?.is_none() {
+            return Ok(Refreshed::UpToDate);
+        }
+        let found = mono.account(id, CallReason::Verification, by).await;
+        let found = found.map_err(SyncError::Unanswered)?;
+        if !matches!(found, Reading::Linked(_)) {
+            return Ok(Refreshed::Verified);
+        }
+        let by = by + RECORDING_TIME;
+        in_time(by, accounts.forget_erasure(id)).await?;
+        let fact = Fact::Verification(Verification { at, ending: None, found });
+        in_time(by, accounts.apply(id, None, &[&fact])).await?;
         Ok(Refreshed::Verified)
     }
 

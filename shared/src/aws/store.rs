@@ -5,13 +5,16 @@
 //! that read was stale, the condition fails. If facts change nothing on a stale record, they also change nothing on
 //! the newest one.
 
+mod account_rows;
 mod attention;
 mod batch_write;
 mod breaker;
+mod erasure;
 mod events;
 mod item;
 mod leases;
 mod ledger;
+mod links;
 mod listing;
 mod planning;
 mod refresh_rule;
@@ -30,11 +33,13 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use tokio::time::sleep;
 
+pub use account_rows::AccountRows;
 pub use attention::{AttentionPosition, InvalidAttentionPosition};
 pub use events::EventStore;
 pub use item::{CorruptItem, Stored, is_account};
 pub use leases::{LeaseResult, Leased, RefreshStart};
 pub use ledger::{Entry, Ledger};
+pub use links::{ExchangedCode, Markers};
 pub use listing::{Group, InvalidListPosition, ListPosition, Page};
 pub use planning::{Claim, Found, PlanStart, SEGMENTS, ScanPosition};
 pub use transactions::{Selection, TransactionStore};
@@ -42,6 +47,7 @@ pub use transactions::{Selection, TransactionStore};
 use crate::aws::sdk::AwsError;
 use crate::domain::account::{Account, Fact, RefreshPolicy, Step, Verification};
 use crate::domain::account_id::AccountId;
+use crate::domain::timestamp::Timestamp;
 use crate::random;
 use item::{ACCOUNT_ID, Item, VERSION};
 
@@ -70,6 +76,9 @@ pub enum StoreError {
     /// The stored item is not a valid account record.
     #[error(transparent)]
     Corrupt(#[from] CorruptItem),
+    /// The account was erased, so its record is not created again.
+    #[error("the account was erased")]
+    Erased,
 }
 
 impl StoreError {
@@ -212,6 +221,11 @@ impl AccountStore {
                 (Change::Keep, _) => return Ok((seen, result)),
                 (Change::Put(next), _) if *next == *before => return Ok((seen, result)),
                 (Change::Put(next), _) => {
+                    if seen.is_none()
+                        && Box::pin(self.erasure_of(id, Timestamp::now())).await?.is_some()
+                    {
+                        return Err(StoreError::Erased);
+                    }
                     let next = Stored::next(*next, seen.as_ref());
                     if self.replace(seen.as_ref(), &next).await? {
                         return Ok((Some(next), result));
@@ -248,7 +262,7 @@ impl AccountStore {
             if round > 0 {
                 sleep(pause(round)).await;
             }
-            let (items, unprocessed) = match self.get_items(remaining.clone()).await {
+            let (items, unprocessed) = match self.get_items(remaining.clone(), false).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     failure = error;
@@ -271,8 +285,13 @@ impl AccountStore {
     }
 
     /// Sends one request. Returns the items found and the unprocessed keys.
-    async fn get_items(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+    async fn get_items(
+        &self,
+        keys: Vec<Item>,
+        consistent: bool,
+    ) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
+        let keys =
+            KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
         let keys = keys.map_err(StoreError::unavailable)?;
         let request = self.client.batch_get_item().request_items(&self.table, keys);
         let answer = request.send().await.map_err(StoreError::unavailable)?;

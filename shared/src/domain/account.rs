@@ -5,6 +5,7 @@
 //! the same record, in any order and with any number of repeats. A fact that changes nothing in an old version of the
 //! record changes nothing in a later version. A stale read is therefore harmless.
 
+mod erasure;
 mod fact;
 mod identity;
 mod import_lease;
@@ -23,10 +24,13 @@ pub(crate) mod tests;
 mod verification;
 mod view;
 
+pub use erasure::{Erasure, TOMBSTONE_PERIOD};
+use fact::unlinking_order;
 pub use fact::{
-    Answer, DataStatus, Details, EventBody, Fact, Import, Institution, Job, JobState, Reading,
-    Reported, SentBalance, SettledStatus, SyncStatus, Update, Verification, Webhook,
+    Answer, DataStatus, Details, EventBody, Exchange, Fact, Import, Institution, Job, JobState,
+    Reading, Reported, SentBalance, SettledStatus, SyncStatus, Update, Verification, Webhook,
 };
+use identity::own_reference;
 pub use identity::{Claim, Held, Identity, Proof, Trusted};
 pub use import_lease::{
     Gap, GapReason, ImportEnd, ImportLease, ImportNotes, ImportRefusal, ImportState, MOST_GAPS,
@@ -73,6 +77,8 @@ pub struct Account {
     /// The number of the last import lease. A later lease has a higher number, also after the record was deleted. No
     /// fact writes it.
     pub import_number: u32,
+    /// Set once the erasure of the account has begun. Then no fact changes the record.
+    pub erasure: Option<Erasure>,
 }
 
 /// The record before and after one fact.
@@ -237,6 +243,7 @@ impl Account {
             import_deferred_until: None,
             written_rows: RowCounts::default(),
             import_number: 0,
+            erasure: None,
         }
     }
 
@@ -252,6 +259,9 @@ impl Account {
 
     /// Applies one fact and returns the new record. Reads no clock, does no I/O and never fails.
     pub fn apply(&self, fact: &Fact) -> Self {
+        if self.erasure.is_some() {
+            return self.clone();
+        }
         Self { registers: self.registers.apply(fact), ..self.clone() }
     }
 }
@@ -324,6 +334,14 @@ impl Registers {
                 writer.registers.is_proven = true;
                 writer.put(|r| &mut r.imported, *pull, state.clone());
                 (pull.at, false)
+            }
+            Fact::Exchange(exchange) => {
+                writer.exchange(exchange);
+                (exchange.at, false)
+            }
+            Fact::Unlinking(at) => {
+                writer.unlinking(*at);
+                (*at, false)
             }
         };
         let Writer { mut registers, wrote } = writer;
@@ -405,11 +423,31 @@ impl Writer {
         }
     }
 
+    fn exchange(&mut self, exchange: &Exchange) {
+        self.mark(|r| &mut r.linked, exchange.order());
+        self.registers.is_proven = true;
+        if let Some(owner) = &exchange.owner {
+            self.registers.identity.exchange(exchange.at, owner);
+        }
+    }
+
+    /// Mono has both ended the link and confirmed its end.
+    fn unlinking(&mut self, at: Timestamp) {
+        let order = unlinking_order(at);
+        self.put_layered(|r| &mut r.unlinked, order, ());
+        self.mark(|r| &mut r.gone, order);
+        self.time(|r| &mut r.identity.read_at, at);
+    }
+
     fn webhook(&mut self, webhook: &Webhook) {
         let Webhook { order, received_at, .. } = *webhook;
-        if let Some(reference) = &webhook.reference {
+        let identity = &mut self.registers.identity;
+        if let Some(link) = &webhook.link {
             self.wrote = true;
-            self.registers.identity.reference.claim(received_at, order.at, reference);
+            identity.claim_link(received_at, order.at, link);
+        } else if let Some(reference) = own_reference(webhook.reference.as_ref()) {
+            self.wrote = true;
+            identity.reference.claim(received_at, order.at, reference);
         }
         match &webhook.body {
             EventBody::Connected { customer_id, processing } => {

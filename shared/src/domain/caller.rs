@@ -12,8 +12,13 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether the account is visible to this caller.
+    /// Whether the account is visible to this caller. An account whose erasure has begun is visible to nobody.
     pub fn may_see(&self, account: &Account) -> bool {
+        account.erasure.is_none() && self.is_responsible_for(account)
+    }
+
+    /// The same for an account whose erasure may have begun.
+    pub fn is_responsible_for(&self, account: &Account) -> bool {
         match self {
             Self::Trusted => true,
             Self::Owner(owner) => account.owner() == Some(owner),

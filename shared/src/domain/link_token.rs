@@ -63,9 +63,14 @@ mod tests {
 
     #[test]
     fn reference_of_the_fintech_is_not_a_token() {
-        for reference in
-            ["", "customer-4711", "mslink-", "mslink-abc", "mslink-aaaaaaaaaaaaaaaa1", "mslink-AAAAAAAAAAAAAAAAA"]
-        {
+        for reference in [
+            "",
+            "customer-4711",
+            "mslink-",
+            "mslink-abc",
+            "mslink-aaaaaaaaaaaaaaaa1",
+            "mslink-AAAAAAAAAAAAAAAAA",
+        ] {
             assert_eq!(LinkToken::parse(reference), None, "{reference}");
         }
     }

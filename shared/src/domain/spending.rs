@@ -65,6 +65,12 @@ pub enum CallKind {
     Job,
     /// The start of a re-authorisation. Mono's price list does not name it.
     Reauthorisation,
+    /// The start of a link. Mono charges the link only when the customer has logged in at the bank.
+    Link,
+    /// The exchange of a code for an account. Mono's price list does not name it.
+    Exchange,
+    /// An unlinking. Mono's price list does not name it.
+    Unlink,
 }
 
 impl CallKind {
@@ -76,6 +82,9 @@ impl CallKind {
             Self::Realtime => "realtime",
             Self::Job => "job",
             Self::Reauthorisation => "reauthorisation",
+            Self::Link => "link",
+            Self::Exchange => "exchange",
+            Self::Unlink => "unlink",
         }
     }
 }
@@ -170,7 +179,11 @@ impl Prices {
             CallKind::Details => self.details,
             CallKind::TransactionsPage => self.transactions_page,
             CallKind::Realtime => self.realtime,
-            CallKind::Job | CallKind::Reauthorisation => Naira(0),
+            CallKind::Job
+            | CallKind::Reauthorisation
+            | CallKind::Link
+            | CallKind::Exchange
+            | CallKind::Unlink => Naira(0),
         }
     }
 }

@@ -36,6 +36,10 @@ pub enum Problem {
     OwnerClaimMissing,
     AccountNotFound,
     AccountUnlinked,
+    /// The code of Mono's widget is invalid, too old, or used for another owner.
+    LinkCodeInvalid,
+    /// Version 1 of Mono's API has no hosted links.
+    NotSupportedByMonoApi,
     ReauthorisationRequired {
         account_id: AccountId,
     },
@@ -150,6 +154,16 @@ impl Problem {
                 "REAUTHORISATION_REQUIRED",
                 "The bank requires re-authorisation. Send the customer through `reauthorise`."
                     .into(),
+            ),
+            Self::LinkCodeInvalid => (
+                StatusCode::BAD_REQUEST,
+                "LINK_CODE_INVALID",
+                "Mono does not accept the code. The customer must link the account again.".into(),
+            ),
+            Self::NotSupportedByMonoApi => (
+                StatusCode::NOT_IMPLEMENTED,
+                "NOT_SUPPORTED_BY_MONO_API",
+                "Version 1 of Mono's API has no hosted links. Use the widget and `/links/exchange`.".into(),
             ),
             Self::SyncCooldown { next_allowed_at, .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -271,6 +285,8 @@ mod tests {
             (Problem::OwnerClaimMissing, 403, "OWNER_CLAIM_MISSING"),
             (Problem::AccountNotFound, 404, "ACCOUNT_NOT_FOUND"),
             (Problem::AccountUnlinked, 410, "ACCOUNT_UNLINKED"),
+            (Problem::LinkCodeInvalid, 400, "LINK_CODE_INVALID"),
+            (Problem::NotSupportedByMonoApi, 501, "NOT_SUPPORTED_BY_MONO_API"),
             (reauthorise, 409, "REAUTHORISATION_REQUIRED"),
             (cooldown(Duration::from_secs(9)), 429, "SYNC_COOLDOWN"),
             (Problem::SyncFailed(error()), 502, "SYNC_FAILED"),

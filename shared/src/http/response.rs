@@ -1,8 +1,12 @@
 //! Answers of the API.
 
 use lambda_http::http::{HeaderValue, StatusCode, header};
-use lambda_http::{Body, Response};
+use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
+use tracing::debug;
+
+use crate::http::problem::Problem;
+use crate::lambda::invocation::Invocation;
 
 /// An answer with status 200 and this value as JSON.
 pub fn ok(value: &impl Serialize) -> Response<Body> {
@@ -12,6 +16,26 @@ pub fn ok(value: &impl Serialize) -> Response<Body> {
 /// An answer with status 202 and this value as JSON.
 pub fn accepted(value: &impl Serialize) -> Response<Body> {
     document(StatusCode::ACCEPTED, "application/json", value)
+}
+
+/// An answer with status 201 and this value as JSON.
+pub fn created(value: &impl Serialize) -> Response<Body> {
+    document(StatusCode::CREATED, "application/json", value)
+}
+
+/// Answers a request. A problem becomes its document.
+pub async fn answer(
+    request: &Request,
+    respond: impl AsyncFnOnce(&Invocation) -> Result<Response<Body>, Problem>,
+) -> Response<Body> {
+    let context = request.lambda_context();
+    let invocation = Invocation::new(context.request_id, context.deadline);
+    let request_id = &invocation.request_id;
+    let response = respond(&invocation).await.unwrap_or_else(|problem| {
+        debug!(request_id, code = problem.code(), "request answered with a problem");
+        Response::from(&problem)
+    });
+    with_request_id(response, request_id)
 }
 
 /// Adds the header `x-request-id`, which identifies the request in the log. Every answer has this header.

@@ -66,6 +66,7 @@ impl Environment {
     pub fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
         let hours: u32 = self.number("REFRESH_INTERVAL_HOURS")?;
         let seconds: u32 = self.number("SYNC_COOLDOWN_SECONDS")?;
+        let days: u32 = self.number("UNLINKED_RETENTION_DAYS")?;
         let name = "REFRESH_POLICY";
         let rule = RefreshRule::from_word(self.required(name)?).ok_or(ConfigError::Invalid {
             name,
@@ -75,6 +76,7 @@ impl Environment {
             rule,
             interval: (hours > 0).then(|| Duration::from_hours(hours.into())),
             cooldown: Duration::from_secs(seconds.into()),
+            unlinked_retention: (days > 0).then(|| Duration::from_hours(24) * days),
         })
     }
 
@@ -270,9 +272,11 @@ mod tests {
                 ("REFRESH_INTERVAL_HOURS", hours),
                 ("REFRESH_POLICY", "on_read"),
                 ("SYNC_COOLDOWN_SECONDS", "300"),
+                ("UNLINKED_RETENTION_DAYS", "30"),
             ];
             Environment::from(variables).refresh_policy().unwrap()
         };
+        assert_eq!(policy("0").unlinked_retention, Some(Duration::from_hours(30 * 24)));
         assert_eq!(policy("0").interval, None);
         assert_eq!(policy("24").interval, Some(Duration::from_hours(24)));
         assert_eq!(policy("24").cooldown, Duration::from_mins(5));

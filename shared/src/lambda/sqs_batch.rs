@@ -107,6 +107,25 @@ impl<T> Batch<T> {
         self.accounts.keys().cloned().collect()
     }
 
+    /// Changes the content of the work of each account before its work.
+    pub fn change(&mut self, change: impl Fn(&AccountId, &mut T)) {
+        for (id, work) in &mut self.accounts {
+            work.iter_mut().for_each(|work| change(id, &mut work.content));
+        }
+    }
+
+    /// Ends the work of these accounts without processing it. Returns the content.
+    pub fn skip(&mut self, ids: impl IntoIterator<Item = AccountId>) -> Vec<T> {
+        let skipped = ids.into_iter().filter_map(|id| self.accounts.remove(&id)).flatten();
+        skipped.map(|work| work.content).collect()
+    }
+
+    /// Marks the work of these accounts as failed, so that SQS delivers its messages again.
+    pub fn fail(&mut self, ids: impl IntoIterator<Item = AccountId>) {
+        let work = ids.into_iter().filter_map(|id| self.accounts.remove(&id)).flatten();
+        self.failed.extend(work.map(|work| work.message_id));
+    }
+
     /// Computes a preview for each account before its work. The result omits an account whose computation panics.
     pub fn preview<R>(&self, look: impl Fn(&AccountId, &[Work<T>]) -> R) -> Vec<R> {
         let look = |(id, work): (&AccountId, &Vec<Work<T>>)| {

@@ -14,7 +14,7 @@ use crate::aws::queues::{
 };
 use crate::aws::sdk::{self, Timeouts};
 use crate::aws::secrets::SecretTextCache;
-use crate::aws::store::{AccountStore, EventStore, Ledger, TransactionStore};
+use crate::aws::store::{AccountRows, AccountStore, EventStore, Ledger, TransactionStore};
 use crate::aws::webhook_secrets::SecretCache;
 use crate::lambda::environment::{ConfigError, Environment};
 use crate::lambda::telemetry;
@@ -74,6 +74,14 @@ impl Startup {
     pub fn events(&self) -> Result<Option<EventStore>> {
         let table = self.environment.required("EVENTS_TABLE")?;
         Ok(EventStore::new(self.dynamodb(), table, self.environment.event_retention()?))
+    }
+
+    /// The items of accounts in the tables of transactions and of histories (`TRANSACTIONS_TABLE`, `EVENTS_TABLE`).
+    pub fn account_rows(&self) -> Result<Vec<AccountRows>> {
+        ["TRANSACTIONS_TABLE", "EVENTS_TABLE"]
+            .into_iter()
+            .map(|name| Ok(AccountRows::new(self.dynamodb(), self.environment.required(name)?)))
+            .collect()
     }
 
     /// Mono's API, with the key of `MONO_KEY_ARN`. No call takes longer than `limit`.

@@ -51,7 +51,7 @@ pub fn summary(request_id: &str, work: &impl Serialize) {
 }
 
 /// Logs the caller and the requested action, at every `LOG_LEVEL`. `principal` is API Gateway's name for the caller.
-pub fn audit(request_id: &str, principal: &str, action: &str, account_id: &AccountId) {
+pub fn audit(request_id: &str, principal: &str, action: &str, account_id: Option<&AccountId>) {
     print(request_id, &Audit { action, account_id, principal });
 }
 
@@ -65,7 +65,8 @@ fn print(request_id: &str, work: &impl Serialize) {
 #[derive(Serialize)]
 struct Audit<'a> {
     action: &'a str,
-    account_id: &'a AccountId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_id: Option<&'a AccountId>,
     principal: &'a str,
 }
 

@@ -9,10 +9,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{ApiVersion, JobReport, Reauthorisation, ReauthoriseError, TransactionsError};
+use super::{
+    ApiVersion, JobReport, LinkError, LinkPage, Reauthorisation, ReauthoriseError,
+    TransactionsError,
+};
 use crate::domain::account::{
     CallError, JobState, ProviderError, Reading, Reported, SyncData, SyncOutcome, SyncStatus,
 };
+use crate::domain::account_id::AccountId;
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{SyncedPage, TransactionPage};
@@ -293,6 +297,46 @@ impl Answer {
                 Ok(Reauthorisation::Token { token: value, expires_at })
             }
         }
+    }
+
+    /// Mono's page for a link.
+    pub(super) fn of_link(&self) -> Result<LinkPage, LinkError> {
+        self.refusal()?;
+        let unusable = || LinkError::Call(CallError::Unusable(self.error()));
+        let data = self.data().and_then(Value::as_object).ok_or_else(unusable)?;
+        let url = data.get("mono_url").and_then(Value::as_str);
+        // The customer enters bank credentials on this page.
+        let url = url.filter(|url| is_page_of_mono(url)).ok_or_else(unusable)?;
+        let customer = data.get("customer").and_then(Value::as_object);
+        let customer_id = customer.map_or_else(
+            || event::owned(data, &["customer"]),
+            |customer| event::owned(customer, &["id"]),
+        );
+        Ok(LinkPage { url: url.to_owned(), customer_id })
+    }
+
+    /// The account that a code stands for. v2 has the id below `data`, v1 at the top.
+    pub(super) fn of_exchange(&self) -> Result<AccountId, LinkError> {
+        self.refusal()?;
+        let id = self.data().and_then(|data| data.get("id")?.as_str()).or_else(|| self.word("id"));
+        let id = id.and_then(|id| id.parse().ok());
+        id.ok_or_else(|| LinkError::Call(CallError::Unusable(self.error())))
+    }
+
+    /// Whether Mono has unlinked the account. An unknown account is unlinked.
+    pub(super) fn of_unlinking(&self) -> Result<(), LinkError> {
+        if self.denies_the_account() { Ok(()) } else { self.refusal() }
+    }
+
+    /// The error of a response that is no success.
+    fn refusal(&self) -> Result<(), LinkError> {
+        if let Some(call_error) = self.call_error() {
+            return Err(LinkError::Call(call_error));
+        }
+        if !self.status.is_success() || self.says("status", "failed") {
+            return Err(LinkError::Refused(self.error()));
+        }
+        Ok(())
     }
 
     /// The error if the response has no usable result, by its HTTP status.

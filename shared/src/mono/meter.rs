@@ -22,7 +22,8 @@ pub struct Meter {
 pub(super) struct Purpose<'a> {
     pub(super) kind: CallKind,
     pub(super) reason: CallReason,
-    pub(super) account_id: &'a AccountId,
+    /// `None`: the call is about no account that is known yet.
+    pub(super) account_id: Option<&'a AccountId>,
 }
 
 /// An admitted call, with its reservation if it has a price.
@@ -42,6 +43,7 @@ impl Meter {
     /// Reserves the maximum price of the call. A free call needs no reservation.
     pub(super) async fn admit<'a>(&self, purpose: Purpose<'a>) -> Result<Admitted<'a>, CallError> {
         let Purpose { kind, reason, account_id } = purpose;
+        let account_id = account_id.map(AccountId::as_str);
         let now = Timestamp::now();
         let day = BusinessDay::of(now);
         let entry = Entry { day, kind, reason, price: self.prices.of(kind) };
@@ -57,11 +59,14 @@ impl Meter {
             Ok(None) => {
                 let (code, budget, call) = ("BUDGET_EXHAUSTED", budget.as_str(), kind.as_str());
                 let reason = reason.as_str();
-                warn!(%account_id, code, budget, call, reason, "call to Mono not made: budget exhausted");
+                warn!(
+                    account_id,
+                    code, budget, call, reason, "call to Mono not made: budget exhausted"
+                );
                 Err(CallError::BudgetExhausted { until: (day + 1).begins_at() })
             }
             Err(error) => {
-                error!(%account_id, %error, "call to Mono not made: ledger could not be written");
+                error!(account_id, %error, "call to Mono not made: ledger could not be written");
                 Err(CallError::Unmetered)
             }
         }
@@ -71,15 +76,16 @@ impl Meter {
     pub(super) async fn settle(&self, admitted: Admitted<'_>, is_charged: bool) {
         let Admitted { purpose: Purpose { kind, reason, account_id }, entry, budget_used } =
             admitted;
+        let account_id = account_id.map(AccountId::as_str);
         let naira = if is_charged { entry.price } else { Naira(0) };
         let (call, budget) = (kind.as_str(), reason.budget_kind().as_str());
         let (reason, naira) = (reason.as_str(), naira.0);
-        info!(%account_id, call, reason, naira, budget, budget_used, "call to Mono");
+        info!(account_id, call, reason, naira, budget, budget_used, "call to Mono");
         if !is_charged
             && entry.price > Naira(0)
             && let Err(error) = self.ledger.release(entry).await
         {
-            warn!(%account_id, %error, "budget reservation of an uncharged call could not be released");
+            warn!(account_id, %error, "budget reservation of an uncharged call could not be released");
         }
     }
 }

@@ -15,6 +15,7 @@ pub fn image(account: &Account) -> Value {
         interval: Some(Duration::from_hours(24)),
         rule: RefreshRule::Interval,
         cooldown: Duration::from_mins(5),
+        unlinked_retention: None,
     };
     let item = Stored::next(account.clone(), None).to_item(policy);
     let mut image = object(item);

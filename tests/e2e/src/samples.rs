@@ -186,10 +186,8 @@ fn new_account() -> Value {
 ///
 /// If the time or the id is invalid.
 pub fn refresh_job(account_id: &str, planned_at: &str) -> RefreshJob {
-    RefreshJob {
-        account_id: account_id.parse().expect("an account id"),
-        planned_at: Some(Timestamp::parse_rfc3339(planned_at).expect("a time")),
-    }
+    let planned_at = Timestamp::parse_rfc3339(planned_at).expect("a time");
+    RefreshJob::planned(account_id.parse().expect("an account id"), planned_at)
 }
 
 /// The event of the hourly schedule.

@@ -124,7 +124,7 @@ fn every_own_object_is_closed_and_has_only_required_fields(contract: &Contract) 
             || schema["unevaluatedProperties"] == false
             // The schema that the other problems extend.
             || name == "Problem";
-        let request = name == "ReauthorisationRequest";
+        let request = name.ends_with("Request");
         let optional = entries(&schema["properties"]).filter(|(property, _)| {
             let constant =
                 !schema["allOf"].is_null() && ["status", "code", "detail"].contains(property);

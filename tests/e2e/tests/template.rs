@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use mono_sync::domain::account::Erasure;
+use mono_sync::domain::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 #[path = "template/contract.rs"]
@@ -581,10 +583,19 @@ fn function_timeouts_fit_into_the_api_timeout(template: &Template) -> Vec<String
     found
 }
 
+/// An erasure deletes rows when no earlier invocation can write any more. The planner writes no rows.
+fn writers_end_before_an_erasure_deletes(template: &Template) -> Vec<String> {
+    let begun = Timestamp::from_millis(0);
+    let wait = Erasure { since: begun, is_unlinked: false }.deletes_from().since(begun).as_secs();
+    let is_longer = |function: &Value| function["Timeout"].as_u64().is_some_and(|end| end >= wait);
+    let functions = template.each(FUNCTION).filter(|(id, _)| *id != "RefreshPlannerFunction");
+    functions.filter(|(_, function)| is_longer(function)).map(|(id, _)| id.to_owned()).collect()
+}
+
 fn cors_allows_only_the_configured_origin(template: &Template) -> Vec<String> {
     let cors = json!({
         "AllowOrigins": [{ "Ref": "CorsAllowOrigin" }],
-        "AllowMethods": ["GET", "POST", "PATCH"],
+        "AllowMethods": ["GET", "POST", "PATCH", "DELETE"],
         "AllowHeaders": [
             "authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
         ],
@@ -989,7 +1000,8 @@ rules! {
     self_triggering_functions_allow_recursion_and_have_an_alarm {
         "/ImporterFunction/Properties/RecursiveLoop" => Value::Null,
         "/ImporterRecursionAlarm/Properties/MetricName" => json!("Errors"),
-        "/RefreshWorkerFunction/Properties/RecursiveLoop" => json!("Allow"),
+        "/RefreshWorkerFunction/Properties/RecursiveLoop" => Value::Null,
+        "/ProcessorFunction/Properties/RecursiveLoop" => json!("Allow"),
     }
     consumers_leave_concurrency_to_the_api {
         "/ProcessorFunction/Properties/Events/WebhookQueue/Properties/ScalingConfig" => Value::Null,
@@ -1016,7 +1028,7 @@ rules! {
     each_alarm_has_a_runbook_section_and_each_section_an_alarm {
         "/WebhookErrorsAlarm/Properties/AlarmDescription" => json!("It fails."),
         "/WebhookErrorsAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#nowhere"),
-        "/ImporterRecursionAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#function-errors"),
+        "/OwnerChangedAlarm/Properties/AlarmDescription" => json!("It fails. docs/runbook.md#function-errors"),
     }
     functions_are_traced_and_log_lean_json {
         "/AccountsFunction/Properties/Tracing" => Value::Null,
@@ -1087,8 +1099,8 @@ rules! {
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!(["secretsmanager:GetSecretValue", "kms:Decrypt"]),
         "/WebhookRole/Properties/Policies/0/PolicyDocument/Statement/1/Action" => json!("sqs:GetQueueUrl"),
         "/ImporterRole/Properties/Policies/0/PolicyDocument/Statement/5/Fn::If/1/Action" => json!(KEY),
-        "/AccountsRole/Properties/Policies/0/PolicyDocument/Statement/3/Fn::If/1/Condition/StringEquals/kms:ViaService/1"
-            => json!({ "Fn::Sub": "sqs.${AWS::Region}.amazonaws.com" }),
+        "/LinksRole/Properties/Policies/0/PolicyDocument/Statement/4/Fn::If/1/Condition/StringEquals/kms:ViaService/1"
+            => json!({ "Fn::Sub": "events.${AWS::Region}.amazonaws.com" }),
     }
     each_queue_has_the_queue_policy {
         "/QueuePolicy/Type" => json!("AWS::SNS::TopicPolicy"),
@@ -1136,7 +1148,7 @@ rules! {
         "/TransactionsTable/Properties/LocalSecondaryIndexes/0/Projection/ProjectionType" => json!("KEYS_ONLY"),
         "/AccountsTable/Properties/GlobalSecondaryIndexes/1/Projection/NonKeyAttributes" => json!(["name"]),
         "/AccountsTable/Properties/AttributeDefinitions/3/AttributeType" => json!("S"),
-        "/AccountsTable/Properties/TimeToLiveSpecification" => json!({ "AttributeName": "expires_at", "Enabled": true }),
+        "/AccountsTable/Properties/TimeToLiveSpecification" => Value::Null,
         "/EventsTable/Properties/TimeToLiveSpecification" => Value::Null,
         "/EventsTable/Properties/TimeToLiveSpecification/Enabled" => json!(false),
         "/EventsTable/Properties/KeySchema/1/AttributeName" => json!("occurred_at"),
@@ -1184,6 +1196,9 @@ rules! {
         "/AccountsFunction/Properties/Environment/Variables/OWNER_CLAIM" => Value::Null,
         "/ManualSyncFunction/Properties/Environment/Variables/OWNER_CLAIM" => json!(""),
     }
+    writers_end_before_an_erasure_deletes {
+        "/ImporterFunction/Properties/Timeout" => json!(300),
+    }
     function_timeouts_fit_into_the_api_timeout {
         "/AccountsFunction/Properties/Timeout" => json!(31),
         "/ManualSyncFunction/Properties/Timeout" => Value::Null,
@@ -1225,7 +1240,7 @@ rules! {
         "/TransactionsUnreadableAlarm/Properties/Namespace" => json!("AWS/Lambda"),
         "/TransactionsUnreadableFilter/Properties/FilterPattern" => json!("TRANSACTIONS_UNREADABLE"),
         "/MonoKeyRefusedAlarm/Properties/MetricName" => json!("Errors"),
-        "/AccountsMonoKeyRefusedFilter/Properties/LogGroupName" => json!({ "Ref": "ProcessorLogGroup" }),
+        "/LinksMonoKeyRefusedFilter/Properties/LogGroupName" => json!({ "Ref": "ProcessorLogGroup" }),
     }
     scheduled_functions_are_not_retried_by_lambda {
         "/RefreshPlannerFunction/Properties/EventInvokeConfig" => Value::Null,

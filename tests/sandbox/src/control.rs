@@ -3,6 +3,8 @@
 //! | route | body | effect or answer |
 //! | --- | --- | --- |
 //! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?, "history"?}` | links an account, see [`History`](crate::History); answers `{"account_id"}` |
+//! | `POST /control/links/{token}` | as above | completes a hosted link; `{token}` is the end of its URL |
+//! | `POST /control/accounts/{id}/code` | | logs in through the widget; answers `{"code"}` |
 //! | `GET /control/accounts` | | all accounts ever linked |
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |
 //! | `POST /control/accounts/{id}/reauthorise` | | |
@@ -49,6 +51,8 @@ type Control = State<Arc<Mono>>;
 pub(crate) fn routes(mono: Arc<Mono>) -> Router {
     Router::new()
         .route("/accounts", get(accounts).post(link))
+        .route("/links/{token}", post(complete_link))
+        .route("/accounts/{account_id}/code", post(code))
         .route("/accounts/{account_id}/refresh", post(refresh))
         .route("/accounts/{account_id}/reauthorise", post(reauthorise))
         .route("/accounts/{account_id}/unlink", post(unlink))
@@ -76,6 +80,15 @@ async fn accounts(State(mono): Control) -> Json<Vec<Account>> {
 async fn link(State(mono): Control, body: Bytes) -> Answer {
     let link: Link = parse(&body)?;
     Ok(Json(json!({ "account_id": mono.link(link) })))
+}
+
+async fn complete_link(State(mono): Control, Path(token): Path<String>, body: Bytes) -> Answer {
+    let link: Link = parse(&body)?;
+    Ok(Json(json!({ "account_id": mono.complete_link(&token, link)? })))
+}
+
+async fn code(State(mono): Control, Path(account_id): Path<String>) -> Answer {
+    Ok(Json(json!({ "code": mono.code(&account_id)? })))
 }
 
 #[derive(Deserialize)]
@@ -220,7 +233,9 @@ struct Problem(StatusCode, String);
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal {
-            Refusal::UnknownAccount(_) | Refusal::UnknownTransaction(_) => StatusCode::NOT_FOUND,
+            Refusal::UnknownAccount(_)
+            | Refusal::UnknownTransaction(_)
+            | Refusal::UnknownLink(_) => StatusCode::NOT_FOUND,
             Refusal::Unlinked(_) => StatusCode::CONFLICT,
             _ => StatusCode::BAD_REQUEST,
         };

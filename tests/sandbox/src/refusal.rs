@@ -11,6 +11,9 @@ pub enum Refusal {
     /// Mono has no new data for an unlinked account.
     #[error("account {0} is unlinked")]
     Unlinked(String),
+    /// No hosted link has this token, or it was completed.
+    #[error("no open link {0}")]
+    UnknownLink(String),
     /// The account's history has no row with this id.
     #[error("the account has no transaction {0}")]
     UnknownTransaction(String),

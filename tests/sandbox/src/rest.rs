@@ -12,12 +12,13 @@ mod v2;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
@@ -149,7 +150,7 @@ impl Decision {
 
 fn account_in(path: &str) -> Option<String> {
     let account_id = path.split('/').skip_while(|segment| *segment != "accounts").nth(1)?;
-    (account_id != "initiate").then(|| account_id.to_owned())
+    (!["initiate", "auth"].contains(&account_id)).then(|| account_id.to_owned())
 }
 
 /// An error in Mono's format.
@@ -183,6 +184,20 @@ fn error(status: StatusCode, message: &str) -> Response {
 fn envelope(status: &str, message: &str, data: &Value) -> Value {
     let timestamp = iso(OffsetDateTime::now_utc());
     json!({ "status": status, "message": message, "timestamp": timestamp, "data": data })
+}
+
+#[derive(Deserialize)]
+struct CodeRequest {
+    code: String,
+}
+
+/// Exchanges the code in the body.
+fn exchange(mono: &Mono, body: &Bytes, refusal: &'static str) -> Result<String, Problem> {
+    let refused = Problem(StatusCode::BAD_REQUEST, refusal);
+    let Ok(CodeRequest { code }) = serde_json::from_slice(body) else {
+        return Err(refused);
+    };
+    mono.exchange(&code).ok_or(refused)
 }
 
 /// The status in a plan. It is already checked.

@@ -1,6 +1,7 @@
 //! Mono's reactions to changes of an account: it stores them and sends webhooks.
 
 mod history;
+mod links;
 mod sync;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,6 +11,7 @@ use axum::http::HeaderValue;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
+use self::links::Logins;
 use self::sync::secret_key;
 pub(crate) use self::sync::{Sync, Trigger};
 use crate::account::{Account, DataStatus, Link};
@@ -98,6 +100,7 @@ pub struct Mono {
     webhook_sender: Arc<WebhookSender>,
     secret_key: Mutex<HeaderValue>,
     scripts: Mutex<HashMap<String, Script>>,
+    logins: Mutex<Logins>,
     jobs: Jobs,
     slow_jobs: Mutex<JoinSet<()>>,
     calls: Mutex<Vec<Call>>,
@@ -119,6 +122,7 @@ impl Mono {
             webhook_sender: Arc::new(webhook_sender),
             secret_key: Mutex::new(secret_key(&settings.secret_key)?),
             scripts: Mutex::default(),
+            logins: Mutex::default(),
             jobs: Jobs::default(),
             slow_jobs: Mutex::default(),
             calls: Mutex::default(),
@@ -287,7 +291,12 @@ impl Mono {
         self.webhook_sender.abandon();
     }
 
-    /// A new token for a re-authorisation.
+    /// A new id of a customer.
+    pub(crate) fn object_id(&self) -> String {
+        lock(&self.id_generator).object_id()
+    }
+
+    /// A new token for a re-authorisation or a link.
     pub(crate) fn token(&self) -> String {
         lock(&self.id_generator).token()
     }

@@ -73,6 +73,7 @@ impl World {
                 rule: RefreshRule::Interval,
                 interval: Some(interval_hours * Duration::from_hours(1)),
                 cooldown: Duration::from_mins(5),
+                unlinked_retention: None,
             },
             network: Network::FAIR,
             accidents: Accidents::default(),

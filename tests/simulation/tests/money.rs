@@ -56,6 +56,7 @@ fn budget_for_a_thousand_refreshes_the_oldest_thousand_of_100_000_due_accounts()
         interval: Some(DAY),
         rule: RefreshRule::Interval,
         cooldown: Duration::from_mins(5),
+        unlinked_retention: None,
     };
     let record = |number: u32| {
         let id = format!("{number:024x}").parse().expect("an id");

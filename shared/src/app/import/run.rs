@@ -52,10 +52,10 @@ impl Run<'_> {
                     CallError::BudgetExhausted { until } => until,
                     _ => Timestamp::now() + REFUSED,
                 };
-                self.defer(&rest, until).await?;
+                Box::pin(self.defer(&rest, until)).await?;
                 return Ok(Imported::Deferred(call_error));
             }
-            Ok(true) => return self.finish().await,
+            Ok(true) => return Box::pin(self.finish()).await,
             Ok(false) => return Box::pin(self.continue_later(rest, Duration::ZERO)).await,
             Err(Interruption::OutOfTime) if has_progress => {
                 return Box::pin(self.continue_later(rest, Duration::ZERO)).await;
@@ -165,7 +165,7 @@ impl Run<'_> {
         let Some(next) = job.next() else {
             let stats = self.stats;
             warn!(account_id = %self.id(), "import deferred: message chain is at the limit");
-            self.defer(&rest, Timestamp::now() + TOO_LONG).await?;
+            Box::pin(self.defer(&rest, Timestamp::now() + TOO_LONG)).await?;
             return Ok(Imported::TooLong(stats));
         };
         match self.importer.enqueue(&next, delay).await {

@@ -64,7 +64,7 @@ impl AccountBatch {
 pub(super) fn verification(id: &AccountId, steps: &[Step]) -> Option<Message> {
     let (first, last) = (steps.first()?, steps.last()?);
     let due = last.after.earlier_verification(&first.before)?;
-    let job = RefreshJob { account_id: id.clone(), planned_at: None };
+    let job = RefreshJob::verification(id.clone());
     let wait = due.since(Timestamp::now()) + ImportQueue::DELAY;
     let delay = wait.min(Duration::from_mins(15));
     Some(Message { account_id: id.clone(), body: job.to_body(), delay })

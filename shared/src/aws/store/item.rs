@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::AttentionPosition;
 use crate::domain::account::{
-    Account, AccountType, Attempted, Attention, Availability, DataStatus, Gap, GapReason,
+    Account, AccountType, Attempted, Attention, Availability, DataStatus, Erasure, Gap, GapReason,
     ImportLease, ImportNotes, ImportState, Job, JobState, LayeredRegister, Lease, Mark, OrderKey,
     ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, RowCounts, ShortHash,
     Status, SyncStatus,
@@ -51,6 +51,8 @@ const LEASE: &str = "lease";
 const IMPORT_LEASE: &str = "import_lease";
 /// Whether Mono has ever held transactions, the [`RowCounts`], and the number of the last import, as bytes.
 const ROWS: &str = "rows";
+/// The [`Erasure`] as bytes.
+const ERASURE: &str = "erasure";
 
 /// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
 /// shard, the other by owner. [`ATTENTION_PLACE`] is the sort key of both. The indexes contain only keys. A write
@@ -254,6 +256,12 @@ impl Writer {
         }
     }
 
+    fn erasure(&mut self, erasure: Option<Erasure>) {
+        if let Some(Erasure { since, is_unlinked }) = erasure {
+            self.bytes(ERASURE, &[&since.to_bytes(), &[u8::from(is_unlinked)]]);
+        }
+    }
+
     fn attention(&mut self, account: &Account) {
         let Some(Attention { status, since }) = account.attention() else {
             return;
@@ -318,6 +326,8 @@ impl Writer {
 impl Stored {
     /// The record that replaces `seen`, with a new version. It is not written yet.
     pub fn next(account: Account, seen: Option<&Self>) -> Self {
+        // Attributes that this version does not know may hold personal data.
+        let seen = seen.filter(|_| account.erasure.is_none());
         Self {
             account,
             version: Version::fresh(),
@@ -341,7 +351,8 @@ impl Stored {
         writer.optional(REFRESH, account.refresh.map(RefreshRule::as_str));
         writer.time(READ_AT, account.read_at);
         writer.time(IMPORT_DEFERRED_UNTIL, account.import_deferred_until);
-        writer.time(NEXT_REFRESH_AT, account.next_refresh_at(policy));
+        writer.erasure(account.erasure);
+        writer.time(NEXT_REFRESH_AT, account.next_planned_at(policy));
         writer.attention(account);
         let Writer { mut item, order } = writer;
         let order: Vec<u8> =
@@ -372,6 +383,7 @@ impl Stored {
             refresh: reader.text(REFRESH)?.as_deref().and_then(RefreshRule::from_word),
             read_at: reader.time(READ_AT)?,
             import_deferred_until: reader.time(IMPORT_DEFERRED_UNTIL)?,
+            erasure: reader.erasure()?,
         };
         // These attributes are derived from others. Each write sets them again.
         for derived in [NEXT_REFRESH_AT].iter().chain(&ATTENTION_KEYS) {
@@ -387,6 +399,19 @@ struct Reader {
 }
 
 impl Reader {
+    fn erasure(&mut self) -> Result<Option<Erasure>, CorruptItem> {
+        let bytes = match self.item.remove(ERASURE) {
+            None => return Ok(None),
+            Some(AttributeValue::B(bytes)) => bytes.into_inner(),
+            Some(_) => return Err(CorruptItem(ERASURE)),
+        };
+        let Some((since, [is_unlinked])) = bytes.split_first_chunk() else {
+            return Err(CorruptItem(ERASURE));
+        };
+        let since = Timestamp::from_bytes(*since);
+        Ok(Some(Erasure { since, is_unlinked: *is_unlinked != 0 }))
+    }
+
     fn registers(&mut self, has_transactions: bool) -> Result<Registers, CorruptItem> {
         let (identity, is_proven) = self.identity()?;
         Ok(Registers {

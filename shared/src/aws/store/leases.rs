@@ -28,8 +28,10 @@ pub enum RefreshStart {
     Sync(Box<Leased<Lease>>, CallReason),
     /// An action that needs no lease.
     Other(Box<Account>, RefreshAction),
-    /// Nothing to do: the account does not exist, or is up to date.
+    /// Nothing to do: the account is up to date.
     Nothing,
+    /// There is no record.
+    Unknown,
 }
 
 impl AccountStore {
@@ -57,7 +59,13 @@ impl AccountStore {
                 Err(refusal) => (Change::Keep, Err((Box::new(account.clone()), refusal))),
             }
         };
-        let (stored, begun) = Box::pin(self.change(id, seen, begin)).await?;
+        let (stored, begun) = match Box::pin(self.change(id, seen, begin)).await {
+            Err(StoreError::Erased) => {
+                let account = Box::new(Account::new(id.clone()));
+                return Ok(Err((account, SyncRefusal::NotVisible)));
+            }
+            changed => changed?,
+        };
         Ok(begun.map(|lease| leased(stored, lease)))
     }
 
@@ -75,7 +83,7 @@ impl AccountStore {
     ) -> Result<RefreshStart, StoreError> {
         let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
         let Some(seen) = self.get_newest(id).await? else {
-            return Ok(RefreshStart::Nothing);
+            return Ok(RefreshStart::Unknown);
         };
         let decide = |account: &Account| {
             let (next, action) = account.begin_refresh(planned_at, lease, self.policy);
@@ -138,6 +146,11 @@ impl AccountStore {
         };
         let seen = self.get_newest(id).await?;
         let (stored, begun) = Box::pin(self.change(id, seen, begin)).await?;
+        if begun == Err(ImportRefusal::Unknown)
+            && Box::pin(self.erasure_of(id, now)).await?.is_some()
+        {
+            return Ok(Err(ImportRefusal::Erased));
+        }
         Ok(begun.map(|(lease, continues)| (leased(stored, lease), continues)))
     }
 

@@ -48,7 +48,7 @@ impl AccountStore {
                 (VERSION, Some(Version::fresh().to_attribute())),
                 (REFRESH, rule),
                 (READ_AT, next.read_at.map(time)),
-                (NEXT_REFRESH_AT, next.next_refresh_at(self.policy).map(time)),
+                (NEXT_REFRESH_AT, next.next_planned_at(self.policy).map(time)),
             ];
             let (update, assignments) = assigned(self.update(item::key(&next.id)), attributes);
             let update = update

@@ -6,6 +6,7 @@ use super::AccountType;
 use super::import_lease::ImportState;
 use super::order_key::{OrderKey, Rank, ShortHash, TimeSource};
 use super::sync_attempt::{SyncAttempt, SyncOutcome};
+use crate::domain::link_token::StartedLink;
 use crate::domain::money::MinorUnits;
 use crate::domain::timestamp::Timestamp;
 
@@ -22,6 +23,10 @@ pub enum Fact {
     Answer(Answer),
     /// This system has imported the account's transactions.
     Import(Import),
+    /// Mono has exchanged a code of its widget for the account.
+    Exchange(Exchange),
+    /// Mono has unlinked the account at this system's request, at this time.
+    Unlinking(Timestamp),
 }
 
 impl Fact {
@@ -126,6 +131,29 @@ impl Answer {
     }
 }
 
+/// The exchange of a code for the account. A code proves that the customer has just logged in at the bank
+/// [docs.mono.co, SDK integration guide].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub at: Timestamp,
+    /// The `ref` of the customer who gave the code. `None`: the exchange changes no owner.
+    pub owner: Option<String>,
+}
+
+impl Exchange {
+    /// The order key of the exchange.
+    pub fn order(&self) -> OrderKey {
+        let event = ShortHash::of("exchange");
+        OrderKey { at: self.at, rank: Rank::Connected, time_source: TimeSource::Event, event }
+    }
+}
+
+/// The order key of an unlinking that Mono has made at this time.
+pub(super) fn unlinking_order(at: Timestamp) -> OrderKey {
+    let event = ShortHash::of("unlinking");
+    OrderKey { at, rank: Rank::Unlinked, time_source: TimeSource::Event, event }
+}
+
 /// A completed import of an account's transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
@@ -142,8 +170,10 @@ pub struct Webhook {
     pub order: OrderKey,
     /// When the webhook arrived.
     pub received_at: Timestamp,
-    /// `meta.ref`: the fintech's own reference, which it sent to Mono when it linked the account.
+    /// `meta.ref`: the fintech's own reference, which it sent to Mono when it linked the account, or the token of a link.
     pub reference: Option<String>,
+    /// The link that this system started with the token in `reference`.
+    pub link: Option<StartedLink>,
     pub body: EventBody,
 }
 
@@ -449,7 +479,7 @@ impl Webhook {
         let (at, time_source) = Self::occurred_at(timestamp, received_at);
         let order =
             OrderKey { at, rank: body.rank(), time_source, event: ShortHash::of(event_key) };
-        Self { order, received_at, reference, body }
+        Self { order, received_at, reference, link: None, body }
     }
 
     /// When an event happened: Mono's `timestamp`. If the `timestamp` is absent, or ahead of the receipt by more than

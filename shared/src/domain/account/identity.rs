@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Account, Details, Institution, Reported, ShortHash};
+use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
 
 /// One value of the identity.
@@ -60,6 +61,8 @@ pub struct Identity {
     pub read_at: Option<Timestamp>,
     /// The newest claims that a plain read has refuted, and the time of the read.
     pub refuted: Option<(Timestamp, ShortHash)>,
+    /// The newest link of the account that this system has started, and the time of the event that named its token.
+    pub link: Option<Claim<StartedLink>>,
 }
 
 /// How long a refuted claim may be repeated without another read. Mono's webhooks and answers may differ for good.
@@ -102,6 +105,12 @@ impl<T: Ord + Clone> Trusted<T> {
 }
 
 impl Identity {
+    /// A webhook carried the token of a link, so it names the owner for whom this system started the link.
+    pub(super) fn claim_link(&mut self, received_at: Timestamp, at: Timestamp, link: &StartedLink) {
+        self.reference.claim(received_at, at, &link.owner);
+        self.link = self.link.take().max(Some(Claim { at, value: link.clone() }));
+    }
+
     pub(super) fn claim_details(
         &mut self,
         received_at: Timestamp,
@@ -119,10 +128,15 @@ impl Identity {
         }
     }
 
+    /// A code exchange at this time proved the owner.
+    pub(super) fn exchange(&mut self, at: Timestamp, owner: &String) {
+        self.reference.hold(Proof::Verified(at), owner);
+    }
+
     /// Applies Mono's answer to a plain read at this time.
     pub(super) fn verify(&mut self, at: Timestamp, reported: &Reported) {
         let proof = Proof::Verified(at);
-        if let Some(reference) = &reported.reference {
+        if let Some(reference) = own_reference(reported.reference.as_ref()) {
             self.reference.hold(proof, reference);
         }
         if let Some(customer) = &reported.customer_id {
@@ -142,6 +156,19 @@ impl Identity {
         if let Some(institution) = details.institution.as_ref().filter(|bank| bank.is_named()) {
             self.institution.hold(proof, institution);
         }
+    }
+
+    /// When the identity was last proven: by an answer of Mono, or by the token of a link that this system has started
+    /// for the owner. `None`: only webhooks have named it.
+    pub fn proven_at(&self) -> Option<Timestamp> {
+        let is_of_owner = |held: &&Held<String>| {
+            self.link.as_ref().is_some_and(|link| link.value.owner == held.value)
+        };
+        let by_token =
+            self.reference.held.as_ref().filter(is_of_owner).map(|held| match held.proof {
+                Proof::FirstUse(Reverse(at)) | Proof::Verified(at) => at,
+            });
+        self.verified_at().max(by_token)
     }
 
     /// When Mono last confirmed the identity. `None`: only webhooks have named it.
@@ -184,6 +211,11 @@ impl Identity {
     }
 }
 
+/// A `ref` that names an owner. The token of a link names an owner only through its [`StartedLink`].
+pub(super) fn own_reference(reference: Option<&String>) -> Option<&String> {
+    reference.filter(|reference| LinkToken::parse(reference).is_none())
+}
+
 /// The words of a text, without case, punctuation and order.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase();
@@ -224,11 +256,23 @@ impl Account {
     /// Mono's answer to a plain read at this time, completed by the owner if Mono names none, and by the claims that it
     /// refutes.
     pub(super) fn completed(&self, reported: Reported, at: Timestamp) -> Reported {
-        let reference = reported.reference.clone().or_else(|| self.owner_of_new_link());
+        let named =
+            reported.reference.as_deref().and_then(|reference| self.owner_named_by(reference));
+        let reference = named.or_else(|| self.owner_of_new_link());
         let reported = Reported { reference, ..reported };
         let mut identity = self.registers.identity.clone();
         identity.verify(at, &reported);
         Reported { refuted: identity.contested_claims(), ..reported }
+    }
+
+    /// The owner whom a `ref` of Mono's answer names. Mono keeps the token of a link for good. A token that no event of
+    /// this account has carried names nobody.
+    fn owner_named_by(&self, reference: &str) -> Option<String> {
+        let Some(token) = LinkToken::parse(reference) else {
+            return Some(reference.to_owned());
+        };
+        let link = self.registers.identity.link.as_ref().map(|link| &link.value);
+        link.filter(|link| link.token == token).map(|link| link.owner.clone())
     }
 
     /// The owner whom a claim names after an unlinking that Mono has confirmed. `None` if Mono has shown the account

@@ -146,6 +146,8 @@ pub enum ImportEnd {
 pub enum ImportRefusal {
     /// There is no such account.
     Unknown,
+    /// The account was erased, or its erasure has begun.
+    Erased,
     /// The requested rows are already in the table.
     UpToDate,
     /// A running import covers the request.
@@ -211,6 +213,9 @@ impl Account {
         continued_from: Option<u32>,
         now: Timestamp,
     ) -> Result<Self, ImportRefusal> {
+        if self.erasure.is_some() {
+            return Err(ImportRefusal::Erased);
+        }
         if self.is_unknown() {
             return Err(ImportRefusal::Unknown);
         }
@@ -260,7 +265,7 @@ impl Account {
         written: RowCounts,
         settled_at: Option<Timestamp>,
     ) -> Option<Self> {
-        if self.is_unknown() {
+        if self.is_unknown() || self.erasure.is_some() {
             return None;
         }
         let mut ended = match end {

@@ -44,6 +44,9 @@ impl Account {
     /// interval (approximately). If the message of the sync is lost, the sync is queued again after that interval.
     /// An action that is not [marked](RefreshAction::is_marked) is queued by each plan while it is due.
     pub fn plan(&self, now: Timestamp, policy: RefreshPolicy) -> Option<RefreshAction> {
+        if self.erasure.is_some() {
+            return None;
+        }
         if let Some(action) = self.deferred_import(now).or_else(|| self.verification(now)) {
             return Some(action);
         }
@@ -108,7 +111,7 @@ impl Account {
         if self.lease == Some(lease) {
             return (None, Some(RefreshAction::Sync(self.reason_to_refresh())));
         }
-        if self.is_unknown() {
+        if self.is_unknown() || self.erasure.is_some() {
             return (None, None);
         }
         match self.remaining_action(planned_at, lease.started_at, policy) {

@@ -15,6 +15,8 @@ pub struct RefreshPolicy {
     pub rule: RefreshRule,
     /// The minimum time between two syncs of one account.
     pub cooldown: Duration,
+    /// How long an unlinked account is kept. `None`: for ever.
+    pub unlinked_retention: Option<Duration>,
 }
 
 /// When an account is refreshed automatically.
@@ -83,6 +85,9 @@ impl Account {
     ///
     /// Below, "attempt" means this system's newest sync whose outcome Mono reported or may still report.
     pub fn next_refresh_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
+        if self.erasure.is_some() {
+            return None;
+        }
         let verification = self.verification_due().map(|(_, due)| due);
         verification.into_iter().chain(self.next_sync_at(policy)).min()
     }

@@ -74,6 +74,9 @@ impl Account {
     /// `None` if the record is to be deleted. There are two such cases. Either Mono does not know the account and no
     /// other fact mentions it. Or Mono started nothing and there was no record before.
     pub fn end_sync(&self, lease: Lease, attempt: &SyncAttempt) -> Option<Self> {
+        if self.erasure.is_some() {
+            return Some(self.clone());
+        }
         let is_holder = self.lease == Some(lease);
         let is_empty = match attempt.outcome {
             SyncOutcome::NotFound { .. } => self.registers.hold_only_attempts(),

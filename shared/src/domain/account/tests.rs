@@ -3,6 +3,7 @@
 mod identity_rules;
 mod import_rules;
 mod laws;
+mod life_cycle_rules;
 mod plan_rules;
 mod refresh_rules;
 mod register_rules;
@@ -23,6 +24,7 @@ pub(crate) const POLICY: RefreshPolicy = RefreshPolicy {
     interval: Some(DAY),
     rule: RefreshRule::Interval,
     cooldown: Duration::from_mins(5),
+    unlinked_retention: None,
 };
 
 fn id() -> AccountId {

@@ -87,6 +87,9 @@ impl Account {
     /// The record after Mono's answer to a plain read. `None` if the record is to be deleted: only webhooks have named
     /// the account, and Mono has denied it again after a day.
     pub fn end_verification(&self, verification: Verification) -> Option<Self> {
+        if self.erasure.is_some() {
+            return Some(self.clone());
+        }
         let Verification { at, found, .. } = &verification;
         let is_again = self.denied_at().is_some() && self.known_since() + DENIAL_PERIOD <= *at;
         if *found == Reading::Gone && is_again && !self.registers.is_proven {

@@ -66,7 +66,7 @@ impl Account {
             balance: self.balance(),
             balance_synced_at: self.balance_synced_at(),
             institution: identity.institution.value(),
-            identity_verified_at: identity.verified_at(),
+            identity_verified_at: identity.proven_at(),
             status: current.status,
             status_at: current.at,
             data_status,

@@ -11,12 +11,13 @@ use mono_sync::domain::account::{
 };
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::business_day::BusinessDay;
+use mono_sync::domain::link_token::LinkToken;
 use mono_sync::domain::spending::{Budget, BudgetKind, Budgets, CallReason, Prices};
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::domain::transaction::TransactionPage;
 use mono_sync::mono::{
-    ApiVersion, JobReport, KeyCache, Meter, Mono, Part, Reauthorisation, ReauthorisationRequest,
-    SyncRequest, TransactionsError,
+    ApiVersion, Customer, JobReport, KeyCache, LinkError, LinkRequest, Meter, Mono, Part,
+    Reauthorisation, ReauthorisationRequest, SyncRequest, TransactionsError,
 };
 use sandbox::{Fault, History, Link, Pace, Plan, ReauthSignal, Refresh, Sandbox, Settings};
 use serde_json::json;
@@ -354,6 +355,61 @@ async fn reauthorisation_request_follows_the_api_version() {
             _ => panic!("the answer has the form of the other version"),
         }
         assert_eq!((call.begun, call.charge), (false, None));
+    }
+}
+
+#[tokio::test]
+async fn link_is_started_with_the_token_as_its_reference() {
+    let world = World::new(ApiVersion::V2).await;
+    let token = LinkToken::new([3; 17]);
+    let (name, email) = ("Ada Fictional".to_owned(), "ada@example.com".to_owned());
+    let customer = Customer::New { name: name.clone(), email: email.clone() };
+    let redirect_url = "https://app.example/done".to_owned();
+    let link = LinkRequest { customer, redirect_url: redirect_url.clone() };
+    let session = world.mono.session(Timestamp::now()).await.unwrap();
+    let by = Instant::now() + LIMIT;
+    let page = session.start_link(&token, &link, by).await.unwrap();
+    assert!(page.url.starts_with("https://link.mono.co/") && page.customer_id.is_some());
+    let body = world.sandbox.calls().pop().unwrap().body.unwrap();
+    let expected = json!({
+        "customer": { "name": name, "email": email },
+        "meta": { "ref": token.as_str() },
+        "scope": "auth",
+        "redirect_url": redirect_url,
+    });
+    assert_eq!(body, expected);
+    assert_eq!(world.ledger_and_bill().await, (0, 0), "only the login has a price");
+
+    let v1 = World::new(ApiVersion::V1).await;
+    let session = v1.mono.session(Timestamp::now()).await.unwrap();
+    assert!(matches!(session.start_link(&token, &link, by).await, Err(LinkError::Unsupported)));
+    assert!(v1.sandbox.calls().is_empty());
+}
+
+#[tokio::test]
+async fn code_is_exchanged_and_an_invalid_code_is_refused() {
+    for version in BOTH {
+        let world = World::new(version).await;
+        let session = world.mono.session(Timestamp::now()).await.unwrap();
+        let (code, by) = (world.sandbox.code(world.id.as_str()).unwrap(), Instant::now() + LIMIT);
+        assert_eq!(session.exchange(&code, by).await, Ok(world.id.clone()));
+        let refused = session.exchange("code_invented", by).await;
+        assert!(matches!(refused, Err(LinkError::Refused(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn account_is_unlinked_and_an_unknown_account_counts_as_unlinked() {
+    for version in BOTH {
+        let world = World::new(version).await;
+        let session = world.mono.session(Timestamp::now()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(session.unlink(&world.id, Instant::now() + LIMIT).await, Ok(()));
+        }
+        assert!(world.sandbox.account(world.id.as_str()).unwrap().unlinked);
+        world.sandbox.plan_free(world.id.as_str(), [Fault::Status(400)]).unwrap();
+        let refused = session.unlink(&world.id, Instant::now() + LIMIT).await;
+        assert!(matches!(refused, Err(LinkError::Refused(_))), "{refused:?}");
     }
 }
 

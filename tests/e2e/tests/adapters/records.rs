@@ -23,6 +23,7 @@ pub(crate) const POLICY: RefreshPolicy = RefreshPolicy {
     interval: Some(Duration::from_hours(24)),
     rule: RefreshRule::Interval,
     cooldown: Duration::from_mins(5),
+    unlinked_retention: None,
 };
 
 /// A store on the table that all tests share. Each test has its own accounts.

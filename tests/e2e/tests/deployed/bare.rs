@@ -96,5 +96,5 @@ async fn rule_change_logs_the_caller_at_log_level_warn() {
     let request = bare().request(Method::PATCH, &format!("/accounts/{id}"));
     let request = request.header("authorization", "signed").json(&json!({ "refresh": "weekly" }));
     Answer::of(request.send().await.unwrap()).await.expect_ok();
-    caller_is_logged("accounts", "set_refresh", &id).await;
+    caller_is_logged("links", "set_refresh", &id).await;
 }

@@ -89,8 +89,12 @@ async fn burst_of_500_webhooks_for_50_accounts_loses_no_event() {
     let accepted = |attempts: &[Attempt]| matches!(attempts.last(), Some(Attempt::Status(200)));
     assert!(deliveries.iter().all(|delivery| accepted(&delivery.attempts)));
 
-    let policy =
-        RefreshPolicy { interval: None, rule: RefreshRule::Interval, cooldown: Duration::ZERO };
+    let policy = RefreshPolicy {
+        interval: None,
+        rule: RefreshRule::Interval,
+        cooldown: Duration::ZERO,
+        unlinked_retention: None,
+    };
     let store =
         AccountStore::new(Client::new(&stack().sdk()), stack().output("AccountsTableName"), policy);
     let ids: BTreeSet<AccountId> = accounts.iter().map(|(id, _)| id.clone()).collect();

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::{account_id, account_with_status, eventually, post};
 
 /// The functions that handle data of customers.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "webhook",
     "processor",
     "manual-sync",
     "accounts",
+    "links",
     "importer",
     "refresh-worker",
     "notifier",

@@ -23,6 +23,7 @@ mod history;
 mod import_faults;
 mod imports;
 mod late_transactions;
+mod life_cycle;
 mod logs;
 mod manual_sync;
 mod notification_volume;

@@ -36,6 +36,12 @@ pub(super) fn aged(mut item: Item, by: Duration) -> Item {
             *bytes = Blob::new(moved);
         }
     }
+    if let Some(AttributeValue::B(bytes)) = item.get_mut("erasure") {
+        let mut moved = bytes.clone().into_inner();
+        let since = Timestamp::from_bytes(moved[..6].try_into().unwrap()) - by;
+        moved[..6].copy_from_slice(&since.to_bytes());
+        *bytes = Blob::new(moved);
+    }
     for (register, key) in order_keys(&item) {
         set_order_key(&mut item, register, OrderKey { at: key.at - by, ..key });
     }

@@ -60,6 +60,12 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("manual-sync", "MonoKey", SECRET),
     ("accounts", "AccountsTable", READ),
     ("accounts", "AccountsTable", UPDATE),
+    ("links", "AccountsTable", READ),
+    ("links", "AccountsTable", WRITE),
+    ("links", "AccountsTable", DELETE),
+    ("links", "EventsTable", WRITE),
+    ("links", "RefreshQueue", SEND),
+    ("links", "MonoKey", SECRET),
     ("accounts", "AccountsTable/index/AttentionIndex", QUERY),
     ("accounts", "AccountsTable/index/AttentionByOwnerIndex", QUERY),
     ("accounts", "AccountsTable/index/RefIndex", QUERY),
@@ -68,7 +74,6 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("accounts", "TransactionsTable", READ),
     ("accounts", "TransactionsTable/index/RevisionIndex", QUERY),
     ("accounts", "EventsTable", READ),
-    ("accounts", "MonoKey", SECRET),
     ("importer", "ImportQueue", CONSUME),
     ("importer", "ImportQueue", SEND),
     ("importer", "TransactionsTable", READ),
@@ -83,7 +88,11 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("refresh-worker", "AccountsTable", READ),
     ("refresh-worker", "AccountsTable", WRITE),
     ("refresh-worker", "AccountsTable", DELETE),
+    ("refresh-worker", "EventsTable", READ),
     ("refresh-worker", "EventsTable", WRITE),
+    ("refresh-worker", "TransactionsTable", READ),
+    ("refresh-worker", "TransactionsTable", WRITE),
+    ("refresh-worker", "RefreshQueue", SEND),
     ("refresh-worker", "ImportQueue", SEND),
     ("refresh-worker", "MonoKey", SECRET),
     ("processor", "ForwardQueue", SEND),
@@ -101,15 +110,15 @@ pub(crate) const ALLOWED: &[(&str, &str, &[&str])] = &[
 /// Codes of log lines that must raise an alarm, with the folder of the function that logs them.
 pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/manual-sync", "MONO_KEY_REFUSED"),
-    ("functions/accounts", "MONO_KEY_REFUSED"),
+    ("functions/links", "MONO_KEY_REFUSED"),
     ("functions/importer", "MONO_KEY_REFUSED"),
     ("functions/refresh-worker", "MONO_KEY_REFUSED"),
     ("functions/manual-sync", "MONO_PAYMENT_REQUIRED"),
-    ("functions/accounts", "MONO_PAYMENT_REQUIRED"),
+    ("functions/links", "MONO_PAYMENT_REQUIRED"),
     ("functions/importer", "MONO_PAYMENT_REQUIRED"),
     ("functions/refresh-worker", "MONO_PAYMENT_REQUIRED"),
     ("functions/manual-sync", "MONO_UNAVAILABLE"),
-    ("functions/accounts", "MONO_UNAVAILABLE"),
+    ("functions/links", "MONO_UNAVAILABLE"),
     ("functions/importer", "MONO_UNAVAILABLE"),
     ("functions/refresh-worker", "MONO_UNAVAILABLE"),
     ("functions/importer", "TRANSACTIONS_UNREADABLE"),
@@ -120,16 +129,17 @@ pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/refresh-planner", "PLAN_INCOMPLETE"),
     ("functions/refresh-planner", "UNPROVEN_ACCOUNTS_WAIT"),
     ("functions/refresh-worker", "OWNER_CHANGED"),
+    ("functions/links", "OWNER_CHANGED"),
     ("functions/deliverer", "RECEIVER_GONE"),
     ("functions/deliverer", "DELIVERY_LATE"),
 ];
 
 /// The scopes that a token needs for a route with this method.
 pub(crate) fn scopes(method: &str) -> Value {
-    let (condition, parameter) = if method == "GET" {
-        ("UseReadScope", "JwtReadScope")
-    } else {
-        ("UseSyncScope", "JwtSyncScope")
+    let (condition, parameter) = match method {
+        "GET" => ("UseReadScope", "JwtReadScope"),
+        "DELETE" => ("UseEraseScope", "JwtEraseScope"),
+        _ => ("UseSyncScope", "JwtSyncScope"),
     };
     when(condition, &json!([{ "Ref": parameter }]), &no_value())
 }
@@ -146,7 +156,7 @@ pub(crate) fn tables() -> Value {
                 "CustomerIndex": [{ "customer_id": "S" }, { "account_id": "S" }],
             },
             "local": {},
-            "ttl": null,
+            "ttl": { "AttributeName": "expires_at", "Enabled": true },
         },
         "TransactionsTable": {
             "keys": [{ "account_id": "S" }, { "position": "S" }],
@@ -181,6 +191,7 @@ pub(crate) fn defaults() -> Value {
         "JwtOwnerClaim": "",
         "JwtReadScope": "accounts:read",
         "JwtSyncScope": "accounts:sync",
+        "JwtEraseScope": "accounts:erase",
         "CorsAllowOrigin": "",
         "RedirectOrigins": "",
         "RefreshIntervalHours": 24,
@@ -196,6 +207,7 @@ pub(crate) fn defaults() -> Value {
         "ImportHistoryDays": 365,
         "KeepUnknownFields": "false",
         "EventRetentionDays": 30,
+        "UnlinkedRetentionDays": 30,
         "NotifyUrl": "",
         "ForwardEvents": "none",
         "ForwardUrl": "",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::history::{TransactionsQuery, base_url, position};
-use super::{Api, Decision, Problem, status};
+use super::{Api, Decision, Problem, exchange, status};
 use crate::account::Account;
 use crate::bill::Charge;
 use crate::event::{AUTH_METHOD, institution};
@@ -25,6 +26,8 @@ pub(super) fn routes() -> Router<Arc<Mono>> {
         .route("/accounts/{account_id}/transactions", get(history))
         .route("/accounts/{account_id}/sync", post(sync))
         .route("/accounts/{account_id}/reauthorise", post(reauthorise))
+        .route("/account/auth", post(auth))
+        .route("/accounts/{account_id}/unlink", post(unlink))
 }
 
 async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Response, Problem> {
@@ -119,6 +122,16 @@ fn success(plan: &Plan) -> Json<Value> {
         "code": plan.success_code,
         "message": null,
     }))
+}
+
+async fn auth(State(mono): Api, body: Bytes) -> Result<Json<Value>, Problem> {
+    let account_id = exchange(&mono, &body, "You are using an invalid or expired code.")?;
+    Ok(Json(json!({ "id": account_id })))
+}
+
+async fn unlink(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+    mono.unlink(&account_id)?;
+    Ok(Json(json!({ "message": "Account successfully unlinked" })))
 }
 
 /// Tests then call [`Mono::reauthorise`] in place of the customer.

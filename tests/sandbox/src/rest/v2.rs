@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::history::{TransactionsQuery, base_url, position};
-use super::{Api, Decision, Problem, envelope, status};
+use super::{Api, Decision, Problem, envelope, exchange, status};
 use crate::account::Account;
 use crate::bill::Charge;
 use crate::event::{self, AUTH_METHOD};
@@ -32,6 +32,8 @@ const REAL_TIME_HEADERS: [&str; 2] = ["x-realtime", "x-real-time"];
 pub(super) fn routes() -> Router<Arc<Mono>> {
     Router::new()
         .route("/v2/accounts/initiate", post(initiate))
+        .route("/v2/accounts/auth", post(auth))
+        .route("/v2/accounts/{account_id}/unlink", post(unlink))
         .route("/v2/accounts/{account_id}", get(details))
         .route("/v2/accounts/{account_id}/balance", get(balance))
         .route("/v2/accounts/{account_id}/transactions", get(history))
@@ -116,27 +118,84 @@ async fn job(
 #[derive(Deserialize)]
 struct Initiation {
     scope: String,
-    account: String,
+    /// Only for a re-authorisation.
+    account: Option<String>,
+    /// Only for a link.
+    customer: Option<Value>,
     #[serde(default)]
     meta: Value,
     #[serde(default)]
     redirect_url: Value,
 }
 
-/// Missing fields are null. Tests then call [`Mono::reauthorise`] in place of the customer.
+/// Missing fields are null. Tests then call [`Mono::reauthorise`] or [`Mono::complete_link`] in place of the customer.
 async fn initiate(State(mono): Api, body: Bytes) -> Response {
     let Ok(initiation) = serde_json::from_slice::<Initiation>(&body) else {
-        return Problem(StatusCode::BAD_REQUEST, "scope and account are required").into_response();
+        return Problem(StatusCode::BAD_REQUEST, "scope is required").into_response();
     };
-    let decision = Decision { account_id: Some(initiation.account.clone()), ..Decision::default() };
-    decision.before(reauthorisation(&mono, &initiation))
+    let decision = Decision { account_id: initiation.account.clone(), ..Decision::default() };
+    match (initiation.scope.as_str(), &initiation.account, &initiation.customer) {
+        ("reauth", Some(account_id), _) => {
+            decision.before(reauthorisation(&mono, account_id, &initiation))
+        }
+        ("auth", None, Some(customer)) => {
+            decision.before(hosted_link(&mono, customer, &initiation))
+        }
+        _ => Problem(StatusCode::BAD_REQUEST, "account or customer is required").into_response(),
+    }
 }
 
-fn reauthorisation(mono: &Mono, initiation: &Initiation) -> Result<Json<Value>, Problem> {
-    if initiation.scope != "reauth" {
-        return Err(Problem(StatusCode::BAD_REQUEST, "scope must be reauth"));
+fn hosted_link(
+    mono: &Mono,
+    customer: &Value,
+    initiation: &Initiation,
+) -> Result<Json<Value>, Problem> {
+    let has = |name| customer[name].is_string();
+    if !has("id") && (!has("name") || !has("email")) {
+        return Err(Problem(StatusCode::BAD_REQUEST, "name and email are required"));
     }
-    let account = mono.linked(&initiation.account)?;
+    if !initiation.redirect_url.is_string() {
+        return Err(Problem(StatusCode::BAD_REQUEST, "redirect_url is required"));
+    }
+    let reference = initiation.meta["ref"].as_str();
+    if reference.is_some_and(|reference| !(10..=24).contains(&reference.len())) {
+        return Err(Problem(StatusCode::BAD_REQUEST, "ref must have 10 to 24 characters"));
+    }
+    let customer_id = customer["id"].as_str().map_or_else(|| mono.object_id(), str::to_owned);
+    let token = mono.start_link(reference.map(str::to_owned));
+    let data = json!({
+        "mono_url": format!("https://link.mono.co/{token}"),
+        "customer": customer_id,
+        "meta": initiation.meta,
+        "scope": initiation.scope,
+        "redirect_url": initiation.redirect_url,
+        "created_at": iso(OffsetDateTime::now_utc()),
+    });
+    Ok(Json(envelope("successful", COMPLETED, &data)))
+}
+
+async fn auth(State(mono): Api, body: Bytes) -> Response {
+    match exchange(&mono, &body, "Invalid authorization code") {
+        Ok(account_id) => {
+            let decision = Decision { account_id: Some(account_id.clone()), ..Decision::default() };
+            let data = json!({ "id": account_id });
+            decision.before(Json(envelope("successful", COMPLETED, &data)))
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn unlink(State(mono): Api, Path(account_id): Path<String>) -> Result<Json<Value>, Problem> {
+    mono.unlink(&account_id)?;
+    Ok(Json(envelope("successful", COMPLETED, &Value::Null)))
+}
+
+fn reauthorisation(
+    mono: &Mono,
+    account_id: &str,
+    initiation: &Initiation,
+) -> Result<Json<Value>, Problem> {
+    let account = mono.linked(account_id)?;
     let institution = format!("{:0>24}", account.institution.bank_code);
     let data = json!({
         "mono_url": format!("https://link.mono.co/{}", mono.token()),

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{CorruptItem, Item, Orders, Reader, Writer};
 use crate::domain::account::{Claim, Held, Identity, Institution, Proof, ShortHash, Trusted};
+use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
 
 /// The proofs of the identity as bytes: see [`Writer::identity`].
@@ -30,20 +31,33 @@ const REPEATS: u8 = 8;
 const PROVEN: u8 = 1;
 const READ: u8 = 2;
 const REFUTED: u8 = 4;
+const LINK: u8 = 8;
+
+/// The token of the newest link that this system has started, and its owner if that is not the held owner.
+const LINK_TOKEN: &str = "link_token";
+const LINK_OWNER: &str = "link_owner";
 
 impl Writer {
     /// Writes the identity. `identity` holds, for each value, a byte of flags and the times that the flags name. The
     /// held values are attributes with their names in the API. A claim that repeats the held value is not written
     /// again.
     pub(super) fn identity(&mut self, identity: &Identity, is_proven: bool) {
-        let Identity { reference, customer, name, account_number, institution, read_at, refuted } =
-            identity;
+        let Identity { reference, customer, name, account_number, institution, .. } = identity;
+        let Identity { read_at, refuted, link, .. } = identity;
         let flags = flag(READ, read_at.is_some()) | flag(REFUTED, refuted.is_some());
+        let flags = flags | flag(LINK, link.is_some());
         let mut bytes = vec![flag(PROVEN, is_proven) | flags];
         bytes.extend(read_at.iter().flat_map(|at| at.to_bytes()));
         if let Some((at, claims)) = refuted {
             bytes.extend(at.to_bytes());
             bytes.extend(claims.to_bytes());
+        }
+        if let Some(Claim { at, value: StartedLink { token, owner } }) = link {
+            bytes.extend(at.to_bytes());
+            self.text(LINK_TOKEN, token.as_str());
+            if reference.value() != Some(owner) {
+                self.text(LINK_OWNER, owner);
+            }
         }
         let mut claimed = Item::new();
         let text = |text: &String| AttributeValue::S(text.clone());
@@ -113,15 +127,34 @@ impl Reader {
         } else {
             None
         };
+        let linked_at = if flags & LINK != 0 { Some(bytes.time()?) } else { None };
         let mut claimed = Self { item: claimed, order: Orders::new() };
         let mut text =
             |attribute| self.trusted(attribute, Self::required, &mut bytes, &mut claimed);
         let (reference, customer) = (text(REFERENCE)?, text(CUSTOMER)?);
         let (name, account_number) = (text(NAME)?, text(ACCOUNT_NUMBER)?);
         let institution = self.trusted(INSTITUTION, institution, &mut bytes, &mut claimed)?;
-        let identity =
-            Identity { reference, customer, name, account_number, institution, read_at, refuted };
+        let link = match linked_at {
+            Some(at) => Some(Claim { at, value: self.link(&reference)? }),
+            None => None,
+        };
+        let identity = Identity {
+            reference,
+            customer,
+            name,
+            account_number,
+            institution,
+            read_at,
+            refuted,
+            link,
+        };
         Ok((identity, flags & PROVEN != 0))
+    }
+
+    fn link(&mut self, reference: &Trusted<String>) -> Result<StartedLink, CorruptItem> {
+        let token = LinkToken::parse(&self.required(LINK_TOKEN)?).ok_or(CorruptItem(LINK_TOKEN))?;
+        let owner = self.text(LINK_OWNER)?.or_else(|| reference.value().cloned());
+        Ok(StartedLink { token, owner: owner.ok_or(CorruptItem(LINK_OWNER))? })
     }
 
     fn trusted<T: Clone>(

@@ -7,6 +7,7 @@ use proptest::sample::{select, subsequence};
 
 use super::*;
 use crate::domain::business_day::BusinessDay;
+use crate::domain::link_token::{LinkToken, StartedLink};
 
 /// Uses few times, names and values, so that ties, repeats and contradictions are frequent.
 fn body() -> impl Strategy<Value = EventBody> {
@@ -86,11 +87,29 @@ fn webhook() -> impl Strategy<Value = Fact> {
     let timestamp = proptest::option::of(0..20_u32);
     let key = select(vec!["event-1", "event-2", "event-3"]);
     let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
-    (timestamp, 0..20_u32, key, reference, body()).prop_map(
-        |(timestamp, received, key, reference, body)| {
-            Fact::Webhook(Webhook::new(timestamp.map(at), at(received), key, reference, body))
+    let link = proptest::option::weighted(0.2, select(vec!["owner-1", "owner-2"]));
+    (timestamp, 0..20_u32, key, (reference, link), body()).prop_map(
+        |(timestamp, received, key, (reference, link), body)| {
+            let webhook = Webhook::new(timestamp.map(at), at(received), key, reference, body);
+            Fact::Webhook(Webhook { link: link.map(started_link), ..webhook })
         },
     )
+}
+
+/// Each owner has a link of their own.
+fn started_link(owner: &str) -> StartedLink {
+    let token = LinkToken::new([owner.as_bytes()[6]; 17]);
+    StartedLink { token, owner: owner.to_owned() }
+}
+
+fn exchange() -> impl Strategy<Value = Fact> {
+    let owner = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
+    (0..20_u32, owner)
+        .prop_map(|(minute, owner)| Fact::Exchange(Exchange { at: at(minute), owner }))
+}
+
+fn unlinking() -> impl Strategy<Value = Fact> {
+    (0..20_u32).prop_map(|minute| Fact::Unlinking(at(minute)))
 }
 
 fn sync_attempt() -> impl Strategy<Value = Fact> {
@@ -128,7 +147,8 @@ fn sync_attempt() -> impl Strategy<Value = Fact> {
 
 pub(crate) fn facts() -> impl Strategy<Value = Vec<Fact>> {
     vec(
-        prop_oneof![10 => webhook(), 2 => sync_attempt(), 2 => verification(), 1 => import(), 1 => answer()],
+        prop_oneof![10 => webhook(), 2 => sync_attempt(), 2 => verification(), 1 => import(), 1 => answer(),
+            1 => exchange(), 1 => unlinking()],
         1..12,
     )
 }

@@ -67,6 +67,7 @@ fn full_update_fills_the_record() {
         interval: None,
         rule: RefreshRule::Interval,
         cooldown: std::time::Duration::ZERO,
+        unlinked_retention: None,
     };
     assert_eq!(
         serde_json::to_value(account.view(received(), policy)).unwrap(),

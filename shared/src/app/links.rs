@@ -1,0 +1,149 @@
+//! The beginning and the end of a link: a hosted link, the exchange of a code, and an unlinking.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::aws::secrets::SecretUnavailable;
+use crate::aws::store::{AccountStore, EventStore, ExchangedCode, StoreError, Stored};
+use crate::domain::account::{Exchange, Fact, Link, Step};
+use crate::domain::account_id::AccountId;
+use crate::domain::history::Entry;
+use crate::domain::link_token::{LinkToken, StartedLink};
+use crate::domain::timestamp::Timestamp;
+use crate::lambda::invocation::Invocation;
+use crate::mono::{LinkError, LinkPage, LinkRequest, Mono};
+use crate::random;
+
+/// Links accounts at Mono, and unlinks them.
+pub struct Linker {
+    pub accounts: AccountStore,
+    pub mono: Mono,
+    /// `None` if no histories are kept.
+    pub events: Option<EventStore>,
+}
+
+/// Why nothing was linked or unlinked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key of the Mono app cannot be read.
+    #[error(transparent)]
+    Key(#[from] SecretUnavailable),
+    #[error("Mono did not do it: {0:?}")]
+    Mono(LinkError),
+    /// Another owner has exchanged the code.
+    #[error("another owner has exchanged the code")]
+    ForeignCode,
+    /// The account is being erased.
+    #[error("the account is being erased")]
+    Erasing,
+}
+
+/// How long the token of a link proves its owner.
+const LINK_PERIOD: Duration = Duration::from_hours(24);
+
+impl Linker {
+    /// Requests Mono's page for a new link of this owner. The token is stored before Mono is called, so an event that
+    /// carries it always finds the owner. Mono's page is not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]: there is no link.
+    pub async fn start(
+        &self,
+        owner: String,
+        request: &LinkRequest,
+        invocation: &Invocation,
+    ) -> Result<LinkPage, Failure> {
+        let now = Timestamp::now();
+        let mono = self.mono.session(now).await?;
+        let token = LinkToken::new(random::bytes());
+        let link = StartedLink { token, owner };
+        self.accounts.start_link(&link, now + LINK_PERIOD).await?;
+        let page = mono.start_link(&link.token, request, invocation.deadline).await;
+        let page = page.map_err(Failure::Mono)?;
+        info!(request_id = invocation.request_id, "link started");
+        Ok(page)
+    }
+
+    /// Exchanges a code of Mono's widget for the account id, and binds the account to the owner. A second exchange of
+    /// the code has the same result, without a call to Mono.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]: the account is not bound. The same code can be exchanged again, unless Mono had accepted it.
+    pub async fn exchange(
+        &self,
+        code: &str,
+        owner: Option<String>,
+        invocation: &Invocation,
+    ) -> Result<AccountId, Failure> {
+        let now = Timestamp::now();
+        let exchanged = match self.accounts.exchanged(code, now).await? {
+            Some(earlier) if earlier.owner != owner => return Err(Failure::ForeignCode),
+            Some(earlier) => earlier,
+            None => {
+                let mono = self.mono.session(now).await?;
+                let account_id = mono.exchange(code, invocation.deadline).await;
+                let account_id = account_id.map_err(Failure::Mono)?;
+                let exchanged = ExchangedCode { account_id, at: now, owner };
+                self.accounts.note_exchange(code, &exchanged).await?;
+                exchanged
+            }
+        };
+        self.bind(&exchanged, &invocation.request_id).await?;
+        Ok(exchanged.account_id)
+    }
+
+    async fn bind(&self, exchanged: &ExchangedCode, request_id: &str) -> Result<(), Failure> {
+        let ExchangedCode { account_id, at, owner } = exchanged;
+        let seen = self.accounts.get_newest(account_id).await?;
+        if seen.as_ref().is_some_and(|seen| seen.account.erasure.is_some()) {
+            return Err(Failure::Erasing);
+        }
+        let fact = Fact::Exchange(Exchange { at: *at, owner: owner.clone() });
+        if seen.is_none() {
+            // Mono knows the account again.
+            self.accounts.forget_erasure(account_id).await?;
+        }
+        let steps = self.accounts.apply(account_id, seen, &[&fact]).await?;
+        info!(request_id, %account_id, "code exchanged");
+        if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
+            self.note_new_owner(account_id, *at, step).await;
+        }
+        Ok(())
+    }
+
+    async fn note_new_owner(&self, account_id: &AccountId, at: Timestamp, step: &Step) {
+        warn!(%account_id, code = "OWNER_CHANGED", "owner of the account changed");
+        let Some(events) = &self.events else {
+            return;
+        };
+        let entry = (account_id.clone(), Entry::of_owner_change(at, step));
+        if let Some(error) = events.write([entry]).await.into_values().next() {
+            error!(%account_id, %error, "change of the owner could not be written to the history");
+        }
+    }
+
+    /// Unlinks an account at Mono, and records it. An account whose link has ended needs no call.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]: the account is as before. If only the record could not be written, Mono's webhook brings the
+    /// unlinking.
+    pub async fn unlink(&self, stored: Stored, invocation: &Invocation) -> Result<(), Failure> {
+        if matches!(stored.account.link(), Link::Ended { .. }) {
+            return Ok(());
+        }
+        let account_id = stored.account.id.clone();
+        let mono = self.mono.session(Timestamp::now()).await?;
+        let unlinked = mono.unlink(&account_id, invocation.deadline).await;
+        unlinked.map_err(Failure::Mono)?;
+        let fact = Fact::Unlinking(Timestamp::now());
+        self.accounts.apply(&account_id, Some(stored), &[&fact]).await?;
+        info!(request_id = invocation.request_id, %account_id, "account unlinked");
+        Ok(())
+    }
+}

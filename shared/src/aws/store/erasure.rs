@@ -1,0 +1,110 @@
+//! The erasure of account records, and the tombstones of erased accounts.
+//!
+//! A tombstone is an item of the same table. Its key is a hash of the account id, and it holds no personal data.
+//! DynamoDB deletes it after [`TOMBSTONE_PERIOD`].
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::{Digest, Sha256};
+
+use super::item::{ACCOUNT_ID, Item};
+use super::update::number;
+use super::{AccountStore, Change, StoreError, Stored};
+use crate::domain::account::{Account, Erasure, TOMBSTONE_PERIOD};
+use crate::domain::account_id::AccountId;
+use crate::domain::timestamp::Timestamp;
+
+/// When DynamoDB deletes an item, in seconds since 1970. No account record has this attribute.
+pub(super) const EXPIRES_AT: &str = "expires_at";
+const ERASED_AT: &str = "erased_at";
+
+impl AccountStore {
+    /// Begins the erasure of an account, if `is_due` says so. Returns the record. `None`: there is no record. One write
+    /// if there is no conflict.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the erasure has not begun.
+    pub async fn begin_erasure(
+        &self,
+        seen: Stored,
+        now: Timestamp,
+        is_due: impl Fn(&Account) -> bool,
+    ) -> Result<Option<Stored>, StoreError> {
+        let id = seen.account.id.clone();
+        let begin = |account: &Account| {
+            if account.is_unknown() || !is_due(account) {
+                return (Change::Keep, ());
+            }
+            (Change::Put(Box::new(account.begin_erasure(now))), ())
+        };
+        let (stored, ()) = Box::pin(self.change(&id, Some(seen), begin)).await?;
+        Ok(stored)
+    }
+
+    /// Notes that nothing is left to do at Mono. One write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the account is unlinked at Mono again.
+    pub async fn note_unlinked(&self, erasing: Stored) -> Result<Option<Stored>, StoreError> {
+        let id = erasing.account.id.clone();
+        let note = |account: &Account| {
+            let erasure = account.erasure.map(|erasure| Erasure { is_unlinked: true, ..erasure });
+            (Change::Put(Box::new(Account { erasure, ..account.clone() })), ())
+        };
+        let (stored, ()) = Box::pin(self.change(&id, Some(erasing), note)).await?;
+        Ok(stored)
+    }
+
+    /// Ends an erasure: writes the tombstone, and then deletes the record. Two writes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the record may still exist.
+    pub async fn end_erasure(&self, erasing: Stored, now: Timestamp) -> Result<(), StoreError> {
+        let id = erasing.account.id.clone();
+        let mut tombstone = key(&id);
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        tombstone.insert(ERASED_AT.to_owned(), number(now.millis()));
+        let expires_at = now + TOMBSTONE_PERIOD;
+        tombstone.insert(EXPIRES_AT.to_owned(), number(expires_at.millis() / 1000));
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(tombstone));
+        put.send().await.map_err(StoreError::unavailable)?;
+        let remove = |account: &Account| match account.erasure {
+            Some(_) => (Change::Remove, ()),
+            None => (Change::Keep, ()),
+        };
+        Box::pin(self.change(&id, Some(erasing), remove)).await.map(drop)
+    }
+
+    /// When the account was erased. `None`: there is no tombstone. Strongly consistent. One request.
+    pub async fn erasure_of(
+        &self,
+        id: &AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let answer = get.set_key(Some(key(id))).send().await.map_err(StoreError::unavailable)?;
+        Ok(answer.item.as_ref().and_then(|item| erased_at(item, now)))
+    }
+
+    /// Deletes the tombstone, because Mono has confirmed a new link of the account. One write.
+    pub async fn forget_erasure(&self, id: &AccountId) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key(id)));
+        delete.send().await.map(drop).map_err(StoreError::unavailable)
+    }
+}
+
+/// The key of a tombstone: half of a SHA-256 of the account id.
+pub(super) fn key(id: &AccountId) -> Item {
+    let digest: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
+    let (half, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    let key = format!("#erased#{:032x}", u128::from_be_bytes(*half));
+    [(ACCOUNT_ID.to_owned(), AttributeValue::S(key))].into()
+}
+
+/// DynamoDB deletes an expired tombstone with a delay.
+pub(super) fn erased_at(tombstone: &Item, now: Timestamp) -> Option<Timestamp> {
+    number(tombstone, EXPIRES_AT).filter(|expires_at| expires_at * 1000 > now.millis())?;
+    number(tombstone, ERASED_AT).map(Timestamp::from_millis)
+}

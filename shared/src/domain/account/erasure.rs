@@ -1,0 +1,66 @@
+//! The erasure of an account, step by step. Its record stays until everything else is gone.
+
+use std::time::Duration;
+
+use super::{Account, Identity, Link, RefreshPolicy, Registers, Trusted};
+use crate::domain::timestamp::Timestamp;
+
+/// An account whose erasure has begun. Its record has lost everything but the owner, who may ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    pub since: Timestamp,
+    /// Whether the account is unlinked at Mono, so that nothing is left to do there.
+    pub is_unlinked: bool,
+}
+
+impl Erasure {
+    /// Every invocation that has read the record before the erasure has ended by then. It is longer than the timeout
+    /// of each function that writes rows, events or records.
+    const WRITERS_END: Duration = Duration::from_mins(5);
+
+    /// The time from which the rows and the history are deleted. A row or an entry that was written later would stay.
+    pub fn deletes_from(self) -> Timestamp {
+        self.since + Self::WRITERS_END
+    }
+}
+
+/// How long a tombstone keeps late messages from creating an erased account again. It is longer than DynamoDB's
+/// point-in-time recovery reaches back, so that an account that is restored can be erased again.
+pub const TOMBSTONE_PERIOD: Duration = Duration::from_hours(35 * 24);
+
+impl Account {
+    /// The record at the beginning of an erasure.
+    #[must_use]
+    pub fn begin_erasure(&self, now: Timestamp) -> Self {
+        if self.erasure.is_some() {
+            return self.clone();
+        }
+        let is_unlinked = matches!(self.link(), Link::Ended { .. });
+        let held = self.registers.identity.reference.held.clone();
+        let reference = Trusted { held, claim: None };
+        let identity = Identity { reference, ..Identity::default() };
+        Self {
+            registers: Registers { identity, ..Registers::default() },
+            erasure: Some(Erasure { since: now, is_unlinked }),
+            import_number: self.import_number,
+            ..Self::new(self.id.clone())
+        }
+    }
+
+    /// When the account is to be erased, or when its erasure began. An unlinked account is erased after the retention
+    /// period, if the policy has one.
+    pub fn erasure_due(&self, policy: RefreshPolicy) -> Option<Timestamp> {
+        if let Some(erasure) = self.erasure {
+            return Some(erasure.since);
+        }
+        match (self.link(), policy.unlinked_retention) {
+            (Link::Ended { at }, Some(retention)) => Some(at + retention),
+            _ => None,
+        }
+    }
+
+    /// The earliest time at which a plan has something to do with the account. It is stored for the scan.
+    pub fn next_planned_at(&self, policy: RefreshPolicy) -> Option<Timestamp> {
+        self.next_refresh_at(policy).into_iter().chain(self.erasure_due(policy)).min()
+    }
+}

@@ -1,0 +1,112 @@
+//! Rules of the beginning and the end of a link, and of an erasure.
+
+use super::*;
+use crate::domain::caller::Caller;
+use crate::domain::link_token::{LinkToken, StartedLink};
+
+fn started_link(owner: &str) -> StartedLink {
+    StartedLink { token: LinkToken::new([7; 17]), owner: owner.to_owned() }
+}
+
+/// A link event at this minute that carries the token of a link.
+fn connected_by(minute: u32, link: &StartedLink) -> Fact {
+    let reference = Some(link.token.as_str().to_owned());
+    let webhook = Webhook::new(Some(at(minute)), at(minute), "link", reference, linked());
+    Fact::Webhook(Webhook { link: Some(link.clone()), ..webhook })
+}
+
+fn with_reference(minute: u32, reference: &str) -> Fact {
+    let reference = Some(reference.to_owned());
+    Fact::Webhook(Webhook::new(
+        Some(at(minute)),
+        at(minute),
+        reference.as_deref().unwrap(),
+        reference.clone(),
+        linked(),
+    ))
+}
+
+fn read(minute: u32, reference: &str) -> Verification {
+    let reported = Reported { reference: Some(reference.to_owned()), ..Reported::default() };
+    Verification { at: at(minute), ending: None, found: Reading::Linked(Box::new(reported)) }
+}
+
+#[test]
+fn token_of_a_link_proves_its_owner_and_needs_no_read() {
+    let account = record([connected_by(1, &started_link("ada"))]);
+    assert_eq!(account.owner(), Some("ada"));
+    assert_eq!(account.registers.identity.proven_at(), Some(at(1)));
+    assert_eq!(account.registers.identity.verified_at(), None);
+    assert_eq!(account.verification_due(), None);
+}
+
+#[test]
+fn token_of_a_link_does_not_take_an_account_from_its_owner_without_a_read() {
+    let link = started_link("mallory");
+    let account = record([with_reference(1, "ada"), connected_by(2, &link)]);
+    assert_eq!(account.owner(), Some("ada"));
+    assert!(account.verification_due().is_some());
+    let refuted = account.end_verification(read(3, "ada")).unwrap();
+    assert_eq!(refuted.owner(), Some("ada"));
+    let confirmed = account.end_verification(read(3, link.token.as_str())).unwrap();
+    assert_eq!(confirmed.owner(), Some("mallory"), "Mono keeps the token as the `ref`");
+}
+
+#[test]
+fn token_without_a_known_link_names_nobody() {
+    let token = started_link("ada").token;
+    let account = record([with_reference(1, token.as_str())]);
+    assert_eq!(account.owner(), None);
+    let read = account.end_verification(read(2, token.as_str())).unwrap();
+    assert_eq!(read.owner(), None);
+}
+
+#[test]
+fn exchange_binds_the_account_and_may_change_its_owner() {
+    let exchange = |minute, owner: Option<&str>| {
+        Fact::Exchange(Exchange { at: at(minute), owner: owner.map(str::to_owned) })
+    };
+    let account = record([exchange(1, Some("ada"))]);
+    assert_eq!((account.owner(), account.is_payment_only()), (Some("ada"), false));
+    let fold = account.fold(&[&exchange(2, Some("bayo"))]);
+    assert!(fold[0].changes_the_owner());
+    assert_eq!(fold[0].after.owner(), Some("bayo"));
+    assert_eq!(account.apply(&exchange(2, None)).owner(), Some("ada"));
+}
+
+#[test]
+fn unlinking_at_mono_ends_the_link_until_a_newer_link() {
+    let account = record([strong(1, linked()), strong(2, fresh()), Fact::Unlinking(at(5))]);
+    assert_eq!(account.link(), Link::Ended { at: at(5) });
+    let reported = account.apply(&strong(6, EventBody::Unlinked));
+    assert!(reported.is_unlinked(), "Mono's own webhook changes nothing");
+    assert_eq!(reported.apply(&strong(9, linked())).link(), Link::Linked);
+}
+
+#[test]
+fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
+    let account = record([connected_by(1, &started_link("ada")), strong(2, fresh())]);
+    let erasing = account.begin_erasure(at(10));
+    assert_eq!(erasing.erasure, Some(Erasure { since: at(10), is_unlinked: false }));
+    let identity = &erasing.registers.identity;
+    assert_eq!((identity.customer.value(), identity.name.value()), (None, None));
+    assert!(Caller::Owner("ada".to_owned()).is_responsible_for(&erasing));
+    assert!(!Caller::Trusted.may_see(&erasing));
+    assert_eq!(erasing.begin_erasure(at(11)), erasing);
+    for fact in [strong(20, linked()), strong(20, fresh()), Fact::Unlinking(at(20))] {
+        assert_eq!(erasing.apply(&fact), erasing);
+    }
+    assert_eq!(erasing.plan(at(9999), POLICY), None);
+    assert_eq!(erasing.next_planned_at(POLICY), Some(at(10)), "the hourly plan finds it");
+}
+
+#[test]
+fn unlinked_account_is_erased_after_the_retention_period_unless_it_is_linked_again() {
+    let policy = RefreshPolicy { unlinked_retention: Some(30 * DAY), ..POLICY };
+    let account = record([strong(1, linked()), Fact::Unlinking(at(5))]);
+    assert_eq!(account.erasure_due(policy), Some(at(5) + 30 * DAY));
+    assert_eq!(account.erasure_due(POLICY), None);
+    assert!(account.begin_erasure(at(9)).erasure.unwrap().is_unlinked);
+    let linked_again = account.apply(&strong(6, linked()));
+    assert_eq!(linked_again.erasure_due(policy), None);
+}
