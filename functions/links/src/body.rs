@@ -22,10 +22,10 @@ pub(crate) fn members(request: &Request, names: &[&str]) -> Result<Map<String, V
     let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else {
         return Err(Problem::request_invalid("body", "a JSON object"));
     };
-    if members.keys().any(|name| !names.contains(&name.as_str())) {
+    if let Some(other) = members.keys().find(|name| !names.contains(&name.as_str())) {
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-        let expected = format!("a JSON object with no other members than {}", names.join(", "));
-        return Err(Problem::request_invalid("body", expected));
+        let expected = format!("left out: the body has only {}", names.join(", "));
+        return Err(Problem::request_invalid(other.clone(), expected));
     }
     members.retain(|_, value| !value.is_null());
     Ok(members)

@@ -94,7 +94,7 @@ mod tests {
         for (body, part) in [
             ("not json", "body"),
             ("[]", "body"),
-            ("{\"novelty\":1}", "body"),
+            ("{\"novelty\":1}", "novelty"),
             ("{\"redirect_url\":1}", "redirect_url"),
             ("{\"redirect_url\":\"http://app.example/done\"}", "redirect_url"),
             ("{\"redirect_url\":\"https://evil.example/done\"}", "redirect_url"),

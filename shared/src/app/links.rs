@@ -103,12 +103,18 @@ impl Linker {
         if seen.as_ref().is_some_and(|seen| seen.account.erasure.is_some()) {
             return Err(Failure::Erasing);
         }
-        let fact = Fact::Exchange(Exchange { at: *at, owner: owner.clone() });
-        if seen.is_none() {
-            // Mono knows the account again.
+        let exchange = Fact::Exchange(Exchange { at: *at, owner: owner.clone() });
+        let erased_at = match seen {
+            None => self.accounts.erasure_of(account_id, Timestamp::now()).await?,
+            Some(_) => None,
+        };
+        // Mono knows the account again.
+        let erased = erased_at.map(Fact::Erased);
+        let facts: Vec<_> = erased.iter().chain([&exchange]).collect();
+        let steps = self.accounts.apply(account_id, seen, &facts).await?;
+        if erased.is_some() {
             self.accounts.forget_erasure(account_id).await?;
         }
-        let steps = self.accounts.apply(account_id, seen, &[&fact]).await?;
         info!(request_id, %account_id, "code exchanged");
         if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
             self.note_new_owner(account_id, *at, step).await;

@@ -54,18 +54,19 @@ impl Refresher {
         by: Instant,
     ) -> Result<Refreshed, SyncError> {
         let accounts = &self.syncer.accounts;
-        if in_time(by, accounts.erasure_of(id, at)).await?.is_none() {
+        let Some(erased_at) = in_time(by, accounts.erasure_of(id, at)).await? else {
             return Ok(Refreshed::UpToDate);
-        }
+        };
         let found = mono.account(id, CallReason::Verification, by).await;
         let found = found.map_err(SyncError::Unanswered)?;
         if !matches!(found, Reading::Linked(_)) {
             return Ok(Refreshed::Verified);
         }
         let by = by + RECORDING_TIME;
+        let verification = Fact::Verification(Verification { at, ending: None, found });
+        let facts = [&Fact::Erased(erased_at), &verification];
+        in_time(by, accounts.apply(id, None, &facts)).await?;
         in_time(by, accounts.forget_erasure(id)).await?;
-        let fact = Fact::Verification(Verification { at, ending: None, found });
-        in_time(by, accounts.apply(id, None, &[&fact])).await?;
         Ok(Refreshed::Verified)
     }
 

@@ -222,7 +222,9 @@ impl AccountStore {
                 (Change::Put(next), _) if *next == *before => return Ok((seen, result)),
                 (Change::Put(next), _) => {
                     if seen.is_none()
-                        && Box::pin(self.erasure_of(id, Timestamp::now())).await?.is_some()
+                        && let Some(erased_at) =
+                            Box::pin(self.erasure_of(id, Timestamp::now())).await?
+                        && next.registers.erased_before < Some(erased_at)
                     {
                         return Err(StoreError::Erased);
                     }

@@ -169,6 +169,8 @@ pub struct Registers {
     pub last_billable_attempt: Option<Mark>,
     /// The newest such sync that requested only the balance.
     pub last_billable_balance_attempt: Option<Mark>,
+    /// When the account was last erased, if Mono has confirmed a new link since.
+    pub erased_before: Option<Timestamp>,
     /// The newest sync of this system that may have brought an incomplete statement.
     pub incomplete: Option<Mark>,
     /// The time of the earliest fact.
@@ -341,6 +343,11 @@ impl Registers {
             }
             Fact::Unlinking(at) => {
                 writer.unlinking(*at);
+                (*at, false)
+            }
+            Fact::Erased(at) => {
+                let registers = &mut writer.registers;
+                registers.erased_before = registers.erased_before.max(Some(*at));
                 (*at, false)
             }
         };

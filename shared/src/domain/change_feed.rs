@@ -212,6 +212,12 @@ impl Account {
         let is_importing = self.import.is_some_and(|lease| now < lease.until);
         Revision::end_of(self.import_number.saturating_sub(u32::from(is_importing)))
     }
+
+    /// Whether a reader with this cursor must begin again: removed rows may have no tombstones any more. An erasure
+    /// leaves none.
+    pub fn resets(&self, cursor: Cursor, now: Timestamp) -> bool {
+        cursor.is_expired(now) || self.registers.erased_before >= Some(cursor.complete_at)
+    }
 }
 
 /// A position of a reader in the feed.

@@ -116,6 +116,10 @@ fn id(write: &str, name: &str) -> String {
 }
 
 fn changes(before: Option<&Account>, after: Option<&Account>) -> Vec<Change> {
+    // The steps of an erasure are not notified, only its end.
+    if after.is_some_and(|account| account.erasure.is_some()) {
+        return Vec::new();
+    }
     let before = before.filter(|account| account.is_data_link());
     let Some(after) = after.filter(|account| account.is_data_link()) else {
         return before.map(|_| Change::Erased {}).into_iter().collect();

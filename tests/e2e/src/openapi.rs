@@ -470,7 +470,7 @@ mod tests {
             (Method::GET, "/accounts/"),
             (Method::GET, "/accounts/a/"),
             (Method::GET, "/accounts/a/b/c"),
-            (Method::DELETE, PATH),
+            (Method::PUT, PATH),
             (Method::GET, "/webhooks/mono"),
         ] {
             assert_eq!(not_found.to(&method, path), Vec::<String>::new());

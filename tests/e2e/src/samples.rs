@@ -65,12 +65,23 @@ pub fn all() -> BTreeMap<String, Value> {
         ("get_events", get_events(account_id)),
         ("get_transactions", get_transactions(account_id, "type=debit&limit=10")),
         ("get_transactions_wrong_from", get_transactions(account_id, "from=yesterday")),
-        ("reauthorise", reauthorise(SYNCED, Some("https://app.example/done"))),
-        ("reauthorise_wrong_url", reauthorise(SYNCED, Some("http://app.example/done"))),
-        ("reauthorise_unknown_account", reauthorise("unknown", None)),
     ];
     for (name, request) in accounts {
         samples.insert(format!("accounts/{name}.json"), request);
+    }
+    let links = [
+        ("start_link", start_link("https://app.example/done")),
+        ("start_link_wrong_url", start_link("https://elsewhere.example/")),
+        ("exchange_invalid_code", exchange("code_of_the_widget")),
+        ("reauthorise", reauthorise(SYNCED, Some("https://app.example/done"))),
+        ("reauthorise_wrong_url", reauthorise(SYNCED, Some("http://app.example/done"))),
+        ("reauthorise_unknown_account", reauthorise("unknown", None)),
+        ("set_refresh", on_account("PATCH", SYNCED, Some(&json!({ "refresh": "weekly" })))),
+        ("unlink_unknown_account", request_for_account("POST", "unknown", "unlink")),
+        ("erase_unknown_account", on_account("DELETE", "unknown", None)),
+    ];
+    for (name, request) in links {
+        samples.insert(format!("links/{name}.json"), request);
     }
     let syncs = [
         ("sync", sync(SYNCED, "")),
@@ -280,11 +291,40 @@ pub fn get_changes(account_id: &str) -> Value {
 
 /// A request for a re-authorisation link that returns to this address.
 pub fn reauthorise(account_id: &str, redirect_url: Option<&str>) -> Value {
-    let mut request = request_for_account("POST", account_id, "reauthorise");
-    if let Some(redirect_url) = redirect_url {
-        request["headers"]["content-type"] = json!("application/json");
-        request["body"] = json!(json!({ "redirect_url": redirect_url }).to_string());
+    let request = request_for_account("POST", account_id, "reauthorise");
+    match redirect_url {
+        Some(redirect_url) => with_body(request, &json!({ "redirect_url": redirect_url })),
+        None => request,
     }
+}
+
+fn start_link(redirect_url: &str) -> Value {
+    let body = json!({
+        "ref": "customer-4711",
+        "customer": { "name": "Ada Fictional", "email": "ada@example.com" },
+        "redirect_url": redirect_url,
+    });
+    with_body(request("POST", "POST /links", "/links"), &body)
+}
+
+fn exchange(code: &str) -> Value {
+    let request = request("POST", "POST /links/exchange", "/links/exchange");
+    with_body(request, &json!({ "code": code, "ref": "customer-4711" }))
+}
+
+fn on_account(method: &str, account_id: &str, body: Option<&Value>) -> Value {
+    let route = format!("{method} /accounts/{{account_id}}");
+    let mut request = request(method, &route, &format!("/accounts/{account_id}"));
+    request["pathParameters"] = json!({ "account_id": account_id });
+    match body {
+        Some(body) => with_body(request, body),
+        None => request,
+    }
+}
+
+fn with_body(mut request: Value, body: &Value) -> Value {
+    request["headers"]["content-type"] = json!("application/json");
+    request["body"] = json!(body.to_string());
     request
 }
 

@@ -60,6 +60,8 @@ async fn cargo_lambda_invoke_reaches_every_function_with_its_sample() {
     assert_eq!(shown["statusCode"], 200, "{shown}");
     let history = invoke(port, "accounts", "events/accounts/get_events.json").await;
     assert_eq!(history["statusCode"], 200, "{history}");
+    let started = invoke(port, "links", "events/links/start_link.json").await;
+    assert_eq!(started["statusCode"], 201, "{started}");
     let synced = invoke(port, "manual-sync", "events/manual-sync/sync.json").await;
     assert_eq!(synced["statusCode"], 200, "{synced}");
     let imported = invoke(port, "importer", "events/importer/import.json").await;

@@ -214,6 +214,7 @@ impl Writer {
             self.text("attempt_outcome", &attempt.outcome);
             self.optional(ATTEMPT_JOB_ID, attempt.job_id.as_deref());
         }
+        self.time("erased_before", registers.erased_before);
         self.time("first_seen_at", registers.first_seen);
         self.time("last_event_at", registers.last_event);
     }
@@ -455,6 +456,7 @@ impl Reader {
                 let outcome = r.required("attempt_outcome")?;
                 Ok(Attempted { outcome, job_id: r.text(ATTEMPT_JOB_ID)? })
             })?,
+            erased_before: self.time("erased_before")?,
             first_seen: self.time("first_seen_at")?,
             last_event: self.time("last_event_at")?,
         })

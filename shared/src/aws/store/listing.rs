@@ -44,7 +44,8 @@ impl FromStr for ListPosition {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+        let is_key = text.starts_with('.') || !text.contains('.');
+        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) && is_key {
             Ok(Self(text.replace('.', "#")))
         } else {
             Err(InvalidListPosition)
@@ -170,7 +171,7 @@ mod tests {
             let position = ListPosition(key.to_owned());
             assert_eq!(position.to_string().parse(), Ok(position));
         }
-        for text in ["", "a b", "#refresh", &"a".repeat(129)] {
+        for text in ["", "a b", "#refresh", "1769547638856.a", &"a".repeat(129)] {
             assert_eq!(text.parse::<ListPosition>(), Err(InvalidListPosition), "{text}");
         }
     }

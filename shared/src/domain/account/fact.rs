@@ -27,6 +27,8 @@ pub enum Fact {
     Exchange(Exchange),
     /// Mono has unlinked the account at this system's request, at this time.
     Unlinking(Timestamp),
+    /// The account was erased at this time, and Mono has confirmed a new link since.
+    Erased(Timestamp),
 }
 
 impl Fact {

@@ -82,6 +82,14 @@ fn equal_records_give_no_notification() {
 }
 
 #[test]
+fn only_the_end_of_an_erasure_is_notified() {
+    let erasing = healthy().begin_erasure(Timestamp::from_millis(9));
+    assert_eq!(changes(Some(&healthy()), Some(&erasing)), []);
+    assert_eq!(changes(Some(&erasing), Some(&erasing)), []);
+    assert_eq!(changes(Some(&erasing), None), [Change::Erased {}]);
+}
+
+#[test]
 fn deleted_record_is_erased() {
     assert_eq!(changes(Some(&healthy()), None), [Change::Erased {}]);
 }

@@ -185,7 +185,7 @@ async fn invalid_link_request_is_400() {
         (without_customer, "`customer`"),
         (elsewhere, "`redirect_url`"),
         (without_owner, "`ref`"),
-        (json!({ "novelty": 1 }), "`body`"),
+        (json!({ "novelty": 1 }), "`novelty`"),
     ] {
         let answer = post(world(Dialect::V2), "/links", &body).await.expect(400, "REQUEST_INVALID");
         assert!(answer.body["detail"].as_str().unwrap().starts_with(part), "{answer:?}");
@@ -219,6 +219,8 @@ async fn erased_account_leaves_nothing_and_late_messages_recreate_nothing() {
     let narration = mono.transactions(&case.id)[0].narration.clone();
     let id = case.id.clone();
     assert!(case.items_with(&id).await.len() > 60);
+    let changes = case.transactions("/changes?limit=500").await.expect_ok().body;
+    let cursor = changes["next_cursor"].as_str().unwrap();
 
     case.erase().await.expect_accepted();
     case.answers_404_everywhere().await;
@@ -251,6 +253,8 @@ async fn erased_account_leaves_nothing_and_late_messages_recreate_nothing() {
     let link = Link { account_id: Some(case.id.clone()), ..Link::default() };
     mono.link(link);
     eventually("the account is there again", async || case.shown().await["name"].is_string()).await;
+    let changes = case.transactions(&format!("/changes?cursor={cursor}")).await.expect_ok().body;
+    assert_eq!(changes["reset"], true, "a reader from before the erasure begins again");
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn invalid_body_is_400_and_the_detail_names_the_part() {
         (json!({ "redirect_url": "https://other.example" }), "`redirect_url`"),
         (json!({ "redirect_url": 7 }), "`redirect_url`"),
         (json!({ "ref": "" }), "`ref`"),
-        (json!({ "novelty": 1 }), "`body`"),
+        (json!({ "novelty": 1 }), "`novelty`"),
         (json!([]), "`body`"),
     ] {
         let answer = reauthorise(&case, &body).await.expect(400, "REQUEST_INVALID");

@@ -115,9 +115,19 @@ async fn samples_of_the_other_functions_have_the_expected_answers() {
         ("list_accounts_of_owner", 200),
         ("list_failed_accounts", 200),
         ("list_wrong_limit", 400),
+    ];
+    assert_eq!(statuses(&answers), expected, "{answers:#?}");
+    let answers = invoke("LinksFunction", "links/").await;
+    let expected = [
+        ("erase_unknown_account", 404),
+        ("exchange_invalid_code", 400),
         ("reauthorise", 200),
         ("reauthorise_unknown_account", 404),
         ("reauthorise_wrong_url", 400),
+        ("set_refresh", 200),
+        ("start_link", 201),
+        ("start_link_wrong_url", 400),
+        ("unlink_unknown_account", 404),
     ];
     assert_eq!(statuses(&answers), expected, "{answers:#?}");
     for (name, answer) in invoke("NotifierFunction", "notifier/").await {

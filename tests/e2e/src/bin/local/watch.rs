@@ -66,6 +66,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("MONO_DAILY_BUDGET", "25000"),
             ("MANUAL_DAILY_BUDGET", "5000"),
             ("SYNC_COOLDOWN_SECONDS", "300"),
+            ("UNLINKED_RETENTION_DAYS", "30"),
             ("EVENT_BUS_NAME", stack.output("EventBusName")),
             ("NOTIFIER_DEAD_LETTER_QUEUE_URL", stack.output("NotifierDeadLetterQueueUrl")),
             ("FORWARD_EVENTS", "none"),
