@@ -97,7 +97,13 @@ impl Refresher {
         }
         let id = erasing.account.id.clone();
         let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
-        let mono = in_time(by, self.syncer.mono.session(Timestamp::now())).await?;
+        let mono = match in_time(by, self.syncer.mono.session(Timestamp::now())).await {
+            Ok(mono) => mono,
+            Err(error) => {
+                warn!(account_id = %id, %error, "Mono key could not be read for an unlinking");
+                return Ok((erasing, Some(CallError::Unavailable)));
+            }
+        };
         match mono.unlink(&id, by).await {
             Err(LinkError::Call(error)) => {
                 warn!(account_id = %id, error = error.as_str(), "Mono did not answer to an unlinking");

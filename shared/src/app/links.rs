@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, EventStore, ExchangedCode, StoreError, Stored};
-use crate::domain::account::{Exchange, Fact, Link, Step};
+use crate::domain::account::{Account, Exchange, Fact, Link, Step};
 use crate::domain::account_id::AccountId;
 use crate::domain::history::Entry;
 use crate::domain::link_token::{LinkToken, StartedLink};
@@ -36,7 +36,7 @@ pub enum Failure {
     /// Another owner has exchanged the code.
     #[error("another owner has exchanged the code")]
     ForeignCode,
-    /// The account is being erased.
+    /// The account is being erased, or was erased after the exchange.
     #[error("the account is being erased")]
     Erasing,
 }
@@ -108,17 +108,23 @@ impl Linker {
             None => self.accounts.erasure_of(account_id, Timestamp::now()).await?,
             Some(_) => None,
         };
-        // Mono knows the account again.
+        // A repeated exchange from before the erasure proves no new link.
+        if erased_at >= Some(*at) {
+            return Err(Failure::Erasing);
+        }
         let erased = erased_at.map(Fact::Erased);
         let facts: Vec<_> = erased.iter().chain([&exchange]).collect();
-        let steps = self.accounts.apply(account_id, seen, &facts).await?;
+        let blank = Account::new(account_id.clone());
+        let steps = seen.as_ref().map_or(&blank, |seen| &seen.account).fold(&facts);
+        // The entry precedes the write of the record, so a crash between the two cannot lose it.
+        if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
+            self.note_new_owner(account_id, *at, step).await;
+        }
+        self.accounts.apply_steps(account_id, seen, steps, &facts).await?;
         if erased.is_some() {
             self.accounts.forget_erasure(account_id).await?;
         }
         info!(request_id, %account_id, "code exchanged");
-        if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
-            self.note_new_owner(account_id, *at, step).await;
-        }
         Ok(())
     }
 

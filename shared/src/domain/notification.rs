@@ -117,8 +117,10 @@ fn id(write: &str, name: &str) -> String {
 
 fn changes(before: Option<&Account>, after: Option<&Account>) -> Vec<Change> {
     // The steps of an erasure are not notified, only its end.
-    if after.is_some_and(|account| account.erasure.is_some()) {
-        return Vec::new();
+    match (before, after) {
+        (_, Some(Account { erasure: Some(_), .. })) => return Vec::new(),
+        (Some(Account { erasure: Some(_), .. }), None) => return vec![Change::Erased {}],
+        _ => {}
     }
     let before = before.filter(|account| account.is_data_link());
     let Some(after) = after.filter(|account| account.is_data_link()) else {

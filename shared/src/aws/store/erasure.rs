@@ -56,7 +56,8 @@ impl AccountStore {
         Ok(stored)
     }
 
-    /// Ends an erasure: writes the tombstone, and then deletes the record. Two writes.
+    /// Ends an erasure: writes the tombstone with the time at which the erasure began, and then deletes the record. Two
+    /// writes.
     ///
     /// # Errors
     ///
@@ -65,7 +66,8 @@ impl AccountStore {
         let id = erasing.account.id.clone();
         let mut tombstone = key(&id);
         let number = |number: u64| AttributeValue::N(number.to_string());
-        tombstone.insert(ERASED_AT.to_owned(), number(now.millis()));
+        let erased_at = erasing.account.erasure.map_or(now, |erasure| erasure.since);
+        tombstone.insert(ERASED_AT.to_owned(), number(erased_at.millis()));
         let expires_at = now + TOMBSTONE_PERIOD;
         tombstone.insert(EXPIRES_AT.to_owned(), number(expires_at.millis() / 1000));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(tombstone));
@@ -77,7 +79,7 @@ impl AccountStore {
         Box::pin(self.change(&id, Some(erasing), remove)).await.map(drop)
     }
 
-    /// When the account was erased. `None`: there is no tombstone. Strongly consistent. One request.
+    /// When the erasure of the account began. `None`: there is no tombstone. Strongly consistent. One request.
     pub async fn erasure_of(
         &self,
         id: &AccountId,

@@ -53,10 +53,12 @@ impl Account {
         if let Some(erasure) = self.erasure {
             return Some(erasure.since);
         }
-        match (self.link(), policy.unlinked_retention) {
-            (Link::Ended { at }, Some(retention)) => Some(at + retention),
-            _ => None,
+        if !matches!(self.link(), Link::Ended { .. }) {
+            return None;
         }
+        // Later reads confirm the end again and again. So the unlinking itself counts.
+        let unlinked = self.registers.unlinked.newest()?.order.at;
+        policy.unlinked_retention.map(|retention| unlinked + retention)
     }
 
     /// The earliest time at which a plan has something to do with the account. It is stored for the scan.

@@ -103,9 +103,14 @@ fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
 #[test]
 fn unlinked_account_is_erased_after_the_retention_period_unless_it_is_linked_again() {
     let policy = RefreshPolicy { unlinked_retention: Some(30 * DAY), ..POLICY };
-    let account = record([strong(1, linked()), Fact::Unlinking(at(5))]);
+    let exchange = Fact::Exchange(Exchange { at: at(1), owner: None });
+    let account = record([exchange, strong(2, linked()), Fact::Unlinking(at(5))]);
     assert_eq!(account.erasure_due(policy), Some(at(5) + 30 * DAY));
     assert_eq!(account.erasure_due(POLICY), None);
+    let denied = Verification { at: at(9000), ending: None, found: Reading::Gone };
+    let confirmed = account.end_verification(denied).unwrap();
+    let due = confirmed.erasure_due(policy);
+    assert_eq!(due, Some(at(5) + 30 * DAY), "a later read does not extend the period");
     assert!(account.begin_erasure(at(9)).erasure.unwrap().is_unlinked);
     let linked_again = account.apply(&strong(6, linked()));
     assert_eq!(linked_again.erasure_due(policy), None);
