@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::info;
 
+use crate::app::verification::note_new_owner;
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, EventStore, ExchangedCode, StoreError, Stored};
-use crate::domain::account::{Account, Exchange, Fact, Link, Step};
+use crate::domain::account::{Account, Exchange, Fact, Link};
 use crate::domain::account_id::AccountId;
-use crate::domain::history::Entry;
 use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
 use crate::lambda::invocation::Invocation;
@@ -116,9 +116,8 @@ impl Linker {
         let facts: Vec<_> = erased.iter().chain([&exchange]).collect();
         let blank = Account::new(account_id.clone());
         let steps = seen.as_ref().map_or(&blank, |seen| &seen.account).fold(&facts);
-        // The entry precedes the write of the record, so a crash between the two cannot lose it.
         if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
-            self.note_new_owner(account_id, *at, step).await;
+            note_new_owner(self.events.as_ref(), account_id, *at, step).await;
         }
         self.accounts.apply_steps(account_id, seen, steps, &facts).await?;
         if erased.is_some() {
@@ -126,17 +125,6 @@ impl Linker {
         }
         info!(request_id, %account_id, "code exchanged");
         Ok(())
-    }
-
-    async fn note_new_owner(&self, account_id: &AccountId, at: Timestamp, step: &Step) {
-        warn!(%account_id, code = "OWNER_CHANGED", "owner of the account changed");
-        let Some(events) = &self.events else {
-            return;
-        };
-        let entry = (account_id.clone(), Entry::of_owner_change(at, step));
-        if let Some(error) = events.write([entry]).await.into_values().next() {
-            error!(%account_id, %error, "change of the owner could not be written to the history");
-        }
     }
 
     /// Unlinks an account at Mono, and records it. An account whose link has ended needs no call.

@@ -5,6 +5,7 @@ use tracing::{error, warn};
 
 use crate::app::refresh::{Refreshed, Refresher};
 use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
+use crate::aws::store::EventStore;
 use crate::domain::account::{Fact, OrderKey, Reading, Step, Verification};
 use crate::domain::account_id::AccountId;
 use crate::domain::history::Entry;
@@ -35,7 +36,7 @@ impl Refresher {
         if let Some(after) = seen.account.end_verification(verification.clone()) {
             let step = Step { before: seen.account.clone(), after };
             if step.changes_the_owner() {
-                self.note_new_owner(id, at, &step).await;
+                note_new_owner(self.events.as_ref(), id, at, &step).await;
             }
         } else {
             warn!(account_id = %id, "record is removed, because Mono denies the account");
@@ -69,16 +70,21 @@ impl Refresher {
         in_time(by, accounts.forget_erasure(id)).await?;
         Ok(Refreshed::Verified)
     }
+}
 
-    /// The entry precedes the write of the record, so a crash between the two cannot lose it.
-    async fn note_new_owner(&self, id: &AccountId, at: Timestamp, step: &Step) {
-        warn!(account_id = %id, code = "OWNER_CHANGED", "owner of the account changed");
-        let Some(events) = &self.events else {
-            return;
-        };
-        let entry = (id.clone(), Entry::of_owner_change(at, step));
-        if let Some(error) = events.write([entry]).await.into_values().next() {
-            error!(account_id = %id, %error, "change of the owner could not be written to the history");
-        }
+/// Reports another owner of an account. Call this before the record is written, so that a crash cannot lose the entry.
+pub(super) async fn note_new_owner(
+    events: Option<&EventStore>,
+    id: &AccountId,
+    at: Timestamp,
+    step: &Step,
+) {
+    warn!(account_id = %id, code = "OWNER_CHANGED", "owner of the account changed");
+    let Some(events) = events else {
+        return;
+    };
+    let entry = (id.clone(), Entry::of_owner_change(at, step));
+    if let Some(error) = events.write([entry]).await.into_values().next() {
+        error!(account_id = %id, %error, "change of the owner could not be written to the history");
     }
 }

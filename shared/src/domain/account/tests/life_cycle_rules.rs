@@ -1,4 +1,4 @@
-//! Rules of the beginning and the end of a link, and of an erasure.
+//! Tests of links, unlinkings and erasures.
 
 use super::*;
 use crate::domain::caller::Caller;
