@@ -267,6 +267,10 @@ impl World {
     /// Reads a page. Returns whether more follow.
     fn read(&mut self, reader: usize, limit: usize, stores_cursor: bool) -> bool {
         let reader = &mut self.readers[reader];
+        // A reader without a cursor begins with an empty copy. Its rows may be older than the tombstones.
+        if reader.cursor.is_none() {
+            reader.rows.clear();
+        }
         let mut cursor = reader.cursor.unwrap_or(Cursor::beginning(self.now));
         if cursor.is_expired(self.now) {
             reader.rows.clear();
