@@ -24,7 +24,7 @@ help: ## List the commands
 
 .PHONY: run
 run: $(BUILT) ## Demonstrate the system on an embedded AWS, then keep running (ARGS=--once: stop after the demonstration)
-	@cargo build --quiet --locked --package e2e --package sandbox
+	@cargo build --quiet --locked --package e2e --package sandbox --package cli
 	@exec target/debug/local run $(ARGS)
 
 .PHONY: watch

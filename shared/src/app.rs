@@ -1,6 +1,7 @@
 //! The use cases.
 
 pub mod accounts;
+pub mod adopt;
 pub mod deliver;
 pub mod erase;
 pub mod import;

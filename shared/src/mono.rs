@@ -25,7 +25,9 @@ pub use key::{KeyCache, MonoKey};
 pub use meter::Meter;
 
 use crate::aws::secrets::SecretUnavailable;
-use crate::domain::account::{CallError, JobState, ProviderError, Reading, SyncData, SyncOutcome};
+use crate::domain::account::{
+    CallError, JobState, ListedAccount, ProviderError, Reading, SyncData, SyncOutcome,
+};
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
 use crate::domain::link_token::LinkToken;
@@ -39,6 +41,9 @@ use transport::Transport;
 
 /// The requested page size. Mono documents no limit, and may return fewer transactions.
 const PAGE: u32 = 5_000;
+
+/// The requested number of accounts on a page of the list. Mono documents no limit.
+const ACCOUNTS_PAGE: u32 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiVersion {
@@ -142,6 +147,18 @@ pub struct LinkPage {
     pub url: String,
     /// Mono's id of the customer.
     pub customer_id: Option<String>,
+}
+
+/// A page of the list of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPage {
+    pub accounts: Vec<ListedAccount>,
+    /// Rows without a valid account id.
+    pub unreadable: usize,
+    /// The number of accounts on all pages, if Mono reports it.
+    pub total: Option<u64>,
+    /// The number of the next page. `None` on the last page.
+    pub next: Option<u32>,
 }
 
 /// Why a link was not started, a code not exchanged, or an account not unlinked.
@@ -329,6 +346,22 @@ impl Session<'_> {
         };
         let purpose = Purpose { kind: CallKind::Details, reason, account_id: Some(id) };
         self.read(purpose, &path, deadline).await?.of_account()
+    }
+
+    /// Reads a page of the accounts that are linked to the business, or to the app of the key: Mono documents neither. The
+    /// first page is 1. Only v2 has such a list. Mono's price list does not name it.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`]: the page could not be read.
+    pub async fn accounts(&self, page: u32, deadline: Instant) -> Result<AccountPage, LinkError> {
+        if self.mono.version == ApiVersion::V1 {
+            return Err(LinkError::Unsupported);
+        }
+        let path = format!("/v2/accounts?page={page}&limit={ACCOUNTS_PAGE}");
+        let (kind, reason) = (CallKind::List, CallReason::Manual);
+        let purpose = Purpose { kind, reason, account_id: None };
+        self.read(purpose, &path, deadline).await.map_err(LinkError::Call)?.of_list(page)
     }
 
     /// Reads the account's transactions of these days, newest first, from the data that Mono has already fetched.
@@ -528,7 +561,8 @@ impl Session<'_> {
                 | CallKind::Reauthorisation
                 | CallKind::Link
                 | CallKind::Exchange
-                | CallKind::Unlink,
+                | CallKind::Unlink
+                | CallKind::List,
                 _,
             )
             | (_, Err(CallError::NotConnected)) => false,

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::app::refresh::Refresher;
 use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
@@ -37,6 +37,9 @@ pub enum Erased {
 const MONO_TIME: Duration = Duration::from_secs(20);
 /// The time reserved for the request of the next message.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// A new link is verified this long after the request, when the record is deleted. It is longer than
+/// [`RECORDING_TIME`].
+const AFTER_THE_END: Duration = Duration::from_secs(10);
 /// The longest delay of a message in SQS.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
@@ -65,7 +68,10 @@ impl Refresher {
         let Some(erasure) = erasing.account.erasure else {
             return Ok(Erased::NotDue);
         };
-        let (erasing, unanswered) = self.unlink_at_mono(erasing, erasure, invocation).await?;
+        let unlinked = self.unlink_at_mono(erasing, erasure, invocation).await?;
+        let Some((erasing, unanswered)) = unlinked else {
+            return Ok(Erased::NotDue);
+        };
         let wait = erasure.deletes_from().since(Timestamp::now());
         if !wait.is_zero() {
             self.continue_after(id, wait).await?;
@@ -79,21 +85,26 @@ impl Refresher {
         if let Some(error) = unanswered {
             return Ok(Erased::NotUnlinked(error));
         }
+        if erasing.account.erasure.is_some_and(|erasure| erasure.is_relinked) {
+            // It is sent first, so that a crash cannot lose it.
+            self.send(RefreshJob::verification(id.clone()), AFTER_THE_END).await?;
+        }
         let ended = accounts.end_erasure(erasing, Timestamp::now());
-        in_time(invocation.deadline, Box::pin(ended)).await?;
+        in_time(Instant::now() + RECORDING_TIME, Box::pin(ended)).await?;
         info!(account_id = %id, "account erased");
         Ok(Erased::Done)
     }
 
-    /// Unlinks the account at Mono, unless Mono has already answered. Also returns why Mono has not answered.
+    /// Unlinks the account at Mono, unless Mono has already answered. Also returns why Mono has not answered. `None`:
+    /// another message has ended the erasure meanwhile.
     async fn unlink_at_mono(
         &self,
         erasing: Stored,
         erasure: Erasure,
         invocation: &Invocation,
-    ) -> Result<(Stored, Option<CallError>), SyncError> {
+    ) -> Result<Option<(Stored, Option<CallError>)>, SyncError> {
         if erasure.is_unlinked {
-            return Ok((erasing, None));
+            return Ok(Some((erasing, None)));
         }
         let id = erasing.account.id.clone();
         let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
@@ -101,21 +112,23 @@ impl Refresher {
             Ok(mono) => mono,
             Err(error) => {
                 warn!(account_id = %id, %error, "Mono key could not be read for an unlinking");
-                return Ok((erasing, Some(CallError::Unavailable)));
+                return Ok(Some((erasing, Some(CallError::Unavailable))));
             }
         };
         match mono.unlink(&id, by).await {
             Err(LinkError::Call(error)) => {
                 warn!(account_id = %id, error = error.as_str(), "Mono did not answer to an unlinking");
-                return Ok((erasing, Some(error)));
+                return Ok(Some((erasing, Some(error))));
             }
             Err(LinkError::Refused(error)) => {
-                warn!(account_id = %id, mono_code = error.code, "Mono refused an unlinking");
+                let (code, mono_code) = ("UNLINK_REFUSED", error.code);
+                error!(account_id = %id, code, mono_code, "Mono refused to unlink an erased account");
             }
             Err(LinkError::Unsupported) | Ok(()) => {}
         }
-        let noted = self.syncer.accounts.note_unlinked(erasing).await?;
-        Ok((noted.ok_or(StoreError::Contended)?, None))
+        let unlinked = |erasure| Erasure { is_unlinked: true, ..erasure };
+        let noted = self.syncer.accounts.note_erasure(erasing, unlinked).await?;
+        Ok(noted.map(|noted| (noted, None)))
     }
 
     /// Deletes the transactions and the history. Returns whether all are gone.
@@ -129,10 +142,19 @@ impl Refresher {
     }
 
     async fn continue_after(&self, id: &AccountId, wait: Duration) -> Result<(), SyncError> {
-        let body = RefreshJob::erasure(id.clone()).to_body();
         // A fraction of a second must not end the wait too early.
-        let delay = (wait + Duration::from_secs(1)).min(LONGEST_DELAY);
-        let message = Message { account_id: id.clone(), body, delay };
+        self.send(RefreshJob::erasure(id.clone()), wait + Duration::from_secs(1)).await
+    }
+
+    /// Verifies a new link of an erased account later, because Mono cannot be read now. No record shows that the read
+    /// is due, so no plan requests it.
+    pub(super) async fn verify_later(&self, id: &AccountId) -> Result<(), SyncError> {
+        self.send(RefreshJob::verification(id.clone()), LONGEST_DELAY).await
+    }
+
+    async fn send(&self, job: RefreshJob, wait: Duration) -> Result<(), SyncError> {
+        let delay = wait.min(LONGEST_DELAY);
+        let message = Message { account_id: job.account_id.clone(), body: job.to_body(), delay };
         match self.queue.send(&[message]).await.into_values().next() {
             None => Ok(()),
             Some(error) => Err(error.into()),

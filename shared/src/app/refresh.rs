@@ -219,7 +219,8 @@ impl Refresher {
     }
 
     /// Delays the message until the end of the pause. At its last delivery, a message would move to the dead-letter
-    /// queue. Instead, the account loses its queued mark, and the next plan queues it again.
+    /// queue. Instead, the account loses its queued mark, and the next plan queues it again. A verification is
+    /// requested again, because an erased account has no plan.
     async fn put_off(
         &self,
         delivery: &Delivery<RefreshJob>,
@@ -227,8 +228,11 @@ impl Refresher {
     ) -> Result<Refreshed, RefreshError> {
         let RefreshJob { account_id, planned_at, .. } = &delivery.job;
         if delivery.times >= LAST_TIME {
-            if let Some(planned_at) = planned_at {
-                self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+            match planned_at {
+                Some(planned_at) => {
+                    self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
+                }
+                None => self.verify_later(account_id).await?,
             }
             return Ok(Refreshed::Paused);
         }

@@ -13,7 +13,7 @@ use crate::aws::queues::{ImportQueue, SendError};
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, Leased, StoreError};
 use crate::domain::account::{
-    Account, CallError, Fact, Lease, SyncAttempt, SyncData, SyncOutcome, SyncRefusal,
+    Account, Fact, Lease, SyncAttempt, SyncData, SyncOutcome, SyncRefusal,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::caller::Caller;
@@ -64,9 +64,6 @@ pub enum SyncError {
     Queue(#[from] SendError),
     #[error("AWS did not answer in time")]
     Late,
-    /// A read at Mono that must be repeated failed.
-    #[error("Mono did not answer: {}", .0.as_str())]
-    Unanswered(CallError),
     /// The sync was made, but its outcome is not recorded.
     #[error("outcome `{outcome}` could not be recorded: {source}")]
     Unrecorded { outcome: &'static str, source: Box<SyncError> },

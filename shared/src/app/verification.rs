@@ -1,14 +1,17 @@
 //! A verification: one plain read of the account at Mono, which decides whose account it is and whether it is linked.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::app::refresh::{Refreshed, Refresher};
 use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
-use crate::aws::store::EventStore;
-use crate::domain::account::{Fact, OrderKey, Reading, Step, Verification};
+use crate::aws::store::{EventStore, StoreError};
+use crate::domain::account::{Account, Fact, OrderKey, Reading, Reported, Step, Verification};
 use crate::domain::account_id::AccountId;
 use crate::domain::history::Entry;
+use crate::domain::link_token::StartedLink;
 use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 use crate::mono::Session;
@@ -23,7 +26,7 @@ impl Refresher {
         mono: &Session<'_>,
         by: Instant,
     ) -> Result<Refreshed, SyncError> {
-        let found = match mono.account(id, CallReason::Verification, by).await {
+        let mut found = match mono.account(id, CallReason::Verification, by).await {
             Ok(found) => found,
             Err(error) => return Ok(Refreshed::Unanswered(error)),
         };
@@ -32,6 +35,9 @@ impl Refresher {
         let Some(seen) = in_time(by, accounts.get_newest(id)).await? else {
             return Ok(Refreshed::Verified);
         };
+        if let Reading::Linked(reported) = &mut found {
+            reported.link = in_time(by, self.new_link(&seen.account, reported, at)).await?;
+        }
         let verification = Verification { at, ending, found };
         if let Some(after) = seen.account.end_verification(verification.clone()) {
             let step = Step { before: seen.account.clone(), after };
@@ -58,17 +64,42 @@ impl Refresher {
         let Some(erased_at) = in_time(by, accounts.erasure_of(id, at)).await? else {
             return Ok(Refreshed::UpToDate);
         };
-        let found = mono.account(id, CallReason::Verification, by).await;
-        let found = found.map_err(SyncError::Unanswered)?;
-        if !matches!(found, Reading::Linked(_)) {
-            return Ok(Refreshed::Verified);
-        }
+        let mut reported = match mono.account(id, CallReason::Verification, by).await {
+            Ok(Reading::Linked(reported)) => reported,
+            Ok(Reading::Gone) => return Ok(Refreshed::Verified),
+            Ok(Reading::Unknown) => {
+                self.verify_later(id).await?;
+                return Ok(Refreshed::Verified);
+            }
+            Err(error) => {
+                self.verify_later(id).await?;
+                return Ok(Refreshed::Unanswered(error));
+            }
+        };
         let by = by + RECORDING_TIME;
+        let blank = Account::new(id.clone());
+        reported.link = in_time(by, self.new_link(&blank, &reported, at)).await?;
+        let found = Reading::Linked(Box::new(blank.completed(*reported, at)));
         let verification = Fact::Verification(Verification { at, ending: None, found });
         let facts = [&Fact::Erased(erased_at), &verification];
         in_time(by, accounts.apply(id, None, &facts)).await?;
         in_time(by, accounts.forget_erasure(id)).await?;
         Ok(Refreshed::Verified)
+    }
+
+    /// The link that Mono's answer names, if no event of the account has named it. At most one request.
+    async fn new_link(
+        &self,
+        account: &Account,
+        reported: &Reported,
+        at: Timestamp,
+    ) -> Result<Option<StartedLink>, StoreError> {
+        let Some(token) = account.new_token(reported) else {
+            return Ok(None);
+        };
+        let tokens = [token.clone()].into();
+        let markers = self.syncer.accounts.markers(&tokens, &BTreeSet::new(), at).await?;
+        Ok(markers.link(&token, at).cloned())
     }
 }
 

@@ -17,7 +17,7 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::dns::SharedDnsResolver;
-use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
 
 /// Time limits of AWS calls: for one attempt, and for all attempts of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +44,13 @@ impl Timeouts {
 ///
 /// `endpoint` is one endpoint for all services. Without it, each service uses its own endpoint.
 pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkConfig {
-    let http_client = Builder::new().tls_provider(tls()).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
         .credentials_provider(SharedCredentialsProvider::new(
             EnvironmentVariableCredentialsProvider::new(),
         ))
-        .http_client(http_client)
+        .http_client(https_client())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .time_source(SharedTimeSource::new(SystemTimeSource::new()))
         .retry_config(RetryConfig::standard())
@@ -65,6 +64,11 @@ pub fn config(region: &str, endpoint: Option<&str>, timeouts: Timeouts) -> SdkCo
         config = config.endpoint_url(endpoint);
     }
     config.build()
+}
+
+/// The HTTP client of the AWS clients.
+pub fn https_client() -> SharedHttpClient {
+    Builder::new().tls_provider(tls()).build_https()
 }
 
 /// An HTTP client for services other than AWS, with the TLS stack of the AWS clients. It keeps no idle connections. If

@@ -5,6 +5,7 @@
 //! the same record, in any order and with any number of repeats. A fact that changes nothing in an old version of the
 //! record changes nothing in a later version. A stale read is therefore harmless.
 
+mod adoption;
 mod erasure;
 mod fact;
 mod identity;
@@ -24,6 +25,7 @@ pub(crate) mod tests;
 mod verification;
 mod view;
 
+pub use adoption::{AdoptionStep, ListedAccount};
 pub use erasure::{Erasure, TOMBSTONE_PERIOD};
 use fact::unlinking_order;
 pub use fact::{

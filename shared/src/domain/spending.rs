@@ -71,6 +71,8 @@ pub enum CallKind {
     Exchange,
     /// An unlinking. Mono's price list does not name it.
     Unlink,
+    /// A page of the list of accounts. Mono's price list does not name it.
+    List,
 }
 
 impl CallKind {
@@ -85,6 +87,7 @@ impl CallKind {
             Self::Link => "link",
             Self::Exchange => "exchange",
             Self::Unlink => "unlink",
+            Self::List => "list",
         }
     }
 }
@@ -183,7 +186,8 @@ impl Prices {
             | CallKind::Reauthorisation
             | CallKind::Link
             | CallKind::Exchange
-            | CallKind::Unlink => Naira(0),
+            | CallKind::Unlink
+            | CallKind::List => Naira(0),
         }
     }
 }

@@ -35,6 +35,10 @@ impl Environment {
         )
     }
 
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(variables.into_iter().collect())
+    }
+
     /// The value of a variable. `None`: the variable is not set or is blank.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())

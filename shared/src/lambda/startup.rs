@@ -48,6 +48,11 @@ impl Startup {
         Ok(Self { environment, sdk })
     }
 
+    /// The settings of a program that is no function.
+    pub const fn new(environment: Environment, sdk: SdkConfig) -> Self {
+        Self { environment, sdk }
+    }
+
     pub const fn environment(&self) -> &Environment {
         &self.environment
     }

@@ -10,11 +10,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    ApiVersion, JobReport, LinkError, LinkPage, Reauthorisation, ReauthoriseError,
+    AccountPage, ApiVersion, JobReport, LinkError, LinkPage, Reauthorisation, ReauthoriseError,
     TransactionsError,
 };
 use crate::domain::account::{
-    CallError, JobState, ProviderError, Reading, Reported, SyncData, SyncOutcome, SyncStatus,
+    CallError, JobState, ListedAccount, ProviderError, Reading, Reported, SyncData, SyncOutcome,
+    SyncStatus,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::money::MinorUnits;
@@ -205,15 +206,30 @@ impl Answer {
         let mut answer = self.body.clone().unwrap_or_default();
         answer.iter_mut().for_each(|(name, value)| event::shorten(name, value, &mut Vec::new()));
         let data = answer.get("data").and_then(Value::as_object).unwrap_or(&answer);
-        let object = |name| data.get(name).and_then(Value::as_object);
-        let account = object("account").unwrap_or(data);
-        Reported {
-            reference: object("meta").and_then(|meta| event::owned(meta, &["ref"])),
-            customer_id: object("customer").and_then(|customer| event::owned(customer, &["id"])),
-            details: event::details(account),
-            balance: account.get("balance").and_then(MinorUnits::from_json),
-            refuted: None,
+        reported(data)
+    }
+
+    /// A page of accounts. Mono documents an array as `data`. Others have seen `accounts` and `meta` in `data`.
+    pub(super) fn of_list(&self, page: u32) -> Result<AccountPage, LinkError> {
+        if let Some(call_error) = self.call_error() {
+            return Err(LinkError::Call(call_error));
         }
+        if !self.status.is_success() || self.says("status", "failed") {
+            return Err(LinkError::Refused(self.error()));
+        }
+        let body = self.body.as_ref();
+        let data = body.and_then(|body| body.get("data"));
+        let rows = data.and_then(|data| data.as_array().or_else(|| data["accounts"].as_array()));
+        let rows = rows.ok_or_else(|| LinkError::Call(CallError::Unusable(self.error())))?;
+        let meta = body.and_then(|body| body.get("meta")).or_else(|| data?.get("meta"));
+        let accounts: Vec<_> = rows.iter().filter_map(listed_account).collect();
+        let next = meta.and_then(|meta| page_number(&meta["next"])).filter(|next| *next > page);
+        Ok(AccountPage {
+            unreadable: rows.len() - accounts.len(),
+            accounts,
+            total: meta.and_then(|meta| meta["total"].as_u64()),
+            next: next.filter(|_| !rows.is_empty()),
+        })
     }
 
     /// A page of transactions, in v1 or v2.
@@ -474,6 +490,38 @@ fn is_any(word: &str, words: &[&str]) -> bool {
 fn is_code(text: &str) -> bool {
     let is_code_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(is_code_byte) && disclosable(text) == text
+}
+
+fn listed_account(row: &Value) -> Option<ListedAccount> {
+    let mut row = row.as_object()?.clone();
+    row.iter_mut().for_each(|(name, value)| event::shorten(name, value, &mut Vec::new()));
+    let id = event::owned(&row, &["id", "_id"])?.parse().ok()?;
+    Some(ListedAccount { id, reported: reported(&row) })
+}
+
+/// What an account's object reports. Its own fields can be below `account`.
+fn reported(data: &Map<String, Value>) -> Reported {
+    let object = |name| data.get(name).and_then(Value::as_object);
+    let account = object("account").unwrap_or(data);
+    let customer = object("customer").and_then(|customer| event::owned(customer, &["id"]));
+    Reported {
+        reference: object("meta").and_then(|meta| event::owned(meta, &["ref"])),
+        link: None,
+        customer_id: customer.or_else(|| event::owned(data, &["customer"])),
+        details: event::details(account),
+        balance: account.get("balance").and_then(MinorUnits::from_json),
+        refuted: None,
+    }
+}
+
+/// The number in the URL of a page, or the number itself.
+fn page_number(next: &Value) -> Option<u32> {
+    if let Some(number) = next.as_u64() {
+        return number.try_into().ok();
+    }
+    let (_, query) = next.as_str()?.split_once('?')?;
+    let page = |pair: &str| pair.strip_prefix("page=")?.parse().ok();
+    query.split('&').find_map(page)
 }
 
 /// Whether a URL is `https` on a host of Mono's. Seen in Mono's documentation are link.mono.co, connect.mono.co and

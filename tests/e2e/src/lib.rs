@@ -7,6 +7,7 @@ pub mod emulator;
 pub mod identity;
 pub mod notifications;
 pub mod openapi;
+pub mod past;
 mod peer;
 pub mod process;
 pub mod proxy;

@@ -92,6 +92,10 @@ impl Stack {
         self.resources.get(name).unwrap_or_else(|| panic!("the stack has no resource {name}"))
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The URL of the stack's emulator.
     pub fn endpoint(&self) -> &str {
         &self.endpoint

@@ -586,7 +586,8 @@ fn function_timeouts_fit_into_the_api_timeout(template: &Template) -> Vec<String
 /// An erasure deletes rows when no earlier invocation can write any more. The planner writes no rows.
 fn writers_end_before_an_erasure_deletes(template: &Template) -> Vec<String> {
     let begun = Timestamp::from_millis(0);
-    let wait = Erasure { since: begun, is_unlinked: false }.deletes_from().since(begun).as_secs();
+    let erasure = Erasure { since: begun, is_unlinked: false, is_relinked: false };
+    let wait = erasure.deletes_from().since(begun).as_secs();
     let is_longer = |function: &Value| function["Timeout"].as_u64().is_some_and(|end| end >= wait);
     let functions = template.each(FUNCTION).filter(|(id, _)| *id != "RefreshPlannerFunction");
     functions.filter(|(_, function)| is_longer(function)).map(|(id, _)| id.to_owned()).collect()

@@ -274,6 +274,13 @@ impl Mono {
         lock(&self.accounts).values().cloned().collect()
     }
 
+    /// Some of the linked accounts in the order of their ids, and the number of all.
+    pub(crate) fn linked_accounts(&self, skip: usize, take: usize) -> (Vec<Account>, usize) {
+        let accounts = lock(&self.accounts);
+        let linked = || accounts.values().filter(|account| !account.unlinked);
+        (linked().skip(skip).take(take).cloned().collect(), linked().count())
+    }
+
     /// All deliveries so far, in the order in which they were sent.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.webhook_sender.deliveries()

@@ -9,7 +9,8 @@ use tracing::error;
 
 use super::{Ingest, Records, Summary};
 use crate::aws::queues::Message;
-use crate::domain::account::{EventBody, Fact, Webhook};
+use crate::aws::store::{StoreError, Stored};
+use crate::domain::account::{Erasure, EventBody, Fact, Webhook};
 use crate::domain::account_id::AccountId;
 use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::refresh_job::RefreshJob;
@@ -65,17 +66,36 @@ impl Ingest {
                 webhook.link = link;
             }
         });
-        let is_relinked = |(id, at): &(&AccountId, &Timestamp)| linked_at.get(*id) > Some(*at);
-        let relinked: Vec<_> =
-            markers.erased.iter().filter(is_relinked).map(|(id, _)| id.clone()).collect();
-        // An account that is being erased has a record. Its erasure ends a new link too.
-        let is_erasing = |id: &AccountId| matches!(records.get(id), Some(Ok(Some(record))) if record.account.erasure.is_some());
-        let erasing = batch.account_ids().into_iter().filter(is_erasing);
-        let skipped: Vec<_> = erasing.chain(markers.erased.into_keys()).collect();
+        let is_relinked = |id: &AccountId, erased_at| linked_at.get(id) > Some(&erased_at);
+        let erased = markers.erased.iter().filter(|(id, at)| is_relinked(id, **at));
+        let mut relinked: Vec<_> = erased.map(|(id, _)| id.clone()).collect();
+        let mut skipped: Vec<_> = markers.erased.into_keys().collect();
+        // An account that is being erased has a record.
+        for (id, record) in records.iter() {
+            let Ok(Some(record)) = record else { continue };
+            let Some(erasure) = record.account.erasure else { continue };
+            skipped.push(id.clone());
+            if is_relinked(id, erasure.since) && !erasure.is_relinked {
+                match self.note_relinked(record).await {
+                    Ok(true) => {}
+                    Ok(false) => relinked.push(id.clone()),
+                    Err(error) => {
+                        error!(account_id = %id, %error, "new link could not be noted");
+                        batch.fail(vec![id.clone()]);
+                    }
+                }
+            }
+        }
         batch.fail(self.unrequested(&relinked).await);
         for event in batch.skip(skipped) {
             log.borrow_mut().ignored(&event, false);
         }
+    }
+
+    /// Notes a new link of an account that is being erased. `false`: the erasure has ended.
+    async fn note_relinked(&self, erasing: &Stored) -> Result<bool, StoreError> {
+        let relinked = |erasure| Erasure { is_relinked: true, ..erasure };
+        Ok(self.accounts.note_erasure(erasing.clone(), relinked).await?.is_some())
     }
 
     /// Requests a verification of erased accounts that have a new link. Returns the accounts that could not be

@@ -60,7 +60,7 @@ impl AccountRows {
                 .buffer_unordered(CONCURRENCY);
             while let Some((left, error)) = results.next().await {
                 if !left.is_empty() {
-                    return Err(error);
+                    return if Instant::now() < by { Err(error) } else { Ok(false) };
                 }
             }
         }

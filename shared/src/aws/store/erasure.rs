@@ -41,19 +41,23 @@ impl AccountStore {
         Ok(stored)
     }
 
-    /// Notes that nothing is left to do at Mono. One write.
+    /// Changes the erasure in the record. `None`: the erasure has ended. One write.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the account is unlinked at Mono again.
-    pub async fn note_unlinked(&self, erasing: Stored) -> Result<Option<Stored>, StoreError> {
+    /// [`StoreError`]: the change must be made again.
+    pub async fn note_erasure(
+        &self,
+        erasing: Stored,
+        note: impl Fn(Erasure) -> Erasure,
+    ) -> Result<Option<Stored>, StoreError> {
         let id = erasing.account.id.clone();
-        let note = |account: &Account| {
-            let erasure = account.erasure.map(|erasure| Erasure { is_unlinked: true, ..erasure });
-            (Change::Put(Box::new(Account { erasure, ..account.clone() })), ())
+        let noted = |account: &Account| match account.erasure.map(&note) {
+            None => (Change::Keep, ()),
+            erasure => (Change::Put(Box::new(Account { erasure, ..account.clone() })), ()),
         };
-        let (stored, ()) = Box::pin(self.change(&id, Some(erasing), note)).await?;
-        Ok(stored)
+        let (stored, ()) = Box::pin(self.change(&id, Some(erasing), noted)).await?;
+        Ok(stored.filter(|stored| stored.account.erasure.is_some()))
     }
 
     /// Ends an erasure: writes the tombstone with the time at which the erasure began, and then deletes the record. Two
@@ -61,7 +65,7 @@ impl AccountStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the record may still exist.
+    /// [`StoreError`]: the record may still exist. [`StoreError::Contended`]: a new link was noted meanwhile.
     pub async fn end_erasure(&self, erasing: Stored, now: Timestamp) -> Result<(), StoreError> {
         let id = erasing.account.id.clone();
         let mut tombstone = key(&id);
@@ -72,11 +76,14 @@ impl AccountStore {
         tombstone.insert(EXPIRES_AT.to_owned(), number(expires_at.millis() / 1000));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(tombstone));
         put.send().await.map_err(StoreError::unavailable)?;
-        let remove = |account: &Account| match account.erasure {
-            Some(_) => (Change::Remove, ()),
-            None => (Change::Keep, ()),
+        let is_relinked = |account: &Account| account.erasure.map(|erasure| erasure.is_relinked);
+        let expected = is_relinked(&erasing.account);
+        let remove = |account: &Account| match is_relinked(account) {
+            None => (Change::Keep, Ok(())),
+            relinked if relinked == expected => (Change::Remove, Ok(())),
+            Some(_) => (Change::Keep, Err(StoreError::Contended)),
         };
-        Box::pin(self.change(&id, Some(erasing), remove)).await.map(drop)
+        Box::pin(self.change(&id, Some(erasing), remove)).await?.1
     }
 
     /// When the erasure of the account began. `None`: there is no tombstone. Strongly consistent. One request.

@@ -258,8 +258,9 @@ impl Writer {
     }
 
     fn erasure(&mut self, erasure: Option<Erasure>) {
-        if let Some(Erasure { since, is_unlinked }) = erasure {
-            self.bytes(ERASURE, &[&since.to_bytes(), &[u8::from(is_unlinked)]]);
+        if let Some(Erasure { since, is_unlinked, is_relinked }) = erasure {
+            let flags = [is_unlinked, is_relinked].map(u8::from);
+            self.bytes(ERASURE, &[&since.to_bytes(), &flags]);
         }
     }
 
@@ -406,11 +407,11 @@ impl Reader {
             Some(AttributeValue::B(bytes)) => bytes.into_inner(),
             Some(_) => return Err(CorruptItem(ERASURE)),
         };
-        let Some((since, [is_unlinked])) = bytes.split_first_chunk() else {
+        let Some((since, [is_unlinked, is_relinked])) = bytes.split_first_chunk() else {
             return Err(CorruptItem(ERASURE));
         };
         let since = Timestamp::from_bytes(*since);
-        Ok(Some(Erasure { since, is_unlinked: *is_unlinked != 0 }))
+        Ok(Some(Erasure { since, is_unlinked: *is_unlinked != 0, is_relinked: *is_relinked != 0 }))
     }
 
     fn registers(&mut self, has_transactions: bool) -> Result<Registers, CorruptItem> {

@@ -11,6 +11,8 @@ pub struct Erasure {
     pub since: Timestamp,
     /// Whether the account is unlinked at Mono, so that nothing is left to do there.
     pub is_unlinked: bool,
+    /// Whether a webhook has reported a new link since. After the erasure, a read at Mono verifies it.
+    pub is_relinked: bool,
 }
 
 impl Erasure {
@@ -41,7 +43,7 @@ impl Account {
         let identity = Identity { reference, ..Identity::default() };
         Self {
             registers: Registers { identity, ..Registers::default() },
-            erasure: Some(Erasure { since: now, is_unlinked }),
+            erasure: Some(Erasure { since: now, is_unlinked, is_relinked: false }),
             import_number: self.import_number,
             ..Self::new(self.id.clone())
         }

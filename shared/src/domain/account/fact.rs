@@ -96,6 +96,8 @@ pub enum Reading {
 pub struct Reported {
     /// `meta.ref`, in answers since January 2026 [docs.mono.co, changelog].
     pub reference: Option<String>,
+    /// The link that this system has started with the token in `reference`.
+    pub link: Option<StartedLink>,
     pub customer_id: Option<String>,
     pub details: Option<Details>,
     pub balance: Option<MinorUnits>,

@@ -61,8 +61,10 @@ pub struct Identity {
     pub read_at: Option<Timestamp>,
     /// The newest claims that a plain read has refuted, and the time of the read.
     pub refuted: Option<(Timestamp, ShortHash)>,
-    /// The newest link of the account that this system has started, and the time of the event that named its token.
+    /// The newest link of the account that this system has started, and the time at which Mono named its token.
     pub link: Option<Claim<StartedLink>>,
+    /// The newest code exchange that named an owner.
+    pub exchanged_at: Option<Timestamp>,
 }
 
 /// How long a refuted claim may be repeated without another read. Mono's webhooks and answers may differ for good.
@@ -94,6 +96,18 @@ impl<T: Ord + Clone> Trusted<T> {
         let (held, claim) = (self.held.as_ref()?, self.claim.as_ref()?);
         let differs = held.value != claim.value && !is_same(&held.value, &claim.value);
         differs.then_some(claim)
+    }
+
+    /// Whether Mono has confirmed the held value, and it is this value. A missing value confirms nothing new.
+    pub(super) fn is_verified_as(
+        &self,
+        value: Option<&T>,
+        is_same: impl Fn(&T, &T) -> bool,
+    ) -> bool {
+        value.is_none_or(|value| {
+            let is_held = |held: &Held<T>| held.value == *value || is_same(&held.value, value);
+            self.verified_at().is_some() && self.held.as_ref().is_some_and(is_held)
+        })
     }
 
     fn verified_at(&self) -> Option<Timestamp> {
@@ -131,11 +145,14 @@ impl Identity {
     /// A code exchange at this time proved the owner.
     pub(super) fn exchange(&mut self, at: Timestamp, owner: &String) {
         self.reference.hold(Proof::Verified(at), owner);
+        self.exchanged_at = self.exchanged_at.max(Some(at));
     }
 
     /// Applies Mono's answer to a plain read at this time.
     pub(super) fn verify(&mut self, at: Timestamp, reported: &Reported) {
         let proof = Proof::Verified(at);
+        let link = reported.link.as_ref().map(|link| Claim { at, value: link.clone() });
+        self.link = self.link.take().max(link);
         if let Some(reference) = own_reference(reported.reference.as_ref()) {
             self.reference.hold(proof, reference);
         }
@@ -179,30 +196,39 @@ impl Identity {
             .flatten()
     }
 
-    /// The time of the newest claim that differs from its held value, if no read has settled it since.
-    pub(super) fn contested_at(&self) -> Option<Timestamp> {
-        let (newest, claims) = self.contested()?;
+    /// The time of the newest claim that differs from its held value, if no read has settled it since. `exchange` is
+    /// [the exchange that proves the owner](Account::proving_exchange).
+    pub(super) fn contested_at(&self, exchange: Option<Timestamp>) -> Option<Timestamp> {
+        let (newest, claims) = self.contested(exchange)?;
         let is_refuted = self
             .refuted
             .is_some_and(|(at, refuted)| refuted == claims && newest <= at + REFUTED_FOR);
         (Some(newest) > self.read_at && !is_refuted).then_some(newest)
     }
 
-    /// Identifies the claims that differ from their held values.
-    fn contested_claims(&self) -> Option<ShortHash> {
-        self.contested().map(|(_, claims)| claims)
+    /// The newest link that this system has started, if it is newer than the exchange.
+    fn link_since(&self, exchange: Option<Timestamp>) -> Option<&Claim<StartedLink>> {
+        self.link.as_ref().filter(|link| Some(link.at) > exchange)
     }
 
-    fn contested(&self) -> Option<(Timestamp, ShortHash)> {
+    /// Identifies the claims that differ from their held values.
+    fn contested_claims(&self, exchange: Option<Timestamp>) -> Option<ShortHash> {
+        self.contested(exchange).map(|(_, claims)| claims)
+    }
+
+    fn contested(&self, exchange: Option<Timestamp>) -> Option<(Timestamp, ShortHash)> {
         fn of<T: fmt::Debug>(claim: Option<&Claim<T>>) -> Option<(Timestamp, String)> {
             claim.map(|claim| (claim.at, format!("{:?}", claim.value)))
         }
-        let same_words = |one: &String, other: &String| words(one) == words(other);
+        let owner = self.reference.contested(PartialEq::eq).filter(|claim| {
+            let is_of = |link: &&Claim<StartedLink>| link.value.owner == claim.value;
+            exchange.is_none() || self.link_since(exchange).is_some_and(|link| is_of(&link))
+        });
         let fields = [
-            of(self.reference.contested(PartialEq::eq)),
+            of(owner),
             of(self.customer.contested(PartialEq::eq)),
-            of(self.name.contested(same_words)),
-            of(self.account_number.contested(same_words)),
+            of(self.name.contested(|one, other| same_words(one, other))),
+            of(self.account_number.contested(|one, other| same_words(one, other))),
             of(self.institution.contested(is_same_bank)),
         ];
         let newest = fields.iter().flatten().map(|(at, _)| *at).max()?;
@@ -216,6 +242,10 @@ pub(super) fn own_reference(reference: Option<&String>) -> Option<&String> {
     reference.filter(|reference| LinkToken::parse(reference).is_none())
 }
 
+pub(super) fn same_words(one: &str, other: &str) -> bool {
+    words(one) == words(other)
+}
+
 /// The words of a text, without case, punctuation and order.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase();
@@ -226,13 +256,13 @@ fn words(text: &str) -> Vec<String> {
 }
 
 impl Institution {
-    fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         self.name.is_some() || self.bank_code.is_some()
     }
 }
 
 /// Mono names one bank in several ways, so the bank code decides if both have one.
-fn is_same_bank(one: &Institution, other: &Institution) -> bool {
+pub(super) fn is_same_bank(one: &Institution, other: &Institution) -> bool {
     if let (Some(one), Some(other)) = (&one.bank_code, &other.bank_code) {
         return one == other;
     }
@@ -255,24 +285,40 @@ impl Account {
 
     /// Mono's answer to a plain read at this time, completed by the owner if Mono names none, and by the claims that it
     /// refutes.
-    pub(super) fn completed(&self, reported: Reported, at: Timestamp) -> Reported {
-        let named =
-            reported.reference.as_deref().and_then(|reference| self.owner_named_by(reference));
-        let reference = named.or_else(|| self.owner_of_new_link());
+    pub fn completed(&self, reported: Reported, at: Timestamp) -> Reported {
+        let exchange = self.proving_exchange();
+        let link = reported.link.clone().filter(|_| exchange.is_none());
+        let reported = Reported { link, ..reported };
+        let reference = self.owner_named_by(&reported).or_else(|| self.owner_of_new_link());
         let reported = Reported { reference, ..reported };
         let mut identity = self.registers.identity.clone();
         identity.verify(at, &reported);
-        Reported { refuted: identity.contested_claims(), ..reported }
+        Reported { refuted: identity.contested_claims(exchange), ..reported }
     }
 
-    /// The owner whom a `ref` of Mono's answer names. Mono keeps the token of a link for good. A token that no event of
-    /// this account has carried names nobody.
-    fn owner_named_by(&self, reference: &str) -> Option<String> {
+    /// The exchange that still proves the owner. Mono keeps the `ref` of the first link, so after an exchange only the
+    /// token of a later link names another owner. `None` if Mono has denied the account since.
+    pub(super) fn proving_exchange(&self) -> Option<Timestamp> {
+        let exchange = self.registers.identity.exchanged_at;
+        exchange.filter(|exchange| self.denied_at() < Some(*exchange))
+    }
+
+    /// The owner whom the `ref` of Mono's answer names. Mono keeps the token of a link for good.
+    fn owner_named_by(&self, reported: &Reported) -> Option<String> {
+        let (reference, exchange) = (reported.reference.as_ref()?, self.proving_exchange());
         let Some(token) = LinkToken::parse(reference) else {
-            return Some(reference.to_owned());
+            return exchange.is_none().then(|| reference.clone());
         };
-        let link = self.registers.identity.link.as_ref().map(|link| &link.value);
-        link.filter(|link| link.token == token).map(|link| link.owner.clone())
+        let known = self.registers.identity.link_since(exchange).map(|link| &link.value);
+        let mut links = known.into_iter().chain(&reported.link);
+        links.find(|link| link.token == token).map(|link| link.owner.clone())
+    }
+
+    /// The token in a `ref` of Mono's answer, if no event of the account has carried it.
+    pub fn new_token(&self, reported: &Reported) -> Option<LinkToken> {
+        let token = LinkToken::parse(reported.reference.as_deref()?)?;
+        let known = self.registers.identity.link.as_ref().map(|link| &link.value.token);
+        (known != Some(&token)).then_some(token)
     }
 
     /// The owner whom a claim names after an unlinking that Mono has confirmed. `None` if Mono has shown the account

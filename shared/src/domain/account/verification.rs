@@ -31,7 +31,8 @@ impl Account {
             return Some((link.map(|(ending, _)| ending), due));
         }
         let is_ended = matches!(self.link(), Link::Ended { .. });
-        let contested = self.registers.identity.contested_at().filter(|_| !is_ended);
+        let contested =
+            self.registers.identity.contested_at(self.proving_exchange()).filter(|_| !is_ended);
         let identity = contested.map(|at| self.read_after(at));
         let due = link.map(|(_, due)| due).into_iter().chain(identity);
         Some((link.map(|(ending, _)| ending), due.min()?))

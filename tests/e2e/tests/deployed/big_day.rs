@@ -10,9 +10,9 @@ use futures_util::stream::{self, StreamExt};
 use sandbox::{Plan, Webhooks};
 
 use super::budget::{deploy_to, spent, until_idle};
+use super::item;
 use super::manual_sync::Case;
-use super::past::{aged, set_proven};
-use super::{Item, item};
+use e2e::past::{Item, aged, set_proven};
 
 const DUE: usize = 100_000;
 const PAID: usize = 1_000;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::fail;
 use super::manual_sync::{Answer, Case};
-use super::past::let_time_pass;
+use e2e::past::let_time_pass;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -161,7 +161,7 @@ async fn reader_ends_with_all_rows_although_imports_crash() {
         let seen = case.read_all(&mut readers[0], 7).await;
         assert_eq!(seen, Ids::default(), "rows of an unfinished import are invisible");
         case.read_page(&mut readers[1], 9, false).await;
-        let_time_pass(case.world, &case.id, Duration::from_mins(3)).await;
+        let_time_pass(&case.world.stack, &case.id, Duration::from_mins(3)).await;
         assert_eq!(case.import(&job, 1).await, json!([]));
         assert_eq!(case.rows().await, case.rows_at_mono());
         case.read_page(&mut readers[1], 9, true).await;

@@ -12,8 +12,8 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::manual_sync::Case;
-use super::past::let_time_pass;
 use super::{eventually, fail, item};
+use e2e::past::let_time_pass;
 
 fn history(transactions: usize) -> History {
     History { transactions, ..History::default() }
@@ -126,7 +126,7 @@ async fn import_of_a_crashed_function_is_completed_after_the_lease_expires() {
         "the lease holds, so the job is queued again"
     );
     assert_eq!(case.rows().await, rows);
-    let_time_pass(case.world, &case.id, Duration::from_mins(2)).await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(2)).await;
     case.until_imported().await;
 }
 

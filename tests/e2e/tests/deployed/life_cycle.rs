@@ -11,8 +11,8 @@ use sandbox::{Dialect, Fault, History, Kind, Link};
 use serde_json::{Value, json};
 
 use super::manual_sync::{Answer, BOTH, Case};
-use super::past::let_time_pass;
 use super::{account_id, eventually};
+use e2e::past::let_time_pass;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -238,7 +238,7 @@ async fn erased_account_leaves_nothing_and_late_messages_recreate_nothing() {
     case.receive(Kind::AccountUnlinked);
 
     // The rows stay until no earlier invocation can write any more.
-    let_time_pass(case.world, &case.id, Duration::from_mins(6)).await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
     case.run_erasure().await;
     assert_eq!(case.items_with(&id).await, [""; 0]);
     for text in [&owner, &narration] {
@@ -270,7 +270,7 @@ async fn account_is_erased_although_mono_cannot_be_reached() {
     case.world.mono.plan_free(&case.id, vec![down; 2]).unwrap();
     case.erase().await.expect_accepted();
     eventually("Mono is called", async || case.unlinkings() == 1).await;
-    let_time_pass(case.world, &case.id, Duration::from_mins(6)).await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
     case.run_erasure().await;
     let left = case.items_with(&case.id).await;
     assert_eq!(left.len(), 1, "only the record waits for Mono: {left:?}");
@@ -281,19 +281,39 @@ async fn account_is_erased_although_mono_cannot_be_reached() {
 }
 
 #[tokio::test]
+async fn link_during_an_erasure_is_verified_after_it_and_belongs_to_its_owner() {
+    let case = Case::linked(Dialect::V2).await;
+    case.erase().await.expect_accepted();
+    eventually("the account is unlinked at Mono", async || case.unlinkings() == 1).await;
+    let owner = format!("owner-{}", case.id);
+    let answer = post(case.world, "/links", &link_request(&owner)).await;
+    assert_eq!(answer.status, 201);
+    let token = answer.body["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let link = Link { account_id: Some(case.id.clone()), ..Link::default() };
+    case.world.mono.complete_link(&token, link).unwrap();
+    case.world.mono.settled().await;
+    case.answers_404_everywhere().await;
+
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
+    case.run_erasure().await;
+    eventually("the new link is there", async || case.shown().await["ref"] == owner.as_str()).await;
+    assert_eq!((case.unlinkings(), case.reads()), (1, 1));
+}
+
+#[tokio::test]
 async fn unlinked_account_is_erased_after_the_retention_period() {
     let case = Case::linked(Dialect::V2).await;
     case.unlink().await.expect_ok();
     case.status("unlinked").await;
     case.run_erasure().await;
     assert_eq!(case.shown().await["status"], "unlinked");
-    let_time_pass(case.world, &case.id, 31 * DAY).await;
+    let_time_pass(&case.world.stack, &case.id, 31 * DAY).await;
     case.world.stack.plan_refresh().await.unwrap();
     eventually("the erasure begins", async || {
         case.world.stack.account(&case.id).await.unwrap().0 == 404
     })
     .await;
-    let_time_pass(case.world, &case.id, Duration::from_mins(6)).await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
     case.run_erasure().await;
     assert_eq!(case.items_with(&case.id).await, [""; 0]);
     assert_eq!(case.unlinkings(), 1);

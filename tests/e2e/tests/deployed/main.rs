@@ -30,7 +30,6 @@ mod notification_volume;
 mod notifications;
 mod odd_events;
 mod odd_statements;
-mod past;
 mod postgres_mirror;
 mod reauthorise;
 mod receivers;
@@ -43,7 +42,6 @@ mod transactions;
 mod trust;
 mod volume;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -126,15 +124,9 @@ fn balance_update(account_id: &str, second: u32, balance: i64) -> Value {
     })
 }
 
-type Item = HashMap<String, AttributeValue>;
-
 /// An item of the accounts table, as stored.
-async fn item(world: &World, key: &str) -> Item {
-    let read = Client::new(&world.stack.sdk())
-        .get_item()
-        .table_name(world.stack.output("AccountsTableName"))
-        .key("account_id", AttributeValue::S(key.to_owned()));
-    read.send().await.unwrap().item.unwrap_or_default()
+async fn item(world: &World, key: &str) -> e2e::past::Item {
+    e2e::past::item(&world.stack, key).await
 }
 
 /// Sets a number of an item of the accounts table: a time in milliseconds, or an amount in naira.

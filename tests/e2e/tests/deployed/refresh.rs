@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::emulator::Emulator;
+use e2e::past;
 use e2e::proxy::Failure;
 use e2e::samples::{self, LOCAL_KEY, LOCAL_SECRET};
 use e2e::shared_stack::{World, aside, local, start_mono};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::manual_sync::Case;
-use super::{eventually, fail, item, past, set_number};
+use super::{eventually, fail, item, set_number};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -110,7 +111,7 @@ impl Exclusive {
         let mut item = item(self.world, &case.id).await;
         let key = OrderKey { at: Timestamp::now() - HOUR, rank, time_source, event };
         past::set_order_key(&mut item, JOB, key);
-        past::put(self.world, item).await;
+        past::put(&self.world.stack, item).await;
     }
 
     /// Records that a sync of the stack began this job `ago`.
@@ -130,7 +131,7 @@ impl Exclusive {
         ] {
             item.insert(name.to_owned(), AttributeValue::S(text.to_owned()));
         }
-        past::put(self.world, item).await;
+        past::put(&self.world.stack, item).await;
     }
 }
 
@@ -529,7 +530,7 @@ async fn late_link_event_after_an_unlinking_is_verified_without_a_paid_call() {
     // One account is read at most once a minute.
     let mut earlier = past::aged(item(refresh.world, &case.id).await, HOUR);
     past::set_proven(&mut earlier);
-    past::put(refresh.world, earlier).await;
+    past::put(&refresh.world.stack, earlier).await;
     let reads = case.reads();
     let late = json!({ "event": "mono.events.account_connected", "data": { "id": case.id } });
     let batch = samples::batch_received_at(&[late.to_string()], &Timestamp::now().to_string());

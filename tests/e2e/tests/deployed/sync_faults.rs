@@ -8,8 +8,8 @@ use e2e::shared_stack::{local, world};
 use sandbox::{Dialect, Kind, Link, Plan, Refresh, Webhooks};
 use serde_json::{Value, json};
 
-use super::past::let_time_pass;
 use super::{account_id, eventually, fail};
+use e2e::past::let_time_pass;
 
 /// An account that Mono knows and the stack does not.
 fn unseen() -> String {
@@ -111,7 +111,7 @@ async fn crash_after_the_call_leaves_an_expiring_lease_and_the_webhook_sets_the_
     let balance = world.mono.account(&id).unwrap().balance;
     eventually("the webhook is applied", async || shown(&id).await["balance"] == balance).await;
     // The function's timeout of 29 seconds and one minute.
-    let_time_pass(world, &id, Duration::from_secs(90)).await;
+    let_time_pass(&world.stack, &id, Duration::from_secs(90)).await;
     eventually("the lease expires", async || shown(&id).await["status"] == "healthy").await;
     let (status, body) = sync(&id).await;
     assert_eq!(

@@ -4,15 +4,16 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use e2e::past;
 use e2e::shared_stack::{World, aside};
 use reqwest::Method;
 use sandbox::{Kind, Plan, Refresh};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::account_id;
 use super::budget::{deploy, until_idle};
 use super::manual_sync::Case;
-use super::{account_id, past};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -71,7 +72,7 @@ async fn ten_daily_plans_charge_only_the_account_with_new_data() {
     assert_eq!(bills(&cases).await, [150, 150, 0, 150, 150]);
     for day in 1..=10 {
         for case in cases {
-            past::let_time_pass(world, &case.id, DAY).await;
+            past::let_time_pass(&world.stack, &case.id, DAY).await;
         }
         let plan = world.stack.plan_refresh().await.unwrap();
         until_idle(world).await;
@@ -93,7 +94,7 @@ async fn relink_after_an_unlinking_that_mono_refutes_costs_one_read_and_one_list
     let (world, _turn) = daily().await;
     let case = Case::always(world, Refresh::NothingNew).await;
     until_idle(world).await;
-    past::let_time_pass(world, &case.id, DAY / 12).await;
+    past::let_time_pass(&world.stack, &case.id, DAY / 12).await;
     world.mono.send(&world.mono.event(Kind::AccountUnlinked, &case.id).unwrap());
     case.until_verified().await;
     case.status("healthy").await;

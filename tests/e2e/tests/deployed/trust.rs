@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::past;
 use e2e::samples::LOCAL_SECRET;
 use e2e::shared_stack::world;
 use mono_sync::domain::timestamp::Timestamp;
@@ -12,7 +13,7 @@ use tokio::time::sleep;
 
 use super::history::events;
 use super::manual_sync::Case;
-use super::{account_id, eventually, past};
+use super::{account_id, eventually};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Longer than a message takes through a queue and a function.
@@ -154,7 +155,7 @@ async fn invented_account_costs_one_attempt_and_is_removed_when_mono_denies_it_a
     case.forge("mono.events.account_updated", data).await;
     sleep(WHILE).await;
     assert_eq!((calls(), case.bill()), (1, 0));
-    past::let_time_pass(case.world, &case.id, DAY + DAY).await;
+    past::let_time_pass(&case.world.stack, &case.id, DAY + DAY).await;
     case.refresh(Timestamp::now()).await;
     eventually("the record is removed", async || {
         let (status, _) = case.world.stack.account(&case.id).await.unwrap();

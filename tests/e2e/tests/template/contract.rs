@@ -129,6 +129,7 @@ pub(crate) const OPERATOR_CODES: &[(&str, &str)] = &[
     ("functions/refresh-planner", "PLAN_INCOMPLETE"),
     ("functions/refresh-planner", "UNPROVEN_ACCOUNTS_WAIT"),
     ("functions/refresh-worker", "OWNER_CHANGED"),
+    ("functions/refresh-worker", "UNLINK_REFUSED"),
     ("functions/links", "OWNER_CHANGED"),
     ("functions/deliverer", "RECEIVER_GONE"),
     ("functions/deliverer", "DELIVERY_LATE"),

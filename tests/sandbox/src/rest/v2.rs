@@ -31,6 +31,7 @@ const REAL_TIME_HEADERS: [&str; 2] = ["x-realtime", "x-real-time"];
 
 pub(super) fn routes() -> Router<Arc<Mono>> {
     Router::new()
+        .route("/v2/accounts", get(list))
         .route("/v2/accounts/initiate", post(initiate))
         .route("/v2/accounts/auth", post(auth))
         .route("/v2/accounts/{account_id}/unlink", post(unlink))
@@ -38,6 +39,40 @@ pub(super) fn routes() -> Router<Arc<Mono>> {
         .route("/v2/accounts/{account_id}/balance", get(balance))
         .route("/v2/accounts/{account_id}/transactions", get(history))
         .route("/v2/accounts/{account_id}/jobs/{job_id}", get(job))
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    page: Option<usize>,
+    limit: Option<usize>,
+}
+
+/// The linked accounts, in pages of 20 unless the query has a limit.
+async fn list(State(mono): Api, Query(query): Query<ListQuery>, headers: HeaderMap) -> Json<Value> {
+    let (page, limit) = (query.page.unwrap_or(1).max(1), query.limit.unwrap_or(20).clamp(1, 100));
+    let (accounts, total) = mono.linked_accounts((page - 1) * limit, limit);
+    let next = (page * limit < total)
+        .then(|| format!("{}/v2/accounts?page={}", base_url(&headers), page + 1));
+    let row = |account: &Account| {
+        json!({
+            "id": account.account_id,
+            "name": account.name,
+            "account_number": account.account_number,
+            "currency": account.currency,
+            "balance": account.balance,
+            "auth_method": AUTH_METHOD,
+            "status": account.data_status,
+            "institution": {
+                "name": account.institution.name,
+                "bank_code": account.institution.bank_code,
+            },
+            "customer": account.customer_id,
+        })
+    };
+    let rows: Vec<_> = accounts.iter().map(row).collect();
+    let mut body = envelope("successful", "Data retrieved successfully", &json!(rows));
+    body["meta"] = json!({ "total": total, "page": page, "previous": null, "next": next });
+    Json(body)
 }
 
 async fn details(State(mono): Api, Path(account_id): Path<String>) -> Result<Response, Problem> {

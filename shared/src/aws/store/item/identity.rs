@@ -32,6 +32,7 @@ const PROVEN: u8 = 1;
 const READ: u8 = 2;
 const REFUTED: u8 = 4;
 const LINK: u8 = 8;
+const EXCHANGED: u8 = 16;
 
 /// The token of the newest link that this system has started, and its owner if that is not the held owner.
 const LINK_TOKEN: &str = "link_token";
@@ -43,9 +44,9 @@ impl Writer {
     /// again.
     pub(super) fn identity(&mut self, identity: &Identity, is_proven: bool) {
         let Identity { reference, customer, name, account_number, institution, .. } = identity;
-        let Identity { read_at, refuted, link, .. } = identity;
+        let Identity { read_at, refuted, link, exchanged_at, .. } = identity;
         let flags = flag(READ, read_at.is_some()) | flag(REFUTED, refuted.is_some());
-        let flags = flags | flag(LINK, link.is_some());
+        let flags = flags | flag(LINK, link.is_some()) | flag(EXCHANGED, exchanged_at.is_some());
         let mut bytes = vec![flag(PROVEN, is_proven) | flags];
         bytes.extend(read_at.iter().flat_map(|at| at.to_bytes()));
         if let Some((at, claims)) = refuted {
@@ -59,6 +60,7 @@ impl Writer {
                 self.text(LINK_OWNER, owner);
             }
         }
+        bytes.extend(exchanged_at.iter().flat_map(|at| at.to_bytes()));
         let mut claimed = Item::new();
         let text = |text: &String| AttributeValue::S(text.clone());
         let texts = [
@@ -128,6 +130,7 @@ impl Reader {
             None
         };
         let linked_at = if flags & LINK != 0 { Some(bytes.time()?) } else { None };
+        let exchanged_at = if flags & EXCHANGED != 0 { Some(bytes.time()?) } else { None };
         let mut claimed = Self { item: claimed, order: Orders::new() };
         let mut text =
             |attribute| self.trusted(attribute, Self::required, &mut bytes, &mut claimed);
@@ -147,6 +150,7 @@ impl Reader {
             read_at,
             refuted,
             link,
+            exchanged_at,
         };
         Ok((identity, flags & PROVEN != 0))
     }

@@ -158,13 +158,16 @@ fn verification() -> impl Strategy<Value = Fact> {
     let reference = proptest::option::of(select(vec!["owner-1".to_owned(), "owner-2".to_owned()]));
     let name = proptest::option::of(select(vec!["Ada Example", "Bola Example"]));
     let refuted = proptest::option::of(select(vec!["one", "other"]).prop_map(ShortHash::of));
-    let linked = (reference, name, proptest::option::of(0..3_i64), refuted).prop_map(
-        |(reference, name, balance, refuted)| {
+    let balance = proptest::option::of(0..3_i64);
+    let linked = (reference, any::<bool>(), name, balance, refuted).prop_map(
+        |(reference, is_by_token, name, balance, refuted)| {
             let details =
                 name.map(|name| Details { name: Some(name.to_owned()), ..Details::default() });
             let (customer_id, balance) = (None, balance.map(MinorUnits));
+            let link = reference.as_deref().filter(|_| is_by_token).map(started_link);
             Reading::Linked(Box::new(Reported {
                 reference,
+                link,
                 customer_id,
                 details,
                 balance,

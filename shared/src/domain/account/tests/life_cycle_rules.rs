@@ -75,6 +75,41 @@ fn exchange_binds_the_account_and_may_change_its_owner() {
 }
 
 #[test]
+fn owner_of_an_exchange_stays_although_mono_keeps_the_former_ref() {
+    let exchange = Exchange { at: at(2), owner: Some("bayo".to_owned()) };
+    let account = record([with_reference(1, "ada"), Fact::Exchange(exchange)]);
+    let repeated = account.apply(&with_reference(30, "ada"));
+    assert_eq!(repeated.verification_due(), None);
+    let verified = repeated.end_verification(read(60, "ada")).unwrap();
+    assert_eq!(verified.owner(), Some("bayo"));
+
+    let link = started_link("chike");
+    let by_token = verified.apply(&connected_by(70, &link));
+    assert!(by_token.verification_due().is_some());
+    let by_token = by_token.end_verification(read(71, link.token.as_str())).unwrap();
+    assert_eq!(by_token.owner(), Some("chike"), "the link is newer than the exchange");
+
+    let unlinked = verified.apply(&Fact::Unlinking(at(70)));
+    let linked_again = unlinked.apply(&with_reference(80, "dayo"));
+    assert!(linked_again.verification_due().is_some());
+    let linked_again = linked_again.end_verification(read(81, "dayo")).unwrap();
+    assert_eq!(linked_again.owner(), Some("dayo"));
+}
+
+#[test]
+fn token_in_an_answer_of_mono_names_the_owner_although_no_event_carried_it() {
+    let link = started_link("ada");
+    let Reading::Linked(reported) = read(2, link.token.as_str()).found else { unreachable!() };
+    let blank = Account::new("aaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap());
+    assert_eq!(blank.new_token(&reported), Some(link.token.clone()));
+    let reported = Reported { link: Some(link), ..*reported };
+    let reading = Reading::Linked(Box::new(reported.clone()));
+    let read = Verification { at: at(2), ending: None, found: reading };
+    let account = blank.end_verification(read).unwrap();
+    assert_eq!((account.owner(), account.new_token(&reported)), (Some("ada"), None));
+}
+
+#[test]
 fn unlinking_at_mono_ends_the_link_until_a_newer_link() {
     let account = record([strong(1, linked()), strong(2, fresh()), Fact::Unlinking(at(5))]);
     assert_eq!(account.link(), Link::Ended { at: at(5) });
@@ -87,7 +122,8 @@ fn unlinking_at_mono_ends_the_link_until_a_newer_link() {
 fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
     let account = record([connected_by(1, &started_link("ada")), strong(2, fresh())]);
     let erasing = account.begin_erasure(at(10));
-    assert_eq!(erasing.erasure, Some(Erasure { since: at(10), is_unlinked: false }));
+    let erasure = Erasure { since: at(10), is_unlinked: false, is_relinked: false };
+    assert_eq!(erasing.erasure, Some(erasure));
     let identity = &erasing.registers.identity;
     assert_eq!((identity.customer.value(), identity.name.value()), (None, None));
     assert!(Caller::Owner("ada".to_owned()).is_responsible_for(&erasing));

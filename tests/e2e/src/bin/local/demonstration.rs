@@ -4,12 +4,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use e2e::emulator::REGION;
-use e2e::samples::LOCAL_SECRET;
+use e2e::past;
+use e2e::samples::{self, LOCAL_SECRET};
 use e2e::subscription::Subscription;
+use mono_sync::domain::refresh_job::RefreshJob;
 use mono_sync::domain::timestamp::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::{Local, Result, expect, interrupted, start};
@@ -46,15 +50,16 @@ impl Demonstration {
         self.show_notifications(account_id).await?;
         self.sync_on_demand(account_id, &account).await?;
         self.show_history(account_id, &old_event).await?;
-        self.refresh_after_lost_webhooks().await?;
-        Ok(account_id.to_owned())
+        let other = self.refresh_after_lost_webhooks().await?;
+        self.adopt_older_links().await?;
+        self.unlink_and_erase(account_id).await?;
+        Ok(other)
     }
 
     /// Shows the effects of Mono's webhooks. Returns the account at the end, and the id of the late event.
     async fn follow_an_account(&self) -> Result<(Value, Value)> {
         step(1, "A customer links an account. Mono calls the webhook, and a record appears.");
-        let link = json!({ "ref": "customer-4711", "balance": 2_296_700 });
-        let account_id = self.link(&link).await?;
+        let account_id = self.link_on_the_page_of_mono("customer-4711").await?;
         let linked = self.until_status(&account_id, "healthy").await?;
         self.show_webhooks(0).await?;
         println!("\n   GET /accounts/{account_id}\n{}", indented(&linked));
@@ -262,7 +267,7 @@ impl Demonstration {
     }
 
     /// Runs the automatic refresh once. Its schedule runs it every hour.
-    async fn refresh_after_lost_webhooks(&self) -> Result<()> {
+    async fn refresh_after_lost_webhooks(&self) -> Result<String> {
         step(
             14,
             "The last event of another customer's account is a day old. All webhooks are lost.",
@@ -297,7 +302,90 @@ impl Demonstration {
         self.show_transactions(&account_id).await?;
         expect(self.0.mono.begun_syncs(&account_id).await? == 1, "Mono was called once")?;
         self.0.mono.put("network", &json!({})).await?;
-        Ok(())
+        Ok(account_id)
+    }
+
+    /// Adopts accounts that were linked before this system was deployed.
+    async fn adopt_older_links(&self) -> Result<()> {
+        step(
+            16,
+            "200 more accounts were linked at Mono years ago. The command-line tool adopts them.",
+        );
+        for _ in 0..200 {
+            self.link(&json!({ "silent": true })).await?;
+        }
+        self.tool(&["adopt", "--transactions", "--dry-run"]).await?;
+        let adopted = self.tool(&["adopt"]).await?;
+        expect(adopted["accounts"]["created"] == 200, "200 records are created")?;
+        let again = self.tool(&["adopt"]).await?;
+        expect(again["accounts"]["unchanged"] == 203, "a second run writes nothing")?;
+        self.tool(&["status"]).await.map(drop)
+    }
+
+    async fn unlink_and_erase(&self, account_id: &str) -> Result<()> {
+        step(17, "The first customer leaves. Your app ends the link, also at Mono.");
+        let path = format!("/accounts/{account_id}/unlink");
+        self.change(Method::POST, &path, 200).await?;
+        print_status(&self.until_status(account_id, "unlinked").await?);
+
+        step(18, "The customer asks for erasure. From then on the account is a 404 everywhere.");
+        let path = format!("/accounts/{account_id}");
+        self.change(Method::DELETE, &path, 202).await?;
+        let (status, _) = self.0.stack.account(account_id).await?;
+        println!("   GET {path}   {status}");
+        expect(status == 404, "the account is not found")?;
+        println!(
+            "   Rows are deleted after five minutes. The demonstration moves them into the past."
+        );
+        // The worker has seen the request first. Its message for the time after the delay is still delayed.
+        self.until_logged("refresh-worker", "\"erasing\"", 1).await?;
+        past::let_time_pass(&self.0.stack, account_id, Duration::from_mins(6)).await;
+        let job = RefreshJob::erasure(account_id.parse()?).to_body();
+        self.0.stack.invoke("RefreshWorkerFunction", &samples::batch(&[job])).await?;
+        let left = self.items_about(account_id).await?;
+        println!("   Items with the account in all tables: {left}");
+        expect(left == 0, "nothing is left")
+    }
+
+    /// Runs the command-line tool, and prints its answer.
+    async fn tool(&self, arguments: &[&str]) -> Result<Value> {
+        println!("   mono-sync {}", arguments.join(" "));
+        let program = std::env::current_exe()?.with_file_name("mono-sync");
+        let mut command = Command::new(program);
+        command.arg("--json").args(arguments).envs(self.environment());
+        let output = command.output().await?;
+        let answer = serde_json::from_slice(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        expect(output.status.success(), &format!("the tool succeeds: {error}"))?;
+        let answer: Value = answer?;
+        for (name, value) in answer.as_object().into_iter().flatten() {
+            println!("   {name:<28} {value}");
+        }
+        Ok(answer)
+    }
+
+    /// The environment of AWS tools for the embedded AWS.
+    fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.0.stack.endpoint().to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_SESSION_TOKEN", String::new()),
+        ]
+    }
+
+    async fn items_about(&self, account_id: &str) -> Result<usize> {
+        let client = Client::new(&self.0.stack.sdk());
+        let mut left = 0;
+        for table in ["AccountsTableName", "TransactionsTableName", "EventsTableName"] {
+            let scan = client.scan().table_name(self.0.stack.output(table));
+            let mut items = scan.into_paginator().items().send();
+            while let Some(item) = items.next().await {
+                left += usize::from(format!("{:?}", item?).contains(account_id));
+            }
+        }
+        Ok(left)
     }
 
     /// Prints the newest transactions, and checks all of them against Mono's.
@@ -372,6 +460,32 @@ impl Demonstration {
         Ok(answer.json().await?)
     }
 
+    /// Requests Mono's page, on which the customer then logs in at the bank.
+    async fn link_on_the_page_of_mono(&self, reference: &str) -> Result<String> {
+        let customer = json!({ "name": "Adaeze Fictional", "email": "adaeze@example.com" });
+        let redirect_url = "https://app.example/done";
+        let link = json!({ "ref": reference, "customer": customer, "redirect_url": redirect_url });
+        let request =
+            self.0.stack.request(Method::POST, "/links").header("authorization", "signed");
+        let answer = request.json(&link).send().await?;
+        println!("   POST /links   {}", answer.status());
+        expect(answer.status() == 201, "the API returns a page")?;
+        let answer: Value = answer.json().await?;
+        println!("   url                          {}", answer["url"]);
+        let page = answer["url"].as_str().and_then(|url| url.rsplit('/').next());
+        let page = format!("links/{}", page.ok_or("there is no page")?);
+        let linked = self.0.mono.post(&page, &json!({ "balance": 2_296_700 })).await?;
+        Ok(linked["account_id"].as_str().ok_or("the sandbox linked no account")?.to_owned())
+    }
+
+    /// Changes an account as the fintech's app does.
+    async fn change(&self, method: Method, path: &str, status: u16) -> Result<()> {
+        let request = self.0.stack.request(method.clone(), path).header("authorization", "signed");
+        let answer = request.send().await?;
+        println!("   {method} {path}   {}", answer.status());
+        expect(answer.status() == status, &format!("the API answers {status}"))
+    }
+
     async fn link(&self, link: &Value) -> Result<String> {
         let linked = self.0.mono.post("accounts", link).await?;
         Ok(linked["account_id"].as_str().ok_or("the sandbox linked no account")?.to_owned())
@@ -392,10 +506,10 @@ impl Demonstration {
 
     fn print_commands_to_try(&self, account_id: &str) {
         let (webhook, api) = (self.0.stack.webhook_url(), self.0.stack.api_url());
-        let sandbox = &self.0.mono.url;
+        let (sandbox, endpoint) = (&self.0.mono.url, self.0.stack.endpoint());
         let planner = format!(
             "{}/2015-03-31/functions/{}/invocations",
-            self.0.stack.endpoint(),
+            endpoint,
             self.0.stack.output("RefreshPlannerFunctionName"),
         );
         println!(
@@ -405,6 +519,14 @@ Staying up until Ctrl-C. For the commands of the README:
   export API_URL={api} WEBHOOK_URL={webhook}
   export ACCOUNT_ID={account_id} MONO_WEBHOOK_SECRET={LOCAL_SECRET}
   export AWS_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_SESSION_TOKEN=
+
+The command-line tool, with the variables above and AWS_ENDPOINT_URL={endpoint}:
+
+  cargo run -q -p cli -- status
+  cargo run -q -p cli -- account {account_id}
+  cargo run -q -p cli -- export {account_id}
+  cargo run -q -p cli -- adopt --dry-run --transactions
+  cargo run -q -p cli -- replay webhook
 
 Or without a real signature, since the emulator accepts any:
 
@@ -470,14 +592,17 @@ Outcomes of a refresh: new_data nothing_new reauthorisation_required failed bank
 
     /// Waits until the processor's log contains this event `times` times.
     async fn until_processed(&self, event_id: &str, times: usize) -> Result<()> {
+        self.until_logged("processor", event_id, times).await
+    }
+
+    async fn until_logged(&self, function: &str, text: &str, times: usize) -> Result<()> {
         let end = Instant::now() + Duration::from_mins(1);
         loop {
-            let log = self.0.stack.log("processor").await?;
-            let events = log.iter().map(|line| line.matches(event_id).count());
-            if events.sum::<usize>() >= times {
+            let log = self.0.stack.log(function).await?;
+            if log.iter().map(|line| line.matches(text).count()).sum::<usize>() >= times {
                 return Ok(());
             }
-            expect(Instant::now() < end, "the event is processed")?;
+            expect(Instant::now() < end, &format!("{function} logs {text}"))?;
             sleep(Duration::from_millis(100)).await;
         }
     }

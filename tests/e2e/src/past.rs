@@ -1,21 +1,29 @@
 //! Simulates elapsed time: moves all times of a record into the past.
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "the items are those of this system"
+)]
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use e2e::shared_stack::World;
 use mono_sync::domain::account::OrderKey;
 use mono_sync::domain::timestamp::Timestamp;
 
-use super::{Item, item};
+use crate::stack::Stack;
+
+/// A stored item.
+pub type Item = HashMap<String, AttributeValue>;
 
 /// Larger numbers are times in milliseconds. This one is 2020-09-13.
 const EARLIEST: u64 = 1_600_000_000_000;
 
 /// The record with all its times moved back by `by`.
-pub(super) fn aged(mut item: Item, by: Duration) -> Item {
+pub fn aged(mut item: Item, by: Duration) -> Item {
     for value in item.values_mut() {
         if let AttributeValue::N(number) = value {
             let millis = number.parse().ok().filter(|millis| *millis > EARLIEST);
@@ -58,7 +66,7 @@ fn order_keys(item: &Item) -> Vec<(u8, OrderKey)> {
 }
 
 /// Sets the order key of the register with this number.
-pub(super) fn set_order_key(item: &mut Item, register: u8, key: OrderKey) {
+pub fn set_order_key(item: &mut Item, register: u8, key: OrderKey) {
     let others = order_keys(item).into_iter().filter(|(other, _)| *other != register);
     let keys = others.chain([(register, key)]);
     let bytes: Vec<u8> =
@@ -67,17 +75,26 @@ pub(super) fn set_order_key(item: &mut Item, register: u8, key: OrderKey) {
 }
 
 /// Moves all times of an account's record back by `by`. No function may write the record at the same time.
-pub(super) async fn let_time_pass(world: &World, account_id: &str, by: Duration) {
-    put(world, aged(item(world, account_id).await, by)).await;
+pub async fn let_time_pass(stack: &Stack, account_id: &str, by: Duration) {
+    put(stack, aged(item(stack, account_id).await, by)).await;
 }
 
-pub(super) async fn put(world: &World, item: Item) {
-    let put = Client::new(&world.stack.sdk()).put_item().set_item(Some(item));
-    put.table_name(world.stack.output("AccountsTableName")).send().await.unwrap();
+/// An item of the accounts table.
+pub async fn item(stack: &Stack, key: &str) -> Item {
+    let read = Client::new(&stack.sdk())
+        .get_item()
+        .table_name(stack.output("AccountsTableName"))
+        .key("account_id", AttributeValue::S(key.to_owned()));
+    read.send().await.unwrap().item.unwrap_or_default()
+}
+
+pub async fn put(stack: &Stack, item: Item) {
+    let put = Client::new(&stack.sdk()).put_item().set_item(Some(item));
+    put.table_name(stack.output("AccountsTableName")).send().await.unwrap();
 }
 
 /// Marks the account as known at Mono.
-pub(super) fn set_proven(item: &mut Item) {
+pub fn set_proven(item: &mut Item) {
     let mut identity = item["identity"].as_b().unwrap().clone().into_inner();
     identity[0] |= 1;
     item.insert("identity".to_owned(), AttributeValue::B(Blob::new(identity)));

@@ -1,0 +1,133 @@
+//! `mono-sync account`, `events` and `export`: what the stack holds of one account.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use mono_sync::aws::store::Selection;
+use mono_sync::domain::account::Account;
+use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::history::Entry;
+use mono_sync::domain::timestamp::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::output::{Output, line};
+use crate::stack::Stack;
+use crate::{Done, Result};
+
+/// The number of items that one request reads.
+const PAGE: usize = 500;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the stack has no account {0}")]
+struct UnknownAccount(AccountId);
+
+pub(crate) async fn show(stack: &Stack, id: &AccountId, output: Output) -> Result<Done> {
+    let store = stack.startup.accounts()?;
+    let account = read(stack, id).await?;
+    output.print(&json!(account.view(Timestamp::now(), store.policy())))?;
+    Ok(Done::All)
+}
+
+pub(crate) async fn events(
+    stack: &Stack,
+    id: &AccountId,
+    limit: usize,
+    output: Output,
+) -> Result<Done> {
+    read(stack, id).await?;
+    let print = |entry: &Entry| match output.json {
+        true => line(&json!(entry)),
+        false => {
+            let word = |status| json!(status).as_str().unwrap_or_default().to_owned();
+            let (before, after) = (word(entry.status_before), word(entry.status_after));
+            let (at, kind, effect) = (entry.occurred_at, &entry.kind, json!(entry.effect));
+            let effect = effect.as_str().unwrap_or_default();
+            let changed = if before == after { after } else { format!("{before} -> {after}") };
+            println!("{at}  {kind:<28} {effect:<10} {changed}");
+            Ok(())
+        }
+    };
+    each_event(stack, id, limit, print).await?;
+    Ok(Done::All)
+}
+
+/// Prints one line of JSON for each thing that is held. The record comes as the API shows it, and with all attributes
+/// of its item, because those include values that only webhooks have claimed.
+pub(crate) async fn export(stack: &Stack, id: &AccountId) -> Result<Done> {
+    let store = stack.startup.accounts()?;
+    let account = read(stack, id).await?;
+    line(&tagged("account", &account.view(Timestamp::now(), store.policy())))?;
+    let attributes = store.attributes(id).await?.unwrap_or_default();
+    line(&json!({ "kind": "record", "attributes": plain(&attributes) }))?;
+    each_event(stack, id, usize::MAX, |entry| line(&tagged("event", entry))).await?;
+    let transactions = stack.startup.transactions()?;
+    let mut before = None;
+    loop {
+        let page = transactions.page(id, &Selection::default(), PAGE, before).await?;
+        for transaction in &page.items {
+            line(&tagged("transaction", &transaction.view(&account)))?;
+        }
+        match page.next {
+            Some(next) => before = Some(next),
+            None => return Ok(Done::All),
+        }
+    }
+}
+
+async fn read(stack: &Stack, id: &AccountId) -> Result<Account> {
+    let stored = stack.startup.accounts()?.get_newest(id).await?;
+    let account = stored.map(|stored| stored.account).filter(|account| account.erasure.is_none());
+    Ok(account.ok_or_else(|| UnknownAccount(id.clone()))?)
+}
+
+async fn each_event(
+    stack: &Stack,
+    id: &AccountId,
+    limit: usize,
+    print: impl Fn(&Entry) -> std::io::Result<()>,
+) -> Result<()> {
+    let Some(events) = stack.startup.events()? else {
+        return Ok(());
+    };
+    let (mut left, mut before) = (limit, None);
+    while left > 0 {
+        let page = events.page(id, left.min(PAGE), before, Timestamp::now()).await?;
+        page.items.iter().try_for_each(&print)?;
+        left -= page.items.len();
+        match page.next {
+            Some(next) => before = Some(next),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn tagged(kind: &str, value: &impl Serialize) -> Value {
+    let mut value = json!(value);
+    // A transaction has a type, and an event has a kind.
+    json!({ "kind": kind, kind: value.take() })
+}
+
+/// The attributes of an item as plain JSON. Bytes are in base64.
+fn plain(attributes: &HashMap<String, AttributeValue>) -> Value {
+    let fields = attributes.iter().map(|(name, value)| (name.clone(), plain_value(value)));
+    Value::Object(fields.collect::<Map<_, _>>())
+}
+
+fn plain_value(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!(text),
+        AttributeValue::N(number) => serde_json::from_str(number).unwrap_or_else(|_| json!(number)),
+        AttributeValue::Bool(flag) => json!(flag),
+        AttributeValue::B(bytes) => json!(base64(bytes)),
+        AttributeValue::L(values) => values.iter().map(plain_value).collect(),
+        AttributeValue::M(fields) => plain(fields),
+        _ => Value::Null,
+    }
+}
+
+fn base64(bytes: &Blob) -> String {
+    aws_smithy_types::base64::encode(bytes.as_ref())
+}

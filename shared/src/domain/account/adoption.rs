@@ -1,0 +1,70 @@
+//! The adoption of accounts that were linked at Mono before this system knew them.
+
+use super::identity::{is_same_bank, same_words};
+use super::{Account, Link, OrderKey, Rank, Reported, ShortHash, TimeSource};
+use crate::domain::account_id::AccountId;
+
+/// A row of Mono's list of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedAccount {
+    pub id: AccountId,
+    pub reported: Reported,
+}
+
+/// What the adoption of a listed account does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionStep {
+    /// Mono's list is the first that this system hears of the account.
+    Create,
+    /// The list tells or confirms something that the record does not have.
+    Complete,
+    /// The record already has everything in the list.
+    Nothing,
+    /// The record shows that the account is unlinked, or a verification of its link is due. The list does not document
+    /// which accounts it leaves out, so it decides nothing.
+    Unlinked,
+    /// The account was erased, or its erasure has begun.
+    Erased,
+}
+
+impl Account {
+    /// What the adoption of this record does.
+    pub fn adoption(&self, listed: &Reported) -> AdoptionStep {
+        let identity = &self.registers.identity;
+        let knows_all = self.registers.is_proven
+            && identity.customer.is_verified_as(listed.customer_id.as_ref(), PartialEq::eq)
+            && listed.details.as_ref().is_none_or(|details| {
+                let bank = details.institution.as_ref().filter(|bank| bank.is_named());
+                let same = |one: &String, other: &String| same_words(one, other);
+                identity.name.is_verified_as(details.name.as_ref(), same)
+                    && identity.account_number.is_verified_as(details.account_number.as_ref(), same)
+                    && identity.institution.is_verified_as(bank, is_same_bank)
+            });
+        if self.erasure.is_some() {
+            AdoptionStep::Erased
+        } else if self.is_unknown() {
+            AdoptionStep::Create
+        } else if self.link() != Link::Linked {
+            AdoptionStep::Unlinked
+        } else if knows_all {
+            AdoptionStep::Nothing
+        } else {
+            AdoptionStep::Complete
+        }
+    }
+
+    /// The pull that the first import of the account covers, also if Mono has reported no pull yet. `None` if an import
+    /// has run, runs, or waits. It is the same at each call until then, so a repeated request imports nothing twice.
+    pub fn first_import(&self) -> Option<OrderKey> {
+        let is_requested = self.registers.imported.is_some()
+            || self.import.is_some()
+            || self.import_deferred_until.is_some();
+        let adoption = || OrderKey {
+            at: self.known_since(),
+            rank: Rank::Connected,
+            time_source: TimeSource::Event,
+            event: ShortHash::of("adoption"),
+        };
+        (!is_requested).then(|| self.import_due().unwrap_or_else(adoption))
+    }
+}
