@@ -13,6 +13,7 @@ pub mod money;
 pub mod notification;
 pub mod redirect_url;
 pub mod refresh_job;
+pub mod retention;
 pub mod spending;
 pub mod timestamp;
 pub mod transaction;

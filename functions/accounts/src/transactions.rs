@@ -33,7 +33,8 @@ impl Accounts {
         let limit = limit(request, DEFAULT_LIMIT, MOST)?;
         let before = cursor(request)?;
         let account = self.read(request, caller, request_id).await?;
-        let page = self.transactions.page(&account.id, &selection, limit, before).await;
+        let now = Timestamp::now();
+        let page = self.transactions.page(&account.id, &selection, limit, before, now).await;
         let page = page.map_err(|error| unavailable(request_id, Some(&account.id), &error))?;
         let rows = page.items.iter().map(|transaction| transaction.view(&account));
         Ok(response::ok(&json!({
@@ -60,7 +61,7 @@ impl Accounts {
         let reset = given.is_some_and(|cursor| account.resets(cursor, now));
         let cursor = given.filter(|_| !reset).unwrap_or(Cursor::beginning(now));
         let visible = account.visible_revision(now);
-        let entries = self.transactions.changes(&id, cursor.position(), visible, limit).await;
+        let entries = self.transactions.changes(&id, cursor.position(), visible, limit, now).await;
         let entries = entries.map_err(|error| unavailable(request_id, Some(&id), &error))?;
         let page = FeedPage::new(cursor, entries.items, entries.next, visible, now);
         let views = |rows: &[Transaction]| {

@@ -37,7 +37,7 @@ pub struct Importer {
     pub mono: Mono,
     /// The queue of the jobs that continue an import.
     pub queue: ImportQueue,
-    /// Days in the history window.
+    /// Days in the history window. None of them is expired.
     pub history_days: u32,
     /// Whether fields of rows that this system does not know are stored.
     pub keeps_unknown_fields: bool,
@@ -189,6 +189,8 @@ impl Importer {
                 (plan, ImportNotes::of(&leased, now))
             }
         };
+        // Neither an old continuation nor an old gap requests expired days.
+        let plan = plan.since(self.transactions.retention().first_day(BusinessDay::of(now)));
         let mut run = Run::new(self, &mono, leased, job, plan.gaps, notes, invocation.deadline);
         if let Some(continuation) = job.continuation.as_ref().filter(|_| continues) {
             run.stats.written = continuation.written;

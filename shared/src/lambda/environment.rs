@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::domain::account::{RefreshPolicy, RefreshRule};
 use crate::domain::redirect_url::RedirectOrigins;
+use crate::domain::retention::Retention;
 use crate::domain::spending::{Budget, Budgets, Prices};
 use crate::domain::webhook::forwarding::ForwardEvents;
 use crate::mono::{ApiVersion, BaseUrl};
@@ -147,13 +148,23 @@ impl Environment {
         url.map_err(|_| ConfigError::Invalid { name, expected })
     }
 
-    /// `IMPORT_HISTORY_DAYS`: the days before today that the first import of transactions covers.
+    /// `TRANSACTION_RETENTION_DAYS`: the days for which transactions are kept. 0: for ever.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] if it is missing or is not a whole number.
+    pub fn transaction_retention(&self) -> Result<Retention, ConfigError> {
+        self.number("TRANSACTION_RETENTION_DAYS").map(Retention::of_days)
+    }
+
+    /// `IMPORT_HISTORY_DAYS`: the days up to today that the first import of transactions covers. Never more than the
+    /// [retention](Self::transaction_retention).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a variable is missing or is not a whole number.
     pub fn import_history_days(&self) -> Result<u32, ConfigError> {
-        self.number("IMPORT_HISTORY_DAYS")
+        Ok(self.transaction_retention()?.limit(self.number("IMPORT_HISTORY_DAYS")?))
     }
 
     /// `MONO_API_VERSION` (`v1` or `v2`) and `MONO_API_BASE_URL`.
@@ -267,6 +278,17 @@ mod tests {
         let error = api("v3", mono).unwrap_err();
         assert_eq!(error.to_string(), "the environment variable MONO_API_VERSION must be v1 or v2");
         assert!(api("v2", "http://api.withmono.com").is_err());
+    }
+
+    #[test]
+    fn history_window_is_not_longer_than_the_retention() {
+        let days = |retention| {
+            let variables =
+                [("IMPORT_HISTORY_DAYS", "365"), ("TRANSACTION_RETENTION_DAYS", retention)];
+            Environment::from(variables).import_history_days()
+        };
+        assert_eq!((days("0"), days("90"), days("900")), (Ok(365), Ok(90), Ok(365)));
+        assert!(days("many").is_err());
     }
 
     #[test]

@@ -69,10 +69,11 @@ impl Startup {
         Ok(Ledger::new(self.dynamodb(), table, self.environment.daily_budgets()?))
     }
 
-    /// The transactions (`TRANSACTIONS_TABLE`).
+    /// The transactions (`TRANSACTIONS_TABLE`), and for how long they are kept (`TRANSACTION_RETENTION_DAYS`).
     pub fn transactions(&self) -> Result<TransactionStore> {
         let table = self.environment.required("TRANSACTIONS_TABLE")?;
-        Ok(TransactionStore::new(self.dynamodb(), table))
+        let retention = self.environment.transaction_retention()?;
+        Ok(TransactionStore::new(self.dynamodb(), table, retention))
     }
 
     /// The histories (`EVENTS_TABLE`). `None`: no history is kept.

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::slice::Slice;
 use super::state::{Interruption, Run};
-use super::{ImportError, Imported};
+use super::{ImportError, Imported, WRITING_TIME};
 use crate::aws::store::StoreError;
 use crate::domain::account::{
     Answer, CallError, Fact, GapReason, Import, ImportEnd, ImportNotes, ImportState, OrderKey,
@@ -128,7 +128,8 @@ impl Run<'_> {
         for days in &rest.ranges {
             self.note(days, Some(GapReason::NotWhole));
         }
-        let through = self.importer.transactions.newest(self.id()).await?;
+        let first = self.first_kept_day();
+        let through = self.importer.transactions.newest(self.id(), first).await?;
         let notes = ImportNotes { job: None, ..self.notes };
         let state = ImportState { through, gaps: self.gaps.clone(), notes };
         let before = Timestamp::from_millis(self.leased.lease.pull.at.millis().saturating_sub(1));
@@ -136,7 +137,9 @@ impl Run<'_> {
     }
 
     async fn finish(self) -> Result<Imported, ImportError> {
-        let through = match self.importer.transactions.newest(self.id()).await {
+        self.delete_expired().await;
+        let first = self.first_kept_day();
+        let through = match self.importer.transactions.newest(self.id(), first).await {
             Ok(through) => through,
             Err(error) => {
                 let written = self.stats.written;
@@ -148,6 +151,19 @@ impl Run<'_> {
         let (done, stats) = (Import { pull: self.leased.lease.pull, state }, self.stats);
         self.end(&ImportEnd::Done(done)).await?;
         Ok(Imported::Done(stats))
+    }
+
+    /// Deletes expired rows that DynamoDB keeps, if the retention is limited. A later import deletes what is left.
+    async fn delete_expired(&self) {
+        let (transactions, by) = (&self.importer.transactions, self.deadline - WRITING_TIME);
+        if !transactions.retention().is_limited() || Instant::now() >= by {
+            return;
+        }
+        let (first, now) = (self.first_kept_day(), Timestamp::now());
+        let deleted = transactions.delete_before(self.id(), first, now, by).await;
+        if let Err(error) = deleted {
+            warn!(account_id = %self.id(), %error, "expired rows could not be deleted");
+        }
     }
 
     /// Queues a message for the remaining range. The message takes over the lease.

@@ -17,7 +17,7 @@ use crate::domain::import::listing::Listing;
 use crate::domain::import::range::{MOST_ROWS, window, with_margins, without_margin};
 use crate::domain::import::{RemainingRange, sync_page};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::transaction::{SyncedPage, TransactionPage};
+use crate::domain::transaction::{SyncedPage, Transaction, TransactionPage};
 use crate::mono::Part;
 
 /// Time reserved at the end to write the record or to queue a message.
@@ -106,7 +106,7 @@ impl Run<'_> {
         let unexplained = listing.unexplained();
         let is_known = unexplained != 0 && unexplained == self.notes.unexplained;
         self.notes.unexplained = unexplained;
-        self.settle(&without_margin(window), stored, &listing, is_known).await?;
+        self.settle(&without_margin(window), stored, listing, is_known).await?;
         Ok(true)
     }
 
@@ -138,8 +138,9 @@ impl Run<'_> {
             Fetch::TooMany { rows } => return too_large(room, rows),
             Fetch::TotalMisleads => return Ok(Slice::TotalMisleads),
         };
-        self.settle(days, stored, &listing, false).await?;
-        Ok(Slice::Done { rows: listing.rows.len() as u64 })
+        let rows = listing.rows.len() as u64;
+        self.settle(days, stored, listing, false).await?;
+        Ok(Slice::Done { rows })
     }
 
     /// Writes the differences of these days, and notes whether the days must be read again. `is_known`: this answer
@@ -148,9 +149,14 @@ impl Run<'_> {
         &mut self,
         days: &Days,
         mut stored: StoredRows,
-        listing: &Listing,
+        mut listing: Listing,
         is_known: bool,
     ) -> Result<(), Interruption> {
+        let (rows, first) = (listing.rows.len(), self.first_kept_day());
+        // An expired row is neither new nor gone. A row that Mono has moved to an expired day is gone.
+        let is_kept = |row: &Transaction| row.business_day() >= first;
+        listing.rows.retain(is_kept);
+        stored.rows.retain(is_kept);
         let Changes { puts, moved, gone } =
             compare(days, &stored.rows, &listing.rows, &listing.unreadable_ids);
         let is_whole = listing.is_whole() && self.has_whole_statement();
@@ -179,12 +185,13 @@ impl Run<'_> {
         }
         let mut changes = Changes { puts, moved, gone: removed };
         if !changes.gone.is_empty() {
-            let others = self.importer.transactions.elsewhere(self.id(), &changes.gone).await?;
+            let transactions = &self.importer.transactions;
+            let others = transactions.elsewhere(self.id(), &changes.gone, first).await?;
             changes = stored.found_elsewhere(changes, others);
         }
         self.write(&stored, changes).await?;
         self.note(days, reason);
-        self.stats.rows += listing.rows.len();
+        self.stats.rows += rows;
         self.stats.slices += 1;
         self.stats.not_whole += usize::from(!is_whole);
         Ok(())

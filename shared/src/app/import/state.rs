@@ -95,6 +95,11 @@ impl<'a> Run<'a> {
         &self.account().id
     }
 
+    /// The first day whose rows are not expired.
+    pub(super) fn first_kept_day(&self) -> BusinessDay {
+        self.importer.transactions.retention().first_day(self.today)
+    }
+
     pub(super) fn note(&mut self, days: &Days, reason: Option<GapReason>) {
         gaps::note(&mut self.gaps, days, reason, Timestamp::now());
     }

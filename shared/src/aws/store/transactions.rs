@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use super::batch_write::{self, MAX_ITEMS};
 use super::{Page, StoreError};
 use crate::domain::account_id::AccountId;
-use crate::domain::business_day::Days;
+use crate::domain::business_day::{BusinessDay, Days};
 use crate::domain::change_feed::{Content, Entry, Presence, Revision, StoredRows};
 use crate::domain::money::MinorUnits;
+use crate::domain::retention::Retention;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{Direction, Position, Transaction};
 
@@ -23,6 +24,7 @@ use crate::domain::transaction::{Direction, Position, Transaction};
 pub struct TransactionStore {
     client: Client,
     table: String,
+    retention: Retention,
 }
 
 /// A filter for transactions.
@@ -55,14 +57,24 @@ const REVISION: &str = "revision";
 const REVISION_INDEX: &str = "RevisionIndex";
 /// The [`Presence`] as bytes: eight for each revision.
 const PRESENCE: &str = "presence";
-/// When DynamoDB deletes the item, in seconds since 1970. Only tombstones have this attribute.
+/// When DynamoDB deletes the item, in seconds since 1970. Tombstones have this attribute, and rows that were written
+/// while the retention was limited.
 const EXPIRES_AT: &str = "expires_at";
+/// Debit or credit. Every row has this attribute, and no tombstone.
+const TYPE: &str = "type";
+/// The most items that one query for expired rows reads, and so the most that are deleted after an import.
+const MOST_EXPIRED: i32 = 1000;
 
 type Item = HashMap<String, AttributeValue>;
 
 impl TransactionStore {
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+    /// A store that keeps rows for `retention`.
+    pub fn new(client: Client, table: impl Into<String>, retention: Retention) -> Self {
+        Self { client, table: table.into(), retention }
+    }
+
+    pub const fn retention(&self) -> Retention {
+        self.retention
     }
 
     /// Reads all rows and tombstones of these days. `None` if there are more than `most`. One request per MiB. The read
@@ -89,19 +101,21 @@ impl TransactionStore {
         Ok(Some(rows))
     }
 
-    /// Returns the other items of these rows. A row with another item has moved by more days than an import compares.
-    /// The query reads all rows of the account, so call this only before rows are removed. One request per MiB.
+    /// Returns the other items of these rows, from this day on. A row with another item has moved by more days than an
+    /// import compares. The query reads all rows of the account, so call this only before rows are removed. One request
+    /// per MiB.
     pub async fn elsewhere(
         &self,
         id: &AccountId,
         rows: &[Position],
+        first: BusinessDay,
     ) -> Result<Vec<Entry>, StoreError> {
         let ids: HashSet<_> = rows.iter().map(|position| position.id.as_str()).collect();
         let rows: HashSet<_> = rows.iter().collect();
         let query = self
-            .of_account(id)
-            .filter_expression("attribute_not_exists(#expires_at)")
-            .expression_attribute_names("#expires_at", EXPIRES_AT);
+            .since(id, first)
+            .filter_expression("attribute_exists(#type)")
+            .expression_attribute_names("#type", TYPE);
         let mut items = query.into_paginator().items().send();
         let mut others = Vec::new();
         while let Some(item) = items.next().await {
@@ -128,14 +142,49 @@ impl TransactionStore {
         deletes: &[Position],
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        self.request(puts.iter().map(|entry| put(id, entry)).collect(), deadline).await?;
+        self.request(puts.iter().map(|entry| self.put(id, entry)).collect(), deadline).await?;
         let deletes = deletes.iter().map(|position| delete(id, position)).collect();
         self.request(deletes, deadline).await
     }
 
-    /// The date of the newest row. One request, unless many of the newest items are tombstones.
-    pub async fn newest(&self, id: &AccountId) -> Result<Option<Timestamp>, StoreError> {
-        let query = self.of_account(id).scan_index_forward(false).limit(NEWEST);
+    /// Deletes items of the days before this one that DynamoDB does not delete yet: rows that were written before the
+    /// retention was limited or was shortened, and tombstones. At most [`MOST_EXPIRED`]. Eventually consistent. One
+    /// request if there are none.
+    pub async fn delete_before(
+        &self,
+        id: &AccountId,
+        first: BusinessDay,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        let before = AttributeValue::S(Position::from(first.begins_at()));
+        let now = AttributeValue::N((now.millis() / 1000).to_string());
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("account_id = :id AND #position < :before")
+            .filter_expression("attribute_not_exists(#expires_at) OR #expires_at > :now")
+            .projection_expression("account_id, #position")
+            .expression_attribute_names("#position", "position")
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
+            .expression_attribute_values(":before", before)
+            .expression_attribute_values(":now", now)
+            .limit(MOST_EXPIRED);
+        let expired = query.send().await.map_err(StoreError::unavailable)?.items;
+        let deletes = expired.unwrap_or_default().into_iter().map(delete_item).collect();
+        self.request(deletes, deadline).await
+    }
+
+    /// The date of the newest row, if it is of this day or later. One request, unless many of the newest items are
+    /// tombstones.
+    pub async fn newest(
+        &self,
+        id: &AccountId,
+        first: BusinessDay,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let query = self.since(id, first).scan_index_forward(false).limit(NEWEST);
         let mut items = query.into_paginator().items().send();
         while let Some(item) = items.next().await {
             if let Some(row) = row(&item.map_err(StoreError::unavailable)?) {
@@ -145,21 +194,24 @@ impl TransactionStore {
         Ok(None)
     }
 
-    /// Reads one page of a selection, newest row first, optionally before a position. Eventually consistent. One
-    /// request if there is no filter and no tombstone, otherwise at most [`MAX_READS`]. So a page may be short although
-    /// more rows follow.
+    /// Reads one page of a selection, newest row first, optionally before a position. It has no row that is expired
+    /// `now`. Eventually consistent. One request if there is no filter and no tombstone, otherwise at most
+    /// [`MAX_READS`]. So a page may be short although more rows follow.
     pub async fn page(
         &self,
         id: &AccountId,
         selection: &Selection,
         limit: usize,
         before: Option<Position>,
+        now: Timestamp,
     ) -> Result<Page<Transaction, Position>, StoreError> {
-        let from = Position::from(selection.from.unwrap_or(Timestamp::from_millis(0)));
+        // DynamoDB deletes expired rows with a delay. Until then, the query leaves them out.
+        let kept_from = self.retention.first_day(BusinessDay::of(now)).begins_at();
+        let from = Position::from(selection.from.map_or(kept_from, |from| from.max(kept_from)));
         let to = Position::up_to(selection.to.unwrap_or(Timestamp::from_millis(u64::MAX)));
-        // DynamoDB rejects a start key outside the queried range.
+        // DynamoDB rejects an empty range, and a start key outside the queried range.
         let start = before.map(|position| position.to_string());
-        if start.as_ref().is_some_and(|start| *start < from) {
+        if to < from || start.as_ref().is_some_and(|start| *start < from) {
             return Ok(Page { items: Vec::new(), next: None });
         }
         let mut start = start.filter(|start| *start < to).map(|start| key(id, &start));
@@ -189,13 +241,14 @@ impl TransactionStore {
     }
 
     /// Reads the items after one revision up to another, in the order of their revisions. The page leaves out invalid
-    /// items, but continues after them. Strongly consistent. One request.
+    /// items and rows that are expired `now`, but continues after them. Strongly consistent. One request.
     pub async fn changes(
         &self,
         id: &AccountId,
         after: Revision,
         up_to: Revision,
         limit: usize,
+        now: Timestamp,
     ) -> Result<Page<Entry, Revision>, StoreError> {
         if after >= up_to {
             return Ok(Page { items: Vec::new(), next: None });
@@ -218,16 +271,18 @@ impl TransactionStore {
         let has_more = answer.items().len() > limit || answer.last_evaluated_key.is_some();
         let items = &answer.items()[..limit.min(answer.items().len())];
         let last = items.last().and_then(revision).filter(|_| has_more);
-        Ok(Page { items: items.iter().filter_map(entry).collect(), next: last })
+        let is_kept = |entry: &Entry| match &entry.content {
+            Content::Row(row) => !self.retention.is_expired(row.position.date, now),
+            Content::Tombstone { .. } => true,
+        };
+        let kept = items.iter().filter_map(entry).filter(is_kept).collect();
+        Ok(Page { items: kept, next: last })
     }
 
-    fn of_account(&self, id: &AccountId) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("account_id = :id")
-            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
-            .consistent_read(true)
+    /// The items from this day on. Strongly consistent.
+    fn since(&self, id: &AccountId, first: BusinessDay) -> QueryFluentBuilder {
+        let end = Position::up_to(Timestamp::from_millis(u64::MAX));
+        self.between(id, &Position::from(first.begins_at()), &end).consistent_read(true)
     }
 
     fn between(&self, id: &AccountId, from: &str, to: &str) -> QueryFluentBuilder {
@@ -257,6 +312,12 @@ impl TransactionStore {
             .try_collect()
             .await
     }
+
+    fn put(&self, id: &AccountId, entry: &Entry) -> WriteRequest {
+        let item = to_item(id, entry, self.retention);
+        let put = PutRequest::builder().set_item(Some(item)).build();
+        WriteRequest::builder().put_request(put.expect("a put request has an item")).build()
+    }
 }
 
 /// Adds the filters of the selection, and one that drops tombstones. Also returns whether the selection has filters.
@@ -264,14 +325,14 @@ fn filtered(query: QueryFluentBuilder, selection: &Selection) -> (QueryFluentBui
     let Selection { direction, category, min_amount, max_amount, .. } = selection;
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let conditions = [
-        direction.map(|direction| ("#type = :type", "type", text(direction.as_str()))),
+        direction.map(|direction| ("#type = :type", TYPE, text(direction.as_str()))),
         category.as_ref().map(|category| ("#category = :category", "category", text(category))),
         min_amount.map(|least| ("#amount >= :min_amount", "amount", number(least))),
         max_amount.map(|most| ("#amount <= :max_amount", "amount", number(most))),
     ];
     let conditions: Vec<_> = conditions.into_iter().flatten().collect();
-    let mut query = query.expression_attribute_names("#expires_at", EXPIRES_AT);
-    let mut filter = "attribute_not_exists(#expires_at)".to_owned();
+    let mut query = query.expression_attribute_names("#type", TYPE);
+    let mut filter = "attribute_exists(#type)".to_owned();
     let filters = !conditions.is_empty();
     for (condition, attribute, value) in conditions {
         let placeholder = condition.split(' ').next_back().unwrap_or_default();
@@ -287,13 +348,12 @@ fn number(amount: MinorUnits) -> AttributeValue {
     AttributeValue::N(amount.0.to_string())
 }
 
-fn put(id: &AccountId, entry: &Entry) -> WriteRequest {
-    let put = PutRequest::builder().set_item(Some(to_item(id, entry))).build();
-    WriteRequest::builder().put_request(put.expect("a put request has an item")).build()
+fn delete(id: &AccountId, position: &Position) -> WriteRequest {
+    delete_item(key(id, &position.to_string()))
 }
 
-fn delete(id: &AccountId, position: &Position) -> WriteRequest {
-    let delete = DeleteRequest::builder().set_key(Some(key(id, &position.to_string()))).build();
+fn delete_item(key: Item) -> WriteRequest {
+    let delete = DeleteRequest::builder().set_key(Some(key)).build();
     WriteRequest::builder().delete_request(delete.expect("a delete request has a key")).build()
 }
 
@@ -303,16 +363,17 @@ fn key(id: &AccountId, position: &str) -> Item {
         .into()
 }
 
-fn to_item(id: &AccountId, entry: &Entry) -> Item {
-    let mut item = match &entry.content {
-        Content::Row(row) => row_item(id, row),
+fn to_item(id: &AccountId, entry: &Entry, retention: Retention) -> Item {
+    let (mut item, expires_at) = match &entry.content {
+        Content::Row(row) => (row_item(id, row), retention.expires_at(row.position.date)),
         Content::Tombstone { position, expires_at } => {
-            let mut item = key(id, &position.to_string());
-            let seconds = AttributeValue::N((expires_at.millis() / 1000).to_string());
-            item.insert(EXPIRES_AT.to_owned(), seconds);
-            item
+            (key(id, &position.to_string()), Some(*expires_at))
         }
     };
+    if let Some(expires_at) = expires_at {
+        let seconds = AttributeValue::N((expires_at.millis() / 1000).to_string());
+        item.insert(EXPIRES_AT.to_owned(), seconds);
+    }
     let revision = AttributeValue::N(entry.revision.number().to_string());
     item.insert(REVISION.to_owned(), revision);
     let presence = entry.presence.revisions().iter().map(|change| change.number().to_be_bytes());
@@ -332,12 +393,11 @@ fn entry(item: &Item) -> Option<Entry> {
         return None;
     };
     let presence = presence.iter().map(|number| Revision::from_number(u64::from_be_bytes(*number)));
-    let content = match number(EXPIRES_AT) {
-        None => Content::Row(row(item)?),
-        Some(seconds) => {
-            let expires_at = Timestamp::from_millis(seconds.saturating_mul(1000));
-            Content::Tombstone { position: position(item)?, expires_at }
-        }
+    let content = if item.contains_key(TYPE) {
+        Content::Row(row(item)?)
+    } else {
+        let expires_at = Timestamp::from_millis(number(EXPIRES_AT)?.saturating_mul(1000));
+        Content::Tombstone { position: position(item)?, expires_at }
     };
     Some(Entry { revision: revision(item)?, presence: Presence::of(presence.collect()), content })
 }
@@ -345,7 +405,7 @@ fn entry(item: &Item) -> Option<Entry> {
 fn row_item(id: &AccountId, row: &Transaction) -> Item {
     let mut item = key(id, &row.position.to_string());
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
-    put("type", AttributeValue::S(row.direction.as_str().to_owned()));
+    put(TYPE, AttributeValue::S(row.direction.as_str().to_owned()));
     put("amount", number(row.amount));
     if let Some(balance) = row.balance {
         put("balance", number(balance));
@@ -369,7 +429,7 @@ fn row(item: &Item) -> Option<Transaction> {
     let number = |name| item.get(name)?.as_n().ok()?.parse().ok().map(MinorUnits);
     Some(Transaction {
         position: position(item)?,
-        direction: Direction::from_word(&text("type")?)?,
+        direction: Direction::from_word(&text(TYPE)?)?,
         amount: number("amount")?,
         balance: number("balance"),
         currency: text("currency"),
@@ -406,7 +466,10 @@ mod tests {
             let tombstone = Content::Tombstone { position: read.position.clone(), expires_at };
             for content in [Content::Row(read), tombstone] {
                 let written = entry_of(content);
-                assert_eq!(entry(&to_item(&"account".parse().unwrap(), &written)), Some(written));
+                for retention in [Retention::default(), Retention::of_days(90)] {
+                    let item = to_item(&"account".parse().unwrap(), &written, retention);
+                    assert_eq!(entry(&item).as_ref(), Some(&written));
+                }
             }
         }
     }
@@ -425,7 +488,9 @@ mod tests {
         let item = to_item(
             &"697926f050b9c321c1451dda".parse().unwrap(),
             &Entry { revision, presence, content: Content::Row(read) },
+            Retention::of_days(3_650),
         );
+        assert!(item.contains_key(EXPIRES_AT));
         let size = crate::aws::store::tests::size_of_item(&item);
         assert!(size <= 1024, "{size} bytes");
     }

@@ -78,6 +78,18 @@ impl Plan {
         // One slice for all days, unless there are too many rows: the first page reports the total.
         Self { rest: RemainingRange { ranges, slice: u32::MAX }, look_back, window, gaps }
     }
+
+    /// The plan without the days before this one. `look_back` and `window` are in the history window, and have none.
+    #[must_use]
+    pub(crate) fn since(mut self, first: BusinessDay) -> Self {
+        self.gaps.retain(|gap| gap.last >= first);
+        for gap in &mut self.gaps {
+            gap.first = gap.first.max(first);
+        }
+        let later = |days: &Days| (*days.start()).max(first)..=*days.end();
+        let ranges = self.rest.ranges.iter().map(later).filter(|days| !days.is_empty()).collect();
+        Self { rest: RemainingRange { ranges, slice: self.rest.slice }, ..self }
+    }
 }
 
 /// The history window of this many days, up to today.
@@ -275,6 +287,29 @@ mod tests {
                 "the window without the unserved days"
             );
         }
+    }
+
+    #[test]
+    fn days_before_the_first_kept_day_are_not_planned() {
+        let gaps = vec![
+            gap("2026-02-01", "2026-02-03", "2026-06-10T00:00:00Z", GapReason::NotWhole),
+            gap("2026-06-01", "2026-06-12", "2026-06-10T00:00:00Z", GapReason::NotWhole),
+        ];
+        let account = imported("2026-06-30T12:00:00Z", Some("2026-03-30T12:00:00Z"), gaps);
+        let (first, today) = (day("2026-06-10"), day("2026-07-01"));
+        let plan = Plan::of(&account, 22, now()).since(first);
+        assert_eq!(plan.rest.ranges, [first..=today], "the newest row is older");
+        assert_eq!(
+            plan.gaps.iter().map(Gap::days).collect::<Vec<_>>(),
+            [first..=day("2026-06-12")]
+        );
+        assert_eq!((plan.look_back, plan.window), (vec![first..=today], vec![first..=today]));
+        let unserved =
+            gap("2026-06-01", "2026-06-12", "2026-06-28T00:00:00Z", GapReason::NotServed);
+        let account =
+            imported("2026-06-30T12:00:00Z", Some("2026-05-30T12:00:00Z"), vec![unserved]);
+        let plan = Plan::of(&account, 22, now()).since(first);
+        assert_eq!(plan.rest.ranges, [day("2026-06-13")..=today], "an expired range is left out");
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod postgres_mirror;
 mod reauthorise;
 mod receivers;
 mod refresh;
+mod retention;
 mod rotation;
 mod samples;
 mod sync_faults;

@@ -206,6 +206,7 @@ pub(crate) fn defaults() -> Value {
         "ManualDailyBudget": 5000,
         "SyncCooldownSeconds": 300,
         "ImportHistoryDays": 365,
+        "TransactionRetentionDays": 0,
         "KeepUnknownFields": "false",
         "EventRetentionDays": 30,
         "UnlinkedRetentionDays": 30,

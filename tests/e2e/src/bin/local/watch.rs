@@ -52,6 +52,7 @@ Watching. In another terminal, with .venv/bin on the PATH:
             ("MONO_API_VERSION", "v2"),
             ("IMPORT_QUEUE_URL", stack.output("ImportQueueUrl")),
             ("IMPORT_HISTORY_DAYS", "365"),
+            ("TRANSACTION_RETENTION_DAYS", "0"),
             ("KEEP_UNKNOWN_FIELDS", "false"),
             ("REFRESH_QUEUE_URL", stack.output("RefreshQueueUrl")),
             ("TRANSACTIONS_TABLE", stack.output("TransactionsTableName")),
