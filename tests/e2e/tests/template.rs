@@ -679,13 +679,13 @@ fn alarms_have_one_metric_and_notify_the_topic(template: &Template) -> Vec<Strin
     found
 }
 
-/// Each alarm names a section of the runbook, and at least one alarm names each section.
+/// Each alarm names a section of the runbook, and at least one alarm names each section. No alarm rings for a restore.
 fn each_alarm_has_a_runbook_section_and_each_section_an_alarm(template: &Template) -> Vec<String> {
     let runbook = fs::read_to_string(root().join("docs/runbook.md")).expect("a runbook");
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let sections: BTreeSet<_> =
         headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
-    let mut named = BTreeSet::new();
+    let mut named = BTreeSet::from(["a-restored-table".to_owned()]);
     let mut found = Vec::new();
     for (id, alarm) in template.each(ALARM) {
         let description = alarm["AlarmDescription"].as_str().unwrap_or_default();
