@@ -63,9 +63,11 @@ pub(crate) async fn export(stack: &Stack, id: &AccountId) -> Result<Done> {
     line(&json!({ "kind": "record", "attributes": plain(&attributes) }))?;
     each_event(stack, id, usize::MAX, |entry| line(&tagged("event", entry))).await?;
     let transactions = stack.startup.transactions()?;
+    // At this time no row is expired, so rows that wait for their deletion are printed too.
+    let beginning = Timestamp::from_millis(0);
     let mut before = None;
     loop {
-        let page = transactions.page(id, &Selection::default(), PAGE, before).await?;
+        let page = transactions.page(id, &Selection::default(), PAGE, before, beginning).await?;
         for transaction in &page.items {
             line(&tagged("transaction", &transaction.view(&account)))?;
         }
