@@ -424,7 +424,8 @@ impl Session<'_> {
         let purpose = Purpose { kind, reason, account_id: Some(id) };
         let answer = self.send(purpose, request, deadline).await;
         let answer = answer.map_err(ReauthoriseError::Call)?;
-        answer.of_reauthorisation(self.mono.version, requested_at)
+        let base_url = self.mono.transport.base_url();
+        answer.of_reauthorisation(self.mono.version, base_url, requested_at)
     }
 
     /// Requests a page for a link. The page belongs to a new account, whose webhooks carry the token as `ref`. The
@@ -445,7 +446,7 @@ impl Session<'_> {
             "redirect_url": link.redirect_url,
         });
         let answer = self.post(CallKind::Link, None, "/v2/accounts/initiate", Some(body), deadline);
-        answer.await?.of_link()
+        answer.await?.of_link(self.mono.transport.base_url())
     }
 
     /// Exchanges a code of Mono's widget for an account id. Mono accepts a code for ten minutes, and does not document

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    AccountPage, ApiVersion, JobReport, LinkError, LinkPage, Reauthorisation, ReauthoriseError,
+    AccountPage, ApiVersion, BaseUrl, JobReport, LinkError, LinkPage, Reauthorisation,
+    ReauthoriseError,
     TransactionsError,
 };
 use crate::domain::account::{
@@ -287,6 +288,7 @@ impl Answer {
     pub(super) fn of_reauthorisation(
         &self,
         version: ApiVersion,
+        base_url: &BaseUrl,
         requested_at: Timestamp,
     ) -> Result<Reauthorisation, ReauthoriseError> {
         if self.status == StatusCode::NOT_FOUND && self.body.is_some() {
@@ -306,7 +308,7 @@ impl Answer {
         let value = value.filter(|value| !value.is_empty()).ok_or_else(unusable)?.to_owned();
         match version {
             // The customer enters bank credentials on this page.
-            ApiVersion::V2 if !is_page_of_mono(&value) => Err(unusable()),
+            ApiVersion::V2 if !is_page_of_mono(&value, base_url) => Err(unusable()),
             ApiVersion::V2 => Ok(Reauthorisation::Link { url: value }),
             ApiVersion::V1 => {
                 let expires_at = requested_at + TOKEN_LIFETIME;
@@ -316,13 +318,13 @@ impl Answer {
     }
 
     /// Mono's page for a link.
-    pub(super) fn of_link(&self) -> Result<LinkPage, LinkError> {
+    pub(super) fn of_link(&self, base_url: &BaseUrl) -> Result<LinkPage, LinkError> {
         self.refusal()?;
         let unusable = || LinkError::Call(CallError::Unusable(self.error()));
         let data = self.data().and_then(Value::as_object).ok_or_else(unusable)?;
         let url = data.get("mono_url").and_then(Value::as_str);
         // The customer enters bank credentials on this page.
-        let url = url.filter(|url| is_page_of_mono(url)).ok_or_else(unusable)?;
+        let url = url.filter(|url| is_page_of_mono(url, base_url)).ok_or_else(unusable)?;
         let customer = data.get("customer").and_then(Value::as_object);
         let customer_id = customer.map_or_else(
             || event::owned(data, &["customer"]),
@@ -525,8 +527,8 @@ fn page_number(next: &Value) -> Option<u32> {
 }
 
 /// Whether a URL is `https` on a host of Mono's. Seen in Mono's documentation are link.mono.co, connect.mono.co and
-/// connect.withmono.com [docs.mono.co].
-fn is_page_of_mono(url: &str) -> bool {
+/// connect.withmono.com [docs.mono.co]. If the API itself is a stand-in on this machine, its own pages count too.
+fn is_page_of_mono(url: &str, base_url: &BaseUrl) -> bool {
     let Ok(url) = Url::parse(url) else {
         return false;
     };
@@ -535,7 +537,8 @@ fn is_page_of_mono(url: &str) -> bool {
             host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
         })
     };
-    url.scheme() == "https" && url.username().is_empty() && url.host_str().is_some_and(is_of_mono)
+    let is_known = url.scheme() == "https" && url.host_str().is_some_and(is_of_mono);
+    url.username().is_empty() && (is_known || base_url.is_local_origin_of(&url))
 }
 
 /// Mono's message, safe to pass on to the caller. Every word that may be a key, an account number or a BVN is

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use lambda_http::http::Uri;
+use url::Url;
 
 /// The base URL of Mono's API: an origin, and an optional path prefix.
 ///
@@ -19,6 +20,13 @@ impl BaseUrl {
     /// The URI of a path, which may include a query, below the base URL. All parts of the path must be safe in a URI.
     pub(super) fn join(&self, path: &str) -> Uri {
         format!("{}{path}", self.0).parse().expect("a base URL and safe parts are a URI")
+    }
+
+    /// Whether a URL has the origin of the base URL, which is `http` and therefore on a loopback host. So it is a page
+    /// of a stand-in for Mono on this machine.
+    pub(super) fn is_local_origin_of(&self, url: &Url) -> bool {
+        let base = Url::parse(&self.0);
+        url.scheme() == "http" && base.is_ok_and(|base| base.origin() == url.origin())
     }
 }
 

@@ -42,6 +42,10 @@ impl Transport {
         Self { base_url, limit, connector: OnceLock::new() }
     }
 
+    pub(super) fn base_url(&self) -> &BaseUrl {
+        &self.base_url
+    }
+
     pub(super) fn uri(&self, path: &str) -> Uri {
         self.base_url.join(path)
     }

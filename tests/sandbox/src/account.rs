@@ -13,7 +13,7 @@ use crate::job::JobName;
 const NAMES: [&str; 4] =
     ["Adaeze Fictional", "Babatunde Invented", "Chiamaka Placeholder", "Danladi Nobody"];
 
-const INSTITUTIONS: [Institution; 3] = [
+pub(crate) const INSTITUTIONS: [Institution; 3] = [
     Institution::new("First Sandbox Bank", "901"),
     Institution::new("Pretend Trust Bank", "902"),
     Institution::new("Bank of Make-Believe", "903"),
@@ -86,6 +86,8 @@ pub struct Link {
     pub balance: Option<i64>,
     /// Default: NGN, or USD if there is only a balance.
     pub currency: Option<String>,
+    /// The code of a fictional bank. Default: each bank in turn.
+    pub bank_code: Option<String>,
     /// Whether the account is domiciliary: it never has transactions.
     pub balance_only: bool,
     /// Whether no webhook is sent about the link, as if the link were older than the receiver.
@@ -153,6 +155,8 @@ impl Account {
         if link.balance_only {
             history.transactions = 0;
         }
+        let chosen =
+            INSTITUTIONS.iter().find(|one| link.bank_code.as_deref() == Some(one.bank_code));
         let ledger = Ledger::new(&account_id, &history, balance);
         Self {
             account_id,
@@ -161,7 +165,7 @@ impl Account {
             dialect: link.dialect.unwrap_or(dialect),
             name: NAMES[number % NAMES.len()].to_owned(),
             account_number: format!("{number:010}"),
-            institution: INSTITUTIONS[number % INSTITUTIONS.len()],
+            institution: *chosen.unwrap_or(&INSTITUTIONS[number % INSTITUTIONS.len()]),
             balance,
             currency: link.currency.unwrap_or_else(|| currency.to_owned()),
             balance_only: link.balance_only,
@@ -232,6 +236,7 @@ mod tests {
             dialect: Some(Dialect::V1),
             balance: Some(5),
             currency: Some("GHS".to_owned()),
+            bank_code: Some("903".to_owned()),
             ..Link::default()
         };
         let account = Account::fictional(1, link, Dialect::V2, &mut IdGenerator::new(1));
@@ -240,6 +245,7 @@ mod tests {
         assert_eq!(account.dialect, Dialect::V1);
         assert_eq!(account.balance, 5);
         assert_eq!(account.currency, "GHS");
+        assert_eq!(account.institution.bank_code, "903");
     }
 
     #[test]

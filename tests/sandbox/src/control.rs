@@ -2,8 +2,8 @@
 //!
 //! | route | body | effect or answer |
 //! | --- | --- | --- |
-//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "balance_only"?, "silent"?, "history"?}` | links an account, see [`History`](crate::History); answers `{"account_id"}` |
-//! | `POST /control/links/{token}` | as above | completes a hosted link; `{token}` is the end of its URL |
+//! | `POST /control/accounts` | `{"account_id"?, "ref"?, "dialect"?, "balance"?, "currency"?, "bank_code"?, "balance_only"?, "silent"?, "history"?}` | links an account, see [`History`](crate::History); answers `{"account_id"}` |
+//! | `POST /control/links/{token}` | as above | logs in on a hosted page; `{token}` is the end of its URL |
 //! | `POST /control/accounts/{id}/code` | | logs in through the widget; answers `{"code"}` |
 //! | `GET /control/accounts` | | all accounts ever linked |
 //! | `POST /control/accounts/{id}/refresh` | `{"outcome"}` | see [`Refresh`] |

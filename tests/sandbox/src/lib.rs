@@ -4,6 +4,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`account`] | fictional linked accounts |
+//! | [`hosted`] | the page on which a customer logs in at the bank |
 //! | [`history`] | an account's transactions, and the pages that calls get |
 //! | [`event`] | every webhook body, in Mono's old and new wording |
 //! | [`scenario`] | the webhooks for a link, a refresh, a re-authorisation and an unlink |
@@ -26,6 +27,7 @@ mod control;
 pub mod delivery;
 pub mod event;
 pub mod history;
+mod hosted;
 mod id_generator;
 pub mod job;
 pub mod network;
@@ -113,9 +115,12 @@ impl Drop for Sandbox {
     }
 }
 
-/// Mono's own routes, and `/control`, which Mono does not have.
+/// Mono's own routes, the stand-in's hosted pages, and `/control`, which Mono does not have.
 fn router(mono: Arc<Mono>) -> Router {
-    Router::new().nest("/control", control::routes(Arc::clone(&mono))).merge(rest::routes(mono))
+    Router::new()
+        .nest("/control", control::routes(Arc::clone(&mono)))
+        .merge(hosted::routes(Arc::clone(&mono)))
+        .merge(rest::routes(mono))
 }
 
 /// Ignores poisoning. A panic in one test's task must not cause a second, misleading panic here.

@@ -31,6 +31,9 @@ struct Arguments {
     /// The wording of Mono's webhooks: v1 or v2.
     #[arg(long, env = "SANDBOX_DIALECT", default_value_t = Dialect::V2)]
     dialect: Dialect,
+    /// Serve the pages of hosted links and re-authorisations, instead of URLs that look like Mono's.
+    #[arg(long, env = "SANDBOX_HOSTED_PAGES")]
+    hosted_pages: bool,
     /// Determines every id and every network fault; random by default.
     #[arg(long, env = "SANDBOX_SEED")]
     seed: Option<u64>,
@@ -46,6 +49,7 @@ impl From<Arguments> for Settings {
             secret_key: arguments.secret_key.unwrap_or(defaults.secret_key),
             time_scale: arguments.time_scale,
             dialect: arguments.dialect,
+            hosted_pages: arguments.hosted_pages,
             seed: arguments.seed.unwrap_or(defaults.seed),
         }
     }

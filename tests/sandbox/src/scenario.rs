@@ -11,6 +11,7 @@ use axum::http::HeaderValue;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
+pub(crate) use self::links::HostedPage;
 use self::links::Logins;
 use self::sync::secret_key;
 pub(crate) use self::sync::{Sync, Trigger};
@@ -105,6 +106,7 @@ pub struct Mono {
     slow_jobs: Mutex<JoinSet<()>>,
     calls: Mutex<Vec<Call>>,
     dialect: Dialect,
+    hosted_pages: bool,
     seed: u64,
 }
 
@@ -127,6 +129,7 @@ impl Mono {
             slow_jobs: Mutex::default(),
             calls: Mutex::default(),
             dialect: settings.dialect,
+            hosted_pages: settings.hosted_pages,
             seed: settings.seed,
         })
     }

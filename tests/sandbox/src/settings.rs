@@ -19,6 +19,9 @@ pub struct Settings {
     pub time_scale: f64,
     /// The wording for accounts that are linked without a dialect.
     pub dialect: Dialect,
+    /// Whether the URL of a hosted link or of a re-authorisation is a page of the sandbox. By default, it looks like
+    /// Mono's, and leads nowhere.
+    pub hosted_pages: bool,
     /// Determines every id and every network fault. Sandboxes with different seeds never share an
     /// account id, so the default is random.
     pub seed: u64,
@@ -33,6 +36,7 @@ impl Default for Settings {
             secret_key: "test_sk_of_the_sandbox".to_owned(),
             time_scale: 1.0,
             dialect: Dialect::V2,
+            hosted_pages: false,
             seed: fastrand::u64(..),
         }
     }

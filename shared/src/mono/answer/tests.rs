@@ -12,6 +12,10 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     Answer::new(status, headers.collect(), body.into())
 }
 
+fn real() -> BaseUrl {
+    "https://api.withmono.com".parse().unwrap()
+}
+
 fn v1(status: u16, body: &Value) -> SyncOutcome {
     answer(status, &[], &body.to_string()).of_sync(V1, SyncData::Transactions)
 }
@@ -329,7 +333,7 @@ fn account_response_names_the_identity_in_all_versions() {
 fn reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
     let requested_at = Timestamp::parse_rfc3339("2026-01-27T21:00:00Z").unwrap();
     let outcome = |version, status, body: Value| {
-        answer(status, &[], &body.to_string()).of_reauthorisation(version, requested_at)
+        answer(status, &[], &body.to_string()).of_reauthorisation(version, &real(), requested_at)
     };
     let url = "https://link.mono.co/ALTAYGCOV".to_owned();
     let link = outcome(V2, 200, json!({ "status": "successful", "data": { "mono_url": url } }));
@@ -344,10 +348,13 @@ fn reauthorisation_is_a_link_in_v2_and_a_token_of_ten_minutes_in_v1() {
 fn reauthorisation_needs_a_link_to_a_page_of_mono_or_a_token() {
     let error = |version, status, body: &str| {
         let answer = answer(status, &[], body);
-        answer.of_reauthorisation(version, Timestamp::from_millis(0)).err().unwrap()
+        answer.of_reauthorisation(version, &real(), Timestamp::from_millis(0)).err().unwrap()
     };
     for url in [
         "\"http://link.mono.co/A\"",
+        "\"http://127.0.0.1:8080/hosted/A\"",
+        "\"http://api.withmono.com/A\"",
+        "\"https://api.withmono.com@127.0.0.1/A\"",
         "\"https://mono.co.example/A\"",
         "\"https://notmono.co/A\"",
         "\"https://link.mono.co@app.example/A\"",
@@ -368,6 +375,36 @@ fn reauthorisation_needs_a_link_to_a_page_of_mono_or_a_token() {
         assert_eq!(error(503, "{}"), ReauthoriseError::Call(CallError::Unavailable));
         assert_eq!(error(404, "{}"), ReauthoriseError::NotFound);
         assert!(matches!(error(400, "{}"), ReauthoriseError::Failed(_)));
+    }
+}
+
+#[test]
+fn page_of_a_stand_in_is_accepted_only_from_that_stand_in() {
+    let page = |url: &str, base_url: &str| {
+        let body = json!({ "data": { "mono_url": url } }).to_string();
+        answer(200, &[], &body).of_link(&base_url.parse().unwrap()).map(|page| page.url)
+    };
+    let local = "http://127.0.0.1:8080";
+    for (url, base_url) in [
+        ("http://127.0.0.1:8080/hosted/A", local),
+        ("http://localhost:8080/hosted/A", "http://localhost:8080/mono"),
+        ("http://[::1]/hosted/A", "http://[::1]:80"),
+        ("https://link.mono.co/A", local),
+    ] {
+        assert_eq!(page(url, base_url).ok().as_deref(), Some(url));
+    }
+    for (url, base_url) in [
+        ("http://127.0.0.1:8081/hosted/A", local),
+        ("http://localhost:8080/hosted/A", local),
+        ("https://127.0.0.1:8080/hosted/A", local),
+        ("http://mono@127.0.0.1:8080/hosted/A", local),
+        ("http://127.0.0.1:8080@app.example/A", local),
+        ("http://127.0.0.1:8080.app.example/A", local),
+        ("https://proxy.example/hosted/A", "https://proxy.example"),
+        ("https://127.0.0.1/hosted/A", "https://127.0.0.1"),
+        ("file:///hosted/A", local),
+    ] {
+        assert!(page(url, base_url).is_err(), "{url} {base_url}");
     }
 }
 
@@ -427,7 +464,8 @@ fn arbitrary_response_is_read_without_panic() {
             let answer = answer(status, &[("x-job-status", word), ("x-job-id", word)], &body);
             for version in [V1, V2] {
                 let _ = answer.of_sync(version, SyncData::Balance);
-                let _ = answer.of_reauthorisation(version, Timestamp::from_millis(u64::MAX));
+                let requested_at = Timestamp::from_millis(u64::MAX);
+                let _ = answer.of_reauthorisation(version, &real(), requested_at);
             }
             let _ = (answer.of_job(), answer.of_account(), answer.of_transactions());
         }

@@ -21,7 +21,7 @@ use crate::history::Page;
 use crate::id_generator::iso;
 use crate::job::{Job, JobStatus};
 use crate::plan::{Plan, ReauthSignal};
-use crate::scenario::{Mono, Refresh, Sync, Trigger};
+use crate::scenario::{HostedPage, Mono, Refresh, Sync, Trigger};
 
 const REAUTHORISATION_REQUIRED: &str = "REAUTHORISATION_REQUIRED";
 const COMPLETED: &str = "Request completed";
@@ -164,17 +164,17 @@ struct Initiation {
 }
 
 /// Missing fields are null. Tests then call [`Mono::reauthorise`] or [`Mono::complete_link`] in place of the customer.
-async fn initiate(State(mono): Api, body: Bytes) -> Response {
+async fn initiate(State(mono): Api, headers: HeaderMap, body: Bytes) -> Response {
     let Ok(initiation) = serde_json::from_slice::<Initiation>(&body) else {
         return Problem(StatusCode::BAD_REQUEST, "scope is required").into_response();
     };
     let decision = Decision { account_id: initiation.account.clone(), ..Decision::default() };
     match (initiation.scope.as_str(), &initiation.account, &initiation.customer) {
         ("reauth", Some(account_id), _) => {
-            decision.before(reauthorisation(&mono, account_id, &initiation))
+            decision.before(reauthorisation(&mono, account_id, &initiation, &headers))
         }
         ("auth", None, Some(customer)) => {
-            decision.before(hosted_link(&mono, customer, &initiation))
+            decision.before(hosted_link(&mono, customer, &initiation, &headers))
         }
         _ => Problem(StatusCode::BAD_REQUEST, "account or customer is required").into_response(),
     }
@@ -184,6 +184,7 @@ fn hosted_link(
     mono: &Mono,
     customer: &Value,
     initiation: &Initiation,
+    headers: &HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let has = |name| customer[name].is_string();
     if !has("id") && (!has("name") || !has("email")) {
@@ -197,9 +198,13 @@ fn hosted_link(
         return Err(Problem(StatusCode::BAD_REQUEST, "ref must have 10 to 24 characters"));
     }
     let customer_id = customer["id"].as_str().map_or_else(|| mono.object_id(), str::to_owned);
-    let token = mono.start_link(reference.map(str::to_owned));
+    let page = HostedPage {
+        account_id: None,
+        reference: reference.map(str::to_owned),
+        redirect_url: initiation.redirect_url.as_str().map(str::to_owned),
+    };
     let data = json!({
-        "mono_url": format!("https://link.mono.co/{token}"),
+        "mono_url": mono.host(page, &base_url(headers)),
         "customer": customer_id,
         "meta": initiation.meta,
         "scope": initiation.scope,
@@ -229,11 +234,17 @@ fn reauthorisation(
     mono: &Mono,
     account_id: &str,
     initiation: &Initiation,
+    headers: &HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let account = mono.linked(account_id)?;
     let institution = format!("{:0>24}", account.institution.bank_code);
+    let page = HostedPage {
+        account_id: Some(account.account_id.clone()),
+        reference: None,
+        redirect_url: initiation.redirect_url.as_str().map(str::to_owned),
+    };
     let data = json!({
-        "mono_url": format!("https://link.mono.co/{}", mono.token()),
+        "mono_url": mono.host(page, &base_url(headers)),
         "customer": account.customer_id,
         "account": account.account_id,
         "meta": initiation.meta,

@@ -5,6 +5,7 @@ mod caller;
 mod control;
 mod delivery;
 mod history;
+mod hosted;
 mod receiver;
 mod rest;
 mod scenario;
