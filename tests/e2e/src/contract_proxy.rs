@@ -1,11 +1,11 @@
-//! A proxy between the tests and the API. It checks every answer against the HTTP contract.
+//! A proxy in front of the API. It checks every answer against the HTTP contract.
 
 use std::io;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use tokio::net::TcpListener;
@@ -22,21 +22,23 @@ pub struct ContractProxy {
 #[derive(Debug)]
 struct Shared {
     upstream: Upstream,
+    host: HeaderValue,
     contract: &'static Contract,
 }
 
 impl ContractProxy {
-    /// Starts a proxy in front of an emulator at `upstream`.
+    /// Starts a proxy in front of an emulator at `upstream`, which distinguishes its APIs by their host names.
     ///
     /// # Errors
     ///
-    /// If no port is free, or the contract cannot be read.
-    pub async fn start(upstream: String) -> io::Result<Self> {
+    /// If no port is free, the contract cannot be read, or the name is invalid.
+    pub async fn start(upstream: String, host: &str) -> io::Result<Self> {
         let contract = Contract::of_project().map_err(io::Error::other)?;
         // Without a connection pool. A pooled connection that the emulator has closed would make the
         // next request fail.
         let client = Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default();
-        let shared = Shared { upstream: Upstream::new(upstream, client), contract };
+        let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
+        let shared = Shared { upstream: Upstream::new(upstream, client), host, contract };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let router = Router::new().fallback(check).with_state(Arc::new(shared));
@@ -52,10 +54,11 @@ impl ContractProxy {
 
 /// The answer, or 599 with the violations of the contract. So the test that caused it fails.
 async fn check(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    parts.headers.insert(header::HOST, shared.host.clone());
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     let (status, headers, body) = match shared.upstream.send(parts, body).await {
         Ok(answer) => answer,
@@ -84,12 +87,12 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, api).await });
-        ContractProxy::start(address).await.unwrap().endpoint()
+        ContractProxy::start(address, "api.localhost").await.unwrap().endpoint()
     }
 
     async fn get_through_proxy(api: Router, path: &str) -> (u16, String) {
         let request = Client::new().get(format!("{}{path}", proxy_before(api).await));
-        let answer = request.header("host", "api.localhost").send().await.unwrap();
+        let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
@@ -117,8 +120,9 @@ mod tests {
 
     #[tokio::test]
     async fn unreachable_api_is_502() {
-        let contract_proxy = ContractProxy::start("http://127.0.0.1:9".to_owned()).await.unwrap();
-        let answer = Client::new().get(contract_proxy.endpoint()).send().await.unwrap();
+        let unreachable = "http://127.0.0.1:9".to_owned();
+        let proxy = ContractProxy::start(unreachable, "api.localhost").await.unwrap();
+        let answer = Client::new().get(proxy.endpoint()).send().await.unwrap();
         assert_eq!(answer.status(), 502);
     }
 }

@@ -24,7 +24,8 @@ use crate::roles::allow_batches;
 pub struct Stack {
     name: String,
     endpoint: String,
-    port: u16,
+    /// The host name that the emulator gives the API.
+    api_host: String,
     outputs: HashMap<String, String>,
     resources: HashMap<String, String>,
     contract_proxy: ContractProxy,
@@ -63,13 +64,14 @@ impl Stack {
             let maximum = value_of(parameters, parameter).unwrap_or("10");
             limit_concurrency(&http, &emulator.endpoint(), resources.get(mapping), maximum).await?;
         }
+        let api_host = api_host(&outputs, emulator.port());
         Ok(Self {
             name: name.to_owned(),
             endpoint: emulator.endpoint(),
-            port: emulator.port(),
             outputs,
             resources,
-            contract_proxy: ContractProxy::start(emulator.endpoint()).await?,
+            contract_proxy: ContractProxy::start(emulator.endpoint(), &api_host).await?,
+            api_host,
             http,
         })
     }
@@ -103,20 +105,23 @@ impl Stack {
 
     /// The webhook's URL on this machine. The API has its own host name below `localhost`.
     pub fn webhook_url(&self) -> String {
-        format!("http://{}/webhooks/mono", self.api_host())
+        format!("http://{}/webhooks/mono", self.api_host)
     }
 
     /// The API's URL on this machine.
     pub fn api_url(&self) -> String {
-        format!("http://{}", self.api_host())
+        format!("http://{}", self.api_host)
     }
 
-    /// A request to the API. It connects to loopback, so the API's host name need not resolve. An answer
+    /// The API's URL with an address, for programs that do not resolve names below `localhost`. An answer
     /// that violates `openapi.yaml` is returned as 599.
+    pub fn api_address(&self) -> String {
+        self.contract_proxy.endpoint()
+    }
+
+    /// A request to the API at its [address](Self::api_address).
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.contract_proxy.endpoint()))
-            .header("host", self.api_host())
+        self.http.request(method, format!("{}{path}", self.api_address()))
     }
 
     /// The status and the account that the API returns for a signed request.
@@ -264,12 +269,12 @@ impl Stack {
         // The emulator needs seconds for a query with many rows.
         sdk_config(&self.endpoint, Timeouts::LONG)
     }
+}
 
-    fn api_host(&self) -> String {
-        let url = self.output("ApiUrl").trim_start_matches("https://");
-        let api_id = url.split('.').next().unwrap_or_default();
-        format!("{api_id}.execute-api.localhost:{}", self.port)
-    }
+fn api_host(outputs: &HashMap<String, String>, port: u16) -> String {
+    let url = outputs.get("ApiUrl").map(String::as_str).unwrap_or_default();
+    let api_id = url.trim_start_matches("https://").split('.').next().unwrap_or_default();
+    format!("{api_id}.execute-api.localhost:{port}")
 }
 
 /// Deploys a template with these parameters, and returns the outputs of the stack.

@@ -4,7 +4,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`account`] | fictional linked accounts |
-//! | [`hosted`] | the page on which a customer logs in at the bank |
+//! | `hosted` | the page on which a customer logs in at the bank |
 //! | [`history`] | an account's transactions, and the pages that calls get |
 //! | [`event`] | every webhook body, in Mono's old and new wording |
 //! | [`scenario`] | the webhooks for a link, a refresh, a re-authorisation and an unlink |

@@ -8,10 +8,6 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
-use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use e2e::process::Companion;
 use e2e::project;
 use e2e::shared_stack::{local, stack};
@@ -19,7 +15,6 @@ use e2e::subscription::Subscription;
 use mono_sync::random;
 use sandbox::{Dialect, History};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use super::eventually;
@@ -85,22 +80,6 @@ impl Database {
         };
         String::from_utf8(output.stdout).unwrap().lines().map(row).collect()
     }
-}
-
-/// Serves the API at an address of this machine, because Python cannot resolve the name that the emulator gives it.
-async fn serve_api() -> String {
-    let forward = async |request: Request| {
-        let path = request.uri().path_and_query().unwrap().to_string();
-        let answer = stack().get(&path).await.unwrap();
-        let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
-        (status, answer.bytes().await.unwrap()).into_response()
-    };
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        axum::serve(listener, Router::new().fallback(forward)).await.unwrap();
-    });
-    url
 }
 
 /// The program of the example. It is killed with this handle.
@@ -169,7 +148,7 @@ async fn mirror_in_postgresql_equals_the_table_although_its_processes_are_killed
     let visibility = Sqs::new(&sdk).set_queue_attributes().queue_url(queue_url);
     let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "2");
     visibility.send().await.unwrap();
-    let api = serve_api().await;
+    let api = stack().api_address();
     let first = RefCell::new(Mirror::start(&database, &api, &["--once", &case.id], queue_url));
     eventually("the first copy is made", async || {
         first.borrow_mut().0.try_wait().unwrap().is_some()
