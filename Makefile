@@ -23,7 +23,7 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: run
-run: $(BUILT) ## Demonstrate the system on an embedded AWS, then keep running (ARGS=--once: stop after the demonstration)
+run: $(BUILT) $(if $(findstring --once,$(ARGS)),,.venv/web/tools) ## Demonstrate the system on an embedded AWS, then keep running (ARGS=--once: stop after the demonstration)
 	@cargo build --quiet --locked --package e2e --package sandbox --package cli
 	@exec target/debug/local run $(ARGS)
 
@@ -33,7 +33,7 @@ watch: $(BUILT) ## Run cargo lambda watch against an embedded AWS, for `cargo la
 	@exec target/debug/local watch $(ARGS)
 
 .PHONY: test
-test: check-api .venv/receivers/tools .venv/postgres/tools $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
+test: check-api $(patsubst %,.venv/%/tools,receivers postgres web) $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked --no-fail-fast
 
 .PHONY: check
@@ -45,7 +45,7 @@ check-api: .venv/tools ## Validate openapi.yaml, as `make test` does
 	@.venv/openapi/bin/openapi-spec-validator --validation-errors all openapi.yaml
 
 .PHONY: fuzz-api
-fuzz-api: .venv/schemathesis/tools $(if $(API_URL),,$(BUILT)) ## Send valid and invalid requests of openapi.yaml to the API (API_URL=…: to a running API)
+fuzz-api: .venv/schemathesis/tools $(if $(API_URL),,$(BUILT) .venv/web/tools) ## Send valid and invalid requests of openapi.yaml to the API (API_URL=…: to a running API)
 	@[ -n "$(API_URL)" ] || cargo build --quiet --locked --package e2e --package sandbox
 	@API_URL=$(API_URL) tests/tools/fuzz-api $(ARGS)
 

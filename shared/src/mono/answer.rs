@@ -11,8 +11,7 @@ use url::Url;
 
 use super::{
     AccountPage, ApiVersion, BaseUrl, JobReport, LinkError, LinkPage, Reauthorisation,
-    ReauthoriseError,
-    TransactionsError,
+    ReauthoriseError, TransactionsError,
 };
 use crate::domain::account::{
     CallError, JobState, ListedAccount, ProviderError, Reading, Reported, SyncData, SyncOutcome,

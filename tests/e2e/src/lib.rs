@@ -18,6 +18,7 @@ pub mod shared_stack;
 pub mod stack;
 pub mod subscription;
 mod upstream;
+pub mod web_example;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use e2e::emulator::REGION;
 use e2e::past;
 use e2e::samples::{self, LOCAL_SECRET};
 use e2e::subscription::Subscription;
+use e2e::web_example::WebExample;
 use mono_sync::domain::refresh_job::RefreshJob;
 use mono_sync::domain::timestamp::Timestamp;
 use reqwest::Method;
@@ -36,7 +37,9 @@ pub(crate) async fn run(once: bool, port: Option<u16>) -> Result<()> {
     if once {
         return Ok(());
     }
-    demonstration.print_commands_to_try(&account_id);
+    let Local { stack, web_port, .. } = &demonstration.0;
+    let web = WebExample::start(stack, *web_port, "customer-4711").await?;
+    demonstration.print_commands_to_try(&account_id, web.url());
     interrupted().await
 }
 
@@ -504,7 +507,7 @@ impl Demonstration {
         Ok(body)
     }
 
-    fn print_commands_to_try(&self, account_id: &str) {
+    fn print_commands_to_try(&self, account_id: &str, web: &str) {
         let (webhook, api) = (self.0.stack.webhook_url(), self.0.stack.api_url());
         let (sandbox, endpoint) = (&self.0.mono.url, self.0.stack.endpoint());
         let planner = format!(
@@ -514,7 +517,11 @@ impl Demonstration {
         );
         println!(
             "
-Staying up until Ctrl-C. For the commands of the README:
+Staying up until Ctrl-C. The page of a customer (examples/web), to link accounts in a browser:
+
+  {web}
+
+For the commands of the README:
 
   export API_URL={api} WEBHOOK_URL={webhook}
   export ACCOUNT_ID={account_id} MONO_WEBHOOK_SECRET={LOCAL_SECRET}

@@ -10,10 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::emulator::{Emulator, LocalError, free_port};
+use e2e::emulator::{Emulator, LocalError, free_port, lasting_port};
 use e2e::process::Companion;
 use e2e::samples::{LOCAL_KEY, LOCAL_SECRET};
 use e2e::stack::Stack;
+use e2e::web_example;
 use mono::Mono;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,6 +68,8 @@ struct Local {
     _sandbox: Companion,
     stack: Stack,
     mono: Mono,
+    /// A port for the server of `examples/web`. The stack allows redirects to it.
+    web_port: u16,
 }
 
 async fn start(port: Option<u16>) -> Result<Local> {
@@ -77,16 +80,18 @@ async fn start(port: Option<u16>) -> Result<Local> {
     println!("Starting an embedded AWS and deploying template.yaml to it …");
     let emulator = Emulator::start(port, None).await?;
     let (sandbox, mono) = mono::start().await?;
+    let web_port = lasting_port()?;
+    let origins = format!("https://app.example,{}", web_example::origin(web_port));
     let parameters = [
         ("MonoSecretKey", LOCAL_KEY),
         ("MonoWebhookSecret", LOCAL_SECRET),
         ("MonoApiBaseUrl", &mono.url),
-        ("RedirectOrigins", "https://app.example"),
+        ("RedirectOrigins", &origins),
     ];
     let stack = Stack::deploy(&emulator, "mono-sync", &parameters).await?;
     let webhook = json!({ "url": stack.webhook_url(), "secret": LOCAL_SECRET });
     mono.put("webhook", &webhook).await?;
-    Ok(Local { _emulator: emulator, _sandbox: sandbox, stack, mono })
+    Ok(Local { _emulator: emulator, _sandbox: sandbox, stack, mono, web_port })
 }
 
 fn check_unused(address: IpAddr, port: u16) -> Result<u16> {

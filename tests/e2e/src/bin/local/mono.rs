@@ -18,13 +18,13 @@ pub(crate) struct Mono {
     http: Client,
 }
 
-/// Starts the sandbox.
+/// Starts the sandbox, with pages on which a customer logs in at the bank.
 pub(crate) async fn start() -> Result<(Companion, Mono)> {
     let program = std::env::current_exe()?.with_file_name("sandbox");
     let log = project().join("target/local/sandbox.log");
     let mut command = Command::new(program);
     // Mono's first retry comes after thirty seconds. Here that is half a second.
-    command.args(["--secret-key", LOCAL_KEY, "--time-scale", "60"]);
+    command.args(["--secret-key", LOCAL_KEY, "--time-scale", "60", "--hosted-pages"]);
     let mut sandbox = Companion::start(&mut command, &log)?;
     while !sandbox.has_ended() {
         let line = std::fs::read_to_string(&log)?;
