@@ -33,7 +33,7 @@ watch: $(BUILT) ## Run cargo lambda watch against an embedded AWS, for `cargo la
 	@exec target/debug/local watch $(ARGS)
 
 .PHONY: test
-test: check-api $(patsubst %,.venv/%/tools,receivers postgres web) $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
+test: check-api $(patsubst %,.venv/%/tools,receivers postgres web browser) $(BUILT) ## Run all tests: unit, property, adapters, and end to end on the deployed template
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked --no-fail-fast
 
 .PHONY: check
@@ -113,6 +113,7 @@ lock-check:
 # Tools of a single command are installed when that command first runs.
 .venv/redocly/tools: tests/tools/redocly/package-lock.json
 .venv/receivers/tools: tests/tools/receivers/package-lock.json
+.venv/browser/tools: tests/tools/browser/package-lock.json
 .venv/%/tools: tests/tools/%.txt tests/tools/pip.txt
 	@tests/tools/install $*
 	@touch $@

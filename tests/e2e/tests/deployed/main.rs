@@ -42,6 +42,7 @@ mod ten_days;
 mod transactions;
 mod trust;
 mod volume;
+mod web_example;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
