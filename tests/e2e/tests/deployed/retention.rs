@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use e2e::past::Item;
 use e2e::shared_stack::{World, aside};
 use mono_sync::domain::business_day::BusinessDay;
 use mono_sync::domain::retention::Retention;
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::budget::deploy;
 use super::change_feed::{Ids, Reader};
+use super::eventually;
 use super::manual_sync::Case;
-use super::{Item, eventually};
 
 const DAY: Duration = Duration::from_hours(24);
 const RETENTION: Retention = Retention::of_days(10);
