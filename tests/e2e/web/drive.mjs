@@ -5,7 +5,9 @@
 // The customer of the page must have no accounts, and the sandbox must have hosted pages. Only Linux on x86-64 has its
 // own browser. On other platforms, an installed Chrome is used, or nothing is tested.
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const [pageUrl, sandboxUrl, screenshot] = process.argv.slice(2);
@@ -17,6 +19,10 @@ async function launch() {
     // As on Lambda, so that the libraries and the fonts of the browser are unpacked too.
     process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs24.x";
     const executablePath = await require("@sparticuz/chromium").default.executablePath();
+    // Its own configuration expects its fonts in /tmp.
+    const folder = dirname(executablePath);
+    process.env.FONTCONFIG_FILE = `${folder}/fonts.conf`;
+    writeFileSync(process.env.FONTCONFIG_FILE, `<fontconfig><dir>${folder}/fonts</dir></fontconfig>`);
     return chromium.launch({ executablePath, args: ["--no-zygote", "--font-render-hinting=none"] });
   }
   return chromium.launch({ channel: "chrome" }).catch(() => {
