@@ -1,6 +1,6 @@
 //! `mono-sync replay`: moves dead letters back to the queue that they came from.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -62,8 +62,8 @@ impl Queue {
 #[error("the stack has no output {0}")]
 struct MissingOutput(String);
 
-/// How long a letter is hidden while this program runs. Without `--execute`, it is shown again at the end.
-const HIDDEN: i32 = 300;
+/// How long a letter is hidden while this program runs, in seconds. Letters that stay are shown again at the end.
+const HIDDEN: i32 = 900;
 /// After this many empty answers in a row, the queue counts as read.
 const EMPTY_ANSWERS: u32 = 3;
 
@@ -77,38 +77,26 @@ pub(crate) async fn run(stack: &Stack, options: &Options, output: Output) -> Res
         (url(format!("{name}QueueUrl"))?, url(format!("{name}DeadLetterQueueUrl"))?);
     let letters = DeadLetters { sqs: stack.sqs(), queue, letters };
     let now = Timestamp::now();
-    let (mut seen, mut kept) = (HashSet::new(), Vec::new());
-    let (mut matched, mut moved, mut empty) = (0_u64, 0_u64, 0);
-    while empty < EMPTY_ANSWERS {
-        let messages = letters.receive().await?;
-        empty = if messages.is_empty() { empty + 1 } else { 0 };
-        for message in messages {
-            let is_new = seen.insert(message.message_id.clone());
-            if !options.matches(&message, now) {
-                kept.push(message);
-                continue;
-            }
-            if is_new {
-                matched += 1;
-                show(&message, output)?;
-            }
-            if options.execute {
-                letters.put_back(&message).await?;
-                moved += 1;
-            } else {
-                kept.push(message);
-            }
+    let all = letters.read().await?;
+    let total = all.len();
+    let (matching, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|letter| options.matches(letter, now));
+    letters.show_again(&others).await;
+    matching.iter().try_for_each(|letter| show(letter, output))?;
+    if options.execute {
+        for letter in &matching {
+            letters.put_back(letter).await?;
         }
+    } else {
+        letters.show_again(&matching).await;
     }
-    letters.show_again(&kept).await;
     let summary = json!({
-        "dead_letters": seen.len(),
-        "matching": matched,
-        "moved": moved,
-        "execute": options.execute,
+        "dead_letters": total,
+        "matching": matching.len(),
+        "moved": if options.execute { matching.len() } else { 0 },
     });
     output.print(&summary)?;
-    if !options.execute && matched > 0 && !output.json {
+    if !options.execute && !matching.is_empty() && !output.json {
         println!("Nothing was moved. Add --execute to move the messages.");
     }
     Ok(Done::All)
@@ -132,6 +120,18 @@ struct DeadLetters {
 }
 
 impl DeadLetters {
+    /// Reads all letters before any is moved. A moved letter that fails again would otherwise be read again.
+    async fn read(&self) -> Result<Vec<Message>> {
+        let (mut letters, mut empty) = (HashMap::new(), 0);
+        while empty < EMPTY_ANSWERS {
+            let messages = self.receive().await?;
+            empty = if messages.is_empty() { empty + 1 } else { 0 };
+            // The newest receipt handle of a message counts.
+            letters.extend(messages.into_iter().map(|letter| (letter.message_id.clone(), letter)));
+        }
+        Ok(letters.into_values().collect())
+    }
+
     async fn receive(&self) -> Result<Vec<Message>> {
         let receive = self.sqs.receive_message().queue_url(&self.letters);
         let receive = receive
