@@ -46,18 +46,18 @@ impl Case {
         post(self.world, "/links/exchange", &body).await
     }
 
-    async fn unlink(&self) -> Answer {
+    pub(super) async fn unlink(&self) -> Answer {
         let path = format!("/accounts/{}/unlink", self.id);
         post(self.world, &path, &Value::Null).await
     }
 
-    async fn erase(&self) -> Answer {
+    pub(super) async fn erase(&self) -> Answer {
         let path = format!("/accounts/{}", self.id);
         request(self.world, Method::DELETE, &path, &Value::Null).await
     }
 
     /// Runs the erasure as the worker does after the delay.
-    async fn run_erasure(&self) {
+    pub(super) async fn run_erasure(&self) {
         let job = RefreshJob::erasure(self.id.parse().unwrap());
         let batch = samples::batch(&[job.to_body()]);
         let answer = self.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap();

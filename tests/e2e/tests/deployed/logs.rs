@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{account_id, account_with_status, eventually, post};
 
 /// The functions that handle data of customers.
-const FUNCTIONS: [&str; 9] = [
+pub(super) const FUNCTIONS: [&str; 9] = [
     "webhook",
     "processor",
     "manual-sync",
@@ -151,7 +151,7 @@ async fn sync_is_logged_with_its_outcome_and_logs_and_problems_hold_no_private_d
 }
 
 /// Whether the text contains these words as whole words. An account number may be a part of an id.
-fn contains_words(text: &str, words: &str) -> bool {
+pub(super) fn contains_words(text: &str, words: &str) -> bool {
     let alone = |character: Option<char>| !character.is_some_and(char::is_alphanumeric);
     text.match_indices(words).any(|(start, _)| {
         let (before, after) = (&text[..start], &text[start + words.len()..]);

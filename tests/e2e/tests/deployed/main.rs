@@ -17,6 +17,7 @@ mod change_feed;
 mod costs;
 mod dead_letters;
 mod deliveries;
+mod erasure_proof;
 mod faults;
 mod forwarding;
 mod history;
