@@ -194,6 +194,34 @@ async fn invalid_link_request_is_400() {
     answer.expect(400, "REQUEST_INVALID");
 }
 
+/// The figures of the table of routes in the README. An exchange also reads the code, which is no request about the
+/// account.
+#[tokio::test]
+async fn exchange_and_unlinking_take_the_published_requests() {
+    let case = Case::linked(Dialect::V2).await;
+    case.world.mono.settled().await;
+    let owner = case.shown().await["ref"].as_str().unwrap().to_owned();
+    let counts = || {
+        let requests = case.requests();
+        ["GetItem", "PutItem"].map(|operation| requests.get(operation).copied().unwrap_or(0))
+    };
+    let spent = |[reads, writes]: [usize; 2]| {
+        let [all_reads, all_writes] = counts();
+        (all_reads - reads, all_writes - writes)
+    };
+    let before = counts();
+    let code = case.world.mono.code(&case.id).unwrap();
+    case.exchange(&code, &owner).await.expect_ok();
+    assert_eq!(
+        spent(before),
+        (1, 2),
+        "the record is read, and the code and the record are written"
+    );
+    let before = counts();
+    case.unlink().await.expect_ok();
+    assert_eq!(spent(before), (1, 1));
+}
+
 #[tokio::test]
 async fn account_is_unlinked_at_mono_once() {
     for dialect in BOTH {
