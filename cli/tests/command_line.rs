@@ -114,8 +114,10 @@ async fn adoption_that_is_killed_three_times_adopts_each_account_once() {
     assert!(account["identity_verified_at"].is_string());
     assert_eq!(account["last_synced_at"], Value::Null, "a list is not fresh data");
 
+    fs::remove_file(&state).unwrap();
+
     // The transactions that Mono already has are imported once.
-    let dry = line(world, &["adopt", "--transactions", "--dry-run"]);
+    let dry = line(world, &["adopt", "--rate", "100000", "--transactions", "--dry-run"]);
     assert_eq!(dry["accounts"]["imports"], number);
     assert_eq!(dry["naira_for_one_page_each"], number * 150);
     let some = file("ids");
@@ -140,6 +142,7 @@ async fn adoption_that_is_killed_three_times_adopts_each_account_once() {
     let listings = calls.iter().filter(|call| call.path.ends_with("/transactions"));
     assert_eq!(listings.count(), 20, "each history is listed once");
     assert!(calls.iter().all(|call| !call.begun), "no call in real time");
+    fs::remove_file(&some).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

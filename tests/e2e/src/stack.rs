@@ -85,6 +85,12 @@ impl Stack {
         self.outputs.get(name).unwrap_or_else(|| panic!("the stack has no output {name}"))
     }
 
+    /// The names and URLs of the queues in the outputs.
+    pub fn queues(&self) -> impl Iterator<Item = (&str, &str)> {
+        let outputs = self.outputs.iter().map(|(name, url)| (name.as_str(), url.as_str()));
+        outputs.filter(|(name, _)| name.ends_with("QueueUrl"))
+    }
+
     /// The physical id of a resource.
     ///
     /// # Panics

@@ -86,20 +86,8 @@ async fn places_with(world: &World, texts: &[String]) -> Vec<String> {
         }
     }
     let queues = Sqs::new(&world.stack.sdk());
-    for queue in [
-        "WebhookQueueUrl",
-        "WebhookDeadLetterQueueUrl",
-        "ImportQueueUrl",
-        "ImportDeadLetterQueueUrl",
-        "RefreshQueueUrl",
-        "RefreshDeadLetterQueueUrl",
-        "NotifierDeadLetterQueueUrl",
-        "NotificationQueueUrl",
-        "NotificationDeadLetterQueueUrl",
-        "ForwardQueueUrl",
-        "ForwardDeadLetterQueueUrl",
-    ] {
-        let receive = queues.receive_message().queue_url(world.stack.output(queue));
+    for (queue, url) in world.stack.queues() {
+        let receive = queues.receive_message().queue_url(url);
         let receive = receive.max_number_of_messages(10).visibility_timeout(0);
         for message in receive.send().await.unwrap().messages.unwrap_or_default() {
             look(queue, &format!("{message:?}"));

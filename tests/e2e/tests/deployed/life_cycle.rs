@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use e2e::samples;
-use e2e::shared_stack::{World, world};
+use e2e::shared_stack::{World, local, world};
 use mono_sync::domain::refresh_job::RefreshJob;
 use reqwest::Method;
 use sandbox::{Dialect, Fault, History, Kind, Link};
@@ -326,6 +326,45 @@ async fn link_during_an_erasure_is_verified_after_it_and_belongs_to_its_owner() 
     case.run_erasure().await;
     eventually("the new link is there", async || case.shown().await["ref"] == owner.as_str()).await;
     assert_eq!((case.unlinkings(), case.reads()), (1, 1));
+}
+
+#[tokio::test]
+async fn link_after_an_erasure_is_verified_later_if_mono_cannot_be_reached() {
+    let case = Case::linked(Dialect::V2).await;
+    case.erase().await.expect_accepted();
+    eventually("the account is unlinked at Mono", async || case.unlinkings() == 1).await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
+    case.run_erasure().await;
+    let mono = &case.world.mono;
+    mono.plan_free(&case.id, vec![Fault::Status(503); 3]).unwrap();
+    mono.link(Link { account_id: Some(case.id.clone()), ..Link::default() });
+    eventually("the verification is requested again", async || {
+        let calls = local().proxy.calls(&case.id);
+        let mut requests = calls.iter().filter(|call| call.operation == "SendMessageBatch");
+        requests.any(|call| call.body.contains("\"DelaySeconds\":900"))
+    })
+    .await;
+    assert_eq!(case.world.stack.account(&case.id).await.unwrap().0, 404);
+    let job = RefreshJob::verification(case.id.parse().unwrap());
+    let batch = samples::batch(&[job.to_body()]);
+    case.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap();
+    eventually("the account is there again", async || case.shown().await["name"].is_string()).await;
+}
+
+#[tokio::test]
+async fn refused_unlinking_of_an_erased_account_is_an_alarm_and_ends_the_erasure() {
+    let case = Case::linked(Dialect::V2).await;
+    case.world.mono.plan_free(&case.id, vec![Fault::Status(400)]).unwrap();
+    case.erase().await.expect_accepted();
+    eventually("the refusal is logged", async || {
+        let log = case.world.stack.log("refresh-worker").await.unwrap();
+        log.iter().any(|line| line.contains(&case.id) && line.contains("UNLINK_REFUSED"))
+    })
+    .await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
+    case.run_erasure().await;
+    assert_eq!(case.items_with(&case.id).await, [""; 0]);
+    assert_eq!(case.unlinkings(), 1, "Mono has answered");
 }
 
 #[tokio::test]
