@@ -53,8 +53,8 @@ pub(crate) async fn events(
     Ok(Done::All)
 }
 
-/// Prints one line of JSON for each thing that is held. The record comes as the API shows it, and with all attributes
-/// of its item, because those include values that only webhooks have claimed.
+/// Prints lines of JSON: the account as the API shows it, all attributes of its item, its events and its transactions.
+/// The attributes include values that only webhooks have claimed.
 pub(crate) async fn export(stack: &Stack, id: &AccountId) -> Result<Done> {
     let store = stack.startup.accounts()?;
     let account = read(stack, id).await?;
@@ -63,7 +63,7 @@ pub(crate) async fn export(stack: &Stack, id: &AccountId) -> Result<Done> {
     line(&json!({ "kind": "record", "attributes": plain(&attributes) }))?;
     each_event(stack, id, usize::MAX, |entry| line(&tagged("event", entry))).await?;
     let transactions = stack.startup.transactions()?;
-    // At this time no row is expired, so rows that wait for their deletion are printed too.
+    // At this time, no row is expired. So rows that DynamoDB has not deleted yet are printed too.
     let beginning = Timestamp::from_millis(0);
     let mut before = None;
     loop {
@@ -108,7 +108,7 @@ async fn each_event(
 
 fn tagged(kind: &str, value: &impl Serialize) -> Value {
     let mut value = json!(value);
-    // A transaction has a type, and an event has a kind.
+    // The value is nested, because an event has a `kind` of its own.
     json!({ "kind": kind, kind: value.take() })
 }
 

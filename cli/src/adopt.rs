@@ -1,4 +1,4 @@
-//! `mono-sync adopt`: adopts accounts that were linked at Mono before this system knew them.
+//! `mono-sync adopt`: adopts accounts that are linked at Mono and that this system does not know.
 
 mod state;
 
@@ -26,20 +26,20 @@ use state::State;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Read account ids from this file, one in each line, instead of Mono's list. `-` is standard input. Mono is not
+    /// Read account ids from this file, one on each line, instead of Mono's list. `-` is standard input. Mono is not
     /// called
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
     /// Request an import of the transactions that Mono already has. Mono charges each page of them
     #[arg(long)]
     transactions: bool,
-    /// Note the progress in this file, and continue from it
+    /// Write the progress to this file, and continue from it
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// The largest number of accounts in a second
+    /// The largest number of accounts per second
     #[arg(long, value_name = "ACCOUNTS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// Only count the accounts and the price
+    /// Write nothing. Only show the number of accounts, and the price with --transactions
     #[arg(long)]
     dry_run: bool,
 }
@@ -57,16 +57,16 @@ enum AdoptFailure {
 /// The time for a page of Mono's list, with all its attempts.
 const MONO_TIME: Duration = Duration::from_secs(60);
 
-/// The number of accounts by what came of them.
+/// The number of accounts for each result.
 #[derive(Default, Serialize)]
 struct Counts {
     /// Records that were created.
     created: u64,
-    /// Records that got something that they did not have.
+    /// Records that got values that they did not have.
     completed: u64,
-    /// Records that had everything already.
+    /// Records that had all values already.
     unchanged: u64,
-    /// Accounts that are unlinked here, or whose link is in doubt. They stay as they are.
+    /// Accounts that are unlinked here, or whose link a verification must confirm. They stay as they are.
     unlinked: u64,
     /// Erased accounts. They stay erased.
     erased: u64,
@@ -184,7 +184,7 @@ impl Run {
     }
 }
 
-/// Lets at most a number of accounts pass in a second.
+/// Limits the number of accounts per second.
 struct Rate {
     per_second: u32,
     next: Instant,
@@ -202,7 +202,7 @@ impl Rate {
     }
 }
 
-/// A progress bar on standard error. It is hidden if that is no terminal.
+/// A progress bar on standard error. It is hidden if standard error is not a terminal.
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {eta} left");
     let bar = ProgressBar::new(0);

@@ -1,7 +1,7 @@
-//! `mono-sync`: the command-line tool for operators of a stack. It adopts accounts that were linked before, shows the
-//! state of the stack and of single accounts, exports all data of an account, and replays dead letters.
+//! `mono-sync`: the command-line tool for operators of a stack. It adopts accounts that were already linked at Mono,
+//! shows the state of the stack and of single accounts, exports all data of an account, and replays dead letters.
 //!
-//! Exit codes: 0 success, 1 failure, 2 wrong usage, 3 some accounts or messages could not be handled.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage, 3 some accounts could not be adopted.
 
 mod account;
 mod adopt;
@@ -40,7 +40,7 @@ struct Arguments {
 enum Command {
     /// Adopt accounts that were linked at Mono before: from Mono's list of accounts, or from ids
     Adopt(adopt::Options),
-    /// Show the number of accounts in each status, the oldest data, and the messages in each queue
+    /// Show the number of accounts in each status, the account with the oldest sync, and the messages in each queue
     Status,
     /// Show an account
     Account { account_id: AccountId },
@@ -51,7 +51,7 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Print everything that is held of an account as JSON Lines: record, history and transactions
+    /// Print the record, the history and the transactions of an account as JSON Lines
     Export { account_id: AccountId },
     /// Move dead letters back to their queue. Without --execute, only show them
     Replay(replay::Options),
@@ -62,7 +62,7 @@ enum Command {
 /// The result of a command that did not fail.
 enum Done {
     All,
-    /// Some accounts or messages could not be handled.
+    /// Some accounts could not be adopted.
     Partly,
 }
 

@@ -17,7 +17,7 @@ impl Output {
     }
 }
 
-/// Prints one line of JSON. An error tells that the reader has gone.
+/// Prints one line of JSON. This fails if the reader has gone.
 pub(crate) fn line(value: &Value) -> io::Result<()> {
     writeln!(io::stdout(), "{value}")
 }

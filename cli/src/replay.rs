@@ -21,22 +21,22 @@ pub(crate) struct Options {
     /// The queue whose dead letters are replayed
     #[arg(value_enum)]
     queue: Queue,
-    /// Only messages about this account
+    /// Only dead letters about this account
     #[arg(long)]
     account: Option<AccountId>,
-    /// Only messages at least this old, such as 2h or 3days
+    /// Only dead letters at least this old, such as 2h or 3days
     #[arg(long, value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Only messages at most this old
+    /// Only dead letters at most this old
     #[arg(long, value_parser = humantime::parse_duration)]
     newer_than: Option<Duration>,
-    /// Move the messages. Otherwise they are only shown
+    /// Move the dead letters. Otherwise they are only shown
     #[arg(long)]
     execute: bool,
 }
 
-/// The queues with dead letters that can be replayed. The letters of the notifier are positions in a stream, so they
-/// cannot.
+/// The queues with dead letters that can be replayed. The dead letters of the notifier cannot be moved to a queue,
+/// because they belong to a stream.
 #[derive(Clone, Copy, ValueEnum)]
 enum Queue {
     Webhook,
@@ -62,9 +62,10 @@ impl Queue {
 #[error("the stack has no output {0}")]
 struct MissingOutput(String);
 
-/// How long a letter is hidden while this program runs, in seconds. Letters that stay are shown again at the end.
+/// How long a letter is hidden while this program runs, in seconds. Letters that are not moved become visible at the
+/// end.
 const HIDDEN: i32 = 900;
-/// After this many empty answers in a row, the queue counts as read.
+/// After this many empty answers in a row, the whole queue counts as read.
 const EMPTY_ANSWERS: u32 = 3;
 
 pub(crate) async fn run(stack: &Stack, options: &Options, output: Output) -> Result<Done> {
@@ -97,7 +98,7 @@ pub(crate) async fn run(stack: &Stack, options: &Options, output: Output) -> Res
     });
     output.print(&summary)?;
     if !options.execute && !matching.is_empty() && !output.json {
-        println!("Nothing was moved. Add --execute to move the messages.");
+        println!("Nothing was moved. Add --execute to move the dead letters.");
     }
     Ok(Done::All)
 }
@@ -105,7 +106,7 @@ pub(crate) async fn run(stack: &Stack, options: &Options, output: Output) -> Res
 impl Options {
     fn matches(&self, message: &Message, now: Timestamp) -> bool {
         let age = received_at(message).map_or(Duration::ZERO, |at| now.since(at));
-        // Ids are random, so an id in the text is that of the account.
+        // Ids are random, so a text with this id is about the account.
         self.account.as_ref().is_none_or(|id| text(message).contains(id.as_str()))
             && self.older_than.is_none_or(|least| age >= least)
             && self.newer_than.is_none_or(|most| age <= most)
@@ -120,13 +121,13 @@ struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Reads all letters before any is moved. A moved letter that fails again would otherwise be read again.
+    /// Reads all letters before one is moved. Otherwise a moved letter that fails again would be read again.
     async fn read(&self) -> Result<Vec<Message>> {
         let (mut letters, mut empty) = (HashMap::new(), 0);
         while empty < EMPTY_ANSWERS {
             let messages = self.receive().await?;
             empty = if messages.is_empty() { empty + 1 } else { 0 };
-            // The newest receipt handle of a message counts.
+            // Only the newest receipt handle of a message is valid.
             letters.extend(messages.into_iter().map(|letter| (letter.message_id.clone(), letter)));
         }
         Ok(letters.into_values().collect())
@@ -144,8 +145,8 @@ impl DeadLetters {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    /// Sends the message to its queue before it deletes the letter. A crash in between sends it twice, which every
-    /// consumer bears.
+    /// Sends the message to its queue before it deletes the letter. After a crash in between, the message is sent
+    /// again. This does no harm, because every consumer is idempotent.
     async fn put_back(&self, message: &Message) -> Result<()> {
         let mut send = self.sqs.send_message().queue_url(&self.queue);
         send = send.message_body(message.body.as_deref().unwrap_or_default());
@@ -159,7 +160,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Makes letters visible again. Those that fail become visible after [`HIDDEN`].
+    /// Makes letters visible again. If that fails, they become visible after [`HIDDEN`].
     async fn show_again(&self, messages: &[Message]) {
         for message in messages {
             let change = self.sqs.change_message_visibility().queue_url(&self.letters);

@@ -13,7 +13,7 @@ use e2e::shared_stack::{World, world};
 use sandbox::{Dialect, History, Link};
 use serde_json::{Value, json};
 
-/// The accounts of the adoption that is killed. For a measurement: `ADOPTED_ACCOUNTS=50000`.
+/// The number of accounts in the adoption that is killed. For a measurement, set `ADOPTED_ACCOUNTS=50000`.
 fn adopted_accounts() -> usize {
     std::env::var("ADOPTED_ACCOUNTS").ok().and_then(|number| number.parse().ok()).unwrap_or(1_000)
 }
@@ -71,7 +71,7 @@ fn file(name: &str) -> PathBuf {
     path
 }
 
-/// How often each account's record was written, by the stream of the table.
+/// The number of writes of each account's record, counted in the stream of the table.
 async fn writes(world: &World) -> HashMap<String, usize> {
     let mut writes = HashMap::new();
     for record in world.stack.stream_of("AccountsTable").await.unwrap() {
@@ -146,7 +146,7 @@ async fn adoption_that_is_killed_three_times_adopts_each_account_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_sees_exports_and_replays() {
+async fn operator_sees_and_exports_an_account_and_replays_dead_letters() {
     let world = world(Dialect::V1);
     let history = History { transactions: 30, days: 9, ..History::default() };
     let id = world.mono.link(Link { history: Some(history), ..Link::default() });
@@ -176,7 +176,7 @@ async fn operator_sees_exports_and_replays() {
     let elsewhere = run(world, &["--stack", "elsewhere", "status"]);
     assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("elsewhere"), "{elsewhere:?}");
 
-    // Two letters that are no JSON: they come back after a replay, so a message was really moved.
+    // The processor rejects letters without JSON again. So a letter that comes back was really moved.
     let other = "1".repeat(24);
     let queue = world.stack.output("WebhookDeadLetterQueueUrl");
     let sqs = aws_sdk_sqs::Client::new(&world.stack.sdk());

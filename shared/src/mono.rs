@@ -348,8 +348,8 @@ impl Session<'_> {
         self.read(purpose, &path, deadline).await?.of_account()
     }
 
-    /// Reads a page of the accounts that are linked to the business, or to the app of the key: Mono documents neither. The
-    /// first page is 1. Only v2 has such a list. Mono's price list does not name it.
+    /// Reads a page of the linked accounts. Mono does not document whether these are the accounts of the business or of
+    /// the app. The first page is 1. Only v2 has such a list. Mono's price list does not name it.
     ///
     /// # Errors
     ///

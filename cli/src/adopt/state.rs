@@ -1,7 +1,7 @@
-//! The progress of an adoption in a file, so that a run that was stopped continues.
+//! A file with the progress of an adoption, so that a stopped run can continue.
 //!
-//! Each line is the JSON of a part: its page of Mono's list, and the accounts that are adopted. A line is written after
-//! its accounts. A line that a crash has cut off is removed, and its accounts are adopted again, which changes nothing.
+//! Each line is the JSON of a part: its page of Mono's list, and the adopted accounts. A line is written after its
+//! accounts. If a crash has cut off a line, the line is removed. Its accounts are adopted again, which changes nothing.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use mono_sync::domain::account_id::AccountId;
 use serde::{Deserialize, Serialize};
 
 pub(super) struct State {
-    /// `None`: the progress is only kept in memory.
+    /// `None`: the progress is kept only in memory.
     file: Option<File>,
     page: u32,
     done: HashSet<AccountId>,
@@ -48,7 +48,7 @@ impl State {
         Ok(state)
     }
 
-    /// The page at which the next run begins. Its accounts may be adopted in part.
+    /// The page at which the next run begins. Some of its accounts may already be adopted.
     pub(super) const fn page(&self) -> u32 {
         self.page
     }

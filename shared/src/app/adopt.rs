@@ -1,5 +1,5 @@
-//! Adopts accounts that were linked at Mono before this system knew them. No call to Mono is made here, and nothing
-//! counts as fresh.
+//! Adopts accounts that are linked at Mono and that this system does not know. No call to Mono is made here, and no
+//! data counts as fresh.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Adopter {
     pub is_dry_run: bool,
 }
 
-/// What came of one account.
+/// The result for one account.
 #[derive(Clone, Debug)]
 pub struct Adopted {
     pub step: AdoptionStep,
@@ -30,7 +30,7 @@ pub struct Adopted {
     pub is_import_requested: bool,
 }
 
-/// Why an account is not adopted, or its import not requested.
+/// Why an account was not adopted, or its import was not requested.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AdoptError {
     #[error(transparent)]
@@ -45,11 +45,11 @@ type Step = (AdoptionStep, Option<ImportJob>);
 const CONCURRENCY: usize = 16;
 
 impl Adopter {
-    /// The largest number of accounts of one call.
+    /// The largest number of accounts in one call.
     pub const MOST: usize = 100;
 
-    /// Adopts accounts. Each account has its own result. One or two reads for all of them, at most two requests for
-    /// each new account, and one for ten imports.
+    /// Adopts accounts. Each account has its own result. Needs one or two reads for all of them, at most two requests
+    /// for each new account, and one request for ten imports.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ pub enum Erased {
 const MONO_TIME: Duration = Duration::from_secs(20);
 /// The time reserved for the request of the next message.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// A new link is verified this long after the request, when the record is deleted. It is longer than
+/// A new link is verified this long after the request, because the record must be deleted first. It is longer than
 /// [`RECORDING_TIME`].
 const AFTER_THE_END: Duration = Duration::from_secs(10);
 /// The longest delay of a message in SQS.
@@ -86,7 +86,7 @@ impl Refresher {
             return Ok(Erased::NotUnlinked(error));
         }
         if erasing.account.erasure.is_some_and(|erasure| erasure.is_relinked) {
-            // It is sent first, so that a crash cannot lose it.
+            // The message is sent first, so that a crash cannot lose it.
             self.send(RefreshJob::verification(id.clone()), AFTER_THE_END).await?;
         }
         let ended = accounts.end_erasure(erasing, Timestamp::now());
@@ -117,7 +117,7 @@ impl Refresher {
         };
         match mono.unlink(&id, by).await {
             Err(LinkError::Call(error)) => {
-                warn!(account_id = %id, error = error.as_str(), "Mono did not answer to an unlinking");
+                warn!(account_id = %id, error = error.as_str(), "Mono did not answer a request to unlink");
                 return Ok(Some((erasing, Some(error))));
             }
             Err(LinkError::Refused(error)) => {

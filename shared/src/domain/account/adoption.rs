@@ -1,4 +1,4 @@
-//! The adoption of accounts that were linked at Mono before this system knew them.
+//! The adoption of accounts that are linked at Mono and that this system does not know.
 
 use super::identity::{is_same_bank, same_words};
 use super::{Account, Link, OrderKey, Rank, Reported, ShortHash, TimeSource};
@@ -14,14 +14,14 @@ pub struct ListedAccount {
 /// What the adoption of a listed account does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdoptionStep {
-    /// Mono's list is the first that this system hears of the account.
+    /// No webhook and no answer of Mono has named the account before.
     Create,
-    /// The list tells or confirms something that the record does not have.
+    /// The list has a value that the record does not have, or confirms one.
     Complete,
     /// The record already has everything in the list.
     Nothing,
-    /// The record shows that the account is unlinked, or a verification of its link is due. The list does not document
-    /// which accounts it leaves out, so it decides nothing.
+    /// The record shows that the account is unlinked, or a verification of its link is due. Mono does not document
+    /// which accounts its list leaves out, so the list decides nothing.
     Unlinked,
     /// The account was erased, or its erasure has begun.
     Erased,
@@ -53,8 +53,9 @@ impl Account {
         }
     }
 
-    /// The pull that the first import of the account covers, also if Mono has reported no pull yet. `None` if an import
-    /// has run, runs, or waits. It is the same at each call until then, so a repeated request imports nothing twice.
+    /// The pull that the first import of the account covers, even if Mono has reported no pull yet. `None` if an import
+    /// has run, runs, or waits. Until then, each call returns the same pull, so a repeated request imports nothing
+    /// twice.
     pub fn first_import(&self) -> Option<OrderKey> {
         let is_requested = self.registers.imported.is_some()
             || self.import.is_some()

@@ -98,7 +98,7 @@ impl<T: Ord + Clone> Trusted<T> {
         differs.then_some(claim)
     }
 
-    /// Whether Mono has confirmed the held value, and it is this value. A missing value confirms nothing new.
+    /// Whether Mono has confirmed the held value, and it is this value. A missing value needs no confirmation.
     pub(super) fn is_verified_as(
         &self,
         value: Option<&T>,
