@@ -2,7 +2,7 @@
 
 const STATUSES = {
   healthy: { tone: "good", title: "Up to date" },
-  partial: { tone: "good", title: "Up to date in part", text: "The bank sent no balance or no transactions." },
+  partial: { tone: "good", title: "Partly up to date", text: "The bank sent no balance or no transactions." },
   syncing: { tone: "wait", title: "Updating", text: "We are fetching the newest data from your bank." },
   pending: { tone: "wait", title: "Linked", text: "We are waiting for the first data from your bank." },
   reauthorisation_required: {
@@ -33,14 +33,14 @@ const SOON = 10_000;
 const PATIENCE = 120_000;
 
 const element = (id) => document.getElementById(id);
-const messages = new Map(); // what the newest action on an account has led to
-const cards = new Map(); // the cards by account, each with the text that it was made of
+const messages = new Map(); // the message of the newest action on each account
+const cards = new Map(); // the card of each account, and the data that it shows
 let accounts = [];
 let isLoaded = false;
 let isBusy = false;
 let timer;
 
-// Returning from the bank proves nothing. Only the list of accounts shows what happened.
+// A return from the bank proves nothing. Only the list of accounts shows what happened.
 const parameters = new URLSearchParams(location.search);
 const before = JSON.parse(sessionStorage.getItem("before") ?? "{}");
 let waitsForLink = parameters.has("linked");
@@ -60,7 +60,7 @@ function explain(answer) {
 
 const time = (text) => new Date(text).toLocaleString("en-NG", { dateStyle: "medium", timeStyle: "short" });
 
-/** The API has amounts in minor units. The currency determines how many of them make a unit. */
+/** The API has amounts in minor units. The currency determines how many minor units make a unit. */
 function money(minor, currency) {
   if (minor === null) return "Balance unknown";
   try {
@@ -76,7 +76,7 @@ const state = (account) => `${account.status} ${account.last_synced_at}`;
 async function load() {
   clearTimeout(timer);
   const answer = await request("GET", "/accounts");
-  show("outage", answer.ok ? "" : "Your accounts cannot be updated at present. We will try again.");
+  show("outage", answer.ok ? "" : "Your accounts cannot be loaded at present. We will try again.");
   if (answer.ok) {
     accounts = answer.accounts;
     if (accounts.some((account) => state(account) !== before[account.account_id])) waitsForLink = false;
@@ -107,7 +107,7 @@ function render() {
     const old = cards.get(account.account_id);
     const text = JSON.stringify([account, messages.get(account.account_id), isBusy]);
     if (old?.text === text) continue;
-    // Keep the focus where it was.
+    // The new card keeps the focus.
     const focused = old?.card.contains(document.activeElement) && document.activeElement.textContent;
     const card = toCard(account);
     if (old) old.card.replaceWith(card);
@@ -152,12 +152,12 @@ function toCard(account) {
       status === "unlinked" && button("Link again", link, "primary"),
       REFRESHABLE.includes(status) && button("Refresh", act("POST", "/sync")),
       status !== "unlinked" && button("Unlink",
-        ask("Unlink this account? It is not updated any more.", act("POST", "/unlink"))),
+        ask("Unlink this account? It will no longer be updated.", act("POST", "/unlink"))),
       button("Delete",
         ask("Delete this account and all its transactions? This cannot be undone.", act("DELETE", "")), "danger")));
 }
 
-/** Does one thing at a time, and shows what it led to. Disabled buttons would lose the focus. */
+/** Runs one action at a time, and shows its result. No button is disabled, because it would lose the focus. */
 async function run(id, method, path) {
   if (isBusy) return;
   isBusy = true;
@@ -168,7 +168,7 @@ async function run(id, method, path) {
   isBusy = false;
   element("link").ariaDisabled = false;
   fastUntil = Math.max(fastUntil, Date.now() + SOON);
-  // The URL is a page of Mono: the API checks that.
+  // The API checks that the URL is a page of Mono.
   if (answer.ok && answer.url) {
     const states = accounts.map((account) => [account.account_id, state(account)]);
     sessionStorage.setItem("before", JSON.stringify(Object.fromEntries(states)));

@@ -37,7 +37,7 @@ http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, rea
 
 
 def signed_in_customer() -> dict:
-    # REPLACE THIS: return the customer of your session. Never take the customer from the request.
+    # REPLACE THIS: return the customer of your session. Never take the customer from the body or the query.
     return {"ref": os.environ.get("CUSTOMER_REF", "customer-1"), "name": "Ada Example", "email": "ada@example.com"}
 
 
@@ -47,7 +47,7 @@ class Problem(Exception):
 
 
 def call(method: str, path: str, body: dict | None = None) -> tuple[int, dict]:
-    """Sends a signed request to mono-sync. Its errors become the errors of this server."""
+    """Sends a signed request to mono-sync. An error of mono-sync becomes an error of this server, with the same code."""
     request = AWSRequest(method, API_URL + path, data=json.dumps(body) if body else None)
     if body:
         request.headers["content-type"] = "application/json"

@@ -11,7 +11,7 @@ use crate::process::Companion;
 use crate::project;
 use crate::stack::Stack;
 
-/// A running server. It ends with this handle.
+/// A running server. It stops when this handle is dropped.
 #[derive(Debug)]
 pub struct WebExample {
     process: Companion,
@@ -28,7 +28,7 @@ impl WebExample {
     ///
     /// # Errors
     ///
-    /// If it does not answer. Its libraries must be in `.venv/web`.
+    /// If the server does not answer. Its libraries must be in `.venv/web`.
     pub async fn start(stack: &Stack, port: u16, customer: &str) -> io::Result<Self> {
         let log = project().join("target/local/web.log");
         let mut command = Command::new(project().join(".venv/web/bin/python"));

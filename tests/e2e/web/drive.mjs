@@ -2,8 +2,8 @@
 //
 //     node drive.mjs PAGE_URL SANDBOX_URL SCREENSHOT
 //
-// The customer of the page must have no accounts, and the sandbox must have hosted pages. Only Linux on x86-64 has its
-// own browser. On other platforms, an installed Chrome is used, or nothing is tested.
+// The customer of the page must have no accounts, and the sandbox must have hosted pages. On Linux on x86-64, the test
+// brings its own browser. On other platforms, it uses an installed Chrome. Without one, nothing is tested.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,10 +16,10 @@ const { chromium } = require("playwright-core");
 
 async function launch() {
   if (process.platform === "linux" && process.arch === "x64") {
-    // As on Lambda, so that the libraries and the fonts of the browser are unpacked too.
+    // With this variable, the package also unpacks the libraries and the fonts of the browser.
     process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs24.x";
     const executablePath = await require("@sparticuz/chromium").default.executablePath();
-    // Its own configuration expects its fonts in /tmp.
+    // The package's own configuration expects the fonts in /tmp.
     const folder = dirname(executablePath);
     process.env.FONTCONFIG_FILE = `${folder}/fonts.conf`;
     writeFileSync(process.env.FONTCONFIG_FILE, `<fontconfig><dir>${folder}/fonts</dir></fontconfig>`);
@@ -42,7 +42,7 @@ const page = await context.newPage();
 const errors = [];
 page.on("pageerror", (error) => errors.push(String(error)));
 page.on("console", (message) => {
-  // The browser reports the expected refusal during the cooldown too.
+  // The browser also reports the expected refusal during the cooldown.
   const isCooldown = message.text().includes("429") && message.location().url.endsWith("/sync");
   if (message.type() === "error" && !isCooldown) errors.push(message.text());
 });

@@ -1,5 +1,5 @@
-//! `GET` and `POST /hosted/{token}`: the page on which a customer logs in at the bank. It stands in for Mono's page, and
-//! does not imitate it.
+//! `GET` and `POST /hosted/{token}`: the page on which a customer logs in at the bank. It stands in for Mono's page,
+//! and does not imitate it.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::scenario::{HostedPage, Mono};
 const PAGE: &str = include_str!("hosted/page.html");
 const CODE: &str = r#"<label for="code">One-time password: any digits</label>
     <input id="code" name="code" inputmode="numeric" pattern="[0-9]+" autocomplete="one-time-code" required>"#;
-/// No script, and nothing from elsewhere. Without `form-action`, because browsers apply it to the redirect as well.
+/// Allows no script and no content of other origins. It has no `form-action`, because browsers apply it to redirects
+/// too.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 pub(crate) fn routes(mono: Arc<Mono>) -> Router {
@@ -77,7 +78,7 @@ fn form(fields: &str, button: &str, page: &HostedPage) -> String {
 
 fn not_found() -> Response {
     let content =
-        "<p>This link is unknown, or it was used. Go back to your app, and start again.</p>";
+        "<p>This link is unknown, or was already used. Go back to your app, and start again.</p>";
     answer(StatusCode::NOT_FOUND, "There is no such link", content)
 }
 
@@ -87,7 +88,7 @@ fn answer(status: StatusCode, heading: &str, content: &str) -> Response {
     (status, headers, Html(page)).into_response()
 }
 
-/// A text as it is written in HTML, inside and outside of attributes.
+/// The text, escaped for HTML inside and outside of attributes.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {

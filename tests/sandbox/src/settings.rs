@@ -19,8 +19,8 @@ pub struct Settings {
     pub time_scale: f64,
     /// The wording for accounts that are linked without a dialect.
     pub dialect: Dialect,
-    /// Whether the URL of a hosted link or of a re-authorisation is a page of the sandbox. By default, it looks like
-    /// Mono's, and leads nowhere.
+    /// Whether the URL of a hosted link or of a re-authorisation is a page of the sandbox. By default, the URL looks
+    /// like Mono's and leads nowhere.
     pub hosted_pages: bool,
     /// Determines every id and every network fault. Sandboxes with different seeds never share an
     /// account id, so the default is random.

@@ -63,7 +63,7 @@ impl Case {
         query.send().await.unwrap().items.unwrap_or_default()
     }
 
-    /// Stores a copy of a row with the date of 20 days ago. The number is its id and its revision.
+    /// Stores a copy of a row, dated 20 days ago. The number is its id and its revision.
     async fn store_expired(&self, row: &Item, number: u32, expires_at: Option<Timestamp>) {
         let date = Timestamp::now() - 20 * DAY;
         let position = Position::new(date, number, &number.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! The example `examples/web`: a real browser uses its page, as a customer does.
+//! The example `examples/web`: a real browser uses its page as a customer does.
 
 use e2e::emulator::lasting_port;
 use e2e::project;
@@ -16,7 +16,7 @@ use super::eventually;
 const CUSTOMER: &str = "customer-1";
 
 #[tokio::test]
-async fn customer_manages_own_accounts_in_a_browser_and_reaches_no_others() {
+async fn customer_manages_own_accounts_in_a_browser_and_reaches_no_account_of_others() {
     let settings = Settings {
         secret_key: LOCAL_KEY.to_owned(),
         time_scale: 1000.0,
@@ -77,7 +77,7 @@ async fn reach_no_other_account(web: &WebExample, stack: &Stack, mono: &Sandbox)
     assert_eq!(status(elsewhere).await, 403);
     assert_eq!(listed(request(Method::GET, "/api/accounts")).await, json!([]));
 
-    // The customer logs in at the bank of this account.
+    // The signed-in customer now logs in at the bank of this account.
     let body = json!({ "code": mono.code(&id).unwrap() }).to_string();
     let exchange = from_page(Method::POST, "/api/links/exchange").body(body);
     assert_eq!(status(exchange).await, 200);

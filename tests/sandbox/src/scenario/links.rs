@@ -27,7 +27,7 @@ pub(super) struct Logins {
 }
 
 impl Mono {
-    /// Opens a page for a customer. Returns its URL. It ends with the page's token.
+    /// Opens a page for a customer. Returns its URL, which ends with the page's token.
     pub(crate) fn host(&self, page: HostedPage, base_url: &str) -> String {
         let token = self.token();
         let url = if self.hosted_pages {

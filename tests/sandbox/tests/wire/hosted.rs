@@ -14,7 +14,7 @@ async fn start() -> (Sandbox, Caller) {
     (sandbox, caller)
 }
 
-/// The path of the page that Mono's API answers.
+/// The path of the page in the answer of Mono's API.
 async fn page(sandbox: &Sandbox, caller: &Caller, body: Value) -> String {
     let request = caller.request(Method::POST, "/v2/accounts/initiate").body(body.to_string());
     let answer = read(request).await.body;

@@ -165,10 +165,7 @@ impl Demonstration {
 
     /// Prints what a consumer of the event bus has received about the account.
     async fn show_notifications(&self, account_id: &str) -> Result<()> {
-        step(
-            8,
-            "Your systems have learnt of each change from the event bus. No bank data is in it.",
-        );
+        step(8, "Your systems have received a notification of each change. No bank data is in it.");
         let about = |event: &Value| event["detail"]["account_id"] == account_id;
         let is_balance = |event: &Value| event["detail-type"] == "account.balance_changed";
         // The new balance of the last step.
@@ -308,11 +305,11 @@ impl Demonstration {
         Ok(account_id)
     }
 
-    /// Adopts accounts that were linked before this system was deployed.
+    /// Adopts accounts that were linked at Mono before the stack was deployed.
     async fn adopt_older_links(&self) -> Result<()> {
         step(
             16,
-            "200 more accounts were linked at Mono years ago. The command-line tool adopts them.",
+            "200 accounts were linked at Mono before the stack. The command-line tool adopts them.",
         );
         for _ in 0..200 {
             self.link(&json!({ "silent": true })).await?;
@@ -331,16 +328,16 @@ impl Demonstration {
         self.change(Method::POST, &path, 200).await?;
         print_status(&self.until_status(account_id, "unlinked").await?);
 
-        step(18, "The customer asks for erasure. From then on the account is a 404 everywhere.");
+        step(18, "The customer asks for erasure. From then on, the API answers 404 for it.");
         let path = format!("/accounts/{account_id}");
         self.change(Method::DELETE, &path, 202).await?;
         let (status, _) = self.0.stack.account(account_id).await?;
         println!("   GET {path}   {status}");
         expect(status == 404, "the account is not found")?;
         println!(
-            "   Rows are deleted after five minutes. The demonstration moves them into the past."
+            "   The deletion begins five minutes later. Here, the record is moved into the past."
         );
-        // The worker has seen the request first. Its message for the time after the delay is still delayed.
+        // The worker has begun the erasure. Its message that continues it is still delayed.
         self.until_logged("refresh-worker", "\"erasing\"", 1).await?;
         past::let_time_pass(&self.0.stack, account_id, Duration::from_mins(6)).await;
         let job = RefreshJob::erasure(account_id.parse()?).to_body();
@@ -517,7 +514,7 @@ impl Demonstration {
         );
         println!(
             "
-Staying up until Ctrl-C. The page of a customer (examples/web), to link accounts in a browser:
+Staying up until Ctrl-C. Link accounts in a browser, on the page of examples/web:
 
   {web}
 
