@@ -47,7 +47,7 @@ class Problem(Exception):
 
 
 def call(method: str, path: str, body: dict | None = None) -> tuple[int, dict]:
-    """Sends a signed request to mono-sync. An error of mono-sync becomes an error of this server, with the same code."""
+    """Sends a signed request to mono-sync. An error of mono-sync becomes one of this server, with the same code."""
     request = AWSRequest(method, API_URL + path, data=json.dumps(body) if body else None)
     if body:
         request.headers["content-type"] = "application/json"
