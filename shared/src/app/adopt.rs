@@ -120,7 +120,7 @@ impl Adopter {
             AdoptionStep::Nothing => account.clone(),
             AdoptionStep::Unlinked | AdoptionStep::Erased => return Ok((step, None)),
         };
-        let pull = self.imports.as_ref().and_then(|_| adopted.first_import());
+        let pull = self.imports.as_ref().and_then(|_| adopted.first_import(at));
         Ok((step, pull.map(|pull| ImportJob::new(id, pull))))
     }
 

@@ -497,7 +497,8 @@ fn listed_account(row: &Value) -> Option<ListedAccount> {
     let mut row = row.as_object()?.clone();
     row.iter_mut().for_each(|(name, value)| event::shorten(name, value, &mut Vec::new()));
     let id = event::owned(&row, &["id", "_id"])?.parse().ok()?;
-    Some(ListedAccount { id, reported: reported(&row) })
+    // The list is not documented to have a `ref`, so none of it changes an owner.
+    Some(ListedAccount { id, reported: Reported { reference: None, ..reported(&row) } })
 }
 
 /// What an account's object reports. Its own fields can be below `account`.

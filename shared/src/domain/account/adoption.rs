@@ -3,6 +3,7 @@
 use super::identity::{is_same_bank, same_words};
 use super::{Account, Link, OrderKey, Rank, Reported, ShortHash, TimeSource};
 use crate::domain::account_id::AccountId;
+use crate::domain::timestamp::Timestamp;
 
 /// A row of Mono's list of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,19 +54,22 @@ impl Account {
         }
     }
 
-    /// The pull that the first import of the account covers, even if Mono has reported no pull yet. `None` if an import
-    /// has run, runs, or waits. Until then, each call returns the same pull, so a repeated request imports nothing
-    /// twice.
-    pub fn first_import(&self) -> Option<OrderKey> {
-        let is_requested = self.registers.imported.is_some()
-            || self.import.is_some()
-            || self.import_deferred_until.is_some();
-        let adoption = || OrderKey {
+    /// The pull that the first import of an adopted account covers. `None` if an import has run, runs, or waits.
+    pub fn first_import(&self, now: Timestamp) -> Option<OrderKey> {
+        let is_running = self.import.is_some_and(|lease| now < lease.until);
+        let is_requested = is_running || self.import_deferred_until.is_some();
+        let pull = || self.import_due().or_else(|| self.import_of_adoption());
+        (!is_requested && self.registers.imported.is_none()).then(pull)?
+    }
+
+    /// The pull of an import that no report of Mono has made due. It is the same each time, so a repeated request
+    /// imports nothing twice. `None` if an import has run.
+    pub(super) fn import_of_adoption(&self) -> Option<OrderKey> {
+        self.registers.imported.is_none().then(|| OrderKey {
             at: self.known_since(),
             rank: Rank::Connected,
             time_source: TimeSource::Event,
             event: ShortHash::of("adoption"),
-        };
-        (!is_requested).then(|| self.import_due().unwrap_or_else(adoption))
+        })
     }
 }

@@ -61,7 +61,8 @@ pub struct Identity {
     pub read_at: Option<Timestamp>,
     /// The newest claims that a plain read has refuted, and the time of the read.
     pub refuted: Option<(Timestamp, ShortHash)>,
-    /// The newest link of the account that this system has started, and the time at which Mono named its token.
+    /// The newest link of the account that this system has started, and the time of the login that it led to. The time
+    /// is 0 if only other events have named its token: Mono repeats the token for good.
     pub link: Option<Claim<StartedLink>>,
     /// The newest code exchange that named an owner.
     pub exchanged_at: Option<Timestamp>,
@@ -120,9 +121,16 @@ impl<T: Ord + Clone> Trusted<T> {
 
 impl Identity {
     /// A webhook carried the token of a link, so it names the owner for whom this system started the link.
-    pub(super) fn claim_link(&mut self, received_at: Timestamp, at: Timestamp, link: &StartedLink) {
+    pub(super) fn claim_link(
+        &mut self,
+        received_at: Timestamp,
+        at: Timestamp,
+        logged_in_at: Option<Timestamp>,
+        link: &StartedLink,
+    ) {
         self.reference.claim(received_at, at, &link.owner);
-        self.link = self.link.take().max(Some(Claim { at, value: link.clone() }));
+        let logged_in_at = logged_in_at.unwrap_or(Timestamp::from_millis(0));
+        self.link = self.link.take().max(Some(Claim { at: logged_in_at, value: link.clone() }));
     }
 
     pub(super) fn claim_details(

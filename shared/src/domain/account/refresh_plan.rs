@@ -154,9 +154,9 @@ impl Account {
         }
     }
 
-    fn deferred_import(&self, now: Timestamp) -> Option<RefreshAction> {
+    pub(super) fn deferred_import(&self, now: Timestamp) -> Option<RefreshAction> {
         self.import_deferred_until.filter(|until| *until <= now)?;
-        self.import_due().map(RefreshAction::Import)
+        self.import_due().or_else(|| self.import_of_adoption()).map(RefreshAction::Import)
     }
 
     fn verification(&self, now: Timestamp) -> Option<RefreshAction> {

@@ -1,5 +1,6 @@
 //! Tests of the rules of the account record, and property tests of its laws.
 
+mod adoption_rules;
 mod identity_rules;
 mod import_rules;
 mod laws;

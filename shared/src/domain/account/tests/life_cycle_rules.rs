@@ -83,6 +83,18 @@ fn owner_of_an_exchange_stays_although_mono_keeps_the_former_ref() {
     let verified = repeated.end_verification(read(60, "ada")).unwrap();
     assert_eq!(verified.owner(), Some("bayo"));
 
+    // Mono repeats the token of the first link too.
+    let first = started_link("ada");
+    let repeated = Fact::Webhook(Webhook {
+        link: Some(first.clone()),
+        ..Webhook::new(Some(at(30)), at(30), "again", None, fresh())
+    });
+    let exchange = Fact::Exchange(Exchange { at: at(2), owner: Some("bayo".to_owned()) });
+    let linked_by_token = record([connected_by(1, &first), exchange, repeated]);
+    assert_eq!(linked_by_token.verification_due(), None);
+    let token = read(60, first.token.as_str());
+    assert_eq!(linked_by_token.end_verification(token).unwrap().owner(), Some("bayo"));
+
     let link = started_link("chike");
     let by_token = verified.apply(&connected_by(70, &link));
     assert!(by_token.verification_due().is_some());
