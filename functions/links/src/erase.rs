@@ -5,7 +5,6 @@ use std::time::Duration;
 use lambda_http::{Body, Request, Response};
 use mono_sync::aws::queues::Message;
 use mono_sync::domain::caller::Caller;
-use mono_sync::domain::refresh_job::RefreshJob;
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::http::account::unavailable;
 use mono_sync::http::problem::Problem;
@@ -39,9 +38,9 @@ impl Links {
         erasing
             .filter(|stored| stored.account.erasure.is_some())
             .ok_or(Problem::AccountNotFound)?;
-        let body = RefreshJob::erasure(account_id.clone()).to_body();
-        let message = Message { account_id: account_id.clone(), body, delay: Duration::ZERO };
-        if let Some(error) = self.queue.send(&[message]).await.into_values().next() {
+        let message = Message::erasure(account_id.clone(), Duration::ZERO);
+        let failed = self.linker.refreshes.send(&[message]).await;
+        if let Some(error) = failed.into_values().next() {
             error!(request_id, %account_id, %error, "erasure could not be requested");
             return Err(Problem::StoreUnavailable);
         }

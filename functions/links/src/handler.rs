@@ -4,7 +4,6 @@ use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use mono_sync::app::accounts::AccountReader;
 use mono_sync::app::links::{Failure, Linker};
-use mono_sync::aws::queues::AccountQueue;
 use mono_sync::aws::store::Stored;
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::caller::Caller;
@@ -22,7 +21,6 @@ use tracing::error;
 pub(crate) struct Links {
     pub(crate) accounts: AccountReader,
     pub(crate) linker: Linker,
-    pub(crate) queue: AccountQueue,
     /// The claim of the token that names the owner. `None`: every caller may see every account.
     pub(crate) owner_claim: Option<String>,
     pub(crate) redirect_origins: RedirectOrigins,
@@ -103,8 +101,8 @@ pub(crate) fn problem(failure: Failure, invocation: &Invocation) -> Problem {
         Failure::Mono(LinkError::Unsupported) => Problem::NotSupportedByMonoApi,
         Failure::Mono(LinkError::Refused(error)) => Problem::SyncFailed(error),
         Failure::Mono(LinkError::Call(error)) => Problem::of_call_error(error, None),
-        Failure::ForeignCode => Problem::LinkCodeInvalid,
-        Failure::Erasing => Problem::AccountNotFound,
+        Failure::ForeignCode | Failure::Erased => Problem::LinkCodeInvalid,
+        Failure::Erasing => Problem::StoreUnavailable,
     }
 }
 

@@ -29,11 +29,11 @@ async fn main() -> Result<(), Error> {
         accounts: startup.accounts()?,
         mono: startup.mono(MONO_LIMIT)?,
         events: startup.events()?,
+        refreshes: startup.refresh_queue()?,
     };
     let links = &Links {
         accounts: AccountReader { store: startup.accounts()? },
         linker,
-        queue: startup.refresh_queue()?,
         owner_claim: startup.environment().owner_claim()?,
         redirect_origins: startup.environment().redirect_origins()?,
     };

@@ -50,6 +50,8 @@ fn log(request_id: &str, account_id: &AccountId, refreshed: &Refreshed) {
                 Erased::Done => "erased",
                 Erased::Continued => "erasing",
                 Erased::NotUnlinked(_) => "not_unlinked",
+                Erased::LinkedAgain => "linked_again",
+                Erased::Unconfirmed => "unconfirmed",
                 Erased::NotDue => "up_to_date",
             };
             (outcome, Some("erasure"))

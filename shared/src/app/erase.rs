@@ -11,11 +11,12 @@ use tracing::{error, info, warn};
 
 use crate::app::refresh::Refresher;
 use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
-use crate::aws::queues::Message;
-use crate::aws::store::{StoreError, Stored};
-use crate::domain::account::{CallError, Erasure};
+use crate::aws::queues::{AccountQueue, Message};
+use crate::aws::store::{AccountStore, StoreError, Stored};
+use crate::domain::account::{Account, CallError, Erasure, Fact, Reading, Verification};
 use crate::domain::account_id::AccountId;
-use crate::domain::refresh_job::RefreshJob;
+use crate::domain::import::ImportJob;
+use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 use crate::lambda::invocation::Invocation;
 use crate::mono::LinkError;
@@ -29,19 +30,56 @@ pub enum Erased {
     Continued,
     /// Only the unlinking at Mono is missing. The next plan tries it again.
     NotUnlinked(CallError),
+    /// Everything is gone, and the account is linked again.
+    LinkedAgain,
+    /// Everything is gone. Mono has not confirmed that the account is linked again.
+    Unconfirmed,
     /// The account is not to be erased, or it is erased already.
     NotDue,
+}
+
+/// Mono's answer about a new link of an erased account.
+enum Confirmation {
+    Confirmed,
+    /// Mono does not know the account, or its answer is inconclusive.
+    Denied,
+    Unanswered,
 }
 
 /// The longest time for a call to Mono.
 const MONO_TIME: Duration = Duration::from_secs(20);
 /// The time reserved for the request of the next message.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// A new link is verified this long after the request, because the record must be deleted first. It is longer than
-/// [`RECORDING_TIME`].
-const AFTER_THE_END: Duration = Duration::from_secs(10);
-/// The longest delay of a message in SQS.
-const LONGEST_DELAY: Duration = Duration::from_mins(15);
+/// The timeout of the worker.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(75);
+/// The first wait for the confirmation of a new link.
+const FIRST_WAIT: Duration = Duration::from_mins(1);
+/// After this time, the hourly plan confirms a new link.
+const SOON: Duration = Duration::from_mins(15);
+
+/// Notes a new link of an erased account, and requests its confirmation. If the request fails, the hourly plan makes it.
+///
+/// # Errors
+///
+/// [`StoreError`]: the link must be reported again.
+pub(super) async fn note_relink(
+    accounts: &AccountStore,
+    refreshes: &AccountQueue,
+    id: &AccountId,
+    record: Option<Stored>,
+    erased_at: Timestamp,
+    relinked_at: Timestamp,
+) -> Result<(), StoreError> {
+    let noted = accounts.note_relink(id, record, erased_at, relinked_at).await?;
+    if let Some(erasure) = noted {
+        let wait = erasure.deletes_from().since(Timestamp::now());
+        let failed = refreshes.send(&[Message::erasure(id.clone(), wait)]).await;
+        if let Some(error) = failed.into_values().next() {
+            error!(account_id = %id, %error, "confirmation of a new link could not be requested");
+        }
+    }
+    Ok(())
+}
 
 impl Refresher {
     /// Erases an account, as far as there is time.
@@ -85,9 +123,12 @@ impl Refresher {
         if let Some(error) = unanswered {
             return Ok(Erased::NotUnlinked(error));
         }
-        if erasing.account.erasure.is_some_and(|erasure| erasure.is_relinked) {
-            // The message is sent first, so that a crash cannot lose it.
-            self.send(RefreshJob::verification(id.clone()), AFTER_THE_END).await?;
+        if let Some(until) = erasing.account.erasure.and_then(Erasure::confirms_until) {
+            match Box::pin(self.confirm_link(&erasing, invocation)).await? {
+                Confirmation::Confirmed => return Ok(Erased::LinkedAgain),
+                Confirmation::Denied if Timestamp::now() >= until => {}
+                Confirmation::Denied | Confirmation::Unanswered => return Ok(Erased::Unconfirmed),
+            }
         }
         let ended = accounts.end_erasure(erasing, Timestamp::now());
         in_time(Instant::now() + RECORDING_TIME, Box::pin(ended)).await?;
@@ -126,8 +167,7 @@ impl Refresher {
             }
             Err(LinkError::Unsupported) | Ok(()) => {}
         }
-        let unlinked = |erasure| Erasure { is_unlinked: true, ..erasure };
-        let noted = self.syncer.accounts.note_erasure(erasing, unlinked).await?;
+        let noted = self.syncer.accounts.note_unlinked(erasing).await?;
         Ok(noted.map(|noted| (noted, None)))
     }
 
@@ -142,22 +182,68 @@ impl Refresher {
     }
 
     async fn continue_after(&self, id: &AccountId, wait: Duration) -> Result<(), SyncError> {
-        // A fraction of a second must not end the wait too early.
-        self.send(RefreshJob::erasure(id.clone()), wait + Duration::from_secs(1)).await
-    }
-
-    /// Verifies a new link of an erased account later, because Mono cannot be read now. No record shows that the read
-    /// is due, so no plan requests it.
-    pub(super) async fn verify_later(&self, id: &AccountId) -> Result<(), SyncError> {
-        self.send(RefreshJob::verification(id.clone()), LONGEST_DELAY).await
-    }
-
-    async fn send(&self, job: RefreshJob, wait: Duration) -> Result<(), SyncError> {
-        let delay = wait.min(LONGEST_DELAY);
-        let message = Message { account_id: job.account_id.clone(), body: job.to_body(), delay };
+        let message = Message::erasure(id.clone(), wait);
         match self.queue.send(&[message]).await.into_values().next() {
             None => Ok(()),
             Some(error) => Err(error.into()),
         }
+    }
+
+    /// Reads the account at Mono, because a new link was reported. If Mono knows the account, it gets a new record, and
+    /// its first import is requested. Mono charges the read only then.
+    async fn confirm_link(
+        &self,
+        erasing: &Stored,
+        invocation: &Invocation,
+    ) -> Result<Confirmation, SyncError> {
+        let (id, now) = (&erasing.account.id, Timestamp::now());
+        let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
+        let mono = match in_time(by, self.syncer.mono.session(now)).await {
+            Ok(mono) => mono,
+            Err(error) => {
+                warn!(account_id = %id, %error, "Mono key could not be read for a new link");
+                return Ok(Confirmation::Unanswered);
+            }
+        };
+        let mut reported = match mono.account(id, CallReason::Verification, by).await {
+            Ok(Reading::Linked(reported)) => reported,
+            Ok(Reading::Gone) => {
+                self.confirm_soon_again(erasing, now).await?;
+                return Ok(Confirmation::Denied);
+            }
+            Ok(Reading::Unknown) => return Ok(Confirmation::Denied),
+            Err(error) => {
+                warn!(account_id = %id, error = error.as_str(), "Mono did not confirm a new link");
+                return Ok(Confirmation::Unanswered);
+            }
+        };
+        let blank = Account::new(id.clone());
+        reported.link = self.new_link(&blank, &reported, now).await?;
+        let found = Reading::Linked(Box::new(blank.completed(*reported, now)));
+        let verification = Fact::Verification(Verification { at: now, ending: None, found });
+        let since = erasing.account.erasure.map_or(now, |erasure| erasure.since);
+        let facts = [&Fact::Erased(since), &verification];
+        let linked = self.syncer.accounts.end_erasure_by_link(erasing.clone(), &facts);
+        if let Some(pull) = linked.await?.and_then(|linked| linked.first_import(now)) {
+            let job = ImportJob::new(id.clone(), pull);
+            // Another worker may still delete rows of the former link.
+            let failed = self.syncer.imports.send(&[job], LONGEST_INVOCATION).await;
+            if let Some(error) = failed.into_values().next() {
+                error!(account_id = %id, %error, "import after a new link could not be requested");
+            }
+        }
+        info!(account_id = %id, "erased account is linked again");
+        Ok(Confirmation::Confirmed)
+    }
+
+    /// Mono may not serve a new account at once. So the read is repeated with exponential back-off, and after
+    /// [`SOON`] by the hourly plan.
+    async fn confirm_soon_again(&self, erasing: &Stored, now: Timestamp) -> Result<(), SyncError> {
+        let relinked_at = erasing.account.erasure.and_then(|erasure| erasure.relinked_at);
+        let waited = relinked_at.map_or(SOON, |at| now.since(at)).max(FIRST_WAIT);
+        if waited >= SOON {
+            return Ok(());
+        }
+        self.continue_after(&erasing.account.id, waited).await
     }
 }

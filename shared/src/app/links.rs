@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tracing::info;
 
+use crate::app::erase::note_relink;
 use crate::app::verification::note_new_owner;
+use crate::aws::queues::AccountQueue;
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, EventStore, ExchangedCode, StoreError, Stored};
 use crate::domain::account::{Account, Exchange, Fact, Link};
@@ -21,6 +23,8 @@ pub struct Linker {
     pub mono: Mono,
     /// `None` if no histories are kept.
     pub events: Option<EventStore>,
+    /// The refresh queue, for erasures and for the confirmation of new links.
+    pub refreshes: AccountQueue,
 }
 
 /// Why nothing was linked or unlinked.
@@ -36,7 +40,10 @@ pub enum Failure {
     /// Another owner has exchanged the code.
     #[error("another owner has exchanged the code")]
     ForeignCode,
-    /// The account is being erased, or was erased after the exchange.
+    /// The account was erased after the exchange.
+    #[error("the account was erased after the exchange")]
+    Erased,
+    /// The account is still being erased. The exchange can be repeated soon.
     #[error("the account is being erased")]
     Erasing,
 }
@@ -100,17 +107,24 @@ impl Linker {
     async fn bind(&self, exchanged: &ExchangedCode, request_id: &str) -> Result<(), Failure> {
         let ExchangedCode { account_id, at, owner } = exchanged;
         let seen = self.accounts.get_newest(account_id).await?;
-        if seen.as_ref().is_some_and(|seen| seen.account.erasure.is_some()) {
+        if let Some(erasure) = seen.as_ref().and_then(|seen| seen.account.erasure) {
+            if erasure.since >= *at {
+                return Err(Failure::Erased);
+            }
+            let (accounts, refreshes) = (&self.accounts, &self.refreshes);
+            note_relink(accounts, refreshes, account_id, seen, erasure.since, *at).await?;
             return Err(Failure::Erasing);
         }
-        let exchange = Fact::Exchange(Exchange { at: *at, owner: owner.clone() });
+        let counts_from = seen.as_ref().map(|seen| seen.account.exchange_counts_from(*at));
+        let exchange = Exchange { at: counts_from.unwrap_or(*at), owner: owner.clone() };
+        let exchange = Fact::Exchange(exchange);
         let erased_at = match seen {
             None => self.accounts.erasure_of(account_id, Timestamp::now()).await?,
             Some(_) => None,
         };
         // A repeated exchange from before the erasure proves no new link.
         if erased_at >= Some(*at) {
-            return Err(Failure::Erasing);
+            return Err(Failure::Erased);
         }
         let erased = erased_at.map(Fact::Erased);
         let facts: Vec<_> = erased.iter().chain([&exchange]).collect();

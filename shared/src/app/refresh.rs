@@ -169,13 +169,9 @@ impl Refresher {
                     Some(error) => Err(error.into()),
                 }
             }
-            RefreshStart::Unknown if planned_at.is_none() => {
-                let by = by.min(Instant::now() + READ_TIME);
-                Box::pin(self.verify_erased(id, now, &mono, by)).await
+            RefreshStart::Other(_, RefreshAction::Sync(_)) | RefreshStart::Nothing => {
+                Ok(Refreshed::UpToDate)
             }
-            RefreshStart::Other(_, RefreshAction::Sync(_))
-            | RefreshStart::Nothing
-            | RefreshStart::Unknown => Ok(Refreshed::UpToDate),
         }
     }
 
@@ -219,8 +215,7 @@ impl Refresher {
     }
 
     /// Delays the message until the end of the pause. At its last delivery, a message would move to the dead-letter
-    /// queue. Instead, the account loses its queued mark, and the next plan queues it again. A verification is
-    /// requested again, because an erased account has no plan.
+    /// queue. Instead, the account loses its queued mark, and the next plan queues it again.
     async fn put_off(
         &self,
         delivery: &Delivery<RefreshJob>,
@@ -228,11 +223,8 @@ impl Refresher {
     ) -> Result<Refreshed, RefreshError> {
         let RefreshJob { account_id, planned_at, .. } = &delivery.job;
         if delivery.times >= LAST_TIME {
-            match planned_at {
-                Some(planned_at) => {
-                    self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
-                }
-                None => self.verify_later(account_id).await?,
+            if let Some(planned_at) = planned_at {
+                self.syncer.accounts.unmark_queued(account_id, *planned_at).await?;
             }
             return Ok(Refreshed::Paused);
         }

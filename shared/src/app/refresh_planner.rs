@@ -192,11 +192,7 @@ impl Run<'_> {
         let jobs: Vec<_> = accounts
             .iter()
             .filter(is_due)
-            .map(|Stored { account, .. }| Message {
-                account_id: account.id.clone(),
-                body: RefreshJob::erasure(account.id.clone()).to_body(),
-                delay: Duration::ZERO,
-            })
+            .map(|Stored { account, .. }| Message::erasure(account.id.clone(), Duration::ZERO))
             .collect();
         let failed = self.planner.queue.send(&jobs).await;
         let mut plan = self.plan.borrow_mut();

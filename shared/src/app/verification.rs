@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use crate::app::refresh::{Refreshed, Refresher};
 use crate::app::sync::{RECORDING_TIME, SyncError, in_time};
 use crate::aws::store::{EventStore, StoreError};
-use crate::domain::account::{Account, Fact, OrderKey, Reading, Reported, Step, Verification};
+use crate::domain::account::{Account, OrderKey, Reading, Reported, Step, Verification};
 use crate::domain::account_id::AccountId;
 use crate::domain::history::Entry;
 use crate::domain::link_token::StartedLink;
@@ -51,44 +51,8 @@ impl Refresher {
         Ok(Refreshed::Verified)
     }
 
-    /// Reads an erased account at Mono, because a webhook has reported a new link. If Mono knows the account, its record
-    /// is created again. The details of the account have a price only if Mono knows the account.
-    pub(super) async fn verify_erased(
-        &self,
-        id: &AccountId,
-        at: Timestamp,
-        mono: &Session<'_>,
-        by: Instant,
-    ) -> Result<Refreshed, SyncError> {
-        let accounts = &self.syncer.accounts;
-        let Some(erased_at) = in_time(by, accounts.erasure_of(id, at)).await? else {
-            return Ok(Refreshed::UpToDate);
-        };
-        let mut reported = match mono.account(id, CallReason::Verification, by).await {
-            Ok(Reading::Linked(reported)) => reported,
-            Ok(Reading::Gone) => return Ok(Refreshed::Verified),
-            Ok(Reading::Unknown) => {
-                self.verify_later(id).await?;
-                return Ok(Refreshed::Verified);
-            }
-            Err(error) => {
-                self.verify_later(id).await?;
-                return Ok(Refreshed::Unanswered(error));
-            }
-        };
-        let by = by + RECORDING_TIME;
-        let blank = Account::new(id.clone());
-        reported.link = in_time(by, self.new_link(&blank, &reported, at)).await?;
-        let found = Reading::Linked(Box::new(blank.completed(*reported, at)));
-        let verification = Fact::Verification(Verification { at, ending: None, found });
-        let facts = [&Fact::Erased(erased_at), &verification];
-        in_time(by, accounts.apply(id, None, &facts)).await?;
-        in_time(by, accounts.forget_erasure(id)).await?;
-        Ok(Refreshed::Verified)
-    }
-
     /// The link that Mono's answer names, if no event of the account has named it. At most one request.
-    async fn new_link(
+    pub(super) async fn new_link(
         &self,
         account: &Account,
         reported: &Reported,

@@ -16,6 +16,7 @@ use tracing::error;
 use crate::aws::sdk::AwsError;
 use crate::domain::account_id::AccountId;
 use crate::domain::import::ImportJob;
+use crate::domain::refresh_job::RefreshJob;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::body::WebhookBody;
 use crate::domain::webhook::forwarding::{ForwardEvents, ReadEvent};
@@ -92,6 +93,19 @@ pub struct Message {
     pub body: String,
     /// The delay before the first delivery, at most 15 minutes.
     pub delay: Duration,
+}
+
+impl Message {
+    /// The longest delay of a message in SQS.
+    const LONGEST_DELAY: Duration = Duration::from_mins(15);
+
+    /// A request to continue the erasure of an account after this time, or after [`Self::LONGEST_DELAY`].
+    pub fn erasure(account_id: AccountId, wait: Duration) -> Self {
+        let body = RefreshJob::erasure(account_id.clone()).to_body();
+        // SQS counts whole seconds. A fraction must not end the wait too early.
+        let wait = if wait.is_zero() { wait } else { wait + Duration::from_secs(1) };
+        Self { account_id, body, delay: wait.min(Self::LONGEST_DELAY) }
+    }
 }
 
 /// The maximum number of messages in one `SendMessageBatch` request.

@@ -232,6 +232,7 @@ impl AccountStore {
                 (Change::Put(next), _) if *next == *before => return Ok((seen, result)),
                 (Change::Put(next), _) => {
                     if seen.is_none()
+                        && next.erasure.is_none()
                         && let Some(erased_at) =
                             Box::pin(self.erasure_of(id, Timestamp::now())).await?
                         && next.registers.erased_before < Some(erased_at)

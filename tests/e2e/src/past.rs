@@ -32,23 +32,20 @@ pub fn aged(mut item: Item, by: Duration) -> Item {
             }
         }
     }
-    // The offsets of the times in the bytes of a lease: start and end, or end and pull.
-    for (lease, times) in [("lease", [0, 6]), ("import_lease", [8, 14])] {
+    // The offsets of the times in the bytes of a lease (start and end, or end and pull) and of an erasure (begin and new
+    // link).
+    let times_in_bytes = [("lease", [0, 6]), ("import_lease", [8, 14]), ("erasure", [0, 7])];
+    for (lease, times) in times_in_bytes {
         if let Some(AttributeValue::B(bytes)) = item.get_mut(lease) {
             let mut moved = bytes.clone().into_inner();
             for at in times {
-                let time: &mut [u8] = &mut moved[at..at + 6];
-                let earlier = Timestamp::from_bytes(time.try_into().unwrap()) - by;
+                // An erasure may have no new link.
+                let Some(time) = moved.get_mut(at..at + 6) else { continue };
+                let earlier = Timestamp::from_bytes((&*time).try_into().unwrap()) - by;
                 time.copy_from_slice(&earlier.to_bytes());
             }
             *bytes = Blob::new(moved);
         }
-    }
-    if let Some(AttributeValue::B(bytes)) = item.get_mut("erasure") {
-        let mut moved = bytes.clone().into_inner();
-        let since = Timestamp::from_bytes(moved[..6].try_into().unwrap()) - by;
-        moved[..6].copy_from_slice(&since.to_bytes());
-        *bytes = Blob::new(moved);
     }
     for (register, key) in order_keys(&item) {
         set_order_key(&mut item, register, OrderKey { at: key.at - by, ..key });

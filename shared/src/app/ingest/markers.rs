@@ -3,17 +3,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use tracing::error;
 
 use super::{Ingest, Records, Summary};
-use crate::aws::queues::Message;
-use crate::aws::store::{StoreError, Stored};
-use crate::domain::account::{Erasure, EventBody, Fact, Webhook};
+use crate::app::erase::note_relink;
+use crate::domain::account::{EventBody, Fact, Webhook};
 use crate::domain::account_id::AccountId;
 use crate::domain::link_token::{LinkToken, StartedLink};
-use crate::domain::refresh_job::RefreshJob;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::webhook::event::{Event, Interpretation};
 use crate::lambda::sqs_batch::Batch;
@@ -66,51 +63,33 @@ impl Ingest {
                 webhook.link = link;
             }
         });
-        let is_relinked = |id: &AccountId, erased_at| linked_at.get(id) > Some(&erased_at);
-        let erased = markers.erased.iter().filter(|(id, at)| is_relinked(id, **at));
-        let mut relinked: Vec<_> = erased.map(|(id, _)| id.clone()).collect();
-        let mut skipped: Vec<_> = markers.erased.into_keys().collect();
-        // An account that is being erased has a record.
-        for (id, record) in records.iter() {
-            let Ok(Some(record)) = record else { continue };
-            let Some(erasure) = record.account.erasure else { continue };
-            skipped.push(id.clone());
-            if is_relinked(id, erasure.since) && !erasure.is_relinked {
-                match self.note_relinked(record).await {
-                    Ok(true) => {}
-                    Ok(false) => relinked.push(id.clone()),
-                    Err(error) => {
-                        error!(account_id = %id, %error, "new link could not be noted");
-                        batch.fail(vec![id.clone()]);
-                    }
-                }
+        let erased = markers.erased.into_iter().map(|(id, erased_at)| (id, None, erased_at));
+        let erasing = records.iter().filter_map(|(id, record)| {
+            let record = record.as_ref().ok()?.as_ref()?;
+            Some((id.clone(), Some(record.clone()), record.account.erasure?.since))
+        });
+        let mut skipped = Vec::new();
+        for (id, record, erased_at) in erased.chain(erasing) {
+            let relinked_at = linked_at.get(&id).filter(|linked_at| **linked_at > erased_at);
+            if let Some(relinked_at) = relinked_at
+                && let Err(error) = note_relink(
+                    &self.accounts,
+                    &self.refreshes,
+                    &id,
+                    record,
+                    erased_at,
+                    *relinked_at,
+                )
+                .await
+            {
+                error!(account_id = %id, %error, "new link could not be noted");
+                batch.fail([id.clone()]);
             }
+            skipped.push(id);
         }
-        batch.fail(self.unrequested(&relinked).await);
         for event in batch.skip(skipped) {
             log.borrow_mut().ignored(&event, false);
         }
-    }
-
-    /// Notes a new link of an account that is being erased. `false`: the erasure has ended.
-    async fn note_relinked(&self, erasing: &Stored) -> Result<bool, StoreError> {
-        let relinked = |erasure| Erasure { is_relinked: true, ..erasure };
-        Ok(self.accounts.note_erasure(erasing.clone(), relinked).await?.is_some())
-    }
-
-    /// Requests a verification of erased accounts that have a new link. Returns the accounts that could not be
-    /// requested.
-    async fn unrequested(&self, relinked: &[AccountId]) -> Vec<AccountId> {
-        let request = |id: &AccountId| Message {
-            account_id: id.clone(),
-            body: RefreshJob::verification(id.clone()).to_body(),
-            delay: Duration::ZERO,
-        };
-        let failed = self.refreshes.send(&relinked.iter().map(request).collect::<Vec<_>>()).await;
-        for (account_id, error) in &failed {
-            error!(%account_id, %error, "verification of a new link could not be requested");
-        }
-        failed.into_keys().collect()
     }
 }
 

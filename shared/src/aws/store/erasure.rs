@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::item::{ACCOUNT_ID, Item};
 use super::update::number;
 use super::{AccountStore, Change, StoreError, Stored};
-use crate::domain::account::{Account, Erasure, TOMBSTONE_PERIOD};
+use crate::domain::account::{Account, Erasure, Fact, TOMBSTONE_PERIOD};
 use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 
@@ -41,27 +41,77 @@ impl AccountStore {
         Ok(stored)
     }
 
-    /// Changes the erasure in the record. `None`: the erasure has ended. One write.
+    /// Notes that nothing is left to do at Mono. `None`: the erasure has ended. One write.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the change must be made again.
-    pub async fn note_erasure(
-        &self,
-        erasing: Stored,
-        note: impl Fn(Erasure) -> Erasure,
-    ) -> Result<Option<Stored>, StoreError> {
+    /// [`StoreError`]: the account is unlinked at Mono again.
+    pub async fn note_unlinked(&self, erasing: Stored) -> Result<Option<Stored>, StoreError> {
         let id = erasing.account.id.clone();
-        let noted = |account: &Account| match account.erasure.map(&note) {
-            None => (Change::Keep, ()),
-            erasure => (Change::Put(Box::new(Account { erasure, ..account.clone() })), ()),
+        let note = |account: &Account| {
+            let erasure = account.erasure.map(|erasure| Erasure { is_unlinked: true, ..erasure });
+            let noted = Account { erasure, ..account.clone() };
+            (if erasure.is_some() { Change::Put(Box::new(noted)) } else { Change::Keep }, ())
         };
-        let (stored, ()) = Box::pin(self.change(&id, Some(erasing), noted)).await?;
+        let (stored, ()) = Box::pin(self.change(&id, Some(erasing), note)).await?;
         Ok(stored.filter(|stored| stored.account.erasure.is_some()))
     }
 
-    /// Ends an erasure: writes the tombstone with the time at which the erasure began, and then deletes the record. Two
-    /// writes.
+    /// Notes a new link of an account that is being erased, or that was erased at this time. An erased account gets a
+    /// record again, which has only its id and the link that is to be confirmed. Returns its erasure if the link was not
+    /// noted before. One write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the link must be reported again.
+    pub async fn note_relink(
+        &self,
+        id: &AccountId,
+        seen: Option<Stored>,
+        erased_at: Timestamp,
+        relinked_at: Timestamp,
+    ) -> Result<Option<Erasure>, StoreError> {
+        let erased = Erasure { since: erased_at, is_unlinked: true, relinked_at: None };
+        let note = |account: &Account| {
+            let erasure = account.erasure.or(account.is_unknown().then_some(erased));
+            let is_new = |erasure: &Erasure| erasure.relinked_at < Some(relinked_at);
+            let Some(erasure) = erasure.filter(is_new) else {
+                return (Change::Keep, None);
+            };
+            let erasure = Some(Erasure { relinked_at: Some(relinked_at), ..erasure });
+            (Change::Put(Box::new(Account { erasure, ..account.clone() })), erasure)
+        };
+        Box::pin(self.change(id, seen, note)).await.map(|(_, noted)| noted)
+    }
+
+    /// Ends an erasure because Mono has confirmed a new link: replaces the record by one that has only these facts, and
+    /// deletes the tombstone. Returns the record. `None`: the erasure has ended otherwise. Two writes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the link must be confirmed again.
+    pub async fn end_erasure_by_link(
+        &self,
+        erasing: Stored,
+        facts: &[&Fact],
+    ) -> Result<Option<Account>, StoreError> {
+        let id = erasing.account.id.clone();
+        let replace = |account: &Account| {
+            if account.erasure.is_none() {
+                return (Change::Keep, None);
+            }
+            let blank =
+                Account { import_number: account.import_number, ..Account::new(id.clone()) };
+            let linked = facts.iter().fold(blank, |account, fact| account.apply(fact));
+            (Change::Put(Box::new(linked.clone())), Some(linked))
+        };
+        let (_, linked) = Box::pin(self.change(&id, Some(erasing), replace)).await?;
+        self.forget_erasure(&id).await?;
+        Ok(linked)
+    }
+
+    /// Ends an erasure: writes the tombstone with the time up to which link events are void, and then deletes the
+    /// record. Two writes.
     ///
     /// # Errors
     ///
@@ -70,23 +120,22 @@ impl AccountStore {
         let id = erasing.account.id.clone();
         let mut tombstone = key(&id);
         let number = |number: u64| AttributeValue::N(number.to_string());
-        let erased_at = erasing.account.erasure.map_or(now, |erasure| erasure.since);
+        let erased_at = erasing.account.erasure.map_or(now, Erasure::voids_until);
         tombstone.insert(ERASED_AT.to_owned(), number(erased_at.millis()));
         let expires_at = now + TOMBSTONE_PERIOD;
         tombstone.insert(EXPIRES_AT.to_owned(), number(expires_at.millis() / 1000));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(tombstone));
         put.send().await.map_err(StoreError::unavailable)?;
-        let is_relinked = |account: &Account| account.erasure.map(|erasure| erasure.is_relinked);
-        let expected = is_relinked(&erasing.account);
-        let remove = |account: &Account| match is_relinked(account) {
+        let voids_until = |account: &Account| account.erasure.map(Erasure::voids_until);
+        let remove = |account: &Account| match voids_until(account) {
             None => (Change::Keep, Ok(())),
-            relinked if relinked == expected => (Change::Remove, Ok(())),
+            Some(at) if at == erased_at => (Change::Remove, Ok(())),
             Some(_) => (Change::Keep, Err(StoreError::Contended)),
         };
         Box::pin(self.change(&id, Some(erasing), remove)).await?.1
     }
 
-    /// When the erasure of the account began. `None`: there is no tombstone. Strongly consistent. One request.
+    /// The time up to which link events of an erased account are void. `None`: there is no tombstone. Strongly consistent. One request.
     pub async fn erasure_of(
         &self,
         id: &AccountId,

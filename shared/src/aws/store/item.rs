@@ -258,9 +258,10 @@ impl Writer {
     }
 
     fn erasure(&mut self, erasure: Option<Erasure>) {
-        if let Some(Erasure { since, is_unlinked, is_relinked }) = erasure {
-            let flags = [is_unlinked, is_relinked].map(u8::from);
-            self.bytes(ERASURE, &[&since.to_bytes(), &flags]);
+        if let Some(Erasure { since, is_unlinked, relinked_at }) = erasure {
+            let relinked_at = relinked_at.map(Timestamp::to_bytes);
+            let relinked_at = relinked_at.as_ref().map_or(&[][..], |at| at);
+            self.bytes(ERASURE, &[&since.to_bytes(), &[u8::from(is_unlinked)], relinked_at]);
         }
     }
 
@@ -407,11 +408,17 @@ impl Reader {
             Some(AttributeValue::B(bytes)) => bytes.into_inner(),
             Some(_) => return Err(CorruptItem(ERASURE)),
         };
-        let Some((since, [is_unlinked, is_relinked])) = bytes.split_first_chunk() else {
-            return Err(CorruptItem(ERASURE));
+        let read = || {
+            let (since, rest) = bytes.split_first_chunk()?;
+            let (is_unlinked, relinked_at) = rest.split_first()?;
+            let relinked_at = match relinked_at {
+                [] => None,
+                bytes => Some(Timestamp::from_bytes(bytes.try_into().ok()?)),
+            };
+            let since = Timestamp::from_bytes(*since);
+            Some(Erasure { since, is_unlinked: *is_unlinked != 0, relinked_at })
         };
-        let since = Timestamp::from_bytes(*since);
-        Ok(Some(Erasure { since, is_unlinked: *is_unlinked != 0, is_relinked: *is_relinked != 0 }))
+        read().map(Some).ok_or(CorruptItem(ERASURE))
     }
 
     fn registers(&mut self, has_transactions: bool) -> Result<Registers, CorruptItem> {

@@ -28,10 +28,8 @@ pub enum RefreshStart {
     Sync(Box<Leased<Lease>>, CallReason),
     /// An action that needs no lease.
     Other(Box<Account>, RefreshAction),
-    /// Nothing to do: the account is up to date.
+    /// Nothing to do: the account is up to date, or there is no record.
     Nothing,
-    /// There is no record.
-    Unknown,
 }
 
 impl AccountStore {
@@ -83,7 +81,7 @@ impl AccountStore {
     ) -> Result<RefreshStart, StoreError> {
         let lease = Lease { started_at: now, until: lease_until, token: random::bytes() };
         let Some(seen) = self.get_newest(id).await? else {
-            return Ok(RefreshStart::Unknown);
+            return Ok(RefreshStart::Nothing);
         };
         let decide = |account: &Account| {
             let (next, action) = account.begin_refresh(planned_at, lease, self.policy);

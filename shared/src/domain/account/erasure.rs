@@ -11,18 +11,32 @@ pub struct Erasure {
     pub since: Timestamp,
     /// Whether the account is unlinked at Mono, so that nothing is left to do there.
     pub is_unlinked: bool,
-    /// Whether a webhook has reported a new link since. After the erasure, a read at Mono verifies it.
-    pub is_relinked: bool,
+    /// When the account was linked again, as a webhook or a code exchange has reported since. A read at Mono confirms
+    /// it before the account is known again.
+    pub relinked_at: Option<Timestamp>,
 }
 
 impl Erasure {
     /// Every invocation that has read the record before the erasure has ended by then. It is longer than the timeout
     /// of each function that writes rows, events or records.
     const WRITERS_END: Duration = Duration::from_mins(5);
+    /// For how long a new link may stay unconfirmed. Mono may not serve a new account at once. A link event may be
+    /// forged.
+    const CONFIRMATION_PERIOD: Duration = Duration::from_hours(24);
 
     /// The time from which the rows and the history are deleted. A row or an entry that was written later would stay.
     pub fn deletes_from(self) -> Timestamp {
         self.since + Self::WRITERS_END
+    }
+
+    /// The time until which a new link counts as possible. `None`: no new link is reported.
+    pub fn confirms_until(self) -> Option<Timestamp> {
+        self.relinked_at.map(|relinked_at| relinked_at + Self::CONFIRMATION_PERIOD)
+    }
+
+    /// The time up to which all link events are void.
+    pub fn voids_until(self) -> Timestamp {
+        self.relinked_at.map_or(self.since, |relinked_at| relinked_at.max(self.since))
     }
 }
 
@@ -43,7 +57,7 @@ impl Account {
         let identity = Identity { reference, ..Identity::default() };
         Self {
             registers: Registers { identity, ..Registers::default() },
-            erasure: Some(Erasure { since: now, is_unlinked, is_relinked: false }),
+            erasure: Some(Erasure { since: now, is_unlinked, relinked_at: None }),
             import_number: self.import_number,
             ..Self::new(self.id.clone())
         }

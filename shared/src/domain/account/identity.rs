@@ -311,6 +311,14 @@ impl Account {
         exchange.filter(|exchange| self.denied_at() < Some(*exchange))
     }
 
+    /// The time from which an exchange of this time counts. A read of the account after the exchange, but before its
+    /// record, must not win: Mono keeps the `ref` of the first link.
+    pub fn exchange_counts_from(&self, at: Timestamp) -> Timestamp {
+        let Identity { reference, exchanged_at, .. } = &self.registers.identity;
+        let read_at = reference.verified_at().filter(|_| *exchanged_at < Some(at));
+        read_at.map_or(at, |read_at| at.max(read_at + Duration::from_millis(1)))
+    }
+
     /// The owner whom the `ref` of Mono's answer names. Mono keeps the token of a link for good.
     fn owner_named_by(&self, reported: &Reported) -> Option<String> {
         let (reference, exchange) = (reported.reference.as_ref()?, self.proving_exchange());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use e2e::samples;
-use e2e::shared_stack::{World, local, world};
+use e2e::shared_stack::{World, world};
 use mono_sync::domain::refresh_job::RefreshJob;
 use reqwest::Method;
 use sandbox::{Dialect, Fault, History, Kind, Link};
@@ -253,9 +253,9 @@ async fn erased_account_leaves_nothing_and_late_messages_recreate_nothing() {
     let id = case.id.clone();
     assert!(case.items_with(&id).await.len() > 60);
     let changes = case.transactions("/changes?limit=500").await.expect_ok().body;
-    // The test moves the begin of the erasure back by six minutes.
+    // The test moves the erasure back by more than a day.
     let (position, at) = changes["next_cursor"].as_str().unwrap().rsplit_once('.').unwrap();
-    let cursor = format!("{position}.{}", at.parse::<u64>().unwrap() - 600_000);
+    let cursor = format!("{position}.{}", at.parse::<u64>().unwrap() - 26 * 3_600_000);
 
     case.erase().await.expect_accepted();
     case.answers_404_everywhere().await;
@@ -281,7 +281,12 @@ async fn erased_account_leaves_nothing_and_late_messages_recreate_nothing() {
     mono.settled().await;
     assert_eq!(case.import(&case.job(), 1).await, json!([]));
     eventually("Mono denies the new link", async || case.reads() > 0).await;
-    assert_eq!(case.items_with(&id).await, [""; 0]);
+    let waiting = case.items_with(&id).await;
+    assert_eq!(waiting.len(), 1, "only the id waits for Mono's confirmation: {waiting:?}");
+    case.answers_404_everywhere().await;
+    let_time_pass(&case.world.stack, &case.id, Duration::from_hours(25)).await;
+    case.run_erasure().await;
+    assert_eq!(case.items_with(&id).await, [""; 0], "Mono does not know the account after a day");
 
     // Mono confirms a new link of the same account.
     let link = Link { account_id: Some(case.id.clone()), ..Link::default() };
@@ -309,7 +314,7 @@ async fn account_is_erased_although_mono_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn link_during_an_erasure_is_verified_after_it_and_belongs_to_its_owner() {
+async fn link_during_an_erasure_is_confirmed_after_it_and_belongs_to_its_owner() {
     let case = Case::linked(Dialect::V2).await;
     case.erase().await.expect_accepted();
     eventually("the account is unlinked at Mono", async || case.unlinkings() == 1).await;
@@ -329,7 +334,7 @@ async fn link_during_an_erasure_is_verified_after_it_and_belongs_to_its_owner() 
 }
 
 #[tokio::test]
-async fn link_after_an_erasure_is_verified_later_if_mono_cannot_be_reached() {
+async fn link_after_an_erasure_is_confirmed_later_if_mono_cannot_be_reached() {
     let case = Case::linked(Dialect::V2).await;
     case.erase().await.expect_accepted();
     eventually("the account is unlinked at Mono", async || case.unlinkings() == 1).await;
@@ -338,17 +343,30 @@ async fn link_after_an_erasure_is_verified_later_if_mono_cannot_be_reached() {
     let mono = &case.world.mono;
     mono.plan_free(&case.id, vec![Fault::Status(503); 3]).unwrap();
     mono.link(Link { account_id: Some(case.id.clone()), ..Link::default() });
-    eventually("the verification is requested again", async || {
-        let calls = local().proxy.calls(&case.id);
-        let mut requests = calls.iter().filter(|call| call.operation == "SendMessageBatch");
-        requests.any(|call| call.body.contains("\"DelaySeconds\":900"))
-    })
-    .await;
-    assert_eq!(case.world.stack.account(&case.id).await.unwrap().0, 404);
-    let job = RefreshJob::verification(case.id.parse().unwrap());
-    let batch = samples::batch(&[job.to_body()]);
-    case.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap();
-    eventually("the account is there again", async || case.shown().await["name"].is_string()).await;
+    eventually("Mono does not answer", async || case.reads() == 3).await;
+    case.answers_404_everywhere().await;
+    // As the hourly plan does.
+    case.run_erasure().await;
+    case.when("it is there again", |account| account["transactions_imported_at"].is_string()).await;
+    assert_eq!(case.reads(), 4);
+    let calls = case.world.mono.calls();
+    let of_account = |call: &&sandbox::Call| call.account_id.as_ref() == Some(&case.id);
+    assert!(calls.iter().filter(of_account).all(|call| !call.begun), "no call in real time");
+}
+
+#[tokio::test]
+async fn code_that_is_exchanged_during_an_erasure_counts_after_it() {
+    let case = Case::linked(Dialect::V2).await;
+    case.erase().await.expect_accepted();
+    eventually("the account is unlinked at Mono", async || case.unlinkings() == 1).await;
+    let link = Link { account_id: Some(case.id.clone()), silent: true, ..Link::default() };
+    case.world.mono.link(link);
+    let (code, owner) = (case.world.mono.code(&case.id).unwrap(), account_id());
+    case.exchange(&code, &owner).await.expect(503, "STORE_UNAVAILABLE");
+    let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
+    case.run_erasure().await;
+    case.exchange(&code, &owner).await.expect_ok();
+    assert_eq!(case.shown().await["ref"], json!(owner));
 }
 
 #[tokio::test]

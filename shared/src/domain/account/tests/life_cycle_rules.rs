@@ -109,6 +109,20 @@ fn owner_of_an_exchange_stays_although_mono_keeps_the_former_ref() {
 }
 
 #[test]
+fn read_between_an_exchange_and_its_record_does_not_change_the_owner() {
+    let exchange = |at, owner: &str| Fact::Exchange(Exchange { at, owner: Some(owner.to_owned()) });
+    let read = record([with_reference(1, "ada")]).end_verification(read(5, "ada")).unwrap();
+    assert_eq!(read.exchange_counts_from(at(9)), at(9));
+    let bound = read.apply(&exchange(read.exchange_counts_from(at(4)), "bayo"));
+    assert_eq!(bound.owner(), Some("bayo"));
+    let repeated = bound.apply(&exchange(bound.exchange_counts_from(at(4)), "bayo"));
+    assert_eq!(repeated, bound);
+    let other = bound.apply(&exchange(bound.exchange_counts_from(at(8)), "chike"));
+    let late = other.apply(&exchange(other.exchange_counts_from(at(4)), "bayo"));
+    assert_eq!(late.owner(), Some("chike"), "the newer exchange counts");
+}
+
+#[test]
 fn token_in_an_answer_of_mono_names_the_owner_although_no_event_carried_it() {
     let link = started_link("ada");
     let Reading::Linked(reported) = read(2, link.token.as_str()).found else { unreachable!() };
@@ -134,7 +148,7 @@ fn unlinking_at_mono_ends_the_link_until_a_newer_link() {
 fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
     let account = record([connected_by(1, &started_link("ada")), strong(2, fresh())]);
     let erasing = account.begin_erasure(at(10));
-    let erasure = Erasure { since: at(10), is_unlinked: false, is_relinked: false };
+    let erasure = Erasure { since: at(10), is_unlinked: false, relinked_at: None };
     assert_eq!(erasing.erasure, Some(erasure));
     let identity = &erasing.registers.identity;
     assert_eq!((identity.customer.value(), identity.name.value()), (None, None));
