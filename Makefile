@@ -46,7 +46,7 @@ check-api: .venv/tools ## Validate openapi.yaml, as `make test` does
 
 .PHONY: fuzz-api
 fuzz-api: .venv/schemathesis/tools $(if $(API_URL),,$(BUILT) .venv/web/tools) ## Send valid and invalid requests of openapi.yaml to the API (API_URL=…: to a running API)
-	@[ -n "$(API_URL)" ] || cargo build --quiet --locked --package e2e --package sandbox
+	@[ -n "$(API_URL)" ] || cargo build --quiet --locked --package e2e --package sandbox --package cli
 	@API_URL=$(API_URL) tests/tools/fuzz-api $(ARGS)
 
 .PHONY: lint

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use mono_sync::aws::store::Selection;
+use mono_sync::aws::sdk::AwsError;
 use mono_sync::domain::account::Account;
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::history::Entry;
 use mono_sync::domain::timestamp::Timestamp;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::output::{Output, line};
@@ -53,29 +53,27 @@ pub(crate) async fn events(
     Ok(Done::All)
 }
 
-/// Prints lines of JSON: the account as the API shows it, all attributes of its item, its events and its transactions.
-/// The attributes include values that only webhooks have claimed.
+/// Prints one line of JSON for each item that is held. The account comes as the API shows it, and then with all
+/// attributes of its item, because those include values that only webhooks have claimed.
 pub(crate) async fn export(stack: &Stack, id: &AccountId) -> Result<Done> {
     let store = stack.startup.accounts()?;
     let account = read(stack, id).await?;
-    line(&tagged("account", &account.view(Timestamp::now(), store.policy())))?;
-    let attributes = store.attributes(id).await?.unwrap_or_default();
-    line(&json!({ "kind": "record", "attributes": plain(&attributes) }))?;
-    each_event(stack, id, usize::MAX, |entry| line(&tagged("event", entry))).await?;
-    let transactions = stack.startup.transactions()?;
-    // At this time, no row is expired. So rows that DynamoDB has not deleted yet are printed too.
-    let beginning = Timestamp::from_millis(0);
-    let mut before = None;
-    loop {
-        let page = transactions.page(id, &Selection::default(), PAGE, before, beginning).await?;
-        for transaction in &page.items {
-            line(&tagged("transaction", &transaction.view(&account)))?;
-        }
-        match page.next {
-            Some(next) => before = Some(next),
-            None => return Ok(Done::All),
+    line(&json!({ "kind": "account", "account": account.view(Timestamp::now(), store.policy()) }))?;
+    let client = Client::new(stack.sdk());
+    for (kind, table) in [
+        ("record", "ACCOUNTS_TABLE"),
+        ("event", "EVENTS_TABLE"),
+        ("transaction", "TRANSACTIONS_TABLE"),
+    ] {
+        let query = client.query().table_name(stack.startup.environment().required(table)?);
+        let query = query.key_condition_expression("account_id = :id").consistent_read(true);
+        let query = query.expression_attribute_values(":id", AttributeValue::S(id.to_string()));
+        let mut items = query.into_paginator().items().send();
+        while let Some(item) = items.next().await {
+            line(&json!({ "kind": kind, kind: plain(&item.map_err(AwsError::new)?) }))?;
         }
     }
+    Ok(Done::All)
 }
 
 async fn read(stack: &Stack, id: &AccountId) -> Result<Account> {
@@ -104,12 +102,6 @@ async fn each_event(
         }
     }
     Ok(())
-}
-
-fn tagged(kind: &str, value: &impl Serialize) -> Value {
-    let mut value = json!(value);
-    // The value is nested, because an event has a `kind` of its own.
-    json!({ "kind": kind, kind: value.take() })
 }
 
 /// The attributes of an item as plain JSON. Bytes are in base64.

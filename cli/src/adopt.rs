@@ -2,6 +2,7 @@
 
 mod state;
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,14 +10,14 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use mono_sync::app::adopt::Adopter;
+use mono_sync::app::adopt::{AdoptError, Adopted, Adopter};
 use mono_sync::domain::account::{AdoptionStep, ListedAccount, Reported};
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::spending::CallKind;
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::mono::{AccountPage, LinkError, Mono};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::output::Output;
@@ -57,25 +58,30 @@ enum AdoptFailure {
 /// The time for a page of Mono's list, with all its attempts.
 const MONO_TIME: Duration = Duration::from_secs(60);
 
+/// The most passes over Mono's list.
+const MOST_PASSES: u32 = 5;
+
 /// The number of accounts for each result.
 #[derive(Default, Serialize)]
 struct Counts {
     /// Records that were created.
     created: u64,
-    /// Records that got values that they did not have.
+    /// Records that got something that they did not have.
     completed: u64,
-    /// Records that had all values already.
+    /// Records that had everything already.
     unchanged: u64,
-    /// Accounts that are unlinked here, or whose link a verification must confirm. They stay as they are.
+    /// Accounts that are unlinked here, or whose link is in doubt. They stay as they are.
     unlinked: u64,
     /// Erased accounts. They stay erased.
     erased: u64,
     /// Accounts that an earlier run with the same state file has adopted.
-    done_before: u64,
+    done_before: usize,
     /// Accounts that could not be adopted.
-    failed: u64,
+    failed: usize,
     /// Rows of Mono's list without an account id.
-    unreadable: u64,
+    unreadable: usize,
+    /// Whether Mono's list changed in each pass, so that accounts may be missing.
+    incomplete: bool,
     /// Requested imports.
     imports: u64,
 }
@@ -84,107 +90,152 @@ pub(crate) async fn run(stack: &Stack, options: &Options, output: Output) -> Res
     let imports = options.transactions.then(|| stack.startup.import_queue()).transpose()?;
     let is_dry_run = options.dry_run;
     let adopter = Adopter { accounts: stack.startup.accounts()?, imports, is_dry_run };
-    let state = State::open(options.state.as_deref().filter(|_| !is_dry_run))?;
-    let counts = Counts { done_before: state.done() as u64, ..Counts::default() };
-    let mut run = Run { adopter, state, counts, rate: Rate::new(options.rate), bar: bar() };
+    let table = stack.startup.environment().required("ACCOUNTS_TABLE")?;
+    let header = state::Header { table: table.to_owned(), transactions: options.transactions };
+    let state = State::open(options.state.as_deref().filter(|_| !is_dry_run), &header)?;
+    let counts = Counts { done_before: state.done(), ..Counts::default() };
+    let (rate, failed) = (Rate::new(options.rate), HashMap::new());
+    let mut run = Run { adopter, state, counts, failed, rate, bar: bar() };
     match &options.ids {
         Some(file) => run.adopt_ids(read_ids(file)?).await?,
         None => run.adopt_list(&stack.startup.mono(MONO_TIME)?).await?,
     }
     run.bar.finish_and_clear();
-    let price = stack.startup.environment().mono_prices()?.of(CallKind::TransactionsPage);
-    output.print(&summary(&run.counts, price.0, options))?;
-    Ok(if run.counts.failed + run.counts.unreadable == 0 { Done::All } else { Done::Partly })
-}
-
-fn summary(counts: &Counts, price: u64, options: &Options) -> Value {
-    let mut summary = json!({ "dry_run": options.dry_run, "accounts": counts });
-    if options.transactions {
-        // A page without rows is free, and a long history may have several pages.
-        summary["naira_for_one_page_each"] = json!(counts.imports * price);
+    for (id, error) in &run.failed {
+        eprintln!("{id}: {error}");
     }
-    summary
+    run.counts.failed = run.failed.len();
+    let Counts { failed, unreadable, incomplete, imports, .. } = run.counts;
+    let price = stack.startup.environment().mono_prices()?.of(CallKind::TransactionsPage);
+    output.print(&json!({
+        "dry_run": is_dry_run,
+        "total": run.state.done() + failed,
+        "accounts": run.counts,
+        // A page without rows is free, and a long history may have several pages.
+        "naira_for_one_page_each": imports * price.0,
+    }))?;
+    Ok(if failed + unreadable == 0 && !incomplete { Done::All } else { Done::Partly })
 }
 
 struct Run {
     adopter: Adopter,
     state: State,
     counts: Counts,
+    /// The accounts that the last attempt could not adopt.
+    failed: HashMap<AccountId, AdoptError>,
     rate: Rate,
     bar: ProgressBar,
 }
 
 impl Run {
-    /// Adopts Mono's list, page by page. If accounts are linked or unlinked meanwhile, the rows move between the pages.
-    /// So if rows are missing at the end, the list is read once more.
+    /// Adopts Mono's list. If accounts are linked or unlinked meanwhile, the rows move between the pages, and a pass can
+    /// miss some. So passes are repeated until one has seen as many accounts as Mono's list has throughout the pass. If
+    /// Mono does not tell the number, a pass without a new account is the last.
     async fn adopt_list(&mut self, mono: &Mono) -> Result<()> {
+        let mut first_page = self.state.page();
+        for _ in 0..MOST_PASSES {
+            let done = self.state.done();
+            let pass = self.pass(mono, first_page).await?;
+            let is_new = self.state.done() > done;
+            let is_whole = match pass.totals[..] {
+                [] => !is_new,
+                [total] => pass.seen.len() + pass.unreadable == total,
+                _ => false,
+            };
+            self.counts.unreadable = pass.unreadable;
+            if is_whole && first_page == 1 && self.failed.is_empty() {
+                return Ok(());
+            }
+            first_page = 1;
+        }
+        self.counts.incomplete = self.failed.is_empty();
+        Ok(())
+    }
+
+    /// Adopts the list once, from this page on.
+    async fn pass(&mut self, mono: &Mono, first_page: u32) -> Result<Pass> {
         let session = mono.session(Timestamp::now()).await?;
-        let (mut page, mut is_second_time) = (self.state.page(), false);
+        let (mut pass, mut page) = (Pass::default(), first_page);
         loop {
             let read = session.accounts(page, Instant::now() + MONO_TIME).await;
-            let AccountPage { accounts, unreadable, total, next } =
-                read.map_err(|error| match error {
-                    LinkError::Unsupported => AdoptFailure::NoList,
-                    error => AdoptFailure::List(error),
-                })?;
-            self.counts.unreadable += unreadable as u64;
-            self.bar.set_length(total.unwrap_or(0));
-            for part in accounts.chunks(Adopter::MOST) {
-                self.adopt(part.to_vec(), page).await?;
+            let read = read.map_err(|error| match error {
+                LinkError::Unsupported => AdoptFailure::NoList,
+                error => AdoptFailure::List(error),
+            })?;
+            let AccountPage { accounts, unreadable, total, next } = read;
+            let seen = pass.seen.len();
+            pass.seen.extend(accounts.iter().map(|account| account.id.clone()));
+            let is_repeated = pass.seen.len() == seen;
+            pass.unreadable += unreadable;
+            if let Some(total) = total.filter(|total| !pass.totals.contains(total)) {
+                pass.totals.push(total);
+                self.bar.set_length(total as u64);
             }
+            self.adopt(accounts, page).await?;
             match next {
-                Some(next) => page = next,
-                None if is_second_time
-                    || total.is_none_or(|total| self.state.done() as u64 >= total) =>
-                {
-                    return Ok(());
-                }
-                None => (page, is_second_time) = (1, true),
+                Some(next) if !is_repeated => page = next,
+                _ => return Ok(pass),
             }
         }
     }
 
     async fn adopt_ids(&mut self, ids: Vec<AccountId>) -> Result<()> {
         self.bar.set_length(ids.len() as u64);
-        for ids in ids.chunks(Adopter::MOST) {
-            let row =
-                |id: &AccountId| ListedAccount { id: id.clone(), reported: Reported::default() };
-            self.adopt(ids.iter().map(row).collect(), 1).await?;
-        }
-        Ok(())
+        let row = |id| ListedAccount { id, reported: Reported::default() };
+        self.adopt(ids.into_iter().map(row).collect(), 1).await
     }
 
     async fn adopt(&mut self, mut rows: Vec<ListedAccount>, page: u32) -> Result<()> {
         rows.retain(|row| !self.state.is_done(&row.id));
-        self.rate.wait(rows.len()).await;
-        let mut done = Vec::new();
-        for (id, adopted) in self.adopter.adopt(rows, Timestamp::now()).await {
-            let count = match &adopted {
-                Ok(adopted) => {
-                    self.counts.imports += u64::from(adopted.is_import_requested);
-                    match adopted.step {
-                        AdoptionStep::Create => &mut self.counts.created,
-                        AdoptionStep::Complete => &mut self.counts.completed,
-                        AdoptionStep::Nothing => &mut self.counts.unchanged,
-                        AdoptionStep::Unlinked => &mut self.counts.unlinked,
-                        AdoptionStep::Erased => &mut self.counts.erased,
+        if rows.is_empty() {
+            return Ok(self.state.add(page, Vec::new())?);
+        }
+        for rows in rows.chunks(self.rate.chunk()) {
+            self.rate.wait(rows.len()).await;
+            let adopted = self.adopter.adopt(rows.to_vec(), Timestamp::now()).await;
+            let mut done = Vec::new();
+            for (id, adopted) in adopted {
+                match adopted {
+                    Ok(adopted) => {
+                        self.failed.remove(&id);
+                        self.counts.add(&adopted);
+                        done.push(id);
+                    }
+                    Err(error) => {
+                        self.failed.insert(id, error);
                     }
                 }
-                Err(_) => &mut self.counts.failed,
-            };
-            *count += 1;
-            match adopted {
-                Ok(_) => done.push(id),
-                Err(error) => self.bar.suspend(|| eprintln!("{id}: {error}")),
             }
+            self.state.add(page, done)?;
+            self.bar.set_position(self.state.done() as u64);
         }
-        self.state.add(page, done)?;
-        self.bar.set_position(self.state.done() as u64);
         Ok(())
     }
 }
 
-/// Limits the number of accounts per second.
+/// What one pass over Mono's list has seen.
+#[derive(Default)]
+struct Pass {
+    seen: HashSet<AccountId>,
+    unreadable: usize,
+    /// The different numbers of accounts that the pages have reported.
+    totals: Vec<usize>,
+}
+
+impl Counts {
+    fn add(&mut self, adopted: &Adopted) {
+        self.imports += u64::from(adopted.is_import_requested);
+        *match adopted.step {
+            AdoptionStep::Create => &mut self.created,
+            AdoptionStep::Complete => &mut self.completed,
+            AdoptionStep::Nothing => &mut self.unchanged,
+            AdoptionStep::Unlinked => &mut self.unlinked,
+            AdoptionStep::Erased => &mut self.erased,
+        } += 1;
+    }
+}
+
+/// Lets at most a number of accounts pass in a second.
 struct Rate {
     per_second: u32,
     next: Instant,
@@ -193,6 +244,11 @@ struct Rate {
 impl Rate {
     fn new(per_second: u32) -> Self {
         Self { per_second, next: Instant::now() }
+    }
+
+    /// The number of accounts that may pass together.
+    fn chunk(&self) -> usize {
+        Adopter::MOST.min(usize::try_from(self.per_second).unwrap_or(Adopter::MOST))
     }
 
     async fn wait(&mut self, accounts: usize) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use clap::{Args, ValueEnum};
+use futures_util::stream::{self, StreamExt};
 use mono_sync::aws::queues::{ENCODING, REASON, RECEIVED_AT};
-use mono_sync::aws::sdk::AwsError;
+use mono_sync::aws::sdk::{AwsError, error_chain};
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::timestamp::Timestamp;
 use serde_json::json;
@@ -65,6 +66,11 @@ struct MissingOutput(String);
 /// How long a letter is hidden while this program runs, in seconds. Letters that are not moved become visible at the
 /// end.
 const HIDDEN: i32 = 900;
+/// The number of letters after which no more are read. They can be moved while they are hidden, and SQS hides at most
+/// 120,000.
+const MOST: usize = 10_000;
+/// The number of concurrent requests.
+const CONCURRENCY: usize = 8;
 /// After this many empty answers in a row, the whole queue counts as read.
 const EMPTY_ANSWERS: u32 = 3;
 
@@ -79,28 +85,36 @@ pub(crate) async fn run(stack: &Stack, options: &Options, output: Output) -> Res
     let letters = DeadLetters { sqs: stack.sqs(), queue, letters };
     let now = Timestamp::now();
     let all = letters.read().await?;
-    let total = all.len();
+    let (total, has_more) = (all.len(), all.len() >= MOST);
     let (matching, others): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|letter| options.matches(letter, now));
     letters.show_again(&others).await;
     matching.iter().try_for_each(|letter| show(letter, output))?;
+    let mut moved = 0;
     if options.execute {
-        for letter in &matching {
-            letters.put_back(letter).await?;
+        let mut results = stream::iter(&matching)
+            .map(|letter| letters.put_back(letter))
+            .buffer_unordered(CONCURRENCY);
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(()) => moved += 1,
+                Err(error) => eprintln!("dead letter could not be moved: {}", error_chain(&*error)),
+            }
         }
     } else {
         letters.show_again(&matching).await;
     }
-    let summary = json!({
+    output.print(&json!({
         "dead_letters": total,
+        "has_more": has_more,
         "matching": matching.len(),
-        "moved": if options.execute { matching.len() } else { 0 },
-    });
-    output.print(&summary)?;
+        "moved": moved,
+    }))?;
     if !options.execute && !matching.is_empty() && !output.json {
         println!("Nothing was moved. Add --execute to move the dead letters.");
     }
-    Ok(Done::All)
+    let is_all = !has_more && (!options.execute || moved == matching.len());
+    Ok(if is_all { Done::All } else { Done::Partly })
 }
 
 impl Options {
@@ -124,7 +138,7 @@ impl DeadLetters {
     /// Reads all letters before one is moved. Otherwise a moved letter that fails again would be read again.
     async fn read(&self) -> Result<Vec<Message>> {
         let (mut letters, mut empty) = (HashMap::new(), 0);
-        while empty < EMPTY_ANSWERS {
+        while empty < EMPTY_ANSWERS && letters.len() < MOST {
             let messages = self.receive().await?;
             empty = if messages.is_empty() { empty + 1 } else { 0 };
             // Only the newest receipt handle of a message is valid.
@@ -162,11 +176,12 @@ impl DeadLetters {
 
     /// Makes letters visible again. If that fails, they become visible after [`HIDDEN`].
     async fn show_again(&self, messages: &[Message]) {
-        for message in messages {
+        let show = async |message: &Message| {
             let change = self.sqs.change_message_visibility().queue_url(&self.letters);
             let change = change.set_receipt_handle(message.receipt_handle.clone());
             let _ = change.visibility_timeout(0).send().await;
-        }
+        };
+        stream::iter(messages).map(show).buffer_unordered(CONCURRENCY).collect::<()>().await;
     }
 }
 

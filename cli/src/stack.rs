@@ -56,6 +56,10 @@ impl Stack {
         Ok(Self { startup, outputs, sdk })
     }
 
+    pub(crate) const fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
     pub(crate) fn sqs(&self) -> Sqs {
         Sqs::new(&self.sdk)
     }

@@ -6,6 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use mono_sync::aws::sdk::AwsError;
 use mono_sync::aws::store::Group;
+use mono_sync::domain::account::Status;
 use mono_sync::domain::account_id::AccountId;
 use mono_sync::domain::timestamp::Timestamp;
 use serde_json::{Value, json};
@@ -53,6 +54,10 @@ async fn accounts(stack: &Stack) -> Result<Value> {
             }
             let view = account.view(now, policy);
             *by_status.entry(view.status.as_str()).or_default() += 1;
+            // The data of an unlinked account stays old.
+            if view.status == Status::Unlinked {
+                continue;
+            }
             let Some(at) = view.last_synced_at else {
                 never_synced += 1;
                 continue;

@@ -156,7 +156,7 @@ pub struct AccountPage {
     /// Rows without a valid account id.
     pub unreadable: usize,
     /// The number of accounts on all pages, if Mono reports it.
-    pub total: Option<u64>,
+    pub total: Option<usize>,
     /// The number of the next page. `None` on the last page.
     pub next: Option<u32>,
 }

@@ -18,6 +18,16 @@ pub(super) struct State {
     done: HashSet<AccountId>,
 }
 
+/// The first line of the file. A file of another stack, or of a run without imports, would skip accounts.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Header {
+    /// The table of accounts.
+    pub(super) table: String,
+    /// Whether imports are requested.
+    pub(super) transactions: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Part {
     page: u32,
@@ -25,25 +35,37 @@ struct Part {
 }
 
 impl State {
-    /// Reads the progress of earlier runs.
-    pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
+    /// Reads the progress of earlier runs with the same header.
+    pub(super) fn open(path: Option<&Path>, header: &Header) -> io::Result<Self> {
         let mut state = Self { file: None, page: 1, done: HashSet::new() };
         let Some(path) = path else {
             return Ok(state);
         };
         let options = OpenOptions::new().read(true).append(true).create(true).clone();
-        let file = options.open(path)?;
+        let mut file = options.open(path)?;
+        let mut lines = BufReader::new(&file);
         let mut length = 0;
-        let mut reader = BufReader::new(&file);
-        let mut line = String::new();
-        while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
-            let part: Part = serde_json::from_str(&line).map_err(|_| not_a_state_file(path))?;
-            state.page = part.page;
-            state.done.extend(part.adopted.iter().filter_map(|id| id.parse().ok()));
-            length += line.len() as u64;
-            line.clear();
+        if let Some(line) = whole_line(&mut lines)? {
+            let invalid = || not_a_state_file(path, "it is no state file of this command");
+            let found: Header = serde_json::from_str(&line).map_err(|_| invalid())?;
+            if found != *header {
+                return Err(not_a_state_file(path, &format!("it belongs to {found:?}")));
+            }
+            length += line.len();
+            while let Some(line) = whole_line(&mut lines)? {
+                let part: Part = serde_json::from_str(&line).map_err(|_| invalid())?;
+                state.page = part.page;
+                state.done.extend(part.adopted.iter().filter_map(|id| id.parse().ok()));
+                length += line.len();
+            }
         }
-        file.set_len(length)?;
+        if length > 0 {
+            file.set_len(length as u64)?;
+        } else if file.metadata()?.len() == 0 {
+            write_line(&mut file, header)?;
+        } else {
+            return Err(not_a_state_file(path, "it is no state file of this command"));
+        }
         state.file = Some(file);
         Ok(state)
     }
@@ -68,9 +90,7 @@ impl State {
             && (page != self.page || !adopted.is_empty())
         {
             let part = Part { page, adopted: adopted.iter().map(ToString::to_string).collect() };
-            let line = format!("{}\n", serde_json::to_string(&part)?);
-            file.write_all(line.as_bytes())?;
-            file.sync_data()?;
+            write_line(file, &part)?;
         }
         self.page = page;
         self.done.extend(adopted);
@@ -78,8 +98,20 @@ impl State {
     }
 }
 
-fn not_a_state_file(path: &Path) -> io::Error {
-    let message = format!("{} is not a state file of mono-sync adopt", path.display());
+fn write_line(file: &mut File, value: &impl Serialize) -> io::Result<()> {
+    file.write_all(format!("{}\n", serde_json::to_string(value)?).as_bytes())?;
+    file.sync_data()
+}
+
+/// The next line, unless a crash has cut it off.
+fn whole_line(lines: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    lines.read_line(&mut line)?;
+    Ok(line.ends_with('\n').then_some(line))
+}
+
+fn not_a_state_file(path: &Path, reason: &str) -> io::Error {
+    let message = format!("{} cannot be continued: {reason}", path.display());
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
@@ -98,21 +130,30 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("adopt-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("state");
-        let mut state = State::open(Some(&path)).unwrap();
+        let open = |table: &str| {
+            State::open(Some(&path), &Header { table: table.to_owned(), transactions: true })
+        };
+        let mut state = open("accounts").unwrap();
         state.add(1, vec![id(1), id(2)]).unwrap();
         state.add(2, vec![id(3)]).unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}{{\"page\":3,\"adop")).unwrap();
 
-        let mut state = State::open(Some(&path)).unwrap();
+        let mut state = open("accounts").unwrap();
         assert_eq!((state.page(), state.done()), (2, 3));
         assert!(state.is_done(&id(3)) && !state.is_done(&id(4)));
         state.add(3, vec![id(4)]).unwrap();
-        let state = State::open(Some(&path)).unwrap();
+        let state = open("accounts").unwrap();
         assert_eq!((state.page(), state.done()), (3, 4));
 
-        fs::write(&path, "something else\n").unwrap();
-        assert!(State::open(Some(&path)).is_err());
+        let other = open("accounts of another stack").map(|_| ()).unwrap_err();
+        assert!(other.to_string().contains("it belongs to"), "{other}");
+
+        for text in ["something else\n", "something else"] {
+            fs::write(&path, text).unwrap();
+            assert!(open("accounts").is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), text, "the file stays as it is");
+        }
         fs::remove_dir_all(&directory).unwrap();
     }
 }

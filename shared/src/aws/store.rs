@@ -30,7 +30,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use tokio::time::sleep;
 
 pub use account_rows::AccountRows;
@@ -119,16 +119,6 @@ impl AccountStore {
     /// Reads one record, strongly consistent. One request, at twice the price.
     pub async fn get_newest(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         self.read(id, true).await
-    }
-
-    /// Reads all attributes of a record, strongly consistent. One request.
-    pub async fn attributes(
-        &self,
-        id: &AccountId,
-    ) -> Result<Option<HashMap<String, AttributeValue>>, StoreError> {
-        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let answer = get.set_key(Some(item::key(id))).send().await;
-        Ok(answer.map_err(StoreError::unavailable)?.item)
     }
 
     /// Reads the records of any number of accounts, eventually consistent, 100 per request. Each account has its own
