@@ -119,7 +119,10 @@ fn changes(before: Option<&Account>, after: Option<&Account>) -> Vec<Change> {
     // The steps of an erasure are not notified, only its end.
     match (before, after) {
         (_, Some(Account { erasure: Some(_), .. })) => return Vec::new(),
-        (Some(Account { erasure: Some(_), .. }), None) => return vec![Change::Erased {}],
+        // Mono may have confirmed a new link at the end.
+        (Some(Account { erasure: Some(_), .. }), after) => {
+            return [Change::Erased {}].into_iter().chain(changes(None, after)).collect();
+        }
         _ => {}
     }
     let before = before.filter(|account| account.is_data_link());

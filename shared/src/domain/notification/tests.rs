@@ -87,6 +87,8 @@ fn only_the_end_of_an_erasure_is_notified() {
     assert_eq!(changes(Some(&healthy()), Some(&erasing)), []);
     assert_eq!(changes(Some(&erasing), Some(&erasing)), []);
     assert_eq!(changes(Some(&erasing), None), [Change::Erased {}]);
+    let linked_again = names(Some(&erasing), Some(&healthy()));
+    assert_eq!(linked_again[..2], ["account.erased", "account.linked"]);
 }
 
 #[test]

@@ -572,3 +572,45 @@ fn rejected_key_wallet_or_plan_is_not_a_failure_of_the_account() {
         }
     }
 }
+
+#[test]
+fn list_of_accounts_is_read_in_each_documented_and_seen_form() {
+    let row = json!({
+        "id": "660e9c267474f97aba212345", "name": "ADA EXAMPLE", "account_number": "2002451234",
+        "currency": "NGN", "balance": 12335, "status": "AVAILABLE", "customer": "c1",
+        "institution": { "name": "First Sandbox Bank", "bank_code": "901" },
+        "meta": { "ref": "not documented" },
+    });
+    let page = |body: Value| answer(200, &[], &body.to_string()).of_list(2).unwrap();
+    let next = "https://api.withmono.com/v2/accounts?page=3";
+    let meta = json!({ "total": 41, "page": 2, "previous": null, "next": next });
+    for body in [
+        json!({ "status": "successful", "data": [row], "meta": meta }),
+        json!({ "status": "successful", "data": { "accounts": [row], "meta": meta } }),
+    ] {
+        let page = page(body);
+        assert_eq!((page.total, page.next, page.unreadable), (Some(41), Some(3), 0));
+        let ListedAccount { id, reported } = &page.accounts[0];
+        assert_eq!(id.as_str(), "660e9c267474f97aba212345");
+        assert_eq!((reported.customer_id.as_deref(), &reported.reference), (Some("c1"), &None));
+        let details = reported.details.as_ref().unwrap();
+        assert_eq!(details.account_number.as_deref(), Some("2002451234"));
+        assert_eq!(reported.balance, Some(MinorUnits(12335)));
+    }
+    // Mono's own sample has no `meta`.
+    let sample = page(json!({ "status": "successful", "data": [row, { "name": "no id" }] }));
+    assert_eq!((sample.total, sample.next, sample.unreadable), (None, Some(3), 1));
+    for last in [
+        json!({ "data": [], "meta": { "next": next } }),
+        json!({ "data": [row], "meta": { "next": null } }),
+        json!({ "data": [row], "meta": { "next": "?page=2" } }),
+    ] {
+        assert_eq!(page(last).next, None);
+    }
+    let list = |status, body: &str| answer(status, &[], body).of_list(1);
+    assert!(matches!(list(200, "{}"), Err(LinkError::Call(CallError::Unusable(_)))));
+    assert!(
+        list(403, r#"{"status":"failed","message":"subscription plan does not cover endpoint"}"#)
+            .is_err()
+    );
+}
