@@ -10,6 +10,8 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+// The exit code of a test that did not run.
+const SKIPPED = 77;
 const [pageUrl, sandboxUrl, screenshot] = process.argv.slice(2);
 const require = createRequire(new URL("../../../.venv/browser/", import.meta.url));
 const { chromium } = require("playwright-core");
@@ -26,8 +28,8 @@ async function launch() {
     return chromium.launch({ executablePath, args: ["--no-zygote", "--font-render-hinting=none"] });
   }
   return chromium.launch({ channel: "chrome" }).catch(() => {
-    console.log("skipped: Chrome is not installed");
-    process.exit(0);
+    console.error("Chrome is not installed.");
+    process.exit(SKIPPED);
   });
 }
 

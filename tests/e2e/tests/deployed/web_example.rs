@@ -50,6 +50,11 @@ async fn use_in_browser(web: &WebExample, mono: &Sandbox) {
         .env("TMPDIR", &folder)
         .kill_on_drop(true);
     let output = node.output().await.unwrap();
+    let is_skipped = output.status.code() == Some(77) && std::env::var_os("CI").is_none();
+    if is_skipped {
+        eprintln!("The browser test did not run: Chrome is not installed.");
+        return;
+    }
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
