@@ -97,10 +97,10 @@ impl Refresher {
             return Ok(Erased::NotDue);
         };
         let (now, policy) = (Timestamp::now(), accounts.policy());
-        let begun = accounts.begin_erasure(seen, now, |account| {
-            account.erasure_due(policy).is_some_and(|due| due <= now)
-        });
-        let Some(erasing) = begun.await? else {
+        let is_due = |account: &Account| {
+            account.erasure.is_none() && account.erasure_due(policy).is_some_and(|due| due <= now)
+        };
+        let Some(erasing) = accounts.begin_erasure(seen, now, is_due).await? else {
             return Ok(Erased::NotDue);
         };
         let Some(erasure) = erasing.account.erasure else {

@@ -45,11 +45,14 @@ impl Erasure {
 pub const TOMBSTONE_PERIOD: Duration = Duration::from_hours(35 * 24);
 
 impl Account {
-    /// The record at the beginning of an erasure.
+    /// The record at the beginning of an erasure. An erasure that has begun continues, unless a new link was noted.
     #[must_use]
     pub fn begin_erasure(&self, now: Timestamp) -> Self {
-        if self.erasure.is_some() {
-            return self.clone();
+        if let Some(erasure) = self.erasure {
+            // A request after a new link ends that link too.
+            let again = Erasure { since: now, is_unlinked: false, relinked_at: None };
+            let erasure = erasure.relinked_at.map_or(erasure, |_| again);
+            return Self { erasure: Some(erasure), ..self.clone() };
         }
         let is_unlinked = matches!(self.link(), Link::Ended { .. });
         let held = self.registers.identity.reference.held.clone();

@@ -158,6 +158,10 @@ fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
     for fact in [strong(20, linked()), strong(20, fresh()), Fact::Unlinking(at(20))] {
         assert_eq!(erasing.apply(&fact), erasing);
     }
+    let erasure = Erasure { is_unlinked: true, relinked_at: Some(at(15)), ..erasure };
+    let linked_again = Account { erasure: Some(erasure), ..erasing.clone() };
+    let again = Some(Erasure { since: at(20), is_unlinked: false, relinked_at: None });
+    assert_eq!(linked_again.begin_erasure(at(20)).erasure, again, "the new link ends too");
     assert_eq!(erasing.plan(at(9999), POLICY), None);
     assert_eq!(erasing.next_planned_at(POLICY), Some(at(10)), "the hourly plan finds it");
 }
