@@ -133,17 +133,20 @@ impl Run {
     /// Mono does not tell the number, a pass without a new account is the last.
     async fn adopt_list(&mut self, mono: &Mono) -> Result<()> {
         let mut first_page = self.state.page();
+        let mut quiet_passes = 0;
         for _ in 0..MOST_PASSES {
             let done = self.state.done();
             let pass = self.pass(mono, first_page).await?;
-            let is_new = self.state.done() > done;
+            let is_full = first_page == 1;
+            quiet_passes = if is_full && self.state.done() == done { quiet_passes + 1 } else { 0 };
             let is_whole = match pass.totals[..] {
-                [] => !is_new,
+                [] => quiet_passes > 0,
                 [total] => pass.seen.len() + pass.unreadable == total,
                 _ => false,
             };
             self.counts.unreadable = pass.unreadable;
-            if is_whole && first_page == 1 && self.failed.is_empty() {
+            // Rows that Mono lists twice are no reason to read on.
+            if ((is_whole && is_full) || quiet_passes > 1) && self.failed.is_empty() {
                 return Ok(());
             }
             first_page = 1;
@@ -165,7 +168,7 @@ impl Run {
             let AccountPage { accounts, unreadable, total, next } = read;
             let seen = pass.seen.len();
             pass.seen.extend(accounts.iter().map(|account| account.id.clone()));
-            let is_repeated = pass.seen.len() == seen;
+            let is_repeated = !accounts.is_empty() && pass.seen.len() == seen;
             pass.unreadable += unreadable;
             if let Some(total) = total.filter(|total| !pass.totals.contains(total)) {
                 pass.totals.push(total);

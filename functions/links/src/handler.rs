@@ -102,7 +102,6 @@ pub(crate) fn problem(failure: Failure, invocation: &Invocation) -> Problem {
         Failure::Mono(LinkError::Refused(error)) => Problem::SyncFailed(error),
         Failure::Mono(LinkError::Call(error)) => Problem::of_call_error(error, None),
         Failure::ForeignCode | Failure::Erased => Problem::LinkCodeInvalid,
-        Failure::Erasing => Problem::StoreUnavailable,
     }
 }
 

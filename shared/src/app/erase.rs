@@ -38,14 +38,6 @@ pub enum Erased {
     NotDue,
 }
 
-/// Mono's answer about a new link of an erased account.
-enum Confirmation {
-    Confirmed,
-    /// Mono does not know the account, or its answer is inconclusive.
-    Denied,
-    Unanswered,
-}
-
 /// The longest time for a call to Mono.
 const MONO_TIME: Duration = Duration::from_secs(20);
 /// The time reserved for the request of the next message.
@@ -57,28 +49,35 @@ const FIRST_WAIT: Duration = Duration::from_mins(1);
 /// After this time, the hourly plan confirms a new link.
 const SOON: Duration = Duration::from_mins(15);
 
-/// Notes a new link of an erased account, and requests its confirmation. If the request fails, the hourly plan makes it.
-///
-/// # Errors
-///
-/// [`StoreError`]: the link must be reported again.
-pub(super) async fn note_relink(
-    accounts: &AccountStore,
-    refreshes: &AccountQueue,
-    id: &AccountId,
-    record: Option<Stored>,
-    erased_at: Timestamp,
-    relinked_at: Timestamp,
-) -> Result<(), StoreError> {
-    let noted = accounts.note_relink(id, record, erased_at, relinked_at).await?;
-    if let Some(erasure) = noted {
-        let wait = erasure.deletes_from().since(Timestamp::now());
-        let failed = refreshes.send(&[Message::erasure(id.clone(), wait)]).await;
-        if let Some(error) = failed.into_values().next() {
-            error!(account_id = %id, %error, "confirmation of a new link could not be requested");
+/// A new link of an account that is being erased, or that was erased.
+pub(super) struct Relink<'a> {
+    pub(super) id: &'a AccountId,
+    pub(super) erased_at: Timestamp,
+}
+
+impl Relink<'_> {
+    /// Notes the new link, and requests the end of the erasure. If the request fails, the hourly plan makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the link must be reported again.
+    pub(super) async fn note(
+        &self,
+        accounts: &AccountStore,
+        refreshes: &AccountQueue,
+        record: Option<Stored>,
+        note: impl Fn(&Erasure) -> Option<Erasure>,
+    ) -> Result<(), StoreError> {
+        let noted = accounts.note_relink(self.id, record, self.erased_at, note).await?;
+        if let Some(erasure) = noted {
+            let wait = erasure.deletes_from().since(Timestamp::now());
+            let failed = refreshes.send(&[Message::erasure(self.id.clone(), wait)]).await;
+            if let Some(error) = failed.into_values().next() {
+                error!(account_id = %self.id, %error, "end of an erasure could not be requested");
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Refresher {
@@ -103,10 +102,10 @@ impl Refresher {
         let Some(erasing) = accounts.begin_erasure(seen, now, is_due).await? else {
             return Ok(Erased::NotDue);
         };
-        let Some(erasure) = erasing.account.erasure else {
+        let Some(erasure) = erasing.account.erasure.clone() else {
             return Ok(Erased::NotDue);
         };
-        let unlinked = self.unlink_at_mono(erasing, erasure, invocation).await?;
+        let unlinked = self.unlink_at_mono(erasing, erasure.is_unlinked, invocation).await?;
         let Some((erasing, unanswered)) = unlinked else {
             return Ok(Erased::NotDue);
         };
@@ -123,12 +122,9 @@ impl Refresher {
         if let Some(error) = unanswered {
             return Ok(Erased::NotUnlinked(error));
         }
-        if let Some(until) = erasing.account.erasure.and_then(Erasure::confirms_until) {
-            match Box::pin(self.confirm_link(&erasing, invocation)).await? {
-                Confirmation::Confirmed => return Ok(Erased::LinkedAgain),
-                Confirmation::Denied if Timestamp::now() >= until => {}
-                Confirmation::Denied | Confirmation::Unanswered => return Ok(Erased::Unconfirmed),
-            }
+        let by_link = Box::pin(self.end_by_new_link(&erasing, invocation)).await?;
+        if let Some(ended) = by_link {
+            return Ok(ended);
         }
         let ended = accounts.end_erasure(erasing, Timestamp::now());
         in_time(Instant::now() + RECORDING_TIME, Box::pin(ended)).await?;
@@ -141,10 +137,10 @@ impl Refresher {
     async fn unlink_at_mono(
         &self,
         erasing: Stored,
-        erasure: Erasure,
+        is_unlinked: bool,
         invocation: &Invocation,
     ) -> Result<Option<(Stored, Option<CallError>)>, SyncError> {
-        if erasure.is_unlinked {
+        if is_unlinked {
             return Ok(Some((erasing, None)));
         }
         let id = erasing.account.id.clone();
@@ -189,61 +185,106 @@ impl Refresher {
         }
     }
 
-    /// Reads the account at Mono, because a new link was reported. If Mono knows the account, it gets a new record, and
-    /// its first import is requested. Mono charges the read only then.
-    async fn confirm_link(
+    /// Finds out whether the account is linked again. An exchange has proved it. Otherwise a read at Mono decides, which
+    /// Mono charges only if it knows the account.
+    async fn new_link_of(
         &self,
         erasing: &Stored,
+        erasure: &Erasure,
         invocation: &Invocation,
-    ) -> Result<Confirmation, SyncError> {
+    ) -> Result<NewLink, SyncError> {
         let (id, now) = (&erasing.account.id, Timestamp::now());
+        if let Some(exchange) = &erasure.exchange {
+            return Ok(NewLink::Confirmed(Box::new(Fact::Exchange(exchange.clone()))));
+        }
         let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
         let mono = match in_time(by, self.syncer.mono.session(now)).await {
             Ok(mono) => mono,
             Err(error) => {
                 warn!(account_id = %id, %error, "Mono key could not be read for a new link");
-                return Ok(Confirmation::Unanswered);
+                return Ok(NewLink::Unanswered);
             }
         };
         let mut reported = match mono.account(id, CallReason::Verification, by).await {
             Ok(Reading::Linked(reported)) => reported,
             Ok(Reading::Gone) => {
-                self.confirm_soon_again(erasing, now).await?;
-                return Ok(Confirmation::Denied);
+                self.confirm_soon_again(id, erasure, now).await?;
+                return Ok(NewLink::Denied);
             }
-            Ok(Reading::Unknown) => return Ok(Confirmation::Denied),
+            Ok(Reading::Unknown) => return Ok(NewLink::Unanswered),
             Err(error) => {
                 warn!(account_id = %id, error = error.as_str(), "Mono did not confirm a new link");
-                return Ok(Confirmation::Unanswered);
+                return Ok(NewLink::Unanswered);
             }
         };
         let blank = Account::new(id.clone());
         reported.link = self.new_link(&blank, &reported, now).await?;
         let found = Reading::Linked(Box::new(blank.completed(*reported, now)));
-        let verification = Fact::Verification(Verification { at: now, ending: None, found });
-        let since = erasing.account.erasure.map_or(now, |erasure| erasure.since);
-        let facts = [&Fact::Erased(since), &verification];
-        let linked = self.syncer.accounts.end_erasure_by_link(erasing.clone(), &facts);
-        if let Some(pull) = linked.await?.and_then(|linked| linked.first_import(now)) {
+        let verification = Verification { at: now, ending: None, found };
+        Ok(NewLink::Confirmed(Box::new(Fact::Verification(verification))))
+    }
+
+    /// Ends the erasure by the new link, if one is noted. `None`: there is none, or Mono has not confirmed it in time.
+    async fn end_by_new_link(
+        &self,
+        erasing: &Stored,
+        invocation: &Invocation,
+    ) -> Result<Option<Erased>, SyncError> {
+        let noted = erasing.account.erasure.as_ref();
+        let Some(erasure) = noted.filter(|erasure| erasure.relinked_at.is_some()) else {
+            return Ok(None);
+        };
+        let is_denied = match self.new_link_of(erasing, erasure, invocation).await? {
+            NewLink::Confirmed(proof) => {
+                self.create_again(erasing.clone(), *proof).await?;
+                return Ok(Some(Erased::LinkedAgain));
+            }
+            NewLink::Denied => true,
+            NewLink::Unanswered => false,
+        };
+        let waits = !erasure.gives_up(is_denied, Timestamp::now());
+        Ok(waits.then_some(Erased::Unconfirmed))
+    }
+
+    /// Creates the new record, and requests its first import. If the request is lost, the hourly plan makes it.
+    async fn create_again(&self, erasing: Stored, proof: Fact) -> Result<(), SyncError> {
+        let id = erasing.account.id.clone();
+        // Another worker may still delete rows of the former link.
+        let import_at = Timestamp::now() + LONGEST_INVOCATION;
+        let linked = self.syncer.accounts.end_erasure_by_link(erasing, proof, import_at).await?;
+        info!(account_id = %id, "erased account is linked again");
+        if let Some(pull) = linked.next_import() {
             let job = ImportJob::new(id.clone(), pull);
-            // Another worker may still delete rows of the former link.
             let failed = self.syncer.imports.send(&[job], LONGEST_INVOCATION).await;
             if let Some(error) = failed.into_values().next() {
-                error!(account_id = %id, %error, "import after a new link could not be requested");
+                warn!(account_id = %id, %error, "import after a new link could not be requested");
             }
         }
-        info!(account_id = %id, "erased account is linked again");
-        Ok(Confirmation::Confirmed)
+        Ok(())
     }
 
     /// Mono may not serve a new account at once. So the read is repeated with exponential back-off, and after
     /// [`SOON`] by the hourly plan.
-    async fn confirm_soon_again(&self, erasing: &Stored, now: Timestamp) -> Result<(), SyncError> {
-        let relinked_at = erasing.account.erasure.and_then(|erasure| erasure.relinked_at);
-        let waited = relinked_at.map_or(SOON, |at| now.since(at)).max(FIRST_WAIT);
+    async fn confirm_soon_again(
+        &self,
+        id: &AccountId,
+        erasure: &Erasure,
+        now: Timestamp,
+    ) -> Result<(), SyncError> {
+        let waited = erasure.relinked_at.map_or(SOON, |at| now.since(at)).max(FIRST_WAIT);
         if waited >= SOON {
             return Ok(());
         }
-        self.continue_after(&erasing.account.id, waited).await
+        self.continue_after(id, waited).await
     }
+}
+
+/// Whether an erased account is linked again.
+enum NewLink {
+    /// It is, as this fact proves.
+    Confirmed(Box<Fact>),
+    /// Mono does not know the account.
+    Denied,
+    /// Mono's answer is inconclusive, or there is none.
+    Unanswered,
 }

@@ -1,15 +1,13 @@
 //! The beginning and the end of a link: a hosted link, the exchange of a code, and an unlinking.
 
-use std::time::Duration;
-
 use tracing::info;
 
-use crate::app::erase::note_relink;
+use crate::app::erase::Relink;
 use crate::app::verification::note_new_owner;
 use crate::aws::queues::AccountQueue;
 use crate::aws::secrets::SecretUnavailable;
 use crate::aws::store::{AccountStore, EventStore, ExchangedCode, StoreError, Stored};
-use crate::domain::account::{Account, Exchange, Fact, Link};
+use crate::domain::account::{Account, Erasure, Exchange, Fact, Link};
 use crate::domain::account_id::AccountId;
 use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
@@ -43,13 +41,7 @@ pub enum Failure {
     /// The account was erased after the exchange.
     #[error("the account was erased after the exchange")]
     Erased,
-    /// The account is still being erased. The exchange can be repeated soon.
-    #[error("the account is being erased")]
-    Erasing,
 }
-
-/// How long the token of a link proves its owner.
-const LINK_PERIOD: Duration = Duration::from_hours(24);
 
 impl Linker {
     /// Requests Mono's page for a new link of this owner. The token is stored before Mono is called, so an event that
@@ -67,8 +59,8 @@ impl Linker {
         let now = Timestamp::now();
         let mono = self.mono.session(now).await?;
         let token = LinkToken::new(random::bytes());
-        let link = StartedLink { token, owner };
-        self.accounts.start_link(&link, now + LINK_PERIOD).await?;
+        let link = StartedLink { started_at: now, token, owner };
+        self.accounts.start_link(&link).await?;
         let page = mono.start_link(&link.token, request, invocation.deadline).await;
         let page = page.map_err(Failure::Mono)?;
         info!(request_id = invocation.request_id, "link started");
@@ -95,7 +87,8 @@ impl Linker {
                 let mono = self.mono.session(now).await?;
                 let account_id = mono.exchange(code, invocation.deadline).await;
                 let account_id = account_id.map_err(Failure::Mono)?;
-                let exchanged = ExchangedCode { account_id, at: now, owner };
+                // No read of the account that is recorded until now is newer.
+                let exchanged = ExchangedCode { account_id, at: Timestamp::now(), owner };
                 self.accounts.note_exchange(code, &exchanged).await?;
                 exchanged
             }
@@ -107,20 +100,20 @@ impl Linker {
     async fn bind(&self, exchanged: &ExchangedCode, request_id: &str) -> Result<(), Failure> {
         let ExchangedCode { account_id, at, owner } = exchanged;
         let seen = self.accounts.get_newest(account_id).await?;
-        if let Some(erasure) = seen.as_ref().and_then(|seen| seen.account.erasure) {
+        let exchange = Exchange { at: *at, owner: owner.clone() };
+        if let Some(erasure) = seen.as_ref().and_then(|seen| seen.account.erasure.clone()) {
             if erasure.since >= *at {
                 return Err(Failure::Erased);
             }
-            let (accounts, refreshes) = (&self.accounts, &self.refreshes);
-            note_relink(accounts, refreshes, account_id, seen, erasure.since, *at).await?;
-            return Err(Failure::Erasing);
+            // The account gets this owner when the erasure has ended.
+            let relink = Relink { id: account_id, erased_at: erasure.since };
+            let note = |erasure: &Erasure| erasure.exchanged(&exchange);
+            return Ok(relink.note(&self.accounts, &self.refreshes, seen, note).await?);
         }
-        let counts_from = seen.as_ref().map(|seen| seen.account.exchange_counts_from(*at));
-        let exchange = Exchange { at: counts_from.unwrap_or(*at), owner: owner.clone() };
         let exchange = Fact::Exchange(exchange);
-        let erased_at = match seen {
+        let erased_at = match &seen {
             None => self.accounts.erasure_of(account_id, Timestamp::now()).await?,
-            Some(_) => None,
+            Some(seen) => seen.account.registers.erased_before,
         };
         // A repeated exchange from before the erasure proves no new link.
         if erased_at >= Some(*at) {

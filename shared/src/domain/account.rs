@@ -453,10 +453,7 @@ impl Writer {
         let identity = &mut self.registers.identity;
         if let Some(link) = &webhook.link {
             self.wrote = true;
-            let is_login = matches!(webhook.body, EventBody::Connected { .. });
-            let is_login = is_login && order.time_source == TimeSource::Event;
-            let logged_in_at = is_login.then_some(order.at);
-            identity.claim_link(received_at, order.at, logged_in_at, link);
+            identity.claim_link(received_at, order.at, link);
         } else if let Some(reference) = own_reference(webhook.reference.as_ref()) {
             self.wrote = true;
             identity.reference.claim(received_at, order.at, reference);

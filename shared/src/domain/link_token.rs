@@ -1,6 +1,9 @@
 //! The token that Mono carries as `ref` of a link that this system has started.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::domain::timestamp::Timestamp;
 
 /// Mono accepts a `ref` of 10 to 24 letters, digits and hyphens [inferred from Mono's reference]. A token has 24
 /// characters: a prefix, and 85 random bits in base32.
@@ -42,9 +45,20 @@ impl fmt::Debug for LinkToken {
 /// A link that this system has started for an owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StartedLink {
+    pub started_at: Timestamp,
     pub token: LinkToken,
     /// The `ref` of the owner.
     pub owner: String,
+}
+
+impl StartedLink {
+    /// How long the token proves the owner.
+    const PERIOD: Duration = Duration::from_hours(24);
+
+    /// Until when an event with the token proves the owner.
+    pub fn counts_until(&self) -> Timestamp {
+        self.started_at + Self::PERIOD
+    }
 }
 
 #[cfg(test)]

@@ -94,13 +94,17 @@ impl Write {
         let Some(account) = self.after.as_ref().or(self.before.as_ref()) else {
             return Vec::new();
         };
-        let notification = |change: Change| Notification {
-            id: id(&self.id, change.name()),
-            name: change.name(),
-            occurred_at: self.at,
-            account_id: account.id.clone(),
-            reference: account.owner().map(str::to_owned),
-            change,
+        let notification = |change: Change| {
+            // An erasure is news for the former owner.
+            let former = self.before.as_ref().filter(|_| matches!(change, Change::Erased {}));
+            Notification {
+                id: id(&self.id, change.name()),
+                name: change.name(),
+                occurred_at: self.at,
+                account_id: account.id.clone(),
+                reference: former.unwrap_or(account).owner().map(str::to_owned),
+                change,
+            }
         };
         changes(self.before.as_ref(), self.after.as_ref()).into_iter().map(notification).collect()
     }

@@ -34,12 +34,13 @@ pub fn aged(mut item: Item, by: Duration) -> Item {
     }
     // The offsets of the times in the bytes of a lease (start and end, or end and pull) and of an erasure (begin and new
     // link).
-    let times_in_bytes = [("lease", [0, 6]), ("import_lease", [8, 14]), ("erasure", [0, 7])];
+    let times_in_bytes: [(_, &[usize]); 3] =
+        [("lease", &[0, 6]), ("import_lease", &[8, 14]), ("erasure", &[0, 7, 13])];
     for (lease, times) in times_in_bytes {
         if let Some(AttributeValue::B(bytes)) = item.get_mut(lease) {
             let mut moved = bytes.clone().into_inner();
-            for at in times {
-                // An erasure may have no new link.
+            for &at in times {
+                // An erasure may have no new link, and no exchange.
                 let Some(time) = moved.get_mut(at..at + 6) else { continue };
                 let earlier = Timestamp::from_bytes((&*time).try_into().unwrap()) - by;
                 time.copy_from_slice(&earlier.to_bytes());

@@ -586,7 +586,7 @@ fn function_timeouts_fit_into_the_api_timeout(template: &Template) -> Vec<String
 /// An erasure deletes rows when no earlier invocation can write any more. The planner writes no rows.
 fn writers_end_before_an_erasure_deletes(template: &Template) -> Vec<String> {
     let begun = Timestamp::from_millis(0);
-    let erasure = Erasure { since: begun, is_unlinked: false, relinked_at: None };
+    let erasure = Erasure::new(begun);
     let wait = erasure.deletes_from().since(begun).as_secs();
     let is_longer = |function: &Value| function["Timeout"].as_u64().is_some_and(|end| end >= wait);
     let functions = template.each(FUNCTION).filter(|(id, _)| *id != "RefreshPlannerFunction");

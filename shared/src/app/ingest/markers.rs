@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use tracing::error;
 
 use super::{Ingest, Records, Summary};
-use crate::app::erase::note_relink;
-use crate::domain::account::{EventBody, Fact, Webhook};
+use crate::app::erase::Relink;
+use crate::aws::store::{StoreError, Stored};
+use crate::domain::account::{Erasure, EventBody, Fact, Webhook};
 use crate::domain::account_id::AccountId;
 use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
@@ -63,40 +64,69 @@ impl Ingest {
                 webhook.link = link;
             }
         });
-        let erased = markers.erased.into_iter().map(|(id, erased_at)| (id, None, erased_at));
-        let erasing = records.iter().filter_map(|(id, record)| {
-            let record = record.as_ref().ok()?.as_ref()?;
-            Some((id.clone(), Some(record.clone()), record.account.erasure?.since))
-        });
-        let mut skipped = Vec::new();
-        for (id, record, erased_at) in erased.chain(erasing) {
-            let relinked_at = linked_at.get(&id).filter(|linked_at| **linked_at > erased_at);
-            if let Some(relinked_at) = relinked_at
-                && let Err(error) = note_relink(
-                    &self.accounts,
-                    &self.refreshes,
-                    &id,
-                    record,
-                    erased_at,
-                    *relinked_at,
-                )
-                .await
-            {
-                error!(account_id = %id, %error, "new link could not be noted");
-                batch.fail([id.clone()]);
+        let mut skipped: Vec<_> = markers.erased.keys().cloned().collect();
+        for (id, erased_at) in markers.erased {
+            if self.note_relink(&id, None, erased_at, &linked_at).await.is_err() {
+                batch.fail([id]);
             }
-            skipped.push(id);
+        }
+        let is_erasing = |id: &AccountId| {
+            let record = records.get(id).and_then(|record| record.as_ref().ok()?.as_ref());
+            record.is_some_and(|record| record.account.erasure.is_some())
+        };
+        for id in batch.account_ids().into_iter().filter(is_erasing) {
+            match self.note_relink_while_erasing(&id, &linked_at).await {
+                Ok(true) => skipped.push(id),
+                // The erasure has ended meanwhile. The next delivery sees the new record, or the tombstone.
+                Ok(false) | Err(_) => batch.fail([id]),
+            }
         }
         for event in batch.skip(skipped) {
             log.borrow_mut().ignored(&event, false);
         }
+    }
+
+    /// Notes a new link of an account whose erasure has begun. `false`: the erasure has ended.
+    async fn note_relink_while_erasing(
+        &self,
+        id: &AccountId,
+        linked_at: &HashMap<AccountId, Timestamp>,
+    ) -> Result<bool, StoreError> {
+        // The record was read eventually consistent.
+        let read = self.accounts.get_newest(id).await;
+        let read = read.inspect_err(
+            |error| error!(account_id = %id, %error, "record of an erasure could not be read"),
+        );
+        let record = read?;
+        let erasure = record.as_ref().and_then(|record| record.account.erasure.as_ref());
+        let Some(erased_at) = erasure.map(Erasure::voids_until) else {
+            return Ok(false);
+        };
+        self.note_relink(id, record, erased_at, linked_at).await.map(|()| true)
+    }
+
+    /// Notes a new link, if an event reports one from after the erasure.
+    async fn note_relink(
+        &self,
+        id: &AccountId,
+        record: Option<Stored>,
+        erased_at: Timestamp,
+        linked_at: &HashMap<AccountId, Timestamp>,
+    ) -> Result<(), StoreError> {
+        let Some(at) = linked_at.get(id).filter(|linked_at| **linked_at > erased_at) else {
+            return Ok(());
+        };
+        let relink = Relink { id, erased_at };
+        let note = |erasure: &Erasure| erasure.relinked(*at);
+        let noted = relink.note(&self.accounts, &self.refreshes, record, note).await;
+        noted.inspect_err(|error| error!(account_id = %id, %error, "new link could not be noted"))
     }
 }
 
 /// The link with this token, if an earlier event of the account has carried it.
 fn known_link(records: &Records, id: &AccountId, token: &LinkToken) -> Option<StartedLink> {
     let record = records.get(id)?.as_ref().ok()?.as_ref()?;
-    let link = record.account.registers.identity.link.as_ref().map(|link| &link.value);
+    let link = record.account.registers.identity.link.as_ref();
     link.filter(|link| link.token == *token).cloned()
 }
 

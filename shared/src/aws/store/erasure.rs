@@ -49,17 +49,18 @@ impl AccountStore {
     pub async fn note_unlinked(&self, erasing: Stored) -> Result<Option<Stored>, StoreError> {
         let id = erasing.account.id.clone();
         let note = |account: &Account| {
-            let erasure = account.erasure.map(|erasure| Erasure { is_unlinked: true, ..erasure });
-            let noted = Account { erasure, ..account.clone() };
-            (if erasure.is_some() { Change::Put(Box::new(noted)) } else { Change::Keep }, ())
+            let Some(erasure) = account.erasure.clone() else {
+                return (Change::Keep, ());
+            };
+            let erasure = Some(Erasure { is_unlinked: true, ..erasure });
+            (Change::Put(Box::new(Account { erasure, ..account.clone() })), ())
         };
         let (stored, ()) = Box::pin(self.change(&id, Some(erasing), note)).await?;
         Ok(stored.filter(|stored| stored.account.erasure.is_some()))
     }
 
     /// Notes a new link of an account that is being erased, or that was erased at this time. An erased account gets a
-    /// record again, which has only its id and the link that is to be confirmed. Returns its erasure if the link was not
-    /// noted before. One write.
+    /// record again, which has only its id and the new link. Returns the erasure if `note` has changed it. One write.
     ///
     /// # Errors
     ///
@@ -69,43 +70,47 @@ impl AccountStore {
         id: &AccountId,
         seen: Option<Stored>,
         erased_at: Timestamp,
-        relinked_at: Timestamp,
+        note: impl Fn(&Erasure) -> Option<Erasure>,
     ) -> Result<Option<Erasure>, StoreError> {
-        let erased = Erasure { since: erased_at, is_unlinked: true, relinked_at: None };
+        let erased = Erasure { is_unlinked: true, ..Erasure::new(erased_at) };
         let note = |account: &Account| {
-            let erasure = account.erasure.or(account.is_unknown().then_some(erased));
-            let is_new = |erasure: &Erasure| erasure.relinked_at < Some(relinked_at);
-            let Some(erasure) = erasure.filter(is_new) else {
+            let erasure = account.erasure.as_ref().or(account.is_unknown().then_some(&erased));
+            let Some(erasure) = erasure.and_then(&note) else {
                 return (Change::Keep, None);
             };
-            let erasure = Some(Erasure { relinked_at: Some(relinked_at), ..erasure });
-            (Change::Put(Box::new(Account { erasure, ..account.clone() })), erasure)
+            let noted = Account { erasure: Some(erasure.clone()), ..account.clone() };
+            (Change::Put(Box::new(noted)), Some(erasure))
         };
         Box::pin(self.change(id, seen, note)).await.map(|(_, noted)| noted)
     }
 
-    /// Ends an erasure because Mono has confirmed a new link: replaces the record by one that has only these facts, and
-    /// deletes the tombstone. Returns the record. `None`: the erasure has ended otherwise. Two writes.
+    /// Ends an erasure because Mono has confirmed a new link: replaces the record by one that has only this proof, and
+    /// deletes the tombstone. Its first import is noted as deferred until this time. Returns the record. Two writes.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the link must be confirmed again.
+    /// [`StoreError`]: the link must be confirmed again. [`StoreError::Contended`]: the erasure has changed meanwhile.
     pub async fn end_erasure_by_link(
         &self,
         erasing: Stored,
-        facts: &[&Fact],
-    ) -> Result<Option<Account>, StoreError> {
-        let id = erasing.account.id.clone();
+        proof: Fact,
+        import_at: Timestamp,
+    ) -> Result<Account, StoreError> {
+        let (id, expected) = (erasing.account.id.clone(), erasing.account.erasure.clone());
+        let since = expected.as_ref().map_or(import_at, |erasure| erasure.since);
+        let facts = [Fact::Erased(since), proof];
         let replace = |account: &Account| {
-            if account.erasure.is_none() {
+            if account.erasure.is_none() || account.erasure != expected {
                 return (Change::Keep, None);
             }
             let blank =
                 Account { import_number: account.import_number, ..Account::new(id.clone()) };
             let linked = facts.iter().fold(blank, |account, fact| account.apply(fact));
+            let linked = Account { import_deferred_until: Some(import_at), ..linked };
             (Change::Put(Box::new(linked.clone())), Some(linked))
         };
         let (_, linked) = Box::pin(self.change(&id, Some(erasing), replace)).await?;
+        let linked = linked.ok_or(StoreError::Contended)?;
         self.forget_erasure(&id).await?;
         Ok(linked)
     }
@@ -120,16 +125,19 @@ impl AccountStore {
         let id = erasing.account.id.clone();
         let mut tombstone = key(&id);
         let number = |number: u64| AttributeValue::N(number.to_string());
-        let erased_at = erasing.account.erasure.map_or(now, Erasure::voids_until);
+        let erased_at = erasing.account.erasure.as_ref().map_or(now, Erasure::voids_until);
         tombstone.insert(ERASED_AT.to_owned(), number(erased_at.millis()));
         let expires_at = now + TOMBSTONE_PERIOD;
         tombstone.insert(EXPIRES_AT.to_owned(), number(expires_at.millis() / 1000));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(tombstone));
         put.send().await.map_err(StoreError::unavailable)?;
-        let voids_until = |account: &Account| account.erasure.map(Erasure::voids_until);
-        let remove = |account: &Account| match voids_until(account) {
+        let expected = erasing.account.erasure.clone().unwrap_or(Erasure::new(now));
+        let is_same_link = |erasure: &Erasure| {
+            erasure.relinked_at == expected.relinked_at && erasure.exchange == expected.exchange
+        };
+        let remove = |account: &Account| match &account.erasure {
             None => (Change::Keep, Ok(())),
-            Some(at) if at == erased_at => (Change::Remove, Ok(())),
+            Some(erasure) if is_same_link(erasure) => (Change::Remove, Ok(())),
             Some(_) => (Change::Keep, Err(StoreError::Contended)),
         };
         Box::pin(self.change(&id, Some(erasing), remove)).await?.1

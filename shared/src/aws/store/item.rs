@@ -17,10 +17,10 @@ use sha2::{Digest, Sha256};
 
 use super::AttentionPosition;
 use crate::domain::account::{
-    Account, AccountType, Attempted, Attention, Availability, DataStatus, Erasure, Gap, GapReason,
-    ImportLease, ImportNotes, ImportState, Job, JobState, LayeredRegister, Lease, Mark, OrderKey,
-    ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, RowCounts, ShortHash,
-    Status, SyncStatus,
+    Account, AccountType, Attempted, Attention, Availability, DataStatus, Erasure, Exchange, Gap,
+    GapReason, ImportLease, ImportNotes, ImportState, Job, JobState, LayeredRegister, Lease, Mark,
+    OrderKey, ProviderError, Pull, RefreshPolicy, RefreshRule, Register, Registers, RowCounts,
+    ShortHash, Status, SyncStatus,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::BusinessDay;
@@ -53,6 +53,8 @@ const IMPORT_LEASE: &str = "import_lease";
 const ROWS: &str = "rows";
 /// The [`Erasure`] as bytes.
 const ERASURE: &str = "erasure";
+/// The `ref` of the exchange in [`ERASURE`].
+const EXCHANGED_REF: &str = "exchanged_ref";
 
 /// The keys of the two attention indexes. Only accounts that need attention have them. One index is by status and
 /// shard, the other by owner. [`ATTENTION_PLACE`] is the sort key of both. The indexes contain only keys. A write
@@ -257,12 +259,19 @@ impl Writer {
         }
     }
 
-    fn erasure(&mut self, erasure: Option<Erasure>) {
-        if let Some(Erasure { since, is_unlinked, relinked_at }) = erasure {
-            let relinked_at = relinked_at.map(Timestamp::to_bytes);
-            let relinked_at = relinked_at.as_ref().map_or(&[][..], |at| at);
-            self.bytes(ERASURE, &[&since.to_bytes(), &[u8::from(is_unlinked)], relinked_at]);
-        }
+    fn erasure(&mut self, erasure: Option<&Erasure>) {
+        let Some(Erasure { since, is_unlinked, relinked_at, exchange }) = erasure else {
+            return;
+        };
+        let flags = u8::from(*is_unlinked)
+            | u8::from(relinked_at.is_some()) << 1
+            | u8::from(exchange.is_some()) << 2;
+        let exchanged_at = exchange.as_ref().map(|exchange| exchange.at);
+        let times = [relinked_at, &exchanged_at].into_iter().flatten();
+        let times: Vec<_> = times.flat_map(|at| at.to_bytes()).collect();
+        self.bytes(ERASURE, &[&since.to_bytes(), &[flags], &times]);
+        let owner = exchange.as_ref().and_then(|exchange| exchange.owner.as_deref());
+        self.optional(EXCHANGED_REF, owner);
     }
 
     fn attention(&mut self, account: &Account) {
@@ -354,7 +363,7 @@ impl Stored {
         writer.optional(REFRESH, account.refresh.map(RefreshRule::as_str));
         writer.time(READ_AT, account.read_at);
         writer.time(IMPORT_DEFERRED_UNTIL, account.import_deferred_until);
-        writer.erasure(account.erasure);
+        writer.erasure(account.erasure.as_ref());
         writer.time(NEXT_REFRESH_AT, account.next_planned_at(policy));
         writer.attention(account);
         let Writer { mut item, order } = writer;
@@ -408,15 +417,24 @@ impl Reader {
             Some(AttributeValue::B(bytes)) => bytes.into_inner(),
             Some(_) => return Err(CorruptItem(ERASURE)),
         };
+        let owner = self.text(EXCHANGED_REF)?;
         let read = || {
             let (since, rest) = bytes.split_first_chunk()?;
-            let (is_unlinked, relinked_at) = rest.split_first()?;
-            let relinked_at = match relinked_at {
-                [] => None,
-                bytes => Some(Timestamp::from_bytes(bytes.try_into().ok()?)),
+            let (flags, mut times) = rest.split_first()?;
+            let mut time = |flag: u8| {
+                if flags & flag == 0 {
+                    return Some(None);
+                }
+                let (at, rest) = times.split_first_chunk()?;
+                times = rest;
+                Some(Some(Timestamp::from_bytes(*at)))
             };
-            let since = Timestamp::from_bytes(*since);
-            Some(Erasure { since, is_unlinked: *is_unlinked != 0, relinked_at })
+            Some(Erasure {
+                since: Timestamp::from_bytes(*since),
+                is_unlinked: flags & 1 != 0,
+                relinked_at: time(2)?,
+                exchange: time(4)?.map(|at| Exchange { at, owner }),
+            })
         };
         read().map(Some).ok_or(CorruptItem(ERASURE))
     }

@@ -16,7 +16,7 @@ use crate::domain::timestamp::Timestamp;
 
 /// The `ref` of the owner. The attribute `ref` would put the item into an index.
 const OWNER: &str = "owner";
-const VALID_UNTIL: &str = "valid_until";
+const STARTED_AT: &str = "started_at";
 const EXCHANGED_ID: &str = "exchanged_id";
 const EXCHANGED_AT: &str = "exchanged_at";
 
@@ -28,8 +28,7 @@ const CODE_PERIOD: Duration = Duration::from_mins(15);
 /// What the table knows of tokens and of accounts that have no record.
 #[derive(Debug, Default)]
 pub struct Markers {
-    /// The started links, and until when their tokens count.
-    links: HashMap<LinkToken, (StartedLink, Timestamp)>,
+    links: HashMap<LinkToken, StartedLink>,
     /// When these accounts were erased.
     pub erased: HashMap<AccountId, Timestamp>,
 }
@@ -37,7 +36,7 @@ pub struct Markers {
 impl Markers {
     /// The link that was started with this token, if the token counted at this time.
     pub fn link(&self, token: &LinkToken, at: Timestamp) -> Option<&StartedLink> {
-        self.links.get(token).filter(|(_, until)| at <= *until).map(|(link, _)| link)
+        self.links.get(token).filter(|link| at <= link.counts_until())
     }
 }
 
@@ -51,16 +50,16 @@ pub struct ExchangedCode {
 }
 
 impl AccountStore {
-    /// Stores a started link. Its token counts until this time. One write.
+    /// Stores a started link. One write.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the link must not be used.
-    pub async fn start_link(&self, link: &StartedLink, until: Timestamp) -> Result<(), StoreError> {
+    pub async fn start_link(&self, link: &StartedLink) -> Result<(), StoreError> {
         let mut item = link_key(&link.token);
         item.insert(OWNER.to_owned(), AttributeValue::S(link.owner.clone()));
-        item.insert(VALID_UNTIL.to_owned(), of_number(until.millis()));
-        self.put_marker(item, until + KEPT).await
+        item.insert(STARTED_AT.to_owned(), of_number(link.started_at.millis()));
+        self.put_marker(item, link.counts_until() + KEPT).await
     }
 
     /// Reads the links of these tokens, and the tombstones of these accounts. At most 100 in total. Strongly
@@ -92,8 +91,8 @@ impl AccountStore {
         let link = |token: &LinkToken| {
             let item = found(&link_key(token))?;
             let owner = item.get(OWNER)?.as_s().ok()?.clone();
-            let until = Timestamp::from_millis(number(item, VALID_UNTIL)?);
-            Some((token.clone(), (StartedLink { token: token.clone(), owner }, until)))
+            let started_at = Timestamp::from_millis(number(item, STARTED_AT)?);
+            Some((token.clone(), StartedLink { started_at, token: token.clone(), owner }))
         };
         let erased =
             |id: &AccountId| Some((id.clone(), erased_at(found(&erasure::key(id))?, now)?));

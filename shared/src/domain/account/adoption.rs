@@ -1,5 +1,7 @@
 //! The adoption of accounts that are linked at Mono and that this system does not know.
 
+use std::time::Duration;
+
 use super::identity::{is_same_bank, same_words};
 use super::{Account, Link, OrderKey, Rank, Reported, ShortHash, TimeSource};
 use crate::domain::account_id::AccountId;
@@ -58,18 +60,26 @@ impl Account {
     pub fn first_import(&self, now: Timestamp) -> Option<OrderKey> {
         let is_running = self.import.is_some_and(|lease| now < lease.until);
         let is_requested = is_running || self.import_deferred_until.is_some();
-        let pull = || self.import_due().or_else(|| self.import_of_adoption());
-        (!is_requested && self.registers.imported.is_none()).then(pull)?
+        (!is_requested && self.registers.imported.is_none()).then(|| self.next_import())?
+    }
+
+    /// The pull that a requested import covers: the one that is due, or else that of the adoption. `None` if it is
+    /// imported.
+    pub fn next_import(&self) -> Option<OrderKey> {
+        self.import_due().or_else(|| self.import_of_adoption())
     }
 
     /// The pull of an import that no report of Mono has made due. It is the same each time, so a repeated request
-    /// imports nothing twice. `None` if an import has run.
-    pub(super) fn import_of_adoption(&self) -> Option<OrderKey> {
-        self.registers.imported.is_none().then(|| OrderKey {
-            at: self.known_since(),
+    /// imports nothing twice. `None` if it is imported. A part of it ends just before it.
+    fn import_of_adoption(&self) -> Option<OrderKey> {
+        let pull = OrderKey {
+            // A part counts from a millisecond before, which must not be before the first fact.
+            at: self.known_since() + Duration::from_millis(1),
             rank: Rank::Connected,
             time_source: TimeSource::Event,
             event: ShortHash::of("adoption"),
-        })
+        };
+        let imported = self.registers.imported.as_ref().map(|imported| imported.order);
+        (imported < Some(pull)).then_some(pull)
     }
 }

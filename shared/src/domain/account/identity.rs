@@ -61,9 +61,8 @@ pub struct Identity {
     pub read_at: Option<Timestamp>,
     /// The newest claims that a plain read has refuted, and the time of the read.
     pub refuted: Option<(Timestamp, ShortHash)>,
-    /// The newest link of the account that this system has started, and the time of the login that it led to. The time
-    /// is 0 if only other events have named its token: Mono repeats the token for good.
-    pub link: Option<Claim<StartedLink>>,
+    /// The newest link that this system has started, of those whose token Mono has named for the account.
+    pub link: Option<StartedLink>,
     /// The newest code exchange that named an owner.
     pub exchanged_at: Option<Timestamp>,
 }
@@ -121,16 +120,9 @@ impl<T: Ord + Clone> Trusted<T> {
 
 impl Identity {
     /// A webhook carried the token of a link, so it names the owner for whom this system started the link.
-    pub(super) fn claim_link(
-        &mut self,
-        received_at: Timestamp,
-        at: Timestamp,
-        logged_in_at: Option<Timestamp>,
-        link: &StartedLink,
-    ) {
+    pub(super) fn claim_link(&mut self, received_at: Timestamp, at: Timestamp, link: &StartedLink) {
         self.reference.claim(received_at, at, &link.owner);
-        let logged_in_at = logged_in_at.unwrap_or(Timestamp::from_millis(0));
-        self.link = self.link.take().max(Some(Claim { at: logged_in_at, value: link.clone() }));
+        self.link = self.link.take().max(Some(link.clone()));
     }
 
     pub(super) fn claim_details(
@@ -159,8 +151,7 @@ impl Identity {
     /// Applies Mono's answer to a plain read at this time.
     pub(super) fn verify(&mut self, at: Timestamp, reported: &Reported) {
         let proof = Proof::Verified(at);
-        let link = reported.link.as_ref().map(|link| Claim { at, value: link.clone() });
-        self.link = self.link.take().max(link);
+        self.link = self.link.take().max(reported.link.clone());
         if let Some(reference) = own_reference(reported.reference.as_ref()) {
             self.reference.hold(proof, reference);
         }
@@ -186,9 +177,8 @@ impl Identity {
     /// When the identity was last proven: by an answer of Mono, or by the token of a link that this system has started
     /// for the owner. `None`: only webhooks have named it.
     pub fn proven_at(&self) -> Option<Timestamp> {
-        let is_of_owner = |held: &&Held<String>| {
-            self.link.as_ref().is_some_and(|link| link.value.owner == held.value)
-        };
+        let is_of_owner =
+            |held: &&Held<String>| self.link.as_ref().is_some_and(|link| link.owner == held.value);
         let by_token =
             self.reference.held.as_ref().filter(is_of_owner).map(|held| match held.proof {
                 Proof::FirstUse(Reverse(at)) | Proof::Verified(at) => at,
@@ -214,9 +204,10 @@ impl Identity {
         (Some(newest) > self.read_at && !is_refuted).then_some(newest)
     }
 
-    /// The newest link that this system has started, if it is newer than the exchange.
-    fn link_since(&self, exchange: Option<Timestamp>) -> Option<&Claim<StartedLink>> {
-        self.link.as_ref().filter(|link| Some(link.at) > exchange)
+    /// The newest link that this system has started, if it was started after the exchange. Mono repeats a token for
+    /// good, so the time of an event with the token says nothing.
+    fn link_since(&self, exchange: Option<Timestamp>) -> Option<&StartedLink> {
+        self.link.as_ref().filter(|link| Some(link.started_at) > exchange)
     }
 
     /// Identifies the claims that differ from their held values.
@@ -229,7 +220,7 @@ impl Identity {
             claim.map(|claim| (claim.at, format!("{:?}", claim.value)))
         }
         let owner = self.reference.contested(PartialEq::eq).filter(|claim| {
-            let is_of = |link: &&Claim<StartedLink>| link.value.owner == claim.value;
+            let is_of = |link: &&StartedLink| link.owner == claim.value;
             exchange.is_none() || self.link_since(exchange).is_some_and(|link| is_of(&link))
         });
         let fields = [
@@ -295,7 +286,7 @@ impl Account {
     /// refutes.
     pub fn completed(&self, reported: Reported, at: Timestamp) -> Reported {
         let exchange = self.proving_exchange();
-        let link = reported.link.clone().filter(|_| exchange.is_none());
+        let link = reported.link.clone().filter(|link| Some(link.started_at) > exchange);
         let reported = Reported { link, ..reported };
         let reference = self.owner_named_by(&reported).or_else(|| self.owner_of_new_link());
         let reported = Reported { reference, ..reported };
@@ -311,21 +302,13 @@ impl Account {
         exchange.filter(|exchange| self.denied_at() < Some(*exchange))
     }
 
-    /// The time from which an exchange of this time counts. A read of the account after the exchange, but before its
-    /// record, must not win: Mono keeps the `ref` of the first link.
-    pub fn exchange_counts_from(&self, at: Timestamp) -> Timestamp {
-        let Identity { reference, exchanged_at, .. } = &self.registers.identity;
-        let read_at = reference.verified_at().filter(|_| *exchanged_at < Some(at));
-        read_at.map_or(at, |read_at| at.max(read_at + Duration::from_millis(1)))
-    }
-
     /// The owner whom the `ref` of Mono's answer names. Mono keeps the token of a link for good.
     fn owner_named_by(&self, reported: &Reported) -> Option<String> {
         let (reference, exchange) = (reported.reference.as_ref()?, self.proving_exchange());
         let Some(token) = LinkToken::parse(reference) else {
             return exchange.is_none().then(|| reference.clone());
         };
-        let known = self.registers.identity.link_since(exchange).map(|link| &link.value);
+        let known = self.registers.identity.link_since(exchange);
         let mut links = known.into_iter().chain(&reported.link);
         links.find(|link| link.token == token).map(|link| link.owner.clone())
     }
@@ -333,7 +316,7 @@ impl Account {
     /// The token in a `ref` of Mono's answer, if no event of the account has carried it.
     pub fn new_token(&self, reported: &Reported) -> Option<LinkToken> {
         let token = LinkToken::parse(reported.reference.as_deref()?)?;
-        let known = self.registers.identity.link.as_ref().map(|link| &link.value.token);
+        let known = self.registers.identity.link.as_ref().map(|link| &link.token);
         (known != Some(&token)).then_some(token)
     }
 

@@ -156,7 +156,7 @@ impl Account {
 
     pub(super) fn deferred_import(&self, now: Timestamp) -> Option<RefreshAction> {
         self.import_deferred_until.filter(|until| *until <= now)?;
-        self.import_due().or_else(|| self.import_of_adoption()).map(RefreshAction::Import)
+        self.next_import().map(RefreshAction::Import)
     }
 
     fn verification(&self, now: Timestamp) -> Option<RefreshAction> {

@@ -53,8 +53,8 @@ impl Writer {
             bytes.extend(at.to_bytes());
             bytes.extend(claims.to_bytes());
         }
-        if let Some(Claim { at, value: StartedLink { token, owner } }) = link {
-            bytes.extend(at.to_bytes());
+        if let Some(StartedLink { started_at, token, owner }) = link {
+            bytes.extend(started_at.to_bytes());
             self.text(LINK_TOKEN, token.as_str());
             if reference.value() != Some(owner) {
                 self.text(LINK_OWNER, owner);
@@ -129,7 +129,7 @@ impl Reader {
         } else {
             None
         };
-        let linked_at = if flags & LINK != 0 { Some(bytes.time()?) } else { None };
+        let started_at = if flags & LINK != 0 { Some(bytes.time()?) } else { None };
         let exchanged_at = if flags & EXCHANGED != 0 { Some(bytes.time()?) } else { None };
         let mut claimed = Self { item: claimed, order: Orders::new() };
         let mut text =
@@ -137,8 +137,8 @@ impl Reader {
         let (reference, customer) = (text(REFERENCE)?, text(CUSTOMER)?);
         let (name, account_number) = (text(NAME)?, text(ACCOUNT_NUMBER)?);
         let institution = self.trusted(INSTITUTION, institution, &mut bytes, &mut claimed)?;
-        let link = match linked_at {
-            Some(at) => Some(Claim { at, value: self.link(&reference)? }),
+        let link = match started_at {
+            Some(started_at) => Some(self.link(started_at, &reference)?),
             None => None,
         };
         let identity = Identity {
@@ -155,10 +155,14 @@ impl Reader {
         Ok((identity, flags & PROVEN != 0))
     }
 
-    fn link(&mut self, reference: &Trusted<String>) -> Result<StartedLink, CorruptItem> {
+    fn link(
+        &mut self,
+        started_at: Timestamp,
+        reference: &Trusted<String>,
+    ) -> Result<StartedLink, CorruptItem> {
         let token = LinkToken::parse(&self.required(LINK_TOKEN)?).ok_or(CorruptItem(LINK_TOKEN))?;
         let owner = self.text(LINK_OWNER)?.or_else(|| reference.value().cloned());
-        Ok(StartedLink { token, owner: owner.ok_or(CorruptItem(LINK_OWNER))? })
+        Ok(StartedLink { started_at, token, owner: owner.ok_or(CorruptItem(LINK_OWNER))? })
     }
 
     fn trusted<T: Clone>(

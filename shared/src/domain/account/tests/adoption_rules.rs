@@ -58,6 +58,11 @@ fn first_import_is_requested_once_and_a_deferred_one_is_planned() {
     assert_eq!(deferred.first_import(at(5)), None);
     assert_eq!(deferred.deferred_import(at(60)), Some(RefreshAction::Import(pull)));
     let state = ImportState::default();
+    let just_before = OrderKey { at: pull.at - Duration::from_millis(1), ..pull };
+    let part = Some(Import { pull: just_before, state: state.clone() });
+    let part = ImportEnd::Deferred { until: at(60), part };
+    let part = running.end_import([1; 8], &part, RowCounts::default(), None).unwrap();
+    assert_eq!(part.deferred_import(at(60)), Some(RefreshAction::Import(pull)), "the rest");
     let imported = deferred.apply(&Fact::Import(Import { pull, state }));
     assert_eq!((imported.first_import(at(61)), imported.deferred_import(at(61))), (None, None));
 }

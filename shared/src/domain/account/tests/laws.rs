@@ -99,7 +99,8 @@ fn webhook() -> impl Strategy<Value = Fact> {
 /// Each owner has a link of their own.
 fn started_link(owner: &str) -> StartedLink {
     let token = LinkToken::new([owner.as_bytes()[6]; 17]);
-    StartedLink { token, owner: owner.to_owned() }
+    let started_at = at(u32::from(owner.as_bytes()[6] % 16));
+    StartedLink { started_at, token, owner: owner.to_owned() }
 }
 
 fn exchange() -> impl Strategy<Value = Fact> {

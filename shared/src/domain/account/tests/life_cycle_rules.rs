@@ -4,8 +4,14 @@ use super::*;
 use crate::domain::caller::Caller;
 use crate::domain::link_token::{LinkToken, StartedLink};
 
+/// A link that was started just after midnight.
 fn started_link(owner: &str) -> StartedLink {
-    StartedLink { token: LinkToken::new([7; 17]), owner: owner.to_owned() }
+    started_link_at(0, owner)
+}
+
+fn started_link_at(minute: u32, owner: &str) -> StartedLink {
+    let token = LinkToken::new([owner.as_bytes()[0]; 17]);
+    StartedLink { started_at: at(minute), token, owner: owner.to_owned() }
 }
 
 /// A link event at this minute that carries the token of a link.
@@ -95,7 +101,7 @@ fn owner_of_an_exchange_stays_although_mono_keeps_the_former_ref() {
     let token = read(60, first.token.as_str());
     assert_eq!(linked_by_token.end_verification(token).unwrap().owner(), Some("bayo"));
 
-    let link = started_link("chike");
+    let link = started_link_at(65, "chike");
     let by_token = verified.apply(&connected_by(70, &link));
     assert!(by_token.verification_due().is_some());
     let by_token = by_token.end_verification(read(71, link.token.as_str())).unwrap();
@@ -106,20 +112,6 @@ fn owner_of_an_exchange_stays_although_mono_keeps_the_former_ref() {
     assert!(linked_again.verification_due().is_some());
     let linked_again = linked_again.end_verification(read(81, "dayo")).unwrap();
     assert_eq!(linked_again.owner(), Some("dayo"));
-}
-
-#[test]
-fn read_between_an_exchange_and_its_record_does_not_change_the_owner() {
-    let exchange = |at, owner: &str| Fact::Exchange(Exchange { at, owner: Some(owner.to_owned()) });
-    let read = record([with_reference(1, "ada")]).end_verification(read(5, "ada")).unwrap();
-    assert_eq!(read.exchange_counts_from(at(9)), at(9));
-    let bound = read.apply(&exchange(read.exchange_counts_from(at(4)), "bayo"));
-    assert_eq!(bound.owner(), Some("bayo"));
-    let repeated = bound.apply(&exchange(bound.exchange_counts_from(at(4)), "bayo"));
-    assert_eq!(repeated, bound);
-    let other = bound.apply(&exchange(bound.exchange_counts_from(at(8)), "chike"));
-    let late = other.apply(&exchange(other.exchange_counts_from(at(4)), "bayo"));
-    assert_eq!(late.owner(), Some("chike"), "the newer exchange counts");
 }
 
 #[test]
@@ -148,8 +140,8 @@ fn unlinking_at_mono_ends_the_link_until_a_newer_link() {
 fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
     let account = record([connected_by(1, &started_link("ada")), strong(2, fresh())]);
     let erasing = account.begin_erasure(at(10));
-    let erasure = Erasure { since: at(10), is_unlinked: false, relinked_at: None };
-    assert_eq!(erasing.erasure, Some(erasure));
+    let erasure = Erasure::new(at(10));
+    assert_eq!(erasing.erasure, Some(erasure.clone()));
     let identity = &erasing.registers.identity;
     assert_eq!((identity.customer.value(), identity.name.value()), (None, None));
     assert!(Caller::Owner("ada".to_owned()).is_responsible_for(&erasing));
@@ -158,9 +150,14 @@ fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
     for fact in [strong(20, linked()), strong(20, fresh()), Fact::Unlinking(at(20))] {
         assert_eq!(erasing.apply(&fact), erasing);
     }
-    let erasure = Erasure { is_unlinked: true, relinked_at: Some(at(15)), ..erasure };
-    let linked_again = Account { erasure: Some(erasure), ..erasing.clone() };
-    let again = Some(Erasure { since: at(20), is_unlinked: false, relinked_at: None });
+    let linked = erasure.relinked(at(15)).unwrap();
+    assert_eq!(linked.relinked(at(16)), None, "the first new link counts");
+    let exchange = |minute| Exchange { at: at(minute), owner: Some("bayo".to_owned()) };
+    let exchanged = linked.exchanged(&exchange(17)).unwrap();
+    assert_eq!((exchanged.is_unlinked, exchanged.voids_until()), (true, at(17)));
+    assert_eq!(exchanged.exchanged(&exchange(16)), None);
+    let linked_again = Account { erasure: Some(exchanged), ..erasing.clone() };
+    let again = Some(Erasure::new(at(20)));
     assert_eq!(linked_again.begin_erasure(at(20)).erasure, again, "the new link ends too");
     assert_eq!(erasing.plan(at(9999), POLICY), None);
     assert_eq!(erasing.next_planned_at(POLICY), Some(at(10)), "the hourly plan finds it");
