@@ -236,7 +236,7 @@ impl Refresher {
         };
         let is_denied = match self.new_link_of(erasing, erasure, invocation).await? {
             NewLink::Confirmed(proof) => {
-                self.create_again(erasing.clone(), *proof).await?;
+                Box::pin(self.create_again(erasing.clone(), *proof)).await?;
                 return Ok(Some(Erased::LinkedAgain));
             }
             NewLink::Denied => true,
