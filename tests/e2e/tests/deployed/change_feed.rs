@@ -137,7 +137,9 @@ async fn page_of_the_feed_costs_one_read_and_one_query() {
     let page = case.changes("?limit=3").await.expect_ok().body;
     assert_eq!((page["has_more"].as_bool(), page["reset"].as_bool()), (Some(true), Some(false)));
     let calls = local().proxy.calls(&case.id);
-    let spent: Vec<_> = calls[before..].iter().map(|call| call.operation.as_str()).collect();
+    let spent = calls[before..].iter().map(|call| call.operation.as_str());
+    // The notifier may still publish the import.
+    let spent: Vec<_> = spent.filter(|operation| *operation != "PutEvents").collect();
     assert_eq!(spent, ["GetItem", "Query"]);
 }
 
