@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lambda_http::{Body, Request, Response};
 use mono_sync::aws::queues::Message;
+use mono_sync::domain::account::Account;
 use mono_sync::domain::caller::Caller;
 use mono_sync::domain::timestamp::Timestamp;
 use mono_sync::http::account::unavailable;
@@ -32,8 +33,11 @@ impl Links {
         let stored = store.get_newest(&account_id).await.map_err(failed)?;
         let stored = stored.filter(|stored| caller.is_responsible_for(&stored.account));
         let stored = stored.ok_or(Problem::AccountNotFound)?;
-        let erasing = store
-            .begin_erasure(stored, Timestamp::now(), |account| caller.is_responsible_for(account));
+        let is_due = |account: &Account| {
+            let may_begin = |erasure| caller.may_erase_again(erasure);
+            caller.is_responsible_for(account) && account.erasure.as_ref().is_none_or(may_begin)
+        };
+        let erasing = store.begin_erasure(stored, Timestamp::now(), is_due);
         let erasing = erasing.await.map_err(failed)?;
         erasing
             .filter(|stored| stored.account.erasure.is_some())

@@ -56,7 +56,8 @@ pub(super) struct Relink<'a> {
 }
 
 impl Relink<'_> {
-    /// Notes the new link, and requests the end of the erasure. If the request fails, the hourly plan makes it.
+    /// Notes the new link. If the erasure does not run any more, its end is requested. If the request fails, the hourly
+    /// plan makes it.
     ///
     /// # Errors
     ///
@@ -69,9 +70,10 @@ impl Relink<'_> {
         note: impl Fn(&Erasure) -> Option<Erasure>,
     ) -> Result<(), StoreError> {
         let noted = accounts.note_relink(self.id, record, self.erased_at, note).await?;
-        if let Some(erasure) = noted {
-            let wait = erasure.deletes_from().since(Timestamp::now());
-            let failed = refreshes.send(&[Message::erasure(self.id.clone(), wait)]).await;
+        // A running erasure has its own message, and a second one would read the account at Mono twice.
+        if noted.is_some_and(|erasure| erasure.deletes_from() <= Timestamp::now()) {
+            let message = Message::erasure(self.id.clone(), Duration::ZERO);
+            let failed = refreshes.send(&[message]).await;
             if let Some(error) = failed.into_values().next() {
                 error!(account_id = %self.id, %error, "end of an erasure could not be requested");
             }
@@ -218,7 +220,9 @@ impl Refresher {
             }
         };
         let blank = Account::new(id.clone());
-        reported.link = self.new_link(&blank, &reported, now).await?;
+        // The token counts at the time of the link, however late Mono answers.
+        let linked_at = erasure.relinked_at.unwrap_or(now);
+        reported.link = self.new_link(&blank, &reported, linked_at).await?;
         let found = Reading::Linked(Box::new(blank.completed(*reported, now)));
         let verification = Verification { at: now, ending: None, found };
         Ok(NewLink::Confirmed(Box::new(Fact::Verification(verification))))

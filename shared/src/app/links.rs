@@ -119,14 +119,18 @@ impl Linker {
         if erased_at >= Some(*at) {
             return Err(Failure::Erased);
         }
-        let erased = erased_at.map(Fact::Erased);
+        let erased = erased_at.filter(|_| seen.is_none()).map(Fact::Erased);
         let facts: Vec<_> = erased.iter().chain([&exchange]).collect();
         let blank = Account::new(account_id.clone());
         let steps = seen.as_ref().map_or(&blank, |seen| &seen.account).fold(&facts);
         if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
             note_new_owner(self.events.as_ref(), account_id, *at, step).await;
         }
-        self.accounts.apply_steps(account_id, seen, steps, &facts).await?;
+        let steps = self.accounts.apply_steps(account_id, seen, steps, &facts).await?;
+        if steps.last().is_some_and(|step| step.after.erasure.is_some()) {
+            // An erasure has begun meanwhile. The same code can be exchanged again.
+            return Err(StoreError::Contended.into());
+        }
         if erased.is_some() {
             self.accounts.forget_erasure(account_id).await?;
         }

@@ -1,6 +1,6 @@
 //! The caller of the accounts routes, and the accounts that are visible to the caller.
 
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Erasure};
 
 /// A caller that API Gateway has authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,16 @@ impl Caller {
         match self {
             Self::Trusted => true,
             Self::Owner(owner) => account.owner() == Some(owner),
+        }
+    }
+
+    /// Whether a request of this caller ends the new link of an erasure too. A former owner cannot end the link of
+    /// another one.
+    pub fn may_erase_again(&self, erasure: &Erasure) -> bool {
+        let owner = erasure.exchange.as_ref().and_then(|exchange| exchange.owner.as_ref());
+        match self {
+            Self::Trusted => true,
+            Self::Owner(caller) => owner.is_none_or(|owner| owner == caller),
         }
     }
 }

@@ -8,7 +8,7 @@ use tracing::error;
 
 use super::{Ingest, Records, Summary};
 use crate::app::erase::Relink;
-use crate::aws::store::{StoreError, Stored};
+use crate::aws::store::StoreError;
 use crate::domain::account::{Erasure, EventBody, Fact, Webhook};
 use crate::domain::account_id::AccountId;
 use crate::domain::link_token::{LinkToken, StartedLink};
@@ -64,21 +64,20 @@ impl Ingest {
                 webhook.link = link;
             }
         });
-        let mut skipped: Vec<_> = markers.erased.keys().cloned().collect();
-        for (id, erased_at) in markers.erased {
-            if self.note_relink(&id, None, erased_at, &linked_at).await.is_err() {
-                batch.fail([id]);
-            }
-        }
         let is_erasing = |id: &AccountId| {
             let record = records.get(id).and_then(|record| record.as_ref().ok()?.as_ref());
             record.is_some_and(|record| record.account.erasure.is_some())
         };
-        for id in batch.account_ids().into_iter().filter(is_erasing) {
-            match self.note_relink_while_erasing(&id, &linked_at).await {
-                Ok(true) => skipped.push(id),
-                // The erasure has ended meanwhile. The next delivery sees the new record, or the tombstone.
-                Ok(false) | Err(_) => batch.fail([id]),
+        let concerned = |id: &AccountId| is_erasing(id) || markers.erased.contains_key(id);
+        let mut skipped = Vec::new();
+        for id in batch.account_ids().into_iter().filter(concerned) {
+            let (erased_at, linked_at) = (markers.erased.get(&id), linked_at.get(&id));
+            match self.note_relink(&id, erased_at.copied(), linked_at.copied()).await {
+                Ok(()) => skipped.push(id),
+                Err(error) => {
+                    error!(account_id = %id, %error, "event of an erased account is delivered again");
+                    batch.fail([id]);
+                }
             }
         }
         for event in batch.skip(skipped) {
@@ -86,40 +85,30 @@ impl Ingest {
         }
     }
 
-    /// Notes a new link of an account whose erasure has begun. `false`: the erasure has ended.
-    async fn note_relink_while_erasing(
-        &self,
-        id: &AccountId,
-        linked_at: &HashMap<AccountId, Timestamp>,
-    ) -> Result<bool, StoreError> {
-        // The record was read eventually consistent.
-        let read = self.accounts.get_newest(id).await;
-        let read = read.inspect_err(
-            |error| error!(account_id = %id, %error, "record of an erasure could not be read"),
-        );
-        let record = read?;
-        let erasure = record.as_ref().and_then(|record| record.account.erasure.as_ref());
-        let Some(erased_at) = erasure.map(Erasure::voids_until) else {
-            return Ok(false);
-        };
-        self.note_relink(id, record, erased_at, linked_at).await.map(|()| true)
-    }
-
-    /// Notes a new link, if an event reports one from after the erasure.
+    /// Notes a new link, if an event reports one from after the erasure. `erased_at`: there is a tombstone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Contended`]: the erasure has ended meanwhile. The next delivery sees the new record, or the
+    /// tombstone.
     async fn note_relink(
         &self,
         id: &AccountId,
-        record: Option<Stored>,
-        erased_at: Timestamp,
-        linked_at: &HashMap<AccountId, Timestamp>,
+        erased_at: Option<Timestamp>,
+        linked_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let Some(at) = linked_at.get(id).filter(|linked_at| **linked_at > erased_at) else {
+        // The records of the batch were read eventually consistent.
+        let record = self.accounts.get_newest(id).await?;
+        let erased_at = match &record {
+            None => erased_at,
+            Some(record) => record.account.erasure.as_ref().map(Erasure::voids_until),
+        };
+        let erased_at = erased_at.ok_or(StoreError::Contended)?;
+        let Some(at) = linked_at.filter(|linked_at| *linked_at > erased_at) else {
             return Ok(());
         };
-        let relink = Relink { id, erased_at };
-        let note = |erasure: &Erasure| erasure.relinked(*at);
-        let noted = relink.note(&self.accounts, &self.refreshes, record, note).await;
-        noted.inspect_err(|error| error!(account_id = %id, %error, "new link could not be noted"))
+        let note = |erasure: &Erasure| erasure.relinked(at);
+        Relink { id, erased_at }.note(&self.accounts, &self.refreshes, record, note).await
     }
 }
 

@@ -64,7 +64,7 @@ impl AccountStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the link must be reported again.
+    /// [`StoreError`]: the link must be reported again. [`StoreError::Contended`]: the account has a new record already.
     pub async fn note_relink(
         &self,
         id: &AccountId,
@@ -75,13 +75,16 @@ impl AccountStore {
         let erased = Erasure { is_unlinked: true, ..Erasure::new(erased_at) };
         let note = |account: &Account| {
             let erasure = account.erasure.as_ref().or(account.is_unknown().then_some(&erased));
-            let Some(erasure) = erasure.and_then(&note) else {
-                return (Change::Keep, None);
+            let Some(erasure) = erasure else {
+                return (Change::Keep, Err(StoreError::Contended));
             };
-            let noted = Account { erasure: Some(erasure.clone()), ..account.clone() };
-            (Change::Put(Box::new(noted)), Some(erasure))
+            let Some(noted) = note(erasure) else {
+                return (Change::Keep, Ok(None));
+            };
+            let next = Account { erasure: Some(noted.clone()), ..account.clone() };
+            (Change::Put(Box::new(next)), Ok(Some(noted)))
         };
-        Box::pin(self.change(id, seen, note)).await.map(|(_, noted)| noted)
+        Box::pin(self.change(id, seen, note)).await?.1
     }
 
     /// Ends an erasure because Mono has confirmed a new link: replaces the record by one that has only this proof, and

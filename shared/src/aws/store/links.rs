@@ -29,7 +29,7 @@ const CODE_PERIOD: Duration = Duration::from_mins(15);
 #[derive(Debug, Default)]
 pub struct Markers {
     links: HashMap<LinkToken, StartedLink>,
-    /// When these accounts were erased.
+    /// The times up to which link events of these erased accounts are void.
     pub erased: HashMap<AccountId, Timestamp>,
 }
 

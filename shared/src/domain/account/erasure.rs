@@ -38,14 +38,15 @@ impl Erasure {
     /// The erasure after a webhook reported a new link. `None`: a new link is already noted. So repeated and forged
     /// events do not extend the wait for its confirmation.
     pub fn relinked(&self, at: Timestamp) -> Option<Self> {
-        self.relinked_at.is_none().then(|| Self { relinked_at: Some(at), ..self.clone() })
+        let is_new = self.relinked_at.is_none() && self.since < at;
+        is_new.then(|| Self { relinked_at: Some(at), ..self.clone() })
     }
 
     /// The erasure after a code exchange. What is linked at Mono now is the new link, so nothing is left to unlink.
-    /// `None`: a later exchange is already noted.
+    /// `None`: a later exchange is already noted, or the erasure is newer.
     pub fn exchanged(&self, exchange: &Exchange) -> Option<Self> {
         let held = self.exchange.as_ref().map(|held| held.at);
-        (held < Some(exchange.at)).then(|| Self {
+        (held < Some(exchange.at) && self.since < exchange.at).then(|| Self {
             is_unlinked: true,
             relinked_at: self.relinked_at.max(Some(exchange.at)),
             exchange: Some(exchange.clone()),

@@ -156,6 +156,12 @@ fn erasure_leaves_only_the_owner_and_no_fact_changes_it() {
     let exchanged = linked.exchanged(&exchange(17)).unwrap();
     assert_eq!((exchanged.is_unlinked, exchanged.voids_until()), (true, at(17)));
     assert_eq!(exchanged.exchanged(&exchange(16)), None);
+    assert_eq!((erasure.relinked(at(10)), erasure.exchanged(&exchange(10))), (None, None));
+    let owner = |name: &str| Caller::Owner(name.to_owned());
+    assert!(
+        owner("bayo").may_erase_again(&exchanged) && Caller::Trusted.may_erase_again(&exchanged)
+    );
+    assert!(!owner("ada").may_erase_again(&exchanged) && owner("ada").may_erase_again(&linked));
     let linked_again = Account { erasure: Some(exchanged), ..erasing.clone() };
     let again = Some(Erasure::new(at(20)));
     assert_eq!(linked_again.begin_erasure(at(20)).erasure, again, "the new link ends too");
