@@ -129,8 +129,8 @@ struct Run {
 
 impl Run {
     /// Adopts Mono's list. If accounts are linked or unlinked meanwhile, the rows move between the pages, and a pass can
-    /// miss some. So passes are repeated until one has seen as many accounts as Mono's list has throughout the pass. If
-    /// Mono does not tell the number, a pass without a new account is the last.
+    /// miss some. So passes are repeated until one has seen all accounts: as many as Mono's list has throughout the pass.
+    /// If Mono's answers do not contain this number, a pass without a new account is the last.
     async fn adopt_list(&mut self, mono: &Mono) -> Result<()> {
         let mut first_page = self.state.page();
         let mut quiet_passes = 0;

@@ -1,7 +1,7 @@
 //! `mono-sync`: the command-line tool for operators of a stack. It adopts accounts that were already linked at Mono,
 //! shows the state of the stack and of single accounts, exports all data of an account, and replays dead letters.
 //!
-//! Exit codes: 0 success, 1 failure, 2 wrong usage, 3 some accounts could not be adopted.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage, 3 some accounts or dead letters are left.
 
 mod account;
 mod adopt;
@@ -62,7 +62,7 @@ enum Command {
 /// The result of a command that did not fail.
 enum Done {
     All,
-    /// Some accounts could not be adopted.
+    /// Some accounts could not be adopted, or some dead letters are left.
     Partly,
 }
 

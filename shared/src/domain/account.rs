@@ -171,7 +171,8 @@ pub struct Registers {
     pub last_billable_attempt: Option<Mark>,
     /// The newest such sync that requested only the balance.
     pub last_billable_balance_attempt: Option<Mark>,
-    /// When the account was last erased, if Mono has confirmed a new link since.
+    /// When the last erasure of the account began, if Mono has confirmed a new link since. It can be later, if an
+    /// earlier new link was not confirmed.
     pub erased_before: Option<Timestamp>,
     /// The newest sync of this system that may have brought an incomplete statement.
     pub incomplete: Option<Mark>,

@@ -223,8 +223,8 @@ impl Answer {
         let rows = rows.ok_or_else(|| LinkError::Call(CallError::Unusable(self.error())))?;
         let meta = body.and_then(|body| body.get("meta")).or_else(|| data?.get("meta"));
         let accounts: Vec<_> = rows.iter().filter_map(listed_account).collect();
-        // An answer without `meta` does not tell whether more follow. Then the page after the last one is empty, or
-        // repeats rows.
+        // Without `meta`, it is unknown whether another page follows. The page after the last one is empty, or repeats
+        // rows.
         let next = meta.map_or(Some(page + 1), |meta| page_number(&meta["next"]));
         let next = next.filter(|next| *next > page);
         Ok(AccountPage {

@@ -146,7 +146,8 @@ impl AccountStore {
         Box::pin(self.change(&id, Some(erasing), remove)).await?.1
     }
 
-    /// The time up to which link events of an erased account are void. `None`: there is no tombstone. Strongly consistent. One request.
+    /// The time up to which link events of an erased account are void. `None`: there is no tombstone. Strongly
+    /// consistent. One request.
     pub async fn erasure_of(
         &self,
         id: &AccountId,
