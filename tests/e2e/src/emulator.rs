@@ -50,14 +50,16 @@ pub enum LocalError {
 impl Emulator {
     /// Starts an emulator. The deployed functions reach it at `endpoint`, or directly if there is none.
     pub async fn start(port: u16, endpoint: Option<&str>) -> Result<Self, LocalError> {
-        let program = project().join(".venv/emulator/bin/ministack");
+        let environment = project().join(".venv/emulator/bin");
+        let program = environment.join("ministack");
         if !program.exists() {
             return Err(LocalError::NotInstalled(program));
         }
         let log = project().join(format!("target/local/emulator-{port}.log"));
         let direct = format!("http://127.0.0.1:{port}");
-        let mut command = Command::new(program);
+        let mut command = Command::new(environment.join("python"));
         command
+            .arg(project().join("tests/e2e/emulator/server.py"))
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("AWS_ENDPOINT_URL", endpoint.unwrap_or(&direct))
