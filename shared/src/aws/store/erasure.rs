@@ -4,9 +4,8 @@
 //! DynamoDB deletes it after [`TOMBSTONE_PERIOD`].
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sha2::{Digest, Sha256};
 
-use super::item::{ACCOUNT_ID, Item};
+use super::item::{Item, marker_key};
 use super::update::number;
 use super::{AccountStore, Change, StoreError, Stored};
 use crate::domain::account::{Account, Erasure, Fact, TOMBSTONE_PERIOD};
@@ -167,10 +166,7 @@ impl AccountStore {
 
 /// The key of a tombstone: half of a SHA-256 of the account id.
 pub(super) fn key(id: &AccountId) -> Item {
-    let digest: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
-    let (half, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
-    let key = format!("#erased#{:032x}", u128::from_be_bytes(*half));
-    [(ACCOUNT_ID.to_owned(), AttributeValue::S(key))].into()
+    marker_key("erased", id.as_str())
 }
 
 /// DynamoDB deletes an expired tombstone with a delay.

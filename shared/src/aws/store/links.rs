@@ -4,10 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sha2::{Digest, Sha256};
 
 use super::erasure::{self, EXPIRES_AT, erased_at};
-use super::item::{ACCOUNT_ID, Item};
+use super::item::{ACCOUNT_ID, Item, marker_key};
 use super::update::number;
 use super::{AccountStore, StoreError};
 use crate::domain::account_id::AccountId;
@@ -145,17 +144,11 @@ impl AccountStore {
 }
 
 fn link_key(token: &LinkToken) -> Item {
-    marker_key(format!("#link#{}", token.as_str()))
+    marker_key("link", token.as_str())
 }
 
 fn code_key(code: &str) -> Item {
-    let digest: [u8; 32] = Sha256::digest(code.as_bytes()).into();
-    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    marker_key(format!("#code#{hash}"))
-}
-
-fn marker_key(key: String) -> Item {
-    [(ACCOUNT_ID.to_owned(), AttributeValue::S(key))].into()
+    marker_key("code", code)
 }
 
 fn of_number(number: u64) -> AttributeValue {

@@ -4,7 +4,10 @@ use std::cmp::Reverse;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{CorruptItem, Item, Orders, Reader, Writer};
+use super::reader::Reader;
+use super::tag::Orders;
+use super::writer::Writer;
+use super::{CorruptItem, Item};
 use crate::domain::account::{Claim, Held, Identity, Institution, Proof, ShortHash, Trusted};
 use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
