@@ -67,7 +67,8 @@ pub struct RowCounts {
     pub added: u32,
     pub modified: u32,
     pub removed: u32,
-    /// Imports that failed or crashed while they wrote, so that the other counts may lack their rows.
+    /// Imports that failed or crashed while they wrote, so that the other counts may lack their rows. An import with a
+    /// failed write can count twice: at its end, and when the next import begins.
     pub interrupted: u32,
 }
 
@@ -242,8 +243,9 @@ impl Account {
             import_deferred_until: None,
             ..self.clone()
         };
-        // The previous holder crashed. It may have written rows that no count has.
-        if not_taken_over.is_some_and(|held| held.holder != ENDED) {
+        // The previous holder crashed, and may have written rows that no count has. Or one of its writes failed, and
+        // the rows became visible only after the notification of its end.
+        if not_taken_over.is_some() {
             begun.written_rows += RowCounts::INTERRUPTED;
         }
         Ok(begun)

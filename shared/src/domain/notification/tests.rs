@@ -212,6 +212,18 @@ fn import_after_a_crash_notifies_rows_that_may_have_been_written() {
     assert_eq!(changes(Some(&crashed), Some(&again)), [unknown]);
 }
 
+/// A failed write may arrive after the notification of the import's end.
+#[test]
+fn import_after_a_failed_write_notifies_rows_that_may_have_become_visible() {
+    let importing = begun(&healthy(), 1);
+    let settled_at = Some(time("2026-01-27T21:00:10Z"));
+    let failed = RowCounts::INTERRUPTED;
+    let ended = importing.end_import([1; 8], &ImportEnd::GivenUp, failed, settled_at).unwrap();
+    let unknown = imported_rows(RowCounts::default(), false);
+    assert_eq!(changes(Some(&importing), Some(&ended)), std::slice::from_ref(&unknown));
+    assert_eq!(changes(Some(&ended), Some(&begun(&ended, 2))), [unknown]);
+}
+
 #[test]
 fn continuation_takes_the_lease_over_without_a_notification() {
     let account = begun(&healthy(), 1);
