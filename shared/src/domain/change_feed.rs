@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::domain::account::{Account, RowCounts};
+use crate::domain::account::{Account, Registers, RowCounts};
 use crate::domain::import::diff::Changes;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::transaction::{Position, Transaction};
@@ -214,9 +214,11 @@ impl Account {
     }
 
     /// Whether a reader with this cursor must begin again: removed rows may have no tombstones any more. An erasure
-    /// leaves none.
+    /// deletes rows without tombstones. If the account is linked again, its new record is younger than the cursor.
     pub fn resets(&self, cursor: Cursor, now: Timestamp) -> bool {
-        cursor.is_expired(now) || self.registers.erased_before >= Some(cursor.complete_at)
+        let Registers { erased_before, first_seen, .. } = &self.registers;
+        let complete_at = Some(cursor.complete_at);
+        cursor.is_expired(now) || *erased_before >= complete_at || *first_seen > complete_at
     }
 }
 

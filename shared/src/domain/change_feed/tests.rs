@@ -65,6 +65,8 @@ struct World {
     account: Account,
     table: BTreeMap<Position, Entry>,
     import: Option<Running>,
+    /// Writes that the import saw fail. They can still arrive until this time.
+    late: Option<(Vec<ItemWrite>, Timestamp)>,
     readers: Vec<Reader>,
 }
 
@@ -75,6 +77,9 @@ struct Running {
     left: Vec<ItemWrite>,
 }
 
+/// How long after its failure a write can still arrive.
+const WRITES_SETTLE: Duration = Duration::from_secs(10);
+
 enum ItemWrite {
     Put(Entry),
     Delete(Position),
@@ -84,6 +89,8 @@ enum ItemWrite {
 struct Reader {
     rows: Rows,
     cursor: Option<Cursor>,
+    /// The time and the record of a request that has not read the rows yet.
+    seen: Option<(Timestamp, Account)>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,12 +102,18 @@ enum Step {
     Begin,
     /// A message continues the running import.
     Continue,
-    Compare(u32, u32),
+    /// Compares these days. Real puts are concurrent, so the third number selects their order.
+    Compare(u32, u32, u32),
     Write(usize),
+    /// Writes fail, and the import ends. The writes arrive later, or never.
+    Fail(usize),
+    /// The failed writes arrive, if it is not too late.
+    Arrive,
     End,
     /// The import is killed. Its lease expires later.
     Crash,
     Wait,
+    ReadRecord(usize),
     Read(usize, usize),
     /// The reader is killed after it has stored the rows, and before it has stored the cursor.
     ReadWithoutCursor(usize, usize),
@@ -120,11 +133,15 @@ fn step() -> impl Strategy<Value = Step> {
         2 => id().prop_map(Step::Unlist),
         3 => Just(Step::Begin),
         1 => Just(Step::Continue),
-        4 => (day(), day()).prop_map(|(one, other)| Step::Compare(one.min(other), one.max(other))),
+        4 => (day(), day(), any::<u32>())
+            .prop_map(|(one, other, order)| Step::Compare(one.min(other), one.max(other), order)),
         5 => (1..6_usize).prop_map(Step::Write),
+        1 => (1..6_usize).prop_map(Step::Fail),
+        1 => Just(Step::Arrive),
         2 => Just(Step::End),
         1 => Just(Step::Crash),
         2 => Just(Step::Wait),
+        1 => reader.clone().prop_map(Step::ReadRecord),
         5 => (reader.clone(), 1..5_usize).prop_map(|(reader, limit)| Step::Read(reader, limit)),
         1 => (reader.clone(), 1..5_usize)
             .prop_map(|(reader, limit)| Step::ReadWithoutCursor(reader, limit)),
@@ -142,6 +159,7 @@ impl World {
             account: Account { refresh: RefreshRule::from_word("off"), ..account },
             table: BTreeMap::new(),
             import: None,
+            late: None,
             readers: (0..READERS).map(|_| Reader::default()).collect(),
         }
     }
@@ -169,17 +187,24 @@ impl World {
                     self.begin(number);
                 }
             }
-            Step::Compare(first, last) => {
+            Step::Compare(first, last, order) => {
                 self.write(usize::MAX);
-                self.compare(first, last);
+                self.compare(first, last, order);
             }
             Step::Write(count) => self.write(count),
+            Step::Fail(count) => self.fail(count),
+            Step::Arrive => {
+                if let Some((writes, until)) = self.late.take()
+                    && self.now < until
+                {
+                    writes.into_iter().for_each(|write| self.apply(write));
+                }
+            }
             Step::End => self.end(),
             Step::Crash => self.import = None,
-            Step::Wait => {
-                // Lambda ends an import before its lease expires.
-                self.import = None;
-                self.now = self.now + 3 * MINUTE;
+            Step::Wait => self.wait(3 * MINUTE),
+            Step::ReadRecord(reader) => {
+                self.readers[reader].seen = Some((self.now, self.account.clone()));
             }
             Step::Read(reader, limit) => {
                 self.read(reader, limit, true);
@@ -189,8 +214,7 @@ impl World {
             }
             Step::NewReader(reader) => self.readers[reader] = Reader::default(),
             Step::Quarter => {
-                self.import = None;
-                self.now = self.now + TOMBSTONE_PERIOD;
+                self.wait(TOMBSTONE_PERIOD);
                 let now = self.now;
                 self.table.retain(|_, entry| match entry.content {
                     Content::Row(_) => true,
@@ -198,6 +222,13 @@ impl World {
                 });
             }
         }
+    }
+
+    /// Time passes. Lambda ends running imports and requests before this period is over.
+    fn wait(&mut self, period: Duration) {
+        self.now = self.now + period;
+        self.import = None;
+        self.readers.iter_mut().for_each(|reader| reader.seen = None);
     }
 
     fn begin(&mut self, continued_from: Option<u32>) {
@@ -211,7 +242,7 @@ impl World {
         }
     }
 
-    fn compare(&mut self, first: u32, last: u32) {
+    fn compare(&mut self, first: u32, last: u32, order: u32) {
         let reach = days(first.saturating_sub(MARGIN), (last + MARGIN).min(DAYS));
         let mut stored = StoredRows::default();
         for entry in self.table.values() {
@@ -231,7 +262,9 @@ impl World {
         let others: Vec<_> = self.table.values().filter(is_other).cloned().collect();
         let changes = stored.found_elsewhere(changes, others);
         if let Some(running) = &mut self.import {
-            let writes = stored.writes(changes, &mut running.revisions, self.now);
+            let mut writes = stored.writes(changes, &mut running.revisions, self.now);
+            let place = |put: &Entry| ShortHash::of(&format!("{order}{}", put.position().id));
+            writes.puts.sort_by_key(place);
             let puts = writes.puts.into_iter().map(ItemWrite::Put);
             let deletes = writes.deletes.into_iter().map(ItemWrite::Delete);
             running.left = puts.chain(deletes).rev().collect();
@@ -242,41 +275,60 @@ impl World {
         let Some(running) = &mut self.import else {
             return;
         };
-        for write in (0..count).map_while(|_| running.left.pop()) {
-            match write {
-                ItemWrite::Put(entry) => {
-                    self.table.insert(entry.position().clone(), entry);
-                }
-                ItemWrite::Delete(position) => {
-                    self.table.remove(&position);
-                }
+        let left = running.left.len().saturating_sub(count);
+        let writes = running.left.split_off(left);
+        writes.into_iter().rev().for_each(|write| self.apply(write));
+    }
+
+    fn apply(&mut self, write: ItemWrite) {
+        match write {
+            ItemWrite::Put(entry) => {
+                self.table.insert(entry.position().clone(), entry);
             }
+            ItemWrite::Delete(position) => {
+                self.table.remove(&position);
+            }
+        }
+    }
+
+    fn fail(&mut self, count: usize) {
+        if let Some(mut running) = self.import.take() {
+            let settled_at = self.now + WRITES_SETTLE;
+            let left = running.left.len().saturating_sub(count);
+            let mut writes = running.left.split_off(left);
+            writes.reverse();
+            self.late = Some((writes, settled_at));
+            self.release(Some(settled_at));
         }
     }
 
     fn end(&mut self) {
         self.write(usize::MAX);
         if self.import.take().is_some() {
-            let holder = self.account.import.unwrap().holder;
-            let counts = RowCounts::default();
-            self.account =
-                self.account.end_import(holder, &ImportEnd::GivenUp, counts, None).unwrap();
+            self.release(None);
         }
+    }
+
+    fn release(&mut self, settled_at: Option<Timestamp>) {
+        let (holder, counts) = (self.account.import.unwrap().holder, RowCounts::default());
+        let ended = self.account.end_import(holder, &ImportEnd::GivenUp, counts, settled_at);
+        self.account = ended.unwrap();
     }
 
     /// Reads a page. Returns whether more follow.
     fn read(&mut self, reader: usize, limit: usize, stores_cursor: bool) -> bool {
         let reader = &mut self.readers[reader];
+        let (now, account) = reader.seen.take().unwrap_or((self.now, self.account.clone()));
         // A reader without a cursor begins with an empty copy. Its rows may be older than the tombstones.
         if reader.cursor.is_none() {
             reader.rows.clear();
         }
-        let mut cursor = reader.cursor.unwrap_or(Cursor::beginning(self.now));
-        if cursor.is_expired(self.now) {
+        let mut cursor = reader.cursor.unwrap_or(Cursor::beginning(now));
+        if account.resets(cursor, now) {
             reader.rows.clear();
-            cursor = Cursor::beginning(self.now);
+            cursor = Cursor::beginning(now);
         }
-        let visible = self.account.visible_revision(self.now);
+        let visible = account.visible_revision(now);
         let after =
             |entry: &&Entry| entry.revision > cursor.position() && entry.revision <= visible;
         let mut entries: Vec<_> = self.table.values().filter(after).cloned().collect();
@@ -284,7 +336,7 @@ impl World {
         let has_more = entries.len() > limit;
         entries.truncate(limit);
         let more_after = entries.last().map(|entry| entry.revision).filter(|_| has_more);
-        let page = FeedPage::new(cursor, entries, more_after, visible, self.now);
+        let page = FeedPage::new(cursor, entries, more_after, visible, now);
         let shown = page.added.iter().chain(&page.modified);
         let ids = shown.map(|row| &row.position.id).chain(&page.removed).collect::<Vec<_>>();
         assert!(ids.len() <= limit);
@@ -305,7 +357,7 @@ impl World {
     fn settle(&mut self) {
         self.take(Step::Wait);
         self.take(Step::Begin);
-        self.compare(0, DAYS);
+        self.compare(0, DAYS, 0);
         self.end();
         for reader in 0..READERS {
             while self.read(reader, 3, true) {}
@@ -430,10 +482,10 @@ fn row_that_moves_far_and_back_is_not_stale_for_a_reader() {
     for day in [0, DAYS - 1, 0] {
         world.take(Step::List("a".to_owned(), day, 1));
         world.take(Step::Begin);
-        world.compare(DAYS - 1, DAYS - 1);
+        world.compare(DAYS - 1, DAYS - 1, 0);
         if day == 0 {
             world.write(usize::MAX);
-            world.compare(0, 0);
+            world.compare(0, 0, 0);
         }
         world.end();
         while world.read(0, 1, true) {}
@@ -509,4 +561,17 @@ fn cursor_expires_a_day_before_the_tombstones_of_its_time() {
     let cursor = Cursor::beginning(start());
     assert!(!cursor.is_expired(start() + CURSOR_PERIOD - Duration::from_secs(1)));
     assert!(cursor.is_expired(start() + CURSOR_PERIOD));
+}
+
+/// After an erasure is forgotten, a new link creates a younger record.
+#[test]
+fn cursor_that_is_older_than_the_record_is_reset() {
+    let cursor = Cursor::beginning(start());
+    let mut account = World::new().account;
+    assert!(!account.resets(cursor, start()));
+    account.registers.first_seen = Some(start());
+    assert!(!account.resets(cursor, start()));
+    account.registers.first_seen = Some(start() + MINUTE);
+    assert!(account.resets(cursor, start() + MINUTE));
+    assert!(!account.resets(Cursor::beginning(start() + MINUTE), start() + MINUTE));
 }
