@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
+use tracing::error;
 
 use super::batch_write::{self, MAX_ITEMS};
 use super::{Page, StoreError};
@@ -240,8 +241,8 @@ impl TransactionStore {
         Ok(Page { items: rows, next })
     }
 
-    /// Reads the items after one revision up to another, in the order of their revisions. The page leaves out invalid
-    /// items and rows that are expired `now`, but continues after them. Strongly consistent. One request.
+    /// Reads the items after one revision up to another, in the order of their revisions. A row that is expired
+    /// at `now` is returned as a tombstone. The page leaves out corrupt items, but continues after them. Strongly consistent. One request.
     pub async fn changes(
         &self,
         id: &AccountId,
@@ -271,12 +272,28 @@ impl TransactionStore {
         let has_more = answer.items().len() > limit || answer.last_evaluated_key.is_some();
         let items = &answer.items()[..limit.min(answer.items().len())];
         let last = items.last().and_then(revision).filter(|_| has_more);
-        let is_kept = |entry: &Entry| match &entry.content {
-            Content::Row(row) => !self.retention.is_expired(row.position.date, now),
-            Content::Tombstone { .. } => true,
-        };
-        let kept = items.iter().filter_map(entry).filter(is_kept).collect();
-        Ok(Page { items: kept, next: last })
+        let readable = items.iter().filter_map(|item| {
+            let read = entry(item);
+            if read.is_none() {
+                let revision = revision(item).map(Revision::number);
+                error!(account_id = %id, revision, "corrupt row left out of the change feed");
+            }
+            read
+        });
+        Ok(Page {
+            items: readable.map(|entry| self.removed_if_expired(entry, now)).collect(),
+            next: last,
+        })
+    }
+
+    fn removed_if_expired(&self, entry: Entry, now: Timestamp) -> Entry {
+        match entry.content {
+            Content::Row(row) if self.retention.is_expired(row.position.date, now) => {
+                let content = Content::Tombstone { position: row.position, expires_at: now };
+                Entry { content, ..entry }
+            }
+            _ => entry,
+        }
     }
 
     /// The items from this day on. Strongly consistent.
