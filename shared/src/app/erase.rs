@@ -19,7 +19,7 @@ use crate::domain::import::ImportJob;
 use crate::domain::spending::CallReason;
 use crate::domain::timestamp::Timestamp;
 use crate::lambda::invocation::Invocation;
-use crate::mono::LinkError;
+use crate::mono::{LinkError, Session};
 
 /// The result of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,13 +146,8 @@ impl Refresher {
             return Ok(Some((erasing, None)));
         }
         let id = erasing.account.id.clone();
-        let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
-        let mono = match in_time(by, self.syncer.mono.session(Timestamp::now())).await {
-            Ok(mono) => mono,
-            Err(error) => {
-                warn!(account_id = %id, %error, "Mono key could not be read for an unlinking");
-                return Ok(Some((erasing, Some(CallError::Unavailable))));
-            }
+        let Some((mono, by)) = self.session(&id, invocation).await else {
+            return Ok(Some((erasing, Some(CallError::Unavailable))));
         };
         match mono.unlink(&id, by).await {
             Err(LinkError::Call(error)) => {
@@ -167,6 +162,22 @@ impl Refresher {
         }
         let noted = self.syncer.accounts.note_unlinked(erasing).await?;
         Ok(noted.map(|noted| (noted, None)))
+    }
+
+    /// A session for Mono's API, and the deadline of its call. `None`: the key could not be read in time.
+    async fn session(
+        &self,
+        id: &AccountId,
+        invocation: &Invocation,
+    ) -> Option<(Session<'_>, Instant)> {
+        let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
+        match in_time(by, self.syncer.mono.session(Timestamp::now())).await {
+            Ok(mono) => Some((mono, by)),
+            Err(error) => {
+                warn!(account_id = %id, %error, "Mono key could not be read for an erasure");
+                None
+            }
+        }
     }
 
     /// Deletes the transactions and the history. Returns whether all are gone.
@@ -199,13 +210,8 @@ impl Refresher {
         if let Some(exchange) = &erasure.exchange {
             return Ok(NewLink::Confirmed(Box::new(Fact::Exchange(exchange.clone()))));
         }
-        let by = (Instant::now() + MONO_TIME).min(invocation.deadline - RECORDING_TIME);
-        let mono = match in_time(by, self.syncer.mono.session(now)).await {
-            Ok(mono) => mono,
-            Err(error) => {
-                warn!(account_id = %id, %error, "Mono key could not be read for a new link");
-                return Ok(NewLink::Unanswered);
-            }
+        let Some((mono, by)) = self.session(id, invocation).await else {
+            return Ok(NewLink::Unanswered);
         };
         let mut reported = match mono.account(id, CallReason::Verification, by).await {
             Ok(Reading::Linked(reported)) => reported,
