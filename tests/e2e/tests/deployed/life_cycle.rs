@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::manual_sync::{Answer, BOTH, Case};
 use super::{account_id, eventually};
-use e2e::past::let_time_pass;
+use e2e::past::{item, let_time_pass};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -35,7 +35,7 @@ fn link_request(reference: &str) -> Value {
 }
 
 impl Answer {
-    fn expect_accepted(self) {
+    pub(super) fn expect_accepted(self) {
         assert_eq!((self.status.as_u16(), self.body), (202, json!({ "status": "erasing" })));
     }
 }
@@ -54,6 +54,21 @@ impl Case {
     pub(super) async fn erase(&self) -> Answer {
         let path = format!("/accounts/{}", self.id);
         request(self.world, Method::DELETE, &path, &Value::Null).await
+    }
+
+    /// Erases the account, and waits until its record is gone.
+    pub(super) async fn erase_completely(&self) {
+        self.erase().await.expect_accepted();
+        eventually("the account is erased", async || {
+            let stack = &self.world.stack;
+            if !item(stack, &self.id).await.is_empty() {
+                // Repeated, because the worker may write the record at the same time.
+                let_time_pass(stack, &self.id, Duration::from_mins(6)).await;
+                self.run_erasure().await;
+            }
+            item(stack, &self.id).await.is_empty()
+        })
+        .await;
     }
 
     /// Runs the erasure as the worker does after the delay.

@@ -103,7 +103,7 @@ async fn account_with_status(account_id: &str, status: &str) -> Value {
 
 /// Waits until a condition holds. The limit is longer than the minute for which a function caches a secret, and
 /// longer than the two minutes for which the rest of an import may wait.
-async fn eventually(condition: &str, holds: impl AsyncFn() -> bool) {
+async fn eventually(condition: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + Duration::from_mins(3);
     while !holds().await {
         assert!(Instant::now() < end, "timed out waiting for: {condition}");

@@ -1,6 +1,5 @@
 //! The example `examples/postgres-mirror`: copies the change feed to PostgreSQL after each notification.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -66,19 +65,36 @@ impl Database {
     fn rows(&self, account_id: &str) -> BTreeMap<String, Value> {
         let statement = r#"SELECT id, to_char(date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), type, amount,
             balance, currency, narration, category FROM transactions WHERE account_id = %s"#;
-        let script = project().join("tests/e2e/postgres/query.py");
-        let mut command = python();
-        let output = command.arg(script).args([&self.url, statement, account_id]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
         let names =
             ["id", "date", "type", "amount", "balance", "currency", "narration", "category"];
-        let row = |line: &str| {
-            let values: Vec<Value> = serde_json::from_str(line).unwrap();
+        let row = |values: Vec<Value>| {
             let id = values[0].as_str().unwrap().to_owned();
             let fields = names.iter().map(|name| (*name).to_owned()).zip(values);
             (id, Value::Object(fields.collect()))
         };
-        String::from_utf8(output.stdout).unwrap().lines().map(row).collect()
+        self.run(statement, &[account_id]).into_iter().map(row).collect()
+    }
+
+    /// Runs a statement, and returns its rows.
+    fn run(&self, statement: &str, parameters: &[&str]) -> Vec<Vec<Value>> {
+        let mut command = python();
+        command.arg(project().join("tests/e2e/postgres/query.py")).args([&self.url, statement]);
+        let output = command.args(parameters).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let rows = String::from_utf8(output.stdout).unwrap();
+        rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
+    }
+
+    /// The position in the feed.
+    fn cursor(&self) -> Vec<Vec<Value>> {
+        self.run("SELECT cursor FROM cursors", &[])
+    }
+
+    /// The number of transactions and the number of cursors.
+    fn count(&self) -> [u64; 2] {
+        ["transactions", "cursors"].map(|table| {
+            self.run(&format!("SELECT count(*) FROM {table}"), &[])[0][0].as_u64().unwrap()
+        })
     }
 }
 
@@ -102,6 +118,17 @@ impl Mirror {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         Self(command.spawn().unwrap())
+    }
+
+    /// Waits until the program ends, and checks that it succeeded.
+    async fn succeeds(mut self) {
+        let mut status = None;
+        eventually("the copy is made", async || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        assert!(status.unwrap().success());
     }
 
     fn kill(&mut self) {
@@ -137,7 +164,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn mirror_in_postgresql_equals_the_table_although_its_processes_are_killed() {
+async fn mirror_in_postgresql_equals_the_table_after_kills_a_reset_and_an_erasure() {
     let database = Database::start().await;
     let history = History { transactions: 400, days: 5, ..History::default() };
     let case = Case::imported(Dialect::V2, history).await;
@@ -149,25 +176,41 @@ async fn mirror_in_postgresql_equals_the_table_although_its_processes_are_killed
     let visibility = visibility.attributes(QueueAttributeName::VisibilityTimeout, "2");
     visibility.send().await.unwrap();
     let api = stack().api_address();
-    let first = RefCell::new(Mirror::start(&database, &api, &["--once", &case.id], queue_url));
-    eventually("the first copy is made", async || {
-        first.borrow_mut().0.try_wait().unwrap().is_some()
-    })
-    .await;
-    assert!(first.borrow_mut().0.wait().unwrap().success());
+    let once = || Mirror::start(&database, &api, &["--once", &case.id], queue_url).succeeds();
+    once().await;
     assert_eq!(database.rows(&case.id), Case::by_id(case.rows().await));
     let start = || Mirror::start(&database, &api, &[], queue_url);
     let mut mirrors = [start(), start()];
+    let mut interrupting_kills = 0;
     for round in 0..changes() / CHANGES_PER_ROUND {
+        let before = database.cursor();
         case.change_rows();
         let number = u32::try_from(round).unwrap();
         assert_eq!(case.import(&case.job(), number).await, json!([]));
         // At a random point of its work.
         sleep(2 * random::jittered(MOMENT) - MOMENT).await;
         mirrors[round % 2].kill();
+        let at_mono = case.world.mono.transactions(&case.id).len() as u64;
+        let [rows, _] = database.count();
+        interrupting_kills += u32::from(rows != at_mono && database.cursor() != before);
         mirrors[round % 2] = start();
     }
+    println!("{interrupting_kills} kills interrupted a copy");
+    assert!(interrupting_kills > 0, "no kill interrupted a copy");
     let stored = Case::by_id(case.rows().await);
     assert_eq!(stored, Case::by_id(case.rows_at_mono()));
     eventually("the copy equals the table", async || database.rows(&case.id) == stored).await;
+
+    drop(mirrors);
+    // The cursor has expired, and the copy has a row that the table does not have.
+    database.run("UPDATE cursors SET cursor = regexp_replace(cursor, '[^.]+$', '1')", &[]);
+    let rename =
+        "UPDATE transactions SET id = 'gone' WHERE id = (SELECT min(id) FROM transactions)";
+    database.run(rename, &[]);
+    once().await;
+    assert_eq!(database.rows(&case.id), stored);
+
+    let _mirror = start();
+    case.erase_completely().await;
+    eventually("the copy is deleted", async || database.count() == [0, 0]).await;
 }
