@@ -241,8 +241,9 @@ impl TransactionStore {
         Ok(Page { items: rows, next })
     }
 
-    /// Reads the items after one revision up to another, in the order of their revisions. A row that is expired
-    /// at `now` is returned as a tombstone. The page leaves out corrupt items, but continues after them. Strongly consistent. One request.
+    /// Reads the items after one revision up to another, in the order of their revisions. A row that is expired at `now`
+    /// is returned as a tombstone. The page leaves out corrupt items, but continues after them. Strongly consistent.
+    /// One request.
     pub async fn changes(
         &self,
         id: &AccountId,
