@@ -68,7 +68,8 @@ impl Accounts {
         request_id: &str,
     ) -> Result<Account, Problem> {
         let stored = visible_account(&self.accounts, request, caller, request_id).await?;
-        Ok(self.accounts.note_read(stored, request_id).await)
+        let account = self.accounts.note_read(stored, caller, request_id).await;
+        account.ok_or(Problem::AccountNotFound)
     }
 
     async fn events(

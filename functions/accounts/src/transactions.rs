@@ -54,10 +54,7 @@ impl Accounts {
         let given: Option<Cursor> = cursor(request)?;
         let now = Timestamp::now();
         let id = account_id(request)?;
-        let stored = self.accounts.newest_visible(&id, caller).await;
-        let stored = stored.map_err(|error| unavailable(request_id, Some(&id), &error))?;
-        let stored = stored.ok_or(Problem::AccountNotFound)?;
-        let account = self.accounts.note_read(stored, request_id).await;
+        let account = self.read(request, caller, request_id).await?;
         let reset = given.is_some_and(|cursor| account.resets(cursor, now));
         let cursor = given.filter(|_| !reset).unwrap_or(Cursor::beginning(now));
         let visible = account.visible_revision(now);

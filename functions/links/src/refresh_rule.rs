@@ -27,9 +27,10 @@ impl Links {
         let rule = rule(request)?;
         let stored = self.account(request, caller, invocation).await?;
         let store = &self.accounts.store;
-        let account = store.set_refresh(stored, rule).await;
+        let account = store.set_refresh(stored, caller, rule).await;
         let account =
             account.map_err(|error| unavailable(request_id, Some(&account_id), &error))?;
+        let account = account.ok_or(Problem::AccountNotFound)?;
         let refresh = rule.map_or("default", RefreshRule::as_str);
         info!(request_id, %account_id, refresh, "refresh rule set");
         Ok(response::ok(&account.view(Timestamp::now(), store.policy())))

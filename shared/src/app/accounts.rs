@@ -53,18 +53,9 @@ impl AccountFilter {
 }
 
 impl AccountReader {
-    /// Reads an account. `None` if it does not exist for this caller. One request.
+    /// Reads an account. `None` if it does not exist for this caller. Strongly consistent, so that a former owner does
+    /// not see the account. One request.
     pub async fn visible(
-        &self,
-        id: &AccountId,
-        caller: &Caller,
-    ) -> Result<Option<Stored>, StoreError> {
-        let stored = self.store.get(id).await?;
-        Ok(stored.filter(|stored| caller.may_see(&stored.account)))
-    }
-
-    /// The same, strongly consistent.
-    pub async fn newest_visible(
         &self,
         id: &AccountId,
         caller: &Caller,
@@ -108,12 +99,18 @@ impl AccountReader {
     }
 
     /// Records that the account was read, at most once per interval. Under the rule `on_read`, a recorded read makes
-    /// the account due. A read that cannot be recorded is only logged.
-    pub async fn note_read(&self, stored: Stored, request_id: &str) -> Account {
+    /// the account due. A read that cannot be recorded is only logged. `None` if the caller may not see the account any
+    /// more.
+    pub async fn note_read(
+        &self,
+        stored: Stored,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Option<Account> {
         let account = stored.account.clone();
-        self.store.note_read(stored, Timestamp::now()).await.unwrap_or_else(|error| {
+        self.store.note_read(stored, caller, Timestamp::now()).await.unwrap_or_else(|error| {
             warn!(request_id, account_id = %account.id, %error, "account read could not be recorded");
-            account
+            Some(account)
         })
     }
 }

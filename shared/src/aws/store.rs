@@ -1,8 +1,8 @@
 //! Account records in DynamoDB, and the only write path to them.
 //!
 //! A record is one item. Optimistic locking guards each write: the whole item is replaced if its `version` is still
-//! the version that was read. The first read is eventually consistent, at half the price of a consistent read. If
-//! that read was stale, the condition fails. If facts change nothing on a stale record, they also change nothing on
+//! the version that was read. The first read of a writer may be eventually consistent, at half the price of a
+//! consistent read. If that read was stale, the condition fails. If facts change nothing on a stale record, they also change nothing on
 //! the newest one.
 
 mod account_rows;

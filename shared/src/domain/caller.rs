@@ -25,8 +25,8 @@ impl Caller {
         }
     }
 
-    /// Whether a request of this caller ends the new link of an erasure too. A former owner cannot end the link of
-    /// another one.
+    /// Whether a request of this caller ends the new link of an erasure too. A former owner cannot end a link that
+    /// another owner has exchanged.
     pub fn may_erase_again(&self, erasure: &Erasure) -> bool {
         let owner = erasure.exchange.as_ref().and_then(|exchange| exchange.owner.as_ref());
         match self {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use e2e::proxy::Failure;
 use mono_sync::aws::store::{AccountStore, Claim, Group, SEGMENTS, Stored};
-use mono_sync::domain::account::{Account, RefreshPolicy, RefreshRule, Status};
+use mono_sync::domain::account::{Account, Exchange, Fact, RefreshPolicy, RefreshRule, Status};
 use mono_sync::domain::account_id::AccountId;
+use mono_sync::domain::caller::Caller;
 use mono_sync::domain::circuit_breaker::Breaker;
 use mono_sync::domain::timestamp::Timestamp;
 
@@ -162,24 +163,48 @@ async fn concurrent_writes_keep_the_refresh_rule_and_the_read_time() {
     let id = put(&store, "ruled", 1).await;
     let stale = store.get(&id).await.unwrap().unwrap();
     put(&store, "ruled", 2).await;
-    let ruled = store.set_refresh(stale.clone(), Some(RefreshRule::OnRead)).await.unwrap();
+    let (caller, rule) = (&Caller::Trusted, Some(RefreshRule::OnRead));
+    let ruled = store.set_refresh(stale.clone(), caller, rule).await.unwrap().unwrap();
     assert_eq!((ruled.refresh, ruled.next_refresh_at(POLICY)), (Some(RefreshRule::OnRead), None));
     let held = store.get(&id).await.unwrap().unwrap();
     assert_eq!(held.account, ruled, "the rule is written to the newest record");
     let now = pulled_at() + Duration::from_hours(1);
     put(&store, "ruled", 3).await;
-    store.note_read(held, now).await.unwrap();
+    store.note_read(held, caller, now).await.unwrap();
     put(&store, "ruled", 4).await;
     let read = store.get(&id).await.unwrap().unwrap();
     assert_eq!(read.account.read_at, Some(now));
     assert!(read.account.next_refresh_at(POLICY).is_some());
     let writes = proxy().count("UpdateItem", id.as_str());
-    store.note_read(read, now + MINUTE).await.unwrap();
+    store.note_read(read, caller, now + MINUTE).await.unwrap();
     assert_eq!(
         proxy().count("UpdateItem", id.as_str()),
         writes,
         "a read is written once per interval"
     );
+}
+
+#[tokio::test]
+async fn caller_changes_no_account_that_another_owner_has_taken_since() {
+    let store = AccountStore::new(client(), "scan-owner", POLICY);
+    create_table("scan-owner").await;
+    let id = put(&store, "taken", 1).await;
+    let exchange = |owner: &str, minute| {
+        let at = pulled_at() + MINUTE * minute;
+        Fact::Exchange(Exchange { at, owner: Some(owner.to_owned()) })
+    };
+    let bind = async |exchange| store.apply(&id, None, &[&exchange]).await.unwrap();
+    bind(exchange("ada", 1)).await;
+    let (ada, rule) = (Caller::Owner("ada".to_owned()), Some(RefreshRule::OnRead));
+    let newest = async || store.get_newest(&id).await.unwrap().unwrap();
+    assert!(store.set_refresh(newest().await, &ada, rule).await.unwrap().is_some());
+    let seen = newest().await;
+    bind(exchange("bayo", 2)).await;
+    let taken = newest().await;
+    let now = pulled_at() + Duration::from_hours(1);
+    assert_eq!(store.note_read(seen.clone(), &ada, now).await.unwrap(), None);
+    assert_eq!(store.set_refresh(seen, &ada, Some(RefreshRule::Off)).await.unwrap(), None);
+    assert_eq!(newest().await, taken);
 }
 
 #[tokio::test]
