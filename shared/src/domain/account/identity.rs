@@ -210,6 +210,18 @@ impl Identity {
         self.link.as_ref().filter(|link| Some(link.started_at) > exchange)
     }
 
+    /// The claim that another owner has the account, if no read has settled it since.
+    pub(super) fn contests_owner(&self, exchange: Option<Timestamp>) -> bool {
+        self.contested_owner(exchange).is_some() && self.contested_at(exchange).is_some()
+    }
+
+    fn contested_owner(&self, exchange: Option<Timestamp>) -> Option<&Claim<String>> {
+        self.reference.contested(PartialEq::eq).filter(|claim| {
+            let is_of = |link: &&StartedLink| link.owner == claim.value;
+            exchange.is_none() || self.link_since(exchange).is_some_and(|link| is_of(&link))
+        })
+    }
+
     /// Identifies the claims that differ from their held values.
     fn contested_claims(&self, exchange: Option<Timestamp>) -> Option<ShortHash> {
         self.contested(exchange).map(|(_, claims)| claims)
@@ -219,12 +231,8 @@ impl Identity {
         fn of<T: fmt::Debug>(claim: Option<&Claim<T>>) -> Option<(Timestamp, String)> {
             claim.map(|claim| (claim.at, format!("{:?}", claim.value)))
         }
-        let owner = self.reference.contested(PartialEq::eq).filter(|claim| {
-            let is_of = |link: &&StartedLink| link.owner == claim.value;
-            exchange.is_none() || self.link_since(exchange).is_some_and(|link| is_of(&link))
-        });
         let fields = [
-            of(owner),
+            of(self.contested_owner(exchange)),
             of(self.customer.contested(PartialEq::eq)),
             of(self.name.contested(|one, other| same_words(one, other))),
             of(self.account_number.contested(|one, other| same_words(one, other))),
@@ -296,10 +304,13 @@ impl Account {
     }
 
     /// The exchange that still proves the owner. Mono keeps the `ref` of the first link, so after an exchange only the
-    /// token of a later link names another owner. `None` if Mono has denied the account since.
+    /// token of a later link names another owner. `None` if Mono has shown since that it does not know the account. The
+    /// denial of a sync alone is not enough, because it may be a failure. It counts if it confirms an unlinking.
     pub(super) fn proving_exchange(&self) -> Option<Timestamp> {
         let exchange = self.registers.identity.exchanged_at;
-        exchange.filter(|exchange| self.denied_at() < Some(*exchange))
+        let gone = self.registers.gone.as_ref().map(|gone| gone.order);
+        let ended_at = gone.max(self.ended()).map(|ended| ended.at);
+        exchange.filter(|exchange| ended_at < Some(*exchange))
     }
 
     /// The owner whom the `ref` of Mono's answer names. Mono keeps the token of a link for good.

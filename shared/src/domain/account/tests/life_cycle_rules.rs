@@ -89,6 +89,27 @@ fn owner_of_an_exchange_stays_although_mono_keeps_the_former_ref() {
     let verified = repeated.end_verification(read(60, "ada")).unwrap();
     assert_eq!(verified.owner(), Some("bayo"));
 
+    // The denial of a sync may be a failure.
+    let denied = record([
+        with_reference(1, "ada"),
+        Fact::Exchange(Exchange { at: at(2), owner: Some("bayo".to_owned()) }),
+        attempt(10, not_found()),
+        with_reference(30, "ada"),
+    ]);
+    let verified_again = denied.end_verification(read(60, "ada")).unwrap();
+    assert_eq!(verified_again.owner(), Some("bayo"));
+
+    // But it confirms an unlinking.
+    let exchange = Exchange { at: at(2), owner: Some("bayo".to_owned()) };
+    let facts = [strong(10, EventBody::Unlinked), attempt(11, not_found())];
+    let ended = facts
+        .into_iter()
+        .fold(record([Fact::Exchange(exchange)]), |account, fact| account.apply(&fact));
+    assert!(matches!(ended.link(), Link::Ended { .. }));
+    let linked_again = ended.apply(&with_reference(30, "chike"));
+    assert!(linked_again.verification_due().is_some());
+    assert_eq!(linked_again.end_verification(read(31, "chike")).unwrap().owner(), Some("chike"));
+
     // Mono repeats the token of the first link too.
     let first = started_link("ada");
     let repeated = Fact::Webhook(Webhook {
