@@ -68,7 +68,7 @@ struct Counts {
     created: u64,
     /// Records that got something that they did not have.
     completed: u64,
-    /// Records that had everything already.
+    /// Records that had everything already, or whose owner is contested.
     unchanged: u64,
     /// Accounts that are unlinked here, or whose link is in doubt. They stay as they are.
     unlinked: u64,

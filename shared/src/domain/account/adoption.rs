@@ -21,7 +21,8 @@ pub enum AdoptionStep {
     Create,
     /// The list has a value that the record does not have, or confirms one.
     Complete,
-    /// The record already has everything in the list.
+    /// The record already has everything in the list. Or a webhook contests its owner: the list has no `ref`, so a read
+    /// must settle this first.
     Nothing,
     /// The record shows that the account is unlinked, or a verification of its link is due. Mono does not document
     /// which accounts its list leaves out, so the list decides nothing.
@@ -49,7 +50,7 @@ impl Account {
             AdoptionStep::Create
         } else if self.link() != Link::Linked {
             AdoptionStep::Unlinked
-        } else if knows_all {
+        } else if knows_all || identity.contests_owner(self.proving_exchange()) {
             AdoptionStep::Nothing
         } else {
             AdoptionStep::Complete

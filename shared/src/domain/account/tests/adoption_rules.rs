@@ -31,6 +31,20 @@ fn list_creates_and_completes_records_and_then_changes_nothing() {
 }
 
 #[test]
+fn account_with_a_contested_owner_waits_for_a_read() {
+    let owned_by = |minute, reference: &str| {
+        let reference = Some(reference.to_owned());
+        let time = at(minute);
+        Fact::Webhook(Webhook::new(Some(time), time, "event", reference, connected()))
+    };
+    let known = record([owned_by(1, "ada"), strong(2, fresh())]);
+    assert_eq!(known.adoption(&listed("Ada Example")), AdoptionStep::Complete);
+    let contested = known.apply(&owned_by(3, "bayo"));
+    assert!(contested.verification_due().is_some());
+    assert_eq!(contested.adoption(&listed("Ada Example")), AdoptionStep::Nothing);
+}
+
+#[test]
 fn unlinked_and_erased_accounts_stay_as_they_are() {
     let linked = record([strong(1, connected()), strong(2, fresh())]);
     let in_doubt = linked.apply(&strong(3, EventBody::Unlinked));
