@@ -3,13 +3,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use tracing::error;
 
 use super::{Ingest, Records, Summary};
 use crate::app::erase::Relink;
 use crate::aws::store::StoreError;
-use crate::domain::account::{Erasure, EventBody, Fact, Webhook};
+use crate::domain::account::{Erasure, EventBody, Fact, TimeSource, Webhook};
 use crate::domain::account_id::AccountId;
 use crate::domain::link_token::{LinkToken, StartedLink};
 use crate::domain::timestamp::Timestamp;
@@ -41,15 +42,16 @@ impl Ingest {
         else {
             return;
         };
-        let linked_at = batch.preview(|id, work| {
-            Some((id.clone(), work.iter().filter_map(|work| linked_at(&work.content)).max()?))
-        });
-        let linked_at: HashMap<_, _> = linked_at.into_iter().flatten().collect();
+        let is_erasing = |id: &AccountId| {
+            let record = records.get(id).and_then(|record| record.as_ref().ok()?.as_ref());
+            record.is_some_and(|record| record.account.erasure.is_some())
+        };
+        let erasing: BTreeSet<_> = batch.account_ids().into_iter().filter(is_erasing).collect();
         let markers = match markers {
             Ok(markers) => markers,
             Err(error) => {
                 let with_token = tokens.into_iter().filter(|(_, tokens)| !tokens.is_empty());
-                let ids = with_token.map(|(id, _)| id).chain(unknown);
+                let ids = with_token.map(|(id, _)| id).chain(unknown).chain(erasing);
                 records.extend(ids.map(|id| (id, Err(error.clone()))));
                 return;
             }
@@ -64,15 +66,17 @@ impl Ingest {
                 webhook.link = link;
             }
         });
-        let is_erasing = |id: &AccountId| {
-            let record = records.get(id).and_then(|record| record.as_ref().ok()?.as_ref());
-            record.is_some_and(|record| record.account.erasure.is_some())
-        };
-        let concerned = |id: &AccountId| is_erasing(id) || markers.erased.contains_key(id);
+        let links = batch.preview(|id, work| {
+            let links: Vec<_> =
+                work.iter().filter_map(|work| reported_link(&work.content)).collect();
+            (id.clone(), links)
+        });
+        let links: HashMap<_, _> = links.into_iter().collect();
+        let concerned = |id: &AccountId| erasing.contains(id) || markers.erased.contains_key(id);
         let mut skipped = Vec::new();
         for id in batch.account_ids().into_iter().filter(concerned) {
-            let (erased_at, linked_at) = (markers.erased.get(&id), linked_at.get(&id));
-            match self.note_relink(&id, erased_at.copied(), linked_at.copied()).await {
+            let links = links.get(&id).map(Vec::as_slice).unwrap_or_default();
+            match self.note_relink(&id, markers.erased.get(&id).copied(), links).await {
                 Ok(()) => skipped.push(id),
                 Err(error) => {
                     error!(account_id = %id, %error, "event of an erased account is delivered again");
@@ -95,7 +99,7 @@ impl Ingest {
         &self,
         id: &AccountId,
         erased_at: Option<Timestamp>,
-        linked_at: Option<Timestamp>,
+        links: &[(Timestamp, Timestamp)],
     ) -> Result<(), StoreError> {
         // The records of the batch were read eventually consistent.
         let record = self.accounts.get_newest(id).await?;
@@ -104,7 +108,8 @@ impl Ingest {
             Some(record) => record.account.erasure.as_ref().map(Erasure::voids_until),
         };
         let erased_at = erased_at.ok_or(StoreError::Contended)?;
-        let Some(at) = linked_at.filter(|linked_at| *linked_at > erased_at) else {
+        let since = links.iter().filter(|(earliest, _)| *earliest > erased_at);
+        let Some(at) = since.map(|(_, at)| *at).max() else {
             return Ok(());
         };
         let note = |erasure: &Erasure| erasure.relinked(at);
@@ -123,10 +128,25 @@ fn token(event: &Event) -> Option<LinkToken> {
     LinkToken::parse(webhook(event)?.reference.as_deref()?)
 }
 
-/// The time of a link that the event reports.
-fn linked_at(event: &Event) -> Option<Timestamp> {
+/// How long Mono retries a webhook.
+const RETRIED_FOR: Duration = Duration::from_hours(48);
+
+/// The times of a link that the event reports: the earliest possible time, and the time of the event. An event that has
+/// only an id reports none, because a one-time payment sends it too. An event without a timestamp may be a redelivery,
+/// but not from before the start of the link whose token it has.
+fn reported_link(event: &Event) -> Option<(Timestamp, Timestamp)> {
     let webhook = webhook(event)?;
-    matches!(webhook.body, EventBody::Connected { .. }).then_some(webhook.order.at)
+    let EventBody::Connected { customer_id, .. } = &webhook.body else {
+        return None;
+    };
+    let at = webhook.order.at;
+    let started_at = webhook.link.as_ref().map(|link| link.started_at);
+    let earliest = match webhook.order.time_source {
+        TimeSource::Event => at,
+        TimeSource::Receipt => started_at.unwrap_or(at - RETRIED_FOR),
+    };
+    let is_data_link = customer_id.is_some() || webhook.reference.is_some();
+    is_data_link.then_some((earliest, at))
 }
 
 fn webhook(event: &Event) -> Option<&Webhook> {
@@ -146,5 +166,47 @@ fn webhook_mut(event: &mut Event) -> Option<&mut Webhook> {
             _ => None,
         },
         Interpretation::Nothing(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::webhook::event;
+    use serde_json::{Value, json};
+
+    fn received_at() -> Timestamp {
+        Timestamp::parse_rfc3339("2026-01-27T20:00:00Z").unwrap()
+    }
+
+    fn connected(timestamp: Option<&str>, data: &Value) -> Event {
+        let event = json!({ "event": "mono.events.account_connected", "timestamp": timestamp, "data": data });
+        event::read(&event.to_string(), received_at()).unwrap()
+    }
+
+    fn times(timestamp: Option<&str>, data: &Value) -> Option<(Timestamp, Timestamp)> {
+        reported_link(&connected(timestamp, data))
+    }
+
+    #[test]
+    fn event_without_a_timestamp_may_report_a_link_of_two_days_before() {
+        let data = json!({ "id": "697926f050b9c321c1451dda", "customer": "c" });
+        let timestamp = "2026-01-27T19:59:00.000Z";
+        let at = Timestamp::parse_rfc3339(timestamp).unwrap();
+        assert_eq!(times(Some(timestamp), &data), Some((at, at)));
+        assert_eq!(times(None, &data), Some((received_at() - RETRIED_FOR, received_at())));
+        let mut by_token = connected(None, &data);
+        let started_at = received_at() - Duration::from_mins(5);
+        let token = LinkToken::parse("mslink-aaaaaaaaaaaaaaaaa").unwrap();
+        let link = StartedLink { started_at, token, owner: "ada".to_owned() };
+        webhook_mut(&mut by_token).unwrap().link = Some(link);
+        assert_eq!(reported_link(&by_token), Some((started_at, received_at())));
+    }
+
+    #[test]
+    fn event_with_only_an_id_reports_no_link() {
+        let data = json!({ "id": "697926f050b9c321c1451dda" });
+        assert_eq!(times(Some("2026-01-27T19:59:00.000Z"), &data), None);
+        assert_eq!(times(None, &data), None);
     }
 }
