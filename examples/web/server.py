@@ -128,6 +128,13 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = handle_request
 
+    def log_request(self, code="-", size="-") -> None:
+        # Without the query: Mono's redirect may add personal data or a code to it.
+        logging.info("%s %s %s", self.command, urlsplit(getattr(self, "path", "")).path, code)
+
+    def log_error(self, *_) -> None:
+        logging.error("invalid request")  # the message can contain the query
+
     def is_from_own_page(self) -> bool:
         site = self.headers.get("sec-fetch-site", "same-origin")
         return self.headers.get("origin") == ORIGIN and site == "same-origin"

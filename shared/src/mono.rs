@@ -26,7 +26,7 @@ pub use meter::Meter;
 
 use crate::aws::secrets::SecretUnavailable;
 use crate::domain::account::{
-    CallError, JobState, ListedAccount, ProviderError, Reading, SyncData, SyncOutcome,
+    Account, CallError, JobState, ListedAccount, ProviderError, Reading, SyncData, SyncOutcome,
 };
 use crate::domain::account_id::AccountId;
 use crate::domain::business_day::Days;
@@ -170,6 +170,17 @@ pub enum LinkError {
     Refused(ProviderError),
     /// The call to Mono had no usable result.
     Call(CallError),
+}
+
+impl LinkError {
+    /// Removes the holder's name from Mono's message.
+    pub fn without_name_of(self, account: &Account) -> Self {
+        match self {
+            Self::Unsupported => Self::Unsupported,
+            Self::Refused(error) => Self::Refused(error.without_name_of(account)),
+            Self::Call(error) => Self::Call(error.without_name_of(account)),
+        }
+    }
 }
 
 /// The state of a v2 job.

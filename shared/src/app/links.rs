@@ -93,7 +93,7 @@ impl Linker {
                 exchanged
             }
         };
-        self.bind(&exchanged, &invocation.request_id).await?;
+        Box::pin(self.bind(&exchanged, &invocation.request_id)).await?;
         Ok(exchanged.account_id)
     }
 
@@ -123,10 +123,16 @@ impl Linker {
         let facts: Vec<_> = erased.iter().chain([&exchange]).collect();
         let blank = Account::new(account_id.clone());
         let steps = seen.as_ref().map_or(&blank, |seen| &seen.account).fold(&facts);
-        if let Some(step) = steps.last().filter(|step| step.changes_the_owner()) {
+        let noted = steps.last().filter(|step| step.changes_the_owner()).cloned();
+        if let Some(step) = &noted {
             note_new_owner(self.events.as_ref(), account_id, *at, step).await;
         }
         let steps = self.accounts.apply_steps(account_id, seen, steps, &facts).await?;
+        // After a conflict with another write, the exchange may change an owner that was not seen before.
+        let changed = steps.last().filter(|step| step.changes_the_owner() && noted.is_none());
+        if let Some(step) = changed {
+            note_new_owner(self.events.as_ref(), account_id, *at, step).await;
+        }
         if steps.last().is_some_and(|step| step.after.erasure.is_some()) {
             // An erasure has begun meanwhile. The same code can be exchanged again.
             return Err(StoreError::Contended.into());
@@ -151,7 +157,7 @@ impl Linker {
         let account_id = stored.account.id.clone();
         let mono = self.mono.session(Timestamp::now()).await?;
         let unlinked = mono.unlink(&account_id, invocation.deadline).await;
-        unlinked.map_err(Failure::Mono)?;
+        unlinked.map_err(|error| Failure::Mono(error.without_name_of(&stored.account)))?;
         let fact = Fact::Unlinking(Timestamp::now());
         self.accounts.apply(&account_id, Some(stored), &[&fact]).await?;
         info!(request_id = invocation.request_id, %account_id, "account unlinked");

@@ -13,7 +13,7 @@ use crate::domain::account_id::AccountId;
 use crate::domain::timestamp::Timestamp;
 
 /// The crates of this workspace. `LOG_LEVEL` sets their level.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "mono_sync",
     "webhook",
     "processor",
@@ -22,6 +22,7 @@ const OURS: [&str; 10] = [
     "accounts",
     "deliverer",
     "importer",
+    "links",
     "refresh_planner",
     "refresh_worker",
 ];
@@ -77,4 +78,26 @@ struct Line<'a, T> {
     request_id: &'a str,
     #[serde(flatten)]
     work: &'a T,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn log_level_applies_to_every_function() {
+        let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
+        let entries = fs::read_dir(functions).unwrap().map(Result::unwrap);
+        let folders = entries.filter(|entry| entry.path().is_dir());
+        let names = folders.map(|folder| folder.file_name().into_string().unwrap());
+        let mut expected: Vec<_> = names.map(|name| name.replace('-', "_")).collect();
+        expected.push("mono_sync".to_owned());
+        expected.sort();
+        let mut ours = OURS.map(str::to_owned);
+        ours.sort();
+        assert_eq!(ours.as_slice(), expected);
+    }
 }
