@@ -9,6 +9,7 @@ use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::types::QueueAttributeName;
 use e2e::process::Companion;
 use e2e::project;
+use e2e::proxy::Failure;
 use e2e::shared_stack::{local, stack};
 use e2e::subscription::Subscription;
 use mono_sync::random;
@@ -16,10 +17,10 @@ use sandbox::{Dialect, History};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::eventually;
 use super::manual_sync::Case;
+use super::{eventually, fail};
 
-/// The longest time from an import to the kill of a mirror.
+/// The longest time from an import to a kill at a random point.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// 10,000 changes. `MIRROR_CHANGES` sets another number.
@@ -83,11 +84,6 @@ impl Database {
         assert!(output.status.success(), "{output:?}");
         let rows = String::from_utf8(output.stdout).unwrap();
         rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
-    }
-
-    /// The position in the feed.
-    fn cursor(&self) -> Vec<Vec<Value>> {
-        self.run("SELECT cursor FROM cursors", &[])
     }
 
     /// The number of transactions and the number of cursors.
@@ -180,23 +176,32 @@ async fn mirror_in_postgresql_equals_the_table_after_kills_a_reset_and_an_erasur
     once().await;
     assert_eq!(database.rows(&case.id), Case::by_id(case.rows().await));
     let start = || Mirror::start(&database, &api, &[], queue_url);
-    let mut mirrors = [start(), start()];
-    let mut interrupting_kills = 0;
+    let both = || vec![start(), start()];
+    let mut mirrors = both();
     for round in 0..changes() / CHANGES_PER_ROUND {
-        let before = database.cursor();
+        let is_killed_in_a_page = round % 4 == 0;
+        if is_killed_in_a_page {
+            mirrors.clear();
+        }
         case.change_rows();
         let number = u32::try_from(round).unwrap();
         assert_eq!(case.import(&case.job(), number).await, json!([]));
-        // At a random point of its work.
-        sleep(2 * random::jittered(MOMENT) - MOMENT).await;
-        mirrors[round % 2].kill();
-        let at_mono = case.world.mono.transactions(&case.id).len() as u64;
-        let [rows, _] = database.count();
-        interrupting_kills += u32::from(rows != at_mono && database.cursor() != before);
-        mirrors[round % 2] = start();
+        if is_killed_in_a_page {
+            // Both mirrors are killed inside the transaction of a page, before the feed answers.
+            fail("Query", &case.id, &[Failure::Hang]);
+            mirrors = both();
+            let is_reading = async || local().proxy.pending_faults(&case.id) == 0;
+            eventually("a mirror reads a page", is_reading).await;
+            mirrors.clear();
+            let at_mono = case.world.mono.transactions(&case.id).len() as u64;
+            assert_ne!(database.count()[0], at_mono);
+            mirrors = both();
+        } else {
+            // The mirror is killed at a random point of its work.
+            sleep(2 * random::jittered(MOMENT) - MOMENT).await;
+            mirrors[round % 2] = start();
+        }
     }
-    println!("{interrupting_kills} kills interrupted a copy");
-    assert!(interrupting_kills > 0, "no kill interrupted a copy");
     let stored = Case::by_id(case.rows().await);
     assert_eq!(stored, Case::by_id(case.rows_at_mono()));
     eventually("the copy equals the table", async || database.rows(&case.id) == stored).await;
