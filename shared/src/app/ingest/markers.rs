@@ -99,7 +99,7 @@ impl Ingest {
         &self,
         id: &AccountId,
         erased_at: Option<Timestamp>,
-        links: &[(Timestamp, Timestamp)],
+        links: &[ReportedLink],
     ) -> Result<(), StoreError> {
         // The records of the batch were read eventually consistent.
         let record = self.accounts.get_newest(id).await?;
@@ -108,8 +108,8 @@ impl Ingest {
             Some(record) => record.account.erasure.as_ref().map(Erasure::voids_until),
         };
         let erased_at = erased_at.ok_or(StoreError::Contended)?;
-        let since = links.iter().filter(|(earliest, _)| *earliest > erased_at);
-        let Some(at) = since.map(|(_, at)| *at).max() else {
+        let since = links.iter().filter(|link| link.earliest > erased_at);
+        let Some(at) = since.map(|link| link.at).max() else {
             return Ok(());
         };
         let note = |erasure: &Erasure| erasure.relinked(at);
@@ -131,10 +131,18 @@ fn token(event: &Event) -> Option<LinkToken> {
 /// How long Mono retries a webhook.
 const RETRIED_FOR: Duration = Duration::from_hours(48);
 
-/// The times of a link that the event reports: the earliest possible time, and the time of the event. An event that has
-/// only an id reports none, because a one-time payment sends it too. An event without a timestamp may be a redelivery,
-/// but not from before the start of the link whose token it has.
-fn reported_link(event: &Event) -> Option<(Timestamp, Timestamp)> {
+/// A link that an event reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ReportedLink {
+    /// The earliest time at which it can have been made.
+    earliest: Timestamp,
+    /// The time of the event.
+    at: Timestamp,
+}
+
+/// The link that the event reports. An event that has only an id reports none, because a one-time payment sends it too.
+/// An event without a timestamp may be a redelivery, but not from before the start of the link whose token it has.
+fn reported_link(event: &Event) -> Option<ReportedLink> {
     let webhook = webhook(event)?;
     let EventBody::Connected { customer_id, .. } = &webhook.body else {
         return None;
@@ -146,7 +154,7 @@ fn reported_link(event: &Event) -> Option<(Timestamp, Timestamp)> {
         TimeSource::Receipt => started_at.unwrap_or(at - RETRIED_FOR),
     };
     let is_data_link = customer_id.is_some() || webhook.reference.is_some();
-    is_data_link.then_some((earliest, at))
+    is_data_link.then_some(ReportedLink { earliest, at })
 }
 
 fn webhook(event: &Event) -> Option<&Webhook> {
@@ -184,7 +192,7 @@ mod tests {
         event::read(&event.to_string(), received_at()).unwrap()
     }
 
-    fn times(timestamp: Option<&str>, data: &Value) -> Option<(Timestamp, Timestamp)> {
+    fn link(timestamp: Option<&str>, data: &Value) -> Option<ReportedLink> {
         reported_link(&connected(timestamp, data))
     }
 
@@ -193,20 +201,21 @@ mod tests {
         let data = json!({ "id": "697926f050b9c321c1451dda", "customer": "c" });
         let timestamp = "2026-01-27T19:59:00.000Z";
         let at = Timestamp::parse_rfc3339(timestamp).unwrap();
-        assert_eq!(times(Some(timestamp), &data), Some((at, at)));
-        assert_eq!(times(None, &data), Some((received_at() - RETRIED_FOR, received_at())));
+        assert_eq!(link(Some(timestamp), &data), Some(ReportedLink { earliest: at, at }));
+        let untimed = |earliest| Some(ReportedLink { earliest, at: received_at() });
+        assert_eq!(link(None, &data), untimed(received_at() - RETRIED_FOR));
         let mut by_token = connected(None, &data);
         let started_at = received_at() - Duration::from_mins(5);
         let token = LinkToken::parse("mslink-aaaaaaaaaaaaaaaaa").unwrap();
-        let link = StartedLink { started_at, token, owner: "ada".to_owned() };
-        webhook_mut(&mut by_token).unwrap().link = Some(link);
-        assert_eq!(reported_link(&by_token), Some((started_at, received_at())));
+        let started = StartedLink { started_at, token, owner: "ada".to_owned() };
+        webhook_mut(&mut by_token).unwrap().link = Some(started);
+        assert_eq!(reported_link(&by_token), untimed(started_at));
     }
 
     #[test]
     fn event_with_only_an_id_reports_no_link() {
         let data = json!({ "id": "697926f050b9c321c1451dda" });
-        assert_eq!(times(Some("2026-01-27T19:59:00.000Z"), &data), None);
-        assert_eq!(times(None, &data), None);
+        assert_eq!(link(Some("2026-01-27T19:59:00.000Z"), &data), None);
+        assert_eq!(link(None, &data), None);
     }
 }

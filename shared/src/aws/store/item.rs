@@ -76,8 +76,13 @@ fn shard(id: &AccountId) -> u8 {
 /// The value of [`ATTENTION_OWNER`]: the first half of a SHA-256, because a reference can be longer than a key may
 /// be.
 pub(super) fn attention_owner(reference: &str) -> AttributeValue {
-    let digest: [u8; 32] = Sha256::digest(reference.as_bytes()).into();
-    AttributeValue::B(Blob::new(&digest[..16]))
+    AttributeValue::B(Blob::new(half_hash(reference)))
+}
+
+/// The first half of a SHA-256.
+fn half_hash(text: &str) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    std::array::from_fn(|index| digest[index])
 }
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -131,9 +136,7 @@ pub(super) fn account_id(item: &Item) -> Option<AccountId> {
 /// The key of a started link, an exchanged code or a tombstone. It has half of a SHA-256 of the text, not the text,
 /// because a cursor of a list of accounts can contain the key.
 pub(super) fn marker_key(kind: &str, text: &str) -> Item {
-    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    let (half, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
-    let key = format!("#{kind}#{:032x}", u128::from_be_bytes(*half));
+    let key = format!("#{kind}#{:032x}", u128::from_be_bytes(half_hash(text)));
     [(ACCOUNT_ID.to_owned(), AttributeValue::S(key))].into()
 }
 
